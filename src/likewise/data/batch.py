@@ -1,0 +1,59 @@
+"""One batch, as it flows from the data to a method.
+
+B batch, L tokens (the longest text of this batch), S side of the stored images in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows of a dataset, side by side. Parts that the data does not have are None.
+
+    Attributes:
+        index: (B,) int64, the rows' places in their dataset. Views key their random draws by it.
+        images: (B, 3, S, S) uint8 in [0, 255], upright, RGB.
+        tokens: (B, L) int64, padded with the tokenizer's padding id to the longest text of the batch.
+        mask: (B, L) bool, True on real tokens.
+        group: (B,) int64; equal numbers mean the same thing (captions of one photo): never negatives.
+        label: (B,) int64, -1 where a row has none.
+        domain: (B,) int64.
+        keep_sides: (B,) bool, True where the caption names a side, so the picture must not be flipped.
+        keep_colours: (B,) bool, True where the caption names a colour, so hues must not be shifted.
+    """
+
+    index: Tensor
+    images: Tensor | None = None
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    group: Tensor | None = None
+    label: Tensor | None = None
+    domain: Tensor | None = None
+    keep_sides: Tensor | None = None
+    keep_colours: Tensor | None = None
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device; the copy does not wait when the memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, for copies that overlap with computation."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def rows(self, start: int, stop: int) -> Batch:
+        """The rows `start:stop`, as views (no copy)."""
+        return self._map(lambda tensor: tensor[start:stop])
+
+    def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: function(value) for name, value in values.items() if value is not None})

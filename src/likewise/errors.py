@@ -1,0 +1,89 @@
+"""Everything Likewise raises on purpose.
+
+    LikewiseError
+    ├── ConfigError          an option, a key or a combination that cannot work      exit code 2
+    ├── DataError            the user's data                                         exit code 3
+    │   ├── SourceError      the source cannot be opened or understood
+    │   ├── RecordError      one record cannot be read (set aside, not fatal)
+    │   └── TooManyBadRecords
+    ├── ModelError           a model folder that cannot be read or lacks a part      exit code 4
+    │   └── AbilityError     this model cannot do that (it has no text encoder, ...)
+    └── TrainingError        training cannot go on                                   exit code 5
+        ├── NonFiniteLoss    a loss became NaN or infinite
+        └── Interrupted      asked to stop (SIGTERM, SIGINT); the state was saved     exit code 75
+
+Wrong arguments to pure functions (objectives, metrics) are plain `ValueError`: their callers are programmers.
+A message says what was expected, what came and where, and what to try.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "LikewiseError",
+    "ConfigError",
+    "DataError",
+    "SourceError",
+    "RecordError",
+    "TooManyBadRecords",
+    "ModelError",
+    "AbilityError",
+    "TrainingError",
+    "NonFiniteLoss",
+    "Interrupted",
+]
+
+
+class LikewiseError(Exception):
+    """The root of the tree; the command line prints its message as one line."""
+
+    exit_code = 1
+
+
+class ConfigError(LikewiseError):
+    """An option, a configuration key or a combination of them that cannot work."""
+
+    exit_code = 2
+
+
+class DataError(LikewiseError):
+    """Something about the user's data."""
+
+    exit_code = 3
+
+
+class SourceError(DataError):
+    """The source cannot be opened, or nothing in it could be understood."""
+
+
+class RecordError(DataError):
+    """One record cannot be read. It is set aside with the reason; it does not stop a run by itself."""
+
+
+class TooManyBadRecords(DataError):
+    """More records are bad than the stated share allows."""
+
+
+class ModelError(LikewiseError):
+    """A model folder that cannot be read, or does not hold what its configuration says."""
+
+    exit_code = 4
+
+
+class AbilityError(ModelError):
+    """The model does not have the ability that was asked of it."""
+
+
+class TrainingError(LikewiseError):
+    """Training cannot go on."""
+
+    exit_code = 5
+
+
+class NonFiniteLoss(TrainingError):
+    """A loss became NaN or infinite; nothing was overwritten."""
+
+
+class Interrupted(TrainingError):
+    """Training was asked to stop and saved its state first. 75 is EX_TEMPFAIL: try again, with --resume."""
+
+    exit_code = 75
