@@ -1,0 +1,152 @@
+"""Nearest neighbours, and classification by their weighted vote.
+
+N queries, M bank, D dimension, K neighbours, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, as_unit_rows, rows_per_tile
+
+__all__ = ["Neighbours", "nearest", "knn_predict", "knn_accuracy"]
+
+
+class Neighbours(NamedTuple):
+    """The nearest of a bank to each query, nearest first."""
+
+    similarities: torch.Tensor
+    """(N, K) cosines."""
+    indices: torch.Tensor
+    """(N, K) int64 rows of the bank."""
+
+
+def nearest(
+    queries: Array, bank: Array, k: int, *, leave_one_out: bool = False, tile_rows: int | None = None
+) -> Neighbours:
+    """The `k` rows of the bank with the greatest cosine to each query; exact, a tile of queries at a time.
+
+    Args:
+        queries: (N, D); scaled to unit length here.
+        bank: (M, D); scaled to unit length here.
+        k: how many; fewer come back when the bank holds fewer.
+        leave_one_out: queries are the bank, row by row, and a row is no neighbour of itself.
+        tile_rows: queries compared at a time; chosen so that 16 MiB of similarities are held when None.
+
+    Returns:
+        Similarities and indices, (N, min(k, M)) each (M - 1 under `leave_one_out`). Which of exactly equal
+        neighbours comes first is not defined.
+
+    Raises:
+        ValueError: shapes that don't fit, values that are not finite, k below 1, nothing to be a neighbour.
+    """
+    query_rows, bank_rows = as_unit_pair(queries, bank, ("queries", "bank"))
+    if leave_one_out and len(query_rows) != len(bank_rows):
+        raise ValueError(f"leave_one_out: {len(query_rows)} queries are not the bank's {len(bank_rows)} rows")
+    available = len(bank_rows) - int(leave_one_out)
+    if k < 1 or available < 1:
+        raise ValueError(f"no neighbours to be had: k is {k}, the bank offers {available}")
+    k = min(k, available)
+    step = rows_per_tile(len(bank_rows)) if tile_rows is None else tile_rows
+    tiles = []
+    for start in range(0, len(query_rows), step):
+        similarity = query_rows[start : start + step] @ bank_rows.T  # (n, M)
+        if leave_one_out:
+            own = torch.arange(len(similarity), device=similarity.device)
+            similarity[own, own + start] = -torch.inf
+        tiles.append(similarity.topk(k, dim=1))
+    return Neighbours(torch.cat([tile.values for tile in tiles]), torch.cat([tile.indices for tile in tiles]))
+
+
+def knn_predict(
+    train_embeddings: Array,
+    train_labels: Array,
+    embeddings: Array,
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    leave_one_out: bool = False,
+) -> torch.Tensor:
+    """Class of each row by the vote of its `k` nearest training rows, weighing exp(cosine / temperature).
+
+    Args:
+        train_embeddings: (M, D).
+        train_labels: (M,) in [0, C); rows with a negative label (none known) don't vote.
+        embeddings: (N, D).
+        k: voters; Wu et al. use 200 on ImageNet, 20 is steadier on small sets.
+        temperature: above 0.
+        num_classes: C; one more than the greatest label when None.
+        leave_one_out: `embeddings` are `train_embeddings`, row by row, and a row does not vote on itself.
+
+    Returns:
+        (N,) int64. Of classes with exactly equal votes, the lowest number.
+
+    Raises:
+        ValueError: as `nearest`; no labelled row; a label not below `num_classes`; temperature not above 0.
+
+    Reference:
+        Wu et al. 2018, 1805.01978, section 3.4. The weights are divided by that of the nearest, which changes
+        no vote and cannot overflow.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    bank = as_unit_rows(train_embeddings, "train_embeddings")
+    labels = as_labels(train_labels, "train_labels", count=len(bank), device=bank.device)
+    labelled = labels >= 0
+    if not bool(labelled.any()):
+        raise ValueError("train_labels: no row has a label")
+    classes = int(labels.max()) + 1 if num_classes is None else num_classes
+    if int(labels.max()) >= classes:
+        raise ValueError(f"train_labels: {int(labels.max())} is not below num_classes = {classes}")
+    if leave_one_out and not bool(labelled.all()):
+        raise ValueError("leave_one_out: every row needs a label; select the labelled rows first")
+    found = nearest(embeddings, bank[labelled], k, leave_one_out=leave_one_out)
+    weights = ((found.similarities - found.similarities[:, :1]) / temperature).exp()  # (N, K)
+    votes = weights.new_zeros(len(weights), classes)
+    votes.scatter_add_(1, labels[labelled][found.indices], weights)
+    return votes.argmax(dim=1)
+
+
+def knn_accuracy(
+    train_embeddings: Array,
+    train_labels: Array,
+    embeddings: Array,
+    labels: Array,
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    leave_one_out: bool = False,
+) -> float:
+    """Share in [0, 1] of the labelled rows whose class `knn_predict` finds.
+
+    Args:
+        train_embeddings: (M, D).
+        train_labels: (M,); negative means none.
+        embeddings: (N, D).
+        labels: (N,); rows with a negative label are left out of the share.
+        k: voters.
+        temperature: above 0.
+        num_classes: C; one more than the greatest label of the two parts when None.
+        leave_one_out: the two parts are one, and a row does not vote on itself.
+
+    Raises:
+        ValueError: as `knn_predict`; no row with a label.
+    """
+    rows = as_unit_rows(embeddings, "embeddings")
+    truth = as_labels(labels, "labels", count=len(rows), device=rows.device)
+    if not bool((truth >= 0).any()):
+        raise ValueError("labels: no row has a label")
+    predicted = knn_predict(
+        train_embeddings,
+        train_labels,
+        rows,
+        k=k,
+        temperature=temperature,
+        num_classes=num_classes,
+        leave_one_out=leave_one_out,
+    )
+    return float((predicted == truth)[truth >= 0].double().mean())
