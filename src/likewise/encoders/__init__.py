@@ -1,1 +1,13 @@
+"""Encoders: image, text and their heads, on Hugging Face transformers' backbones."""
 
+from likewise.encoders.image import ImageEncoder, ImageEncoderConfig, ImageFeatures
+from likewise.encoders.text import TextEncoder, TextEncoderConfig, TextFeatures
+
+__all__ = [
+    "ImageEncoder",
+    "ImageEncoderConfig",
+    "ImageFeatures",
+    "TextEncoder",
+    "TextEncoderConfig",
+    "TextFeatures",
+]

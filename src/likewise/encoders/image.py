@@ -1,0 +1,285 @@
+"""Image encoders: a ViT, a ResNet or a ConvNeXt from Hugging Face transformers behind one small face.
+
+Dimensions: B batch, S side in pixels, N patches (or cells of the last feature map), D width of the features.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from likewise.errors import ConfigError, ModelError
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Below this size a ResNet's 7x7 stride-2 stem and max-pool throw away most of the picture: CIFAR accuracy falls by
+# more than ten points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution, and so do we.
+_SMALL_STEM_BELOW = 96
+
+_VIT_PRESETS = {"tiny": (192, 6, 3), "small": (384, 12, 6), "base": (768, 12, 12)}  # width, depth, heads
+_RESNET_PRESETS = {"tiny": (32, (2, 2, 2, 2), "basic"), "small": (64, (2, 2, 2, 2), "basic"),
+                   "base": (64, (3, 4, 6, 3), "bottleneck")}  # fmt: skip
+_CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "base": (96, (3, 3, 9, 3))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoderConfig:
+    """The network that looks at pictures."""
+
+    architecture: Literal["vit", "resnet", "convnext"] = "vit"
+    """Family of the backbone; ignored when `pretrained` is given."""
+
+    preset: Literal["tiny", "small", "base"] = "tiny"
+    """Size: vit 192x6, 384x12, 768x12 (width x layers); resnet ResNet-18 of half width, ResNet-18, ResNet-50;
+    convnext about 4, 9 and 28 million weights."""
+
+    pretrained: str | None = None
+    """A pre-trained model to start from: a local folder or a name on the Hugging Face hub."""
+
+    image_size: int = 64
+    """Side of the square pictures the network is trained on, in pixels."""
+
+    patch_size: int | None = None
+    """Side of a ViT's patch in pixels; a 8th of the image below 128 px, else 16."""
+
+    width: int | None = None
+    """Overrides the preset's width (a ViT's, or the first stage's of a ResNet or ConvNeXt)."""
+
+    depth: int | None = None
+    """Overrides the preset's number of layers (ViT only)."""
+
+    heads: int | None = None
+    """Overrides the preset's number of attention heads (ViT only); by default one for every 64 of width."""
+
+    dropout: float = 0.0
+    """Dropout inside a ViT, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the option's name."""
+        if self.image_size < 8:
+            raise ConfigError(f"image.image_size is {self.image_size} px; the smallest that works is 8.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"image.dropout is {self.dropout}; expected a share in [0, 1).")
+        if self.patch_size is not None and self.image_size % self.patch_size:
+            raise ConfigError(
+                f"image.patch_size {self.patch_size} does not divide image.image_size {self.image_size}; "
+                f"try --image.patch-size {math.gcd(self.image_size, 16)}."
+            )
+        if self.architecture != "vit" and (self.depth is not None or self.heads is not None):
+            raise ConfigError(f"image.depth and image.heads are a ViT's; {self.architecture} has neither.")
+
+
+class ImageFeatures(NamedTuple):
+    """What an image encoder returns.
+
+    Attributes:
+        pooled: (B, D), one vector an image: a ViT's [CLS], a convolutional network's mean.
+        tokens: (B, N, D), one vector a patch or cell, row by row, without [CLS].
+    """
+
+    pooled: Tensor
+    tokens: Tensor
+
+
+class ImageEncoder(nn.Module):
+    """A backbone of transformers with its pooling.
+
+    Args:
+        backbone: the transformers model.
+        image_size: the side in pixels that it is used at.
+        small_stem: True where a ResNet's stem was replaced by one 3x3 convolution.
+        mean, std: per channel, in [0, 1] units: what the pixels are normalised with.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        image_size: int,
+        small_stem: bool = False,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.image_size = image_size
+        self.small_stem = small_stem
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.dim: int = _feature_dim(backbone.config)
+        self.convolutional = hasattr(backbone.config, "hidden_sizes")
+        if self.convolutional:  # oneDNN and cuDNN convolve channels-last without a copy in and out
+            self.backbone.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def build(cls, config: ImageEncoderConfig) -> ImageEncoder:
+        """A new encoder as the configuration says, or a pre-trained one.
+
+        Raises:
+            ConfigError: the pre-trained model cannot be loaded, or is not an image encoder.
+        """
+        if config.pretrained is not None:
+            return _load_pretrained(config.pretrained, config.image_size)
+        backbone_config = _backbone_config(config)
+        small_stem = config.architecture == "resnet" and config.image_size < _SMALL_STEM_BELOW
+        return cls(_build_backbone(backbone_config, small_stem), image_size=config.image_size, small_stem=small_stem)
+
+    def spec(self) -> dict[str, Any]:
+        """Everything needed to build the same network again with `from_spec`, without a hub."""
+        return {
+            "backbone": self.backbone.config.to_dict(),
+            "image_size": self.image_size,
+            "small_stem": self.small_stem,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> ImageEncoder:
+        """The inverse of `spec`, with fresh weights."""
+        from transformers import AutoConfig
+
+        values = dict(spec["backbone"])
+        backbone_config = AutoConfig.for_model(values.pop("model_type"), **values)
+        return cls(
+            _build_backbone(backbone_config, spec["small_stem"]),
+            image_size=spec["image_size"],
+            small_stem=spec["small_stem"],
+            mean=tuple(spec["mean"]),
+            std=tuple(spec["std"]),
+        )
+
+    def forward(self, pixels: Tensor) -> ImageFeatures:
+        """Encode normalised pixels.
+
+        Args:
+            pixels: (B, 3, S, S) float, normalised with `mean` and `std`; S equals `image_size`.
+
+        Returns:
+            The pooled vectors and the local ones, neither of unit length.
+        """
+        if self.convolutional:
+            grid = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
+            tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
+            return ImageFeatures(grid.pooler_output.flatten(1), tokens)
+        states = self.backbone(pixels).last_hidden_state  # (B, 1 + N, D)
+        return ImageFeatures(states[:, 0], states[:, 1:])
+
+
+def _feature_dim(config: Any) -> int:
+    sizes = getattr(config, "hidden_sizes", None)
+    return int(sizes[-1]) if sizes is not None else int(config.hidden_size)
+
+
+def _backbone_config(config: ImageEncoderConfig) -> Any:
+    """The transformers configuration that stands for ours."""
+    from transformers import ConvNextConfig, ResNetConfig, ViTConfig
+
+    if config.architecture == "vit":
+        width, depth, heads = _VIT_PRESETS[config.preset]
+        width, depth = config.width or width, config.depth or depth
+        heads = config.heads or max(1, width // 64)
+        if width % heads:
+            raise ConfigError(f"image.width {width} is not a multiple of image.heads {heads}.")
+        patch = config.patch_size or (16 if config.image_size >= 128 else max(2, config.image_size // 8))
+        if config.image_size % patch:
+            raise ConfigError(
+                f"patches of {patch} px do not tile pictures of {config.image_size} px; set --image.patch-size."
+            )
+        return ViTConfig(
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            image_size=config.image_size,
+            patch_size=patch,
+            hidden_dropout_prob=config.dropout,
+            attention_probs_dropout_prob=config.dropout,
+        )
+    if config.architecture == "resnet":
+        width, depths, kind = _RESNET_PRESETS[config.preset]
+        width = config.width or width
+        factor = 4 if kind == "bottleneck" else 1
+        return ResNetConfig(
+            embedding_size=width,
+            hidden_sizes=[width * factor * 2**stage for stage in range(4)],
+            depths=list(depths),
+            layer_type=kind,
+        )
+    width, depths = _CONVNEXT_PRESETS[config.preset]
+    width = config.width or width
+    return ConvNextConfig(
+        hidden_sizes=[width * 2**stage for stage in range(4)],
+        depths=list(depths),
+        # 4-pixel patches leave a 2x2 map of a 64 px picture after three halvings; 2-pixel patches leave 4x4.
+        patch_size=2 if config.image_size < _SMALL_STEM_BELOW else 4,
+        image_size=config.image_size,
+    )
+
+
+def _build_backbone(backbone_config: Any, small_stem: bool) -> nn.Module:
+    from transformers import AutoModel
+
+    # A ViT's pooler (a tanh layer of BERT's) would be a weight without use or gradient: [CLS] is read directly.
+    options = {"add_pooling_layer": False} if backbone_config.model_type == "vit" else {}
+    backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
+    if small_stem:
+        width = backbone_config.embedding_size
+        stem = backbone.embedder
+        stem.embedder.convolution = nn.Conv2d(3, width, kernel_size=3, padding=1, bias=False)  # type: ignore[union-attr]
+        nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")  # type: ignore[union-attr]
+        stem.pooler = nn.Identity()  # type: ignore[union-attr]
+    return backbone
+
+
+def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
+    """A pre-trained backbone by hub name or folder, its positions interpolated to `image_size`."""
+    from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+    try:
+        backbone_config = AutoConfig.from_pretrained(name)
+        options = {"add_pooling_layer": False} if backbone_config.model_type in ("vit", "deit") else {}
+        backbone = AutoModel.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"image.pretrained: cannot load {name!r} ({str(error).splitlines()[0]}). Expected a folder written by "
+            "transformers, or a hub name and a network to fetch it with."
+        ) from error
+    if not hasattr(backbone_config, "hidden_sizes") and not hasattr(backbone_config, "patch_size"):
+        raise ConfigError(f"image.pretrained: {name!r} is a {backbone_config.model_type}, not an image encoder.")
+    try:
+        processor = AutoImageProcessor.from_pretrained(name)
+        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    except (OSError, ValueError):  # folders without preprocessor_config.json are common; ImageNet's are the custom
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if getattr(backbone_config, "image_size", image_size) != image_size and hasattr(backbone, "embeddings"):
+        _resize_positions(backbone, image_size)
+    return ImageEncoder(backbone, image_size=image_size, mean=mean, std=std)
+
+
+def _resize_positions(backbone: Any, image_size: int) -> None:
+    """Interpolate a ViT's position embeddings once, so that every later forward is at its native size."""
+    embeddings, patch = backbone.embeddings, backbone.config.patch_size
+    if not hasattr(embeddings, "interpolate_pos_encoding"):
+        return
+    if image_size % patch:
+        raise ModelError(
+            f"the pre-trained model's patches of {patch} px do not tile {image_size} px; "
+            f"try --image.image-size {max(1, round(image_size / patch)) * patch}."
+        )
+    cells = (image_size // patch) ** 2
+    probe = torch.zeros(1, cells + 1, backbone.config.hidden_size)
+    with torch.no_grad():
+        positions = embeddings.interpolate_pos_encoding(probe, image_size, image_size)
+    embeddings.position_embeddings = nn.Parameter(positions.clone())
+    embeddings.image_size = (image_size, image_size)
+    embeddings.patch_embeddings.image_size = (image_size, image_size)
+    embeddings.patch_embeddings.num_patches = cells
+    backbone.config.image_size = image_size

@@ -1,0 +1,113 @@
+"""Networks that are kept after training: what a model folder holds and `likewise.load` builds again.
+
+A network knows what it can do by which of `encode_images` and `encode_texts` it has; a method trains one and has it
+as its `network`. Dimensions: B batch, S side in pixels, L tokens, D width of the embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from likewise.encoders.heads import linear_projection
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.text import TextEncoder
+from likewise.errors import ModelError
+
+__all__ = ["DualNetwork", "EncodesImages", "EncodesTexts", "ImageNetwork", "network_from_spec"]
+
+
+@runtime_checkable
+class EncodesImages(Protocol):
+    """The ability to turn pixels into vectors."""
+
+    image: ImageEncoder
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, D) vectors, not of unit length."""
+
+
+@runtime_checkable
+class EncodesTexts(Protocol):
+    """The ability to turn texts into vectors."""
+
+    text: TextEncoder
+
+    def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) tokens and mask to (B, D) vectors, not of unit length."""
+
+
+class ImageNetwork(nn.Module):
+    """One image encoder; its pooled features are the embedding (projectors are for training only)."""
+
+    kind = "image"
+
+    def __init__(self, image: ImageEncoder) -> None:
+        super().__init__()
+        self.image = image
+        self.dim = image.dim
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, D)."""
+        return self.image(pixels).pooled
+
+    def spec(self) -> dict[str, Any]:
+        """What `network_from_spec` needs."""
+        return {"kind": self.kind, "image": self.image.spec()}
+
+
+class DualNetwork(nn.Module):
+    """An image and a text encoder with one linear projection each into a shared space.
+
+    Args:
+        image: the image encoder.
+        text: the text encoder.
+        dim: D, width of the shared space.
+    """
+
+    kind = "dual"
+
+    def __init__(self, image: ImageEncoder, text: TextEncoder, *, dim: int) -> None:
+        super().__init__()
+        self.image = image
+        self.text = text
+        self.image_projection = linear_projection(image.dim, dim)
+        self.text_projection = linear_projection(text.dim, dim)
+        self.dim = dim
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, D)."""
+        projected: Tensor = self.image_projection(self.image(pixels).pooled)
+        return projected
+
+    def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) tokens and mask to (B, D)."""
+        projected: Tensor = self.text_projection(self.text(tokens, mask).pooled)
+        return projected
+
+    def spec(self) -> dict[str, Any]:
+        """What `network_from_spec` needs."""
+        return {"kind": self.kind, "dim": self.dim, "image": self.image.spec(), "text": self.text.spec()}
+
+
+def network_from_spec(spec: dict[str, Any]) -> nn.Module:
+    """Build a network from its `spec`, with fresh weights.
+
+    Raises:
+        ModelError: the spec is of a kind this version does not know, or lacks a part.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):  # weights are about to be loaded: leave the caller's stream alone
+            if spec["kind"] == ImageNetwork.kind:
+                return ImageNetwork(ImageEncoder.from_spec(spec["image"]))
+            if spec["kind"] == DualNetwork.kind:
+                image, text = ImageEncoder.from_spec(spec["image"]), TextEncoder.from_spec(spec["text"])
+                return DualNetwork(image, text, dim=spec["dim"])
+    except KeyError as error:
+        raise ModelError(f"the model's config.json lacks {error}.") from error
+    raise ModelError(
+        f"the model is of kind {spec['kind']!r}, which this version does not know (image, dual); "
+        "try a newer version of likewise."
+    )

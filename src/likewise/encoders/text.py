@@ -1,0 +1,192 @@
+"""Text encoders: a Transformer from Hugging Face transformers behind one small face.
+
+Dimensions: B batch, L tokens, D width of the features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from likewise.errors import ConfigError
+
+__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
+
+_PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextEncoderConfig:
+    """The network that reads texts, and its tokenizer."""
+
+    architecture: Literal["clip", "bert"] = "clip"
+    """`clip`: pre-norm and causal, read at the end token (trains fastest from nothing); `bert`: both directions,
+    read at [CLS]. Ignored when `pretrained` is given."""
+
+    preset: Literal["tiny", "small", "base"] = "tiny"
+    """Size: 192x4, 384x6 or 512x12 (width x layers)."""
+
+    pretrained: str | None = None
+    """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub."""
+
+    tokenizer: str | None = None
+    """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or one
+    trained on the captions of the training part."""
+
+    vocabulary_size: int = 8192
+    """Most entries of a tokenizer trained on the data; small data give fewer."""
+
+    max_tokens: int = 77
+    """Longest text in tokens, [CLS] and [SEP] included; what is longer is cut."""
+
+    width: int | None = None
+    """Overrides the preset's width."""
+
+    depth: int | None = None
+    """Overrides the preset's number of layers."""
+
+    heads: int | None = None
+    """Overrides the number of attention heads; by default one for every 64 of width."""
+
+    dropout: float = 0.0
+    """Dropout inside the network, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the option's name."""
+        if self.max_tokens < 3:
+            raise ConfigError(f"text.max_tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
+        if self.vocabulary_size < 300:
+            raise ConfigError(
+                f"text.vocabulary_size is {self.vocabulary_size}; 256 bytes and the special tokens need 300."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"text.dropout is {self.dropout}; expected a share in [0, 1).")
+
+
+class TextFeatures(NamedTuple):
+    """What a text encoder returns.
+
+    Attributes:
+        pooled: (B, D), one vector a text.
+        tokens: (B, L, D), one vector a token; those of padding mean nothing.
+    """
+
+    pooled: Tensor
+    tokens: Tensor
+
+
+class TextEncoder(nn.Module):
+    """A backbone of transformers with its pooling.
+
+    Args:
+        backbone: the transformers model.
+        pooling: which vector stands for the text: the `first` ([CLS]) or the `last` real token.
+    """
+
+    def __init__(self, backbone: nn.Module, *, pooling: Literal["first", "last"]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling = pooling
+        self.dim = int(backbone.config.hidden_size)
+        self.causal = backbone.config.model_type == "clip_text_model"
+
+    @classmethod
+    def build(cls, config: TextEncoderConfig, *, vocabulary_size: int) -> TextEncoder:
+        """A new encoder as the configuration says, or a pre-trained one.
+
+        Args:
+            config: the options.
+            vocabulary_size: the tokenizer's number of entries.
+
+        Raises:
+            ConfigError: the pre-trained model cannot be loaded, or has another vocabulary than the tokenizer.
+        """
+        if config.pretrained is None:
+            backbone_config = _backbone_config(config, vocabulary_size)
+            return cls(_build_backbone(backbone_config), pooling="last" if config.architecture == "clip" else "first")
+        from transformers import AutoModel
+
+        try:
+            backbone = AutoModel.from_pretrained(config.pretrained)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"text.pretrained: cannot load {config.pretrained!r} ({str(error).splitlines()[0]}). Expected a "
+                "folder written by transformers, or a hub name and a network to fetch it with."
+            ) from error
+        if backbone.config.vocab_size < vocabulary_size:
+            raise ConfigError(
+                f"text.tokenizer has {vocabulary_size} entries, the pre-trained model {backbone.config.vocab_size}; "
+                "leave text.tokenizer out to take the model's own."
+            )
+        return cls(backbone, pooling="last" if backbone.config.model_type == "clip_text_model" else "first")
+
+    def spec(self) -> dict[str, Any]:
+        """Everything needed to build the same network again with `from_spec`, without a hub."""
+        return {"backbone": self.backbone.config.to_dict(), "pooling": self.pooling}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
+        """The inverse of `spec`, with fresh weights."""
+        from transformers import AutoConfig
+
+        values = dict(spec["backbone"])
+        return cls(_build_backbone(AutoConfig.for_model(values.pop("model_type"), **values)), pooling=spec["pooling"])
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
+        """Encode tokens.
+
+        Args:
+            tokens: (B, L) int64, padded on the right.
+            mask: (B, L) bool, True on real tokens.
+
+        Returns:
+            The pooled vectors and one a token, neither of unit length.
+        """
+        # Padding stands on the right, so a causal network's real tokens never see it: without a mask the fused
+        # causal attention runs, which is faster and gives the real tokens the same values.
+        attention = None if self.causal else mask
+        states = self.backbone(input_ids=tokens, attention_mask=attention).last_hidden_state  # (B, L, D)
+        if self.pooling == "first":
+            return TextFeatures(states[:, 0], states)
+        last = mask.sum(dim=1) - 1  # (B,)
+        return TextFeatures(states[torch.arange(len(states), device=states.device), last], states)
+
+
+def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
+    """The transformers configuration that stands for ours."""
+    from transformers import BertConfig, CLIPTextConfig
+
+    width, depth = _PRESETS[config.preset]
+    width, depth = config.width or width, config.depth or depth
+    heads = config.heads or max(1, width // 64)
+    if width % heads:
+        raise ConfigError(f"text.width {width} is not a multiple of text.heads {heads}.")
+    shared = {
+        "vocab_size": vocabulary_size,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": depth,
+        "num_attention_heads": heads,
+        "max_position_embeddings": config.max_tokens,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    if config.architecture == "clip":
+        return CLIPTextConfig(**shared, hidden_act="gelu", attention_dropout=config.dropout)
+    return BertConfig(**shared, hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout)
+
+
+def _build_backbone(backbone_config: Any) -> nn.Module:
+    from transformers import AutoModel, CLIPTextModel
+
+    if backbone_config.model_type == "clip_text_model":
+        backbone: nn.Module = CLIPTextModel(backbone_config)  # AutoModel does not list the text half
+        return backbone
+    # BERT's pooler would be a weight without use or gradient: [CLS] is read directly.
+    options = {"add_pooling_layer": False} if backbone_config.model_type == "bert" else {}
+    backbone = AutoModel.from_config(backbone_config, **options)
+    return backbone

@@ -1,0 +1,141 @@
+"""Tokenizers: one trained on the user's own captions, or a pre-trained model's.
+
+The trained one is byte-level BPE (Sennrich 2016, 1508.07909; over bytes as in GPT-2) on NFKC-normalised, lower-cased
+text: any Unicode text has tokens, none is ever unknown, and nothing assumes that words are split by spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from likewise.errors import ConfigError, ModelError
+
+__all__ = ["TextTokenizer", "train_tokenizer"]
+
+PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
+
+
+class TextTokenizer:
+    """Texts to token numbers, each text framed by a start and an end token.
+
+    Args:
+        tokenizer: of the `tokenizers` library.
+        pad_id: the number that fills short rows.
+        max_tokens: the longest row; longer texts are cut, keeping the end token.
+    """
+
+    def __init__(self, tokenizer: Any, *, pad_id: int, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self.pad_id = pad_id
+        self.max_tokens = max_tokens
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_tokens)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(self._tokenizer.get_vocab_size())
+
+    @property
+    def mask_id(self) -> int | None:
+        """The number of the mask token, or None where there is none."""
+        number = self._tokenizer.token_to_id(MASK)
+        return None if number is None else int(number)
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The tokens of each text, not padded.
+
+        Returns:
+            One (L,) int32 array a text, 2 <= L <= max_tokens.
+        """
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def pad(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Stack rows, padded on the right to the longest of them.
+
+        Returns:
+            tokens (B, L) int64 and mask (B, L) bool, True on real tokens.
+        """
+        lengths = np.array([len(row) for row in rows])
+        mask = np.arange(lengths.max())[None, :] < lengths[:, None]  # (B, L)
+        tokens = np.full(mask.shape, self.pad_id, dtype=np.int64)
+        tokens[mask] = np.concatenate(rows)
+        return tokens, mask
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some token numbers, without the special ones."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def save(self, path: Path) -> None:
+        """Write `tokenizer.json`, which the `tokenizers` library and transformers read."""
+        self._tokenizer.save(str(path))
+
+    @classmethod
+    def load(cls, path: str | Path, *, max_tokens: int, pad_id: int | None = None) -> TextTokenizer:
+        """Read a tokenizer.json, a folder that has one, or (with transformers) a hub name.
+
+        Raises:
+            ConfigError: nothing readable is there.
+        """
+        from tokenizers import Tokenizer
+
+        file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
+        if file.is_file():
+            try:
+                tokenizer = Tokenizer.from_file(str(file))
+            except Exception as error:  # the library raises bare Exception for malformed files
+                raise ModelError(f"{file} is not a tokenizer: {error}") from error
+        else:
+            tokenizer = _from_hub(str(path))
+        if pad_id is None:
+            pad_id = next((i for i in map(tokenizer.token_to_id, (PAD, "<pad>", "<|endoftext|>")) if i is not None), 0)
+        return cls(tokenizer, pad_id=pad_id, max_tokens=max_tokens)
+
+
+def _from_hub(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name).backend_tokenizer
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a hub name "
+            "and a network to fetch it with."
+        ) from error
+
+
+def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_tokens: int) -> TextTokenizer:
+    """Train a byte-level BPE tokenizer.
+
+    Args:
+        texts: the training part's captions; never the held-out ones.
+        vocabulary_size: most entries; pairs seen once are not merged, so small data give fewer.
+        max_tokens: the longest row.
+
+    Returns:
+        A tokenizer with [PAD]=0, [CLS]=1, [SEP]=2, [MASK]=3 and the 256 bytes in it.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=2,
+        special_tokens=[PAD, CLS, SEP, MASK],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{CLS} $A {SEP}",
+        pair=f"{CLS} $A {SEP} $B {SEP}",
+        special_tokens=[(CLS, tokenizer.token_to_id(CLS)), (SEP, tokenizer.token_to_id(SEP))],
+    )
+    return TextTokenizer(tokenizer, pad_id=0, max_tokens=max_tokens)
