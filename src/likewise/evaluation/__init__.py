@@ -7,6 +7,7 @@ name behind `chance_`. Wrong arguments and values that are not finite raise Valu
 from __future__ import annotations
 
 from likewise.evaluation.chance import accuracy_chance, first_hit_chance
+from likewise.evaluation.classification import Classification, classification_metrics, most_confused
 from likewise.evaluation.collapse import (
     alignment,
     collapse_warning,
@@ -16,15 +17,29 @@ from likewise.evaluation.collapse import (
     uniformity,
 )
 from likewise.evaluation.neighbours import Neighbours, knn_accuracy, knn_predict, nearest
+from likewise.evaluation.probe import ProbeResult, linear_probe
 from likewise.evaluation.retrieval import first_ranks, retrieval
+from likewise.evaluation.seeds import Spread, over_seeds
+from likewise.evaluation.templates import TEMPLATES, prompts
+from likewise.evaluation.zero_shot import class_embeddings, zero_shot, zero_shot_predict
 
 __all__ = [
     "Neighbours",
     "nearest",
     "knn_predict",
     "knn_accuracy",
+    "ProbeResult",
+    "linear_probe",
     "retrieval",
     "first_ranks",
+    "TEMPLATES",
+    "prompts",
+    "class_embeddings",
+    "zero_shot",
+    "zero_shot_predict",
+    "Classification",
+    "classification_metrics",
+    "most_confused",
     "deviation",
     "effective_rank",
     "alignment",
@@ -33,4 +48,6 @@ __all__ = [
     "collapse_warning",
     "accuracy_chance",
     "first_hit_chance",
+    "Spread",
+    "over_seeds",
 ]

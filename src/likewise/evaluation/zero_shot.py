@@ -1,0 +1,89 @@
+"""Classification by the nearest caption: no image of the classes is needed.
+
+N images, C classes, T templates, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, as_unit_rows
+from likewise.evaluation.classification import classification_metrics
+from likewise.evaluation.retrieval import TIE
+
+__all__ = ["class_embeddings", "zero_shot_predict", "zero_shot"]
+
+
+def class_embeddings(prompt_embeddings: Array) -> torch.Tensor:
+    """One unit vector a class: the direction of the mean of its prompts' unit vectors.
+
+    Args:
+        prompt_embeddings: (C, T, D), or (C, D) for one prompt a class.
+
+    Returns:
+        (C, D), unit length.
+
+    Raises:
+        ValueError: another number of dimensions, or a value that is not finite.
+
+    Reference:
+        Radford et al. 2021, 2103.00020, section 3.1.4 (ensembling in embedding space).
+    """
+    prompts = torch.as_tensor(prompt_embeddings)
+    if prompts.ndim == 2:
+        prompts = prompts[:, None]
+    if prompts.ndim != 3:
+        raise ValueError(f"prompt_embeddings: expected (C, T, D) or (C, D), got {tuple(prompts.shape)}")
+    unit = as_unit_rows(prompts.reshape(-1, prompts.shape[2]), "prompt_embeddings")  # (C T, D)
+    return F.normalize(unit.reshape(prompts.shape).mean(dim=1), dim=1)
+
+
+def zero_shot_predict(image_embeddings: Array, prompt_embeddings: Array) -> torch.Tensor:
+    """(N,) int64: the class whose vector has the greatest cosine to each of (N, D) images."""
+    images, classes = as_unit_pair(
+        image_embeddings, class_embeddings(prompt_embeddings), ("image_embeddings", "prompt_embeddings")
+    )
+    return (images @ classes.T).argmax(dim=1)
+
+
+def zero_shot(
+    image_embeddings: Array, prompt_embeddings: Array, labels: Array, *, at: Sequence[int] = (5,)
+) -> dict[str, float]:
+    """How well the nearest class caption names the image.
+
+    Args:
+        image_embeddings: (N, D).
+        prompt_embeddings: (C, T, D) embeddings of `templates.prompts`, or (C, D).
+        labels: (N,) in [0, C); images with a negative label (none known) are left out.
+        at: further k for which the share with the right class among the first k is wanted; those below C are
+            given. Ties count against the model, as in retrieval.
+
+    Returns:
+        `accuracy`, `precision`, `recall`, `f1` (means over classes), `chance_accuracy`, `num_items`, and
+        `top_{k}` with `chance_top_{k}`.
+
+    Raises:
+        ValueError: shapes that don't fit, a label that is no class, or a value that is not finite.
+    """
+    images, classes = as_unit_pair(
+        image_embeddings, class_embeddings(prompt_embeddings), ("image_embeddings", "prompt_embeddings")
+    )
+    truth = as_labels(labels, "labels", count=len(images), device=images.device)
+    images, truth = images[truth >= 0], truth[truth >= 0]
+    if len(truth) == 0:
+        raise ValueError("labels: no image has a label")
+    if int(truth.max()) >= len(classes):
+        raise ValueError(f"labels: {int(truth.max())} is not one of the {len(classes)} classes")
+    cosine = images @ classes.T  # (N, C): classes are few
+    result = classification_metrics(truth, cosine.argmax(dim=1), num_classes=len(classes)).figures()
+    rank = (cosine >= cosine.gather(1, truth[:, None]) - TIE).sum(
+        dim=1
+    )  # (N,) from 1, the class itself counted
+    for k in at:
+        if k < len(classes):
+            result[f"top_{k}"] = float((rank <= k).double().mean())
+            result[f"chance_top_{k}"] = k / len(classes)
+    return result
