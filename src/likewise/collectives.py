@@ -1,0 +1,105 @@
+"""The only door to the other replicas that a method may use.
+
+Without `torch.distributed`, or with one replica, everything here is the identity, so a method is written once.
+
+**How losses are scaled.** An objective on replica r returns the mean over its own b_r rows, each compared against
+the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums gradients on
+its way back, so that DDP's mean is the gradient of mean_r(loss_r), through queries, keys and temperature alike. With
+equal b_r that mean is the single-process loss. With unequal ones, multiply each replica's loss by
+`replica_weight(b_r)` = b_r R / (b_1 + ... + b_R), which is 1 when they are equal; then it is exact always.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["gather_rows", "own_rows", "replica_weight", "world_size", "rank", "row_counts"]
+
+
+def world_size() -> int:
+    """Number of replicas R; 1 without `torch.distributed`."""
+    return dist.get_world_size() if _connected() else 1
+
+
+def rank() -> int:
+    """This replica's place in 0 ... R-1; 0 without `torch.distributed`."""
+    return dist.get_rank() if _connected() else 0
+
+
+def row_counts(rows: Tensor) -> list[int]:
+    """How many rows each replica holds.
+
+    Args:
+        rows: (b, ...) this replica's rows, on the device the replicas talk through.
+
+    Returns:
+        R counts, in the order of the ranks.
+    """
+    if world_size() == 1:
+        return [rows.shape[0]]
+    own = torch.tensor([rows.shape[0]], dtype=torch.int64, device=rows.device)
+    counts = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(counts, own)
+    return [int(count) for count in torch.cat(counts).tolist()]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows of all replicas, with their gradient; each replica may bring another number of rows, or none.
+
+    On the way back the gradients that all replicas hold for a row are summed and sent to its owner (see the
+    module's text for the scaling this makes right). With one replica the tensor itself comes back.
+
+    Args:
+        rows: (b, ...) this replica's rows, any dtype; trailing shape and dtype equal everywhere.
+
+    Returns:
+        (b_1 + ... + b_R, ...) in the order of the ranks.
+    """
+    if world_size() == 1:
+        return rows
+    counts = row_counts(rows)
+    gathered: Tensor = _GatherRows.apply(rows, counts)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def own_rows(rows: Tensor) -> Tensor:
+    """Where this replica's rows stand among the gathered ones: (b,) int64 indices into `gather_rows(rows)`."""
+    start = sum(row_counts(rows)[: rank()]) if world_size() > 1 else 0
+    return torch.arange(start, start + rows.shape[0], device=rows.device)
+
+
+def replica_weight(rows: Tensor) -> float:
+    """What to multiply this replica's loss with, so that DDP's mean is exact with unequal rows: b R / sum of b."""
+    counts = row_counts(rows)
+    return len(counts) * rows.shape[0] / max(sum(counts), 1)
+
+
+def _connected() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+class _GatherRows(torch.autograd.Function):
+    """All-gather of padded rows; its transpose, a sum over replicas, on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        # Collectives want equal shapes: pad to the longest, cut after.
+        padded = rows.detach().new_zeros((max(counts), *rows.shape[1:]))
+        padded[: rows.shape[0]] = rows.detach()
+        pieces = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(pieces, padded)
+        return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # all_reduce and a cut rather than reduce_scatter: it takes unequal pieces and every backend has it. The
+        # clone is needed: autograd may hand the same tensor to another consumer.
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        start = sum(ctx.counts[: dist.get_rank()])
+        return total[start : start + ctx.counts[dist.get_rank()]].clone(), None

@@ -1,0 +1,125 @@
+"""What every objective does to its inputs first: dtype, unit length, checks."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Literal, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Rows shorter than this have no direction. They stay zero and get no gradient, where x / max(|x|, eps) would send
+# back gradients of 1/eps.
+SHORTEST = 1e-12
+
+Precision = Literal["bfloat16"] | None
+
+_checking = False
+
+
+@contextlib.contextmanager
+def checked_inputs(on: bool = True) -> Iterator[None]:
+    """Inside, every objective refuses inputs that hold an inf or a NaN with a ValueError that names them.
+
+    Off by default: looking at every input costs a pass over it and, on an accelerator, a wait for it.
+    """
+    global _checking
+    before, _checking = _checking, on
+    try:
+        yield
+    finally:
+        _checking = before
+
+
+def objective(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a public objective: autocast is off inside, for it would take the products to half precision."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = next((value.device.type for value in args if isinstance(value, Tensor)), "cpu")
+        if not torch.is_autocast_enabled(device):
+            return function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return guarded
+
+
+def check_finite(**named: Tensor | float | None) -> None:
+    """With checks on, raise for the first input that is not finite, naming it and the first bad row."""
+    if not _checking:
+        return
+    for name, value in named.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            continue
+        bad = ~torch.isfinite(value)
+        if bool(bad.any()):
+            place = bad.nonzero()[0].tolist()
+            raise ValueError(
+                f"{name} {tuple(value.shape)} holds {int(bad.sum())} values that are not finite, the first at "
+                f"{place}; look at the step before: learning rate, precision, a division by zero"
+            )
+
+
+def check_matrix(**named: Tensor) -> None:
+    """Every argument must be a (rows, D) float matrix; all with one D."""
+    widths = set()
+    for name, value in named.items():
+        if value.dim() != 2 or not value.is_floating_point():
+            raise ValueError(
+                f"{name} must be a float tensor (rows, D), got {tuple(value.shape)} {value.dtype}"
+            )
+        widths.add(value.shape[1])
+    if len(widths) > 1:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in named.items())
+        raise ValueError(f"features must have the same width D, got {shapes}")
+
+
+def check_rows(rows: int, **named: Tensor | None) -> None:
+    """Every given argument must be a vector of this many rows."""
+    for name, value in named.items():
+        if value is not None and value.shape != (rows,):
+            raise ValueError(f"{name} must have shape ({rows},), got {tuple(value.shape)}")
+
+
+def check_positive(name: str, value: float | Tensor) -> None:
+    """A plain number must be above zero; a tensor is looked at only with checks on (it may live far away)."""
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{name} must be a number or a tensor of one value, got {tuple(value.shape)}")
+        if not _checking:
+            return
+    if not float(value) > 0:
+        raise ValueError(f"{name} must be above 0, got {float(value)}")
+
+
+def working(*tensors: Tensor) -> torch.dtype:
+    """The dtype to compute in: float64 if any input is, else float32."""
+    return torch.float64 if any(value.dtype == torch.float64 for value in tensors) else torch.float32
+
+
+def inverse_lengths(features: Tensor) -> Tensor:
+    """(B, D) to (B,): 1/|row|, and 0 for rows without direction."""
+    lengths = torch.linalg.vector_norm(features, dim=-1, dtype=working(features))
+    return torch.where(lengths > SHORTEST, 1 / lengths.clamp_min(SHORTEST), 0.0)
+
+
+def unit_rows(features: Tensor, normalize: bool = True) -> Tensor:
+    """(..., D) in the working dtype, at unit length when asked; zero rows stay zero."""
+    features = features.to(working(features))
+    return features * inverse_lengths(features).unsqueeze(-1) if normalize else features
+
+
+def inverse(temperature: float | Tensor, like: Tensor) -> Tensor:
+    """1/temperature as a 0-d tensor of the working dtype, keeping its gradient."""
+    check_positive("temperature", temperature)
+    check_finite(temperature=temperature)
+    dtype = working(like)
+    if isinstance(temperature, Tensor):
+        return 1 / temperature.to(device=like.device, dtype=dtype).reshape(())
+    return torch.tensor(1 / temperature, device=like.device, dtype=dtype)

@@ -1,0 +1,152 @@
+"""What a comparison of queries with keys takes in and leaves out, tile by tile.
+
+Legend: B queries, M keys, D feature width; a tile is a range of query rows by a range of key columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._numerics import Precision, inverse_lengths
+
+__all__ = ["Points", "Rules", "Teacher", "Tile", "group_shares"]
+
+LOG2_E = 1.4426950408889634
+LN_2 = 0.6931471805599453
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Query rows [top, bottom) against key columns [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """Single entries of a tile: row r, column c, both counted from the tile's corner; `rows` are r in the whole."""
+
+    r: Tensor
+    c: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, index: Tensor, tile: Tile) -> Points:
+        """The entries (i, index[i]) that lie in the tile."""
+        own = index[tile.top : tile.bottom]
+        r = ((own >= tile.left) & (own < tile.right)).nonzero().squeeze(1)
+        return cls(r, own[r] - tile.left, r + tile.top)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A frozen pair of features whose softmax over the keys is the target, made again in every tile.
+
+    Attributes:
+        queries: (B, D') of unit length or not, with no gradient.
+        keys: (M, D').
+        scale: 0-d, 1 / the teacher's temperature.
+        row_lse: (B,) log-sum-exp of each teacher row, in nats; filled in before targets are drawn.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    scale: Tensor
+    row_lse: Tensor | None = None
+
+    def probabilities(self, tile: Tile, mask: Tensor | None) -> Tensor:
+        """(rows, columns) of softmax over all keys; masked entries get none."""
+        if self.row_lse is None:
+            raise ValueError("the teacher's rows were not summed yet")
+        queries = _unit(self.queries[tile.top : tile.bottom], float(self.scale))
+        logits = queries @ _unit(self.keys[tile.left : tile.right], 1.0).t()
+        logits.sub_(self.row_lse[tile.top : tile.bottom, None]).exp_()
+        return logits if mask is None else logits.masked_fill_(mask, 0.0)
+
+
+def _unit(features: Tensor, factor: float) -> Tensor:
+    return features * (inverse_lengths(features) * factor)[:, None]
+
+
+def group_shares(group_queries: Tensor, group_keys: Tensor, excluded: Tensor | None) -> Tensor:
+    """(B,) float64: 1 / how many keys share the query's group (itself left out where excluded); 0 for none.
+
+    Linear in B + M: groups may be any integers, so a table as long as the largest would not do.
+    """
+    ordered = group_keys.sort().values
+    ends = torch.searchsorted(ordered, group_queries, right=True)
+    counts = ends - torch.searchsorted(ordered, group_queries)
+    if excluded is not None:
+        counts = counts - (group_keys[excluded] == group_queries).long()
+    return torch.where(counts > 0, 1.0 / counts.clamp_min(1).double(), 0.0)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Everything about a comparison but its features and scale.
+
+    Attributes:
+        positives: (B,) int64, each query's key; with `group_*` its group mates are then no negatives.
+        excluded: (B,) int64, a key that each query never sees (itself).
+        group_queries, group_keys: (B,) and (M,) int64.
+        shares: (B,) weight of each same-group key as a target (1 / their number). When given, group mates are
+            positives that share the target; when None they are left out of the sum.
+        targets: (B, M) soft targets held by the caller.
+        teacher: soft targets made tile by tile.
+        columns: also sum down the columns (the other direction of a symmetric loss).
+        symmetric: keys are the queries; only tiles on and above the diagonal are computed.
+        normalize: bring features to unit length.
+        precision: of the products.
+        tile: (rows, columns) to use instead of the ones found from the shapes.
+    """
+
+    positives: Tensor | None = None
+    excluded: Tensor | None = None
+    group_queries: Tensor | None = None
+    group_keys: Tensor | None = None
+    shares: Tensor | None = None
+    targets: Tensor | None = None
+    teacher: Teacher | None = None
+    columns: bool = False
+    symmetric: bool = False
+    normalize: bool = True
+    precision: Precision = None
+    tile: tuple[int, int] | None = None
+
+    def same_group(self, tile: Tile) -> Tensor | None:
+        """(rows, columns) bool: equal groups, the excluded key not counted."""
+        if self.group_queries is None or self.group_keys is None:
+            return None
+        same = self.group_queries[tile.top : tile.bottom, None] == self.group_keys[tile.left : tile.right]
+        if self.excluded is not None:
+            points = Points.of(self.excluded, tile)
+            same[points.r, points.c] = False
+        return same
+
+    def mask(self, tile: Tile) -> Tensor | None:
+        """(rows, columns) bool: entries that take no part in the sums, or None when all do."""
+        mask = self.same_group(tile) if self.shares is None else None
+        if mask is not None and self.positives is not None:
+            points = Points.of(self.positives, tile)
+            mask[points.r, points.c] = False
+        if self.excluded is not None:
+            points = Points.of(self.excluded, tile)
+            if mask is None and points.r.numel():
+                mask = torch.zeros(
+                    tile.bottom - tile.top, tile.right - tile.left, dtype=torch.bool, device=points.r.device
+                )
+            if mask is not None:
+                mask[points.r, points.c] = True
+        return mask
+
+    def soft_targets(self, tile: Tile, mask: Tensor | None) -> Tensor | None:
+        """(rows, columns) soft targets of the tile."""
+        if self.targets is not None:
+            return self.targets[tile.top : tile.bottom, tile.left : tile.right]
+        return None if self.teacher is None else self.teacher.probabilities(tile, mask)

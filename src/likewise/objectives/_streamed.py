@@ -1,0 +1,315 @@
+"""The streaming comparison: an autograd function over tiles. See `_tiles.compare` for what it gives.
+
+Logits are kept in base 2 inside (exp2 is the cheaper kernel): the unit queries carry scale * log2(e), so no pass over
+a tile is spent on scaling. Nothing of the size of the features is held but the gradients: a tile's rows are brought to
+unit length in a small buffer, and the derivative of that is applied in place at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ._numerics import inverse_lengths, working
+from ._rules import LN_2, LOG2_E, Points, Rules, Tile
+
+__all__ = ["Streamed"]
+
+# With |logit| below this, exp(logit) needs no shift: sums over 1e9 keys and their inverses stay normal floats. One
+# exponential then serves rows and columns. Above it (temperature below 1/40) running maxima are kept.
+UNSHIFTED = 40.0
+TILE_ROWS, TILE_COLUMNS = 1024, 1024
+
+
+class _Walk:
+    """The tiles of a comparison, with the buffers and base-2 logits of the current one."""
+
+    def __init__(self, queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> None:
+        self.queries, self.keys, self.rules = queries, keys, rules
+        self.dtype = working(queries, keys)
+        self.product = torch.bfloat16 if rules.precision == "bfloat16" else self.dtype
+        self.scale = float(scale)
+        size = rules.tile or (TILE_ROWS, TILE_COLUMNS)
+        self.height = min(size[0], max(queries.shape[0], 1))
+        # A symmetric walk pairs row range i with column range i: tiles must be square.
+        self.width = self.height if rules.symmetric else min(size[1], max(keys.shape[0], 1))
+        self.inverse_queries = inverse_lengths(queries) if rules.normalize else None
+        self.inverse_keys = self.inverse_queries
+        if not rules.symmetric:
+            self.inverse_keys = inverse_lengths(keys) if rules.normalize else None
+        self.unshifted = self._bound() <= UNSHIFTED
+        width = queries.shape[1]
+        new = queries.new_empty
+        self._queries = new((self.height, width), dtype=self.product)
+        self._keys = new((self.width, width), dtype=self.product)
+        self._logits = new(self.height * self.width, dtype=self.dtype)
+        self._product = new(self.height * self.width, dtype=self.product) if self.reduced else self._logits
+
+    @property
+    def reduced(self) -> bool:
+        """Whether products are taken in another dtype than the sums."""
+        return self.product != self.dtype
+
+    def _bound(self) -> float:
+        """The largest |logit| possible, by Cauchy and Schwarz."""
+        if self.rules.normalize:
+            return abs(self.scale)
+        longest = [
+            torch.linalg.vector_norm(x, dim=1, dtype=self.dtype).max() for x in (self.queries, self.keys)
+        ]
+        bound = abs(self.scale) * float(longest[0] * longest[1])
+        return bound if math.isfinite(bound) else math.inf
+
+    def __iter__(self) -> Iterator[tuple[Tile, Tensor, Tensor, Tensor]]:
+        """Yield (tile, logits (r, c), queries (r, D) times scale * log2(e), keys (c, D))."""
+        for top in range(0, self.queries.shape[0], self.height):
+            bottom = min(top + self.height, self.queries.shape[0])
+            queries = self._unit(
+                self._queries, self.queries, self.inverse_queries, top, bottom, self.scale * LOG2_E
+            )
+            for left in range(top if self.rules.symmetric else 0, self.keys.shape[0], self.width):
+                right = min(left + self.width, self.keys.shape[0])
+                keys = self._unit(self._keys, self.keys, self.inverse_keys, left, right, 1.0)
+                yield Tile(top, bottom, left, right), self._multiply(queries, keys), queries, keys
+
+    def _unit(
+        self, out: Tensor, features: Tensor, inverse: Tensor | None, start: int, stop: int, factor: float
+    ) -> Tensor:
+        rows = out[: stop - start]
+        if inverse is None:
+            return torch.mul(features[start:stop], factor, out=rows)
+        return torch.mul(features[start:stop], (inverse[start:stop] * factor)[:, None], out=rows)
+
+    def _multiply(self, queries: Tensor, keys: Tensor) -> Tensor:
+        count = queries.shape[0] * keys.shape[0]
+        logits = self._logits[:count].view(queries.shape[0], keys.shape[0])
+        product = self._product[:count].view(queries.shape[0], keys.shape[0])
+        torch.mm(queries, keys.t(), out=product)
+        return logits.copy_(product) if self.reduced else logits
+
+    def low(self, tile_values: Tensor) -> Tensor:
+        """A tile in the dtype of the products, for the products of the backward pass."""
+        return self._product[: tile_values.numel()].view_as(tile_values).copy_(tile_values)
+
+
+class _Sums:
+    """Running log-sum-exp, in base 2, of n rows (or columns) that arrive in pieces."""
+
+    def __init__(self, count: int, like: Tensor, shifted: bool) -> None:
+        # float64: a few values a row, and sums over many tiles then cost no digits.
+        self.sum = torch.zeros(count, dtype=torch.float64, device=like.device)
+        self.peak = self.sum - math.inf if shifted else None
+
+    def add(self, start: int, stop: int, tile: Tensor, dim: int) -> None:
+        """Take in a tile: of exponentials when unshifted, of logits otherwise."""
+        if self.peak is None:
+            self.sum[start:stop] += tile.sum(dim)
+            return
+        old = self.peak[start:stop]
+        new = torch.maximum(old, tile.amax(dim).double())
+        shift = torch.where(new == -math.inf, 0.0, new).to(tile.dtype)
+        self.sum[start:stop] *= torch.exp2(torch.where(old == -math.inf, 0.0, old - shift))
+        self.sum[start:stop] += torch.exp2(tile - shift.unsqueeze(dim)).sum(dim)
+        self.peak[start:stop] = torch.where(new == -math.inf, new, shift.double())
+
+    def lse(self) -> Tensor:
+        """The log-sum-exp in base 2, float64; minus infinity for rows that saw nothing."""
+        return (
+            self.sum.log2()
+            if self.peak is None
+            else torch.where(self.sum > 0, self.sum.log2() + self.peak, -math.inf)
+        )
+
+
+def _forward(walk: _Walk) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Row and column log-sum-exp in base 2; hard and soft mean logits in base 2."""
+    rules, (count_rows, count_columns) = walk.rules, (walk.queries.shape[0], walk.keys.shape[0])
+    rows = _Sums(count_rows, walk.queries, not walk.unshifted)
+    columns = rows if rules.symmetric else _Sums(count_columns, walk.queries, not walk.unshifted)
+    hard = torch.zeros(count_rows, dtype=torch.float64, device=walk.queries.device)
+    soft = torch.zeros_like(hard)
+    for tile, logits, _, _ in walk:
+        mask = rules.mask(tile)
+        mirrored = rules.symmetric and tile.left != tile.top
+        _take_hard(hard, tile, logits, rules, mirrored)
+        targets = rules.soft_targets(tile, mask)
+        if targets is not None:
+            soft[tile.top : tile.bottom] += (targets * logits).sum(1)
+        if mask is not None:
+            logits.masked_fill_(mask, -math.inf)
+        if walk.unshifted:
+            logits.exp2_()
+        rows.add(tile.top, tile.bottom, logits, 1)
+        if rules.columns or mirrored:
+            columns.add(tile.left, tile.right, logits, 0)
+    return rows.lse(), columns.lse(), hard, soft
+
+
+def _take_hard(hard: Tensor, tile: Tile, logits: Tensor, rules: Rules, mirrored: bool) -> None:
+    if rules.shares is not None:
+        same = rules.same_group(tile)
+        assert same is not None
+        kept = torch.where(same, logits, 0.0)
+        hard[tile.top : tile.bottom] += kept.sum(1) * rules.shares[tile.top : tile.bottom]
+        if mirrored:
+            hard[tile.left : tile.right] += kept.sum(0) * rules.shares[tile.left : tile.right]
+    elif rules.positives is not None:
+        points = Points.of(rules.positives, tile)
+        hard[points.rows] = logits[points.r, points.c].double()
+        if mirrored:
+            points = Points.of(rules.positives, _turned(tile))
+            hard[points.rows] = logits[points.c, points.r].double()
+
+
+def _turned(tile: Tile) -> Tile:
+    return Tile(tile.left, tile.right, tile.top, tile.bottom)
+
+
+class _Weights:
+    """Turns a tile of base-2 logits into the gradient by those logits (in nats)."""
+
+    def __init__(self, walk: _Walk, lse: tuple[Tensor, Tensor], gradients: tuple[Tensor, ...]) -> None:
+        self.walk, self.rules = walk, walk.rules
+        g_rows, g_columns, self.g_hard, self.g_soft = gradients
+        self.rows, self.row_lse = self._prepare(g_rows, lse[0])
+        self.columns, self.column_lse = self._prepare(g_columns, lse[1])
+        if self.rules.symmetric:
+            self.columns, self.column_lse = self.rows, self.row_lse
+
+    def _prepare(self, gradient: Tensor, lse: Tensor) -> tuple[Tensor, Tensor]:
+        # A row that saw nothing has minus infinity: +inf makes its probabilities 0 rather than NaN.
+        empty = lse == -math.inf
+        gradient, lse = torch.where(empty, 0.0, gradient.double()), torch.where(empty, math.inf, lse)
+        weight = gradient * torch.exp2(-lse) if self.walk.unshifted else gradient
+        return weight.to(self.walk.dtype), lse.to(self.walk.dtype)
+
+    def __call__(self, tile: Tile, logits: Tensor) -> Tensor:
+        """(r, c) gradient; overwrites the logits."""
+        top, bottom, left, right = tile.top, tile.bottom, tile.left, tile.right
+        mirrored = self.rules.symmetric and left != top
+        both = self.rules.columns or mirrored
+        mask = self.rules.mask(tile)
+        if mask is not None:
+            logits.masked_fill_(mask, -math.inf)
+        if self.walk.unshifted:
+            values = logits.exp2_()
+            rows = self.rows[top:bottom, None]
+            values.mul_(rows + self.columns[left:right] if both else rows)
+        else:
+            down = (logits - self.column_lse[left:right]).exp2_() if both else None
+            values = logits.sub_(self.row_lse[top:bottom, None]).exp2_().mul_(self.rows[top:bottom, None])
+            if down is not None:
+                values.addcmul_(down, self.columns[left:right].expand_as(down))
+        self._add_targets(values, tile, mask, mirrored)
+        return values
+
+    def _add_targets(self, values: Tensor, tile: Tile, mask: Tensor | None, mirrored: bool) -> None:
+        rules, dtype = self.rules, values.dtype
+        if rules.shares is not None:
+            same = rules.same_group(tile)
+            assert same is not None
+            weight = (self.g_hard.double() * rules.shares).to(dtype)
+            each = weight[tile.top : tile.bottom, None]
+            each = each + weight[tile.left : tile.right] if mirrored else each
+            values.add_(torch.where(same, each, 0.0))
+        elif rules.positives is not None:
+            points = Points.of(rules.positives, tile)
+            values[points.r, points.c] += self.g_hard[points.rows].to(dtype)
+            if mirrored:
+                points = Points.of(rules.positives, _turned(tile))
+                values[points.c, points.r] += self.g_hard[points.rows].to(dtype)
+        targets = rules.soft_targets(tile, mask)
+        if targets is not None:
+            values.addcmul_(
+                targets.to(dtype), self.g_soft[tile.top : tile.bottom, None].to(dtype).expand_as(values)
+            )
+
+
+def _backward(
+    walk: _Walk, weights: _Weights, needed: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients by the unit queries and unit keys; with a symmetric walk their sum, as the first."""
+    by_queries = torch.zeros_like(walk.queries, dtype=walk.dtype) if needed[0] else None
+    by_keys = torch.zeros_like(walk.keys, dtype=walk.dtype) if needed[1] else None
+    if walk.rules.symmetric:
+        by_keys = by_queries
+    for tile, logits, queries, keys in walk:
+        values = weights(tile, logits)
+        values = walk.low(values) if walk.reduced else values
+        if by_queries is not None:
+            _add_product(by_queries[tile.top : tile.bottom], values, keys, walk.scale)
+        if by_keys is not None:
+            # The queries carry scale * log2(e); ln 2 takes the base-2 part out again.
+            _add_product(by_keys[tile.left : tile.right], values.t(), queries, LN_2)
+    return by_queries, None if walk.rules.symmetric else by_keys
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor, factor: float) -> None:
+    if left.dtype == total.dtype:
+        total.addmm_(left, right, alpha=factor)
+    else:
+        total.add_(left @ right, alpha=factor)
+
+
+def _through_length(gradient: Tensor, features: Tensor, inverse: Tensor | None, step: int) -> Tensor:
+    """Take the gradient by unit rows to one by the rows, in place; return the sum of <unit row, gradient> (0-d)."""
+    total = torch.zeros((), dtype=torch.float64, device=gradient.device)
+    for start in range(0, features.shape[0], step):
+        piece = gradient[start : start + step]
+        unit = features[start : start + step].to(piece.dtype)
+        unit = unit if inverse is None else unit * inverse[start : start + step, None]
+        along = torch.linalg.vecdot(unit, piece)  # (rows,)
+        total += along.double().sum()
+        if inverse is not None:
+            piece.addcmul_(unit, along[:, None], value=-1.0).mul_(inverse[start : start + step, None])
+    return total
+
+
+class Streamed(torch.autograd.Function):
+    """(queries, keys, scale, rules) to (rows, columns, hard, soft); unused parts are zeros."""
+
+    @staticmethod
+    @torch.no_grad()
+    def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> tuple[Tensor, ...]:
+        walk = _Walk(queries, keys, scale, rules)
+        row_lse, column_lse, hard, soft = _forward(walk)
+        ctx.rules = rules
+        ctx.save_for_backward(queries, keys, scale, row_lse, column_lse)
+        return tuple((part * LN_2).to(walk.dtype) for part in (row_lse, column_lse, hard, soft))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        queries, keys, scale, row_lse, column_lse = ctx.saved_tensors
+        with torch.autocast(queries.device.type, enabled=False):
+            walk = _Walk(queries, keys, scale, ctx.rules)
+            weights = _Weights(walk, (row_lse, column_lse), gradients)
+            by_queries, by_keys = _backward(walk, weights, _needed(ctx))
+            along = None
+            if by_queries is not None:
+                along = _through_length(by_queries, queries, walk.inverse_queries, walk.height)
+                along = along / 2 if ctx.rules.symmetric else along
+            if by_keys is not None:
+                by_columns = _through_length(by_keys, keys, walk.inverse_keys, walk.width)
+                along = by_columns if along is None else along
+            by_scale = None
+            if along is not None and ctx.needs_input_grad[2]:
+                by_scale = (along / walk.scale).to(scale.dtype)
+        by_queries = (
+            by_queries.to(queries.dtype) if by_queries is not None and ctx.needs_input_grad[0] else None
+        )
+        by_keys = by_keys.to(keys.dtype) if by_keys is not None else None
+        return by_queries, by_keys, by_scale, None
+
+
+def _needed(ctx: Any) -> tuple[bool, bool]:
+    """Which products to make; the scale's gradient is read off either, so it asks for one."""
+    queries, keys, scale, _ = ctx.needs_input_grad
+    if ctx.rules.symmetric:
+        return (queries or scale), False
+    return queries or (scale and not keys), keys

@@ -1,0 +1,298 @@
+"""Contrastive objectives: find the positive among the keys.
+
+Legend: B own rows, M keys, D feature width, R replicas. s is cosine similarity, tau the temperature.
+
+**Across replicas** every function here takes this replica's rows, all replicas' rows (`gather_rows`) and where the own
+ones stand among them (`own_rows`); it returns the mean over the own rows. `likewise.collectives` says why DDP's mean
+of gradients is then the single-process gradient. Memory is linear in B + M throughout.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ._numerics import Precision, check_finite, check_matrix, check_rows, inverse, objective
+from ._rules import Rules, Teacher, group_shares
+from ._tiles import compare, row_sums
+
+__all__ = ["info_nce", "clip_loss", "nt_xent"]
+
+
+@objective
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    positives: Tensor | None = None,
+    *,
+    temperature: float | Tensor,
+    group_queries: Tensor | None = None,
+    group_keys: Tensor | None = None,
+    same_group: Literal["left_out", "shared"] = "left_out",
+    targets: Tensor | None = None,
+    target_queries: Tensor | None = None,
+    target_keys: Tensor | None = None,
+    target_weight: float | Tensor = 1.0,
+    target_temperature: float | Tensor | None = None,
+    normalize: bool = True,
+    precision: Precision = None,
+    tile: tuple[int, int] | None = None,
+) -> Tensor:
+    """-log softmax over the keys of each query, at its positive.
+
+    Soft targets come in two forms: held by the caller (`targets`), or made tile by tile from a teacher's features,
+    which stays linear in memory: target_weight * softmax(teacher similarity) + (1 - target_weight) * hard target.
+
+    Args:
+        queries: (B, D) any float dtype.
+        keys: (M, D), further keys such as a queue after the batch's own.
+        positives: (B,) int64 index of each query's key; row i matches key i when None.
+        temperature: above 0; a tensor gets its gradient.
+        group_queries, group_keys: (B,) and (M,) int64, equal for equal things.
+        same_group: what other keys of the query's own group are: "left_out" of the sum (no negatives), or "shared":
+            positives, over which the hard target's mass is spread evenly.
+        targets: (B, M) soft targets in place of the hard one; rows usually sum to 1.
+        target_queries, target_keys: (B, D') and (M, D') of a teacher, no gradient goes to them.
+        target_weight: share of the teacher in the target, in [0, 1].
+        target_temperature: the teacher's; `temperature` without gradient when None.
+        normalize: bring features to unit length; otherwise they are taken as they are.
+        precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
+
+    Returns:
+        Scalar, nats, mean over the queries.
+
+    Raises:
+        ValueError: shapes that do not fit, a query whose group has no key under "shared".
+
+    Reference:
+        van den Oord et al. 2018, arXiv 1807.03748, eq. 4. Soft targets: Li et al. 2021, arXiv 2107.07651, eq. 6.
+    """
+    check_matrix(queries=queries, keys=keys)
+    check_finite(queries=queries, keys=keys, targets=targets)
+    scale = inverse(temperature, queries)
+    positives = _positives(positives, queries, keys)
+    _check_groups(group_queries, group_keys, queries, keys)
+    shares = None
+    if same_group == "shared":
+        shares = _shares(group_queries, group_keys)
+    rules = Rules(
+        positives=positives,
+        group_queries=group_queries,
+        group_keys=group_keys,
+        shares=shares,
+        normalize=normalize,
+        precision=precision,
+        tile=tile,
+    )
+    if targets is not None:
+        return _with_targets(queries, keys, scale, rules, targets)
+    if target_queries is None or target_keys is None:
+        result = compare(queries, keys, scale, rules)
+        assert result.hard is not None
+        return _mean(result.rows - result.hard)
+    warmth = temperature if target_temperature is None else target_temperature
+    teacher = _teacher(target_queries, target_keys, inverse(warmth, queries), rules)
+    result = compare(queries, keys, scale, replace(rules, teacher=teacher))
+    assert result.hard is not None and result.soft is not None
+    return _mean(result.rows - target_weight * result.soft - (1 - target_weight) * result.hard)
+
+
+@objective
+def clip_loss(
+    images: Tensor,
+    texts: Tensor,
+    *,
+    temperature: float | Tensor,
+    all_images: Tensor | None = None,
+    all_texts: Tensor | None = None,
+    rows: Tensor | None = None,
+    groups: Tensor | None = None,
+    all_groups: Tensor | None = None,
+    normalize: bool = True,
+    precision: Precision = None,
+    tile: tuple[int, int] | None = None,
+) -> Tensor:
+    """Mean of image-to-text and text-to-image InfoNCE.
+
+    In one process both directions share one pass over the similarities: four matrix products in all.
+
+    Args:
+        images, texts: (b, D) this replica's rows; row i of one matches row i of the other.
+        temperature: above 0; a tensor gets its gradient. (CLIP learns log(1 / temperature).)
+        all_images, all_texts: (B, D) the rows of all replicas; the own ones when None.
+        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        groups, all_groups: (b,) and (B,) int64; equal ones (captions of one photo) are no negatives.
+        normalize: bring features to unit length.
+        precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
+
+    Returns:
+        Scalar, nats, mean over the own pairs and the two directions.
+
+    Reference:
+        Radford et al. 2021, arXiv 2103.00020, figure 3.
+    """
+    check_matrix(images=images, texts=texts)
+    if images.shape != texts.shape:
+        raise ValueError(
+            f"images and texts come in pairs, got {tuple(images.shape)} and {tuple(texts.shape)}"
+        )
+    all_images, all_texts = _gathered(images, all_images), _gathered(texts, all_texts)
+    all_groups = groups if all_groups is None else all_groups
+    if all_images is images and all_texts is texts:
+        check_finite(images=images, texts=texts)
+        _check_groups(groups, all_groups, images, texts)
+        rules = Rules(
+            positives=_positives(None, images, texts),
+            group_queries=groups,
+            group_keys=all_groups,
+            columns=True,
+            normalize=normalize,
+            precision=precision,
+            tile=tile,
+        )
+        result = compare(images, texts, inverse(temperature, images), rules)
+        assert result.hard is not None and result.columns is not None
+        return _mean((result.rows + result.columns) / 2 - result.hard)
+    _check_place(rows, images)
+    directions = [
+        info_nce(
+            own,
+            others,
+            rows,
+            temperature=temperature,
+            group_queries=groups,
+            group_keys=all_groups,
+            normalize=normalize,
+            precision=precision,
+            tile=tile,
+        )
+        for own, others in ((images, all_texts), (texts, all_images))
+    ]
+    return (directions[0] + directions[1]) / 2
+
+
+@objective
+def nt_xent(
+    first: Tensor,
+    second: Tensor,
+    *,
+    temperature: float | Tensor,
+    all_first: Tensor | None = None,
+    all_second: Tensor | None = None,
+    rows: Tensor | None = None,
+    normalize: bool = True,
+    precision: Precision = None,
+    tile: tuple[int, int] | None = None,
+) -> Tensor:
+    """Each of 2B views against the other 2B - 1, itself left out.
+
+    In one process only similarities on and above the diagonal are computed: two matrix products in all.
+
+    Args:
+        first, second: (b, D) two views of this replica's samples.
+        temperature: above 0; a tensor gets its gradient.
+        all_first, all_second: (B, D) the rows of all replicas; the own ones when None.
+        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        normalize: bring features to unit length.
+        precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
+
+    Returns:
+        Scalar, nats, mean over the 2b own views.
+
+    Reference:
+        Chen et al. 2020, arXiv 2002.05709, eq. 1.
+    """
+    check_matrix(first=first, second=second)
+    if first.shape != second.shape:
+        raise ValueError(f"views come in pairs, got {tuple(first.shape)} and {tuple(second.shape)}")
+    check_finite(first=first, second=second)
+    all_first, all_second = _gathered(first, all_first), _gathered(second, all_second)
+    queries = torch.cat([first, second])  # (2b, D)
+    alone = all_first is first and all_second is second
+    if not alone:
+        _check_place(rows, first)
+    here = torch.arange(first.shape[0], device=first.device) if rows is None else rows
+    total = all_first.shape[0]
+    rules = Rules(
+        positives=torch.cat([here + total, here]),
+        excluded=torch.cat([here, here + total]),
+        symmetric=alone,
+        normalize=normalize,
+        precision=precision,
+        tile=tile,
+    )
+    keys = queries if alone else torch.cat([all_first, all_second])  # (2B, D)
+    result = compare(queries, keys, inverse(temperature, first), rules)
+    assert result.hard is not None
+    return _mean(result.rows - result.hard)
+
+
+def _mean(per_row: Tensor) -> Tensor:
+    # A replica without rows adds nothing, and still takes part in the backward pass.
+    return per_row.sum() / max(per_row.shape[0], 1)
+
+
+def _gathered(own: Tensor, everyone: Tensor | None) -> Tensor:
+    return own if everyone is None else everyone
+
+
+def _check_place(rows: Tensor | None, own: Tensor) -> None:
+    if rows is None:
+        raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
+    check_rows(own.shape[0], rows=rows)
+
+
+def _positives(positives: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor:
+    if positives is None:
+        if queries.shape[0] > keys.shape[0]:
+            raise ValueError(
+                f"{queries.shape[0]} queries but {keys.shape[0]} keys: query i matches key i unless `positives` says "
+                "otherwise"
+            )
+        return torch.arange(queries.shape[0], device=queries.device)
+    check_rows(queries.shape[0], positives=positives)
+    return positives
+
+
+def _check_groups(own: Tensor | None, others: Tensor | None, queries: Tensor, keys: Tensor) -> None:
+    if (own is None) != (others is None):
+        raise ValueError("groups are needed on both sides or on neither")
+    check_rows(queries.shape[0], group_queries=own)
+    check_rows(keys.shape[0], group_keys=others)
+
+
+def _shares(own: Tensor | None, others: Tensor | None) -> Tensor:
+    if own is None or others is None:
+        raise ValueError('same_group="shared" needs group_queries and group_keys')
+    shares = group_shares(own, others, None)
+    if bool((shares == 0).any()):
+        raise ValueError(
+            f"query {int((shares == 0).nonzero()[0])} has no key of its group to share the target"
+        )
+    return shares
+
+
+def _with_targets(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules, targets: Tensor) -> Tensor:
+    if targets.shape != (queries.shape[0], keys.shape[0]):
+        raise ValueError(
+            f"targets must be {(queries.shape[0], keys.shape[0])} for these queries and keys, got {tuple(targets.shape)}"
+        )
+    result = compare(
+        queries, keys, scale, replace(rules, positives=None, shares=None, targets=targets.detach())
+    )
+    assert result.soft is not None
+    return _mean(targets.detach().sum(1, dtype=result.rows.dtype) * result.rows - result.soft)
+
+
+def _teacher(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Teacher:
+    """A teacher whose rows are summed over the keys the student sees."""
+    check_matrix(target_queries=queries, target_keys=keys)
+    queries, keys, scale = queries.detach(), keys.detach(), scale.detach()
+    row_lse = row_sums(queries, keys, scale, replace(rules, normalize=True, precision=None))
+    return Teacher(queries, keys, scale, row_lse)
