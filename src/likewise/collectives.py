@@ -1,12 +1,14 @@
 """The only door to the other replicas that a method may use.
 
-Without `torch.distributed`, or with one replica, everything here is the identity, so a method is written once.
+Without `torch.distributed`, or with one replica, everything here is the identity, so a method is written
+once.
 
-**How losses are scaled.** An objective on replica r returns the mean over its own b_r rows, each compared against
-the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums gradients on
-its way back, so that DDP's mean is the gradient of mean_r(loss_r), through queries, keys and temperature alike. With
-equal b_r that mean is the single-process loss. With unequal ones, multiply each replica's loss by
-`replica_weight(b_r)` = b_r R / (b_1 + ... + b_R), which is 1 when they are equal; then it is exact always.
+**How losses are scaled.** An objective on replica r returns the mean over its own b_r rows, each compared
+against the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums
+gradients on its way back, so that DDP's mean is the gradient of mean_r(loss_r), through queries, keys and
+temperature alike. With equal b_r that mean is the single-process loss. With unequal ones, multiply each
+replica's loss by `replica_weight(b_r)` = b_r R / (b_1 + ... + b_R), which is 1 when they are equal; then it
+is exact always.
 """
 
 from __future__ import annotations
@@ -67,13 +69,13 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 
 def own_rows(rows: Tensor) -> Tensor:
-    """Where this replica's rows stand among the gathered ones: (b,) int64 indices into `gather_rows(rows)`."""
+    """(b,) int64: where this replica's rows stand among `gather_rows(rows)`."""
     start = sum(row_counts(rows)[: rank()]) if world_size() > 1 else 0
     return torch.arange(start, start + rows.shape[0], device=rows.device)
 
 
 def replica_weight(rows: Tensor) -> float:
-    """What to multiply this replica's loss with, so that DDP's mean is exact with unequal rows: b R / sum of b."""
+    """b R / (sum of b): multiplying this replica's loss with it makes DDP's mean exact for unequal rows."""
     counts = row_counts(rows)
     return len(counts) * rows.shape[0] / max(sum(counts), 1)
 
@@ -97,7 +99,8 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        # all_reduce and a cut rather than reduce_scatter: it takes unequal pieces and every backend has it. The
+        # all_reduce and a cut rather than reduce_scatter: it takes unequal pieces and every backend has it.
+        # The
         # clone is needed: autograd may hand the same tensor to another consumer.
         total = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)

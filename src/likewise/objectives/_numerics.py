@@ -13,8 +13,8 @@ from torch import Tensor
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Rows shorter than this have no direction. They stay zero and get no gradient, where x / max(|x|, eps) would send
-# back gradients of 1/eps.
+# Rows shorter than this have no direction. They stay zero and get no gradient, where x / max(|x|, eps) would
+# send back gradients of 1/eps.
 SHORTEST = 1e-12
 
 Precision = Literal["bfloat16"] | None
@@ -61,8 +61,8 @@ def check_finite(**named: Tensor | float | None) -> None:
         if bool(bad.any()):
             place = bad.nonzero()[0].tolist()
             raise ValueError(
-                f"{name} {tuple(value.shape)} holds {int(bad.sum())} values that are not finite, the first at "
-                f"{place}; look at the step before: learning rate, precision, a division by zero"
+                f"{name} {tuple(value.shape)} holds {int(bad.sum())} values that are not finite, "
+                f"the first at {place}; look at the step before: learning rate, precision, a division by zero"
             )
 
 
@@ -80,11 +80,11 @@ def check_matrix(**named: Tensor) -> None:
         raise ValueError(f"features must have the same width D, got {shapes}")
 
 
-def check_rows(rows: int, **named: Tensor | None) -> None:
+def check_rows(count: int, **named: Tensor | None) -> None:
     """Every given argument must be a vector of this many rows."""
     for name, value in named.items():
-        if value is not None and value.shape != (rows,):
-            raise ValueError(f"{name} must have shape ({rows},), got {tuple(value.shape)}")
+        if value is not None and value.shape != (count,):
+            raise ValueError(f"{name} must have shape ({count},), got {tuple(value.shape)}")
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
@@ -103,6 +103,11 @@ def working(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(value.dtype == torch.float64 for value in tensors) else torch.float32
 
 
+def exact(like: Tensor) -> torch.dtype:
+    """The dtype of sums and differences, a few values a row: float64 where the device has it."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
+
+
 def inverse_lengths(features: Tensor) -> Tensor:
     """(B, D) to (B,): 1/|row|, and 0 for rows without direction."""
     lengths = torch.linalg.vector_norm(features, dim=-1, dtype=working(features))
@@ -113,6 +118,11 @@ def unit_rows(features: Tensor, normalize: bool = True) -> Tensor:
     """(..., D) in the working dtype, at unit length when asked; zero rows stay zero."""
     features = features.to(working(features))
     return features * inverse_lengths(features).unsqueeze(-1) if normalize else features
+
+
+def row_mean(per_row: Tensor, dtype: torch.dtype) -> Tensor:
+    """Mean of (b,) values; 0 for none: a replica without rows adds nothing, yet takes part in backward."""
+    return (per_row.sum() / max(per_row.shape[0], 1)).to(dtype)
 
 
 def inverse(temperature: float | Tensor, like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, inverse_lengths
+from ._numerics import Precision, exact, inverse_lengths
 
 __all__ = ["Points", "Rules", "Teacher", "Tile", "group_shares"]
 
@@ -30,7 +30,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Points:
-    """Single entries of a tile: row r, column c, both counted from the tile's corner; `rows` are r in the whole."""
+    """Single entries of a tile: rows r, columns c, counted from its corner; `rows` are r in the whole."""
 
     r: Tensor
     c: Tensor
@@ -75,7 +75,7 @@ def _unit(features: Tensor, factor: float) -> Tensor:
 
 
 def group_shares(group_queries: Tensor, group_keys: Tensor, excluded: Tensor | None) -> Tensor:
-    """(B,) float64: 1 / how many keys share the query's group (itself left out where excluded); 0 for none.
+    """(B,) 1 / how many keys share the query's group (itself left out where excluded); 0 for none.
 
     Linear in B + M: groups may be any integers, so a table as long as the largest would not do.
     """
@@ -84,7 +84,7 @@ def group_shares(group_queries: Tensor, group_keys: Tensor, excluded: Tensor | N
     counts = ends - torch.searchsorted(ordered, group_queries)
     if excluded is not None:
         counts = counts - (group_keys[excluded] == group_queries).long()
-    return torch.where(counts > 0, 1.0 / counts.clamp_min(1).double(), 0.0)
+    return torch.where(counts > 0, 1.0 / counts.clamp_min(1).to(exact(group_queries)), 0.0)
 
 
 @dataclass(frozen=True)

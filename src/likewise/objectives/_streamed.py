@@ -1,8 +1,8 @@
 """The streaming comparison: an autograd function over tiles. See `_tiles.compare` for what it gives.
 
-Logits are kept in base 2 inside (exp2 is the cheaper kernel): the unit queries carry scale * log2(e), so no pass over
-a tile is spent on scaling. Nothing of the size of the features is held but the gradients: a tile's rows are brought to
-unit length in a small buffer, and the derivative of that is applied in place at the end.
+Logits are kept in base 2 inside (exp2 is the cheaper kernel): the unit queries carry scale * log2(e), so no
+pass over a tile is spent on scaling. Nothing of the size of the features is held but the gradients: a tile's
+rows are brought to unit length in a small buffer, and the derivative of that is applied in place at the end.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ._numerics import inverse_lengths, working
+from ._numerics import exact, inverse_lengths, working
 from ._rules import LN_2, LOG2_E, Points, Rules, Tile
 
 __all__ = ["Streamed"]
 
-# With |logit| below this, exp(logit) needs no shift: sums over 1e9 keys and their inverses stay normal floats. One
-# exponential then serves rows and columns. Above it (temperature below 1/40) running maxima are kept.
+# With |logit| below this, exp(logit) needs no shift: sums over 1e9 keys and their inverses stay normal
+# floats. One exponential then serves rows and columns. Above it (temperature below 1/40) running maxima are
+# kept.
 UNSHIFTED = 40.0
 TILE_ROWS, TILE_COLUMNS = 1024, 1024
 
@@ -102,37 +103,35 @@ class _Sums:
 
     def __init__(self, count: int, like: Tensor, shifted: bool) -> None:
         # float64: a few values a row, and sums over many tiles then cost no digits.
-        self.sum = torch.zeros(count, dtype=torch.float64, device=like.device)
-        self.peak = self.sum - math.inf if shifted else None
+        self.sum = torch.zeros(count, dtype=exact(like), device=like.device)
+        self.peak = self.sum - math.inf
+        self.shifted = shifted
 
     def add(self, start: int, stop: int, tile: Tensor, dim: int) -> None:
         """Take in a tile: of exponentials when unshifted, of logits otherwise."""
-        if self.peak is None:
+        if not self.shifted:
             self.sum[start:stop] += tile.sum(dim)
             return
         old = self.peak[start:stop]
-        new = torch.maximum(old, tile.amax(dim).double())
+        new = torch.maximum(old, tile.amax(dim).to(old.dtype))
         shift = torch.where(new == -math.inf, 0.0, new).to(tile.dtype)
         self.sum[start:stop] *= torch.exp2(torch.where(old == -math.inf, 0.0, old - shift))
         self.sum[start:stop] += torch.exp2(tile - shift.unsqueeze(dim)).sum(dim)
-        self.peak[start:stop] = torch.where(new == -math.inf, new, shift.double())
+        self.peak[start:stop] = torch.where(new == -math.inf, new, shift.to(new.dtype))
 
     def lse(self) -> Tensor:
-        """The log-sum-exp in base 2, float64; minus infinity for rows that saw nothing."""
-        return (
-            self.sum.log2()
-            if self.peak is None
-            else torch.where(self.sum > 0, self.sum.log2() + self.peak, -math.inf)
-        )
+        """The log-sum-exp in nats; minus infinity for rows that saw nothing."""
+        lse = self.sum.log2()
+        return (torch.where(self.sum > 0, lse + self.peak, -math.inf) if self.shifted else lse) * LN_2
 
 
-def _forward(walk: _Walk) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Row and column log-sum-exp in base 2; hard and soft mean logits in base 2."""
+def _forward(walk: _Walk) -> tuple[_Sums, _Sums, Tensor, Tensor]:
+    """Running sums of rows and columns; hard and soft mean logits in nats."""
     rules, (count_rows, count_columns) = walk.rules, (walk.queries.shape[0], walk.keys.shape[0])
     rows = _Sums(count_rows, walk.queries, not walk.unshifted)
     columns = rows if rules.symmetric else _Sums(count_columns, walk.queries, not walk.unshifted)
-    hard = torch.zeros(count_rows, dtype=torch.float64, device=walk.queries.device)
-    soft = torch.zeros_like(hard)
+    hard = torch.zeros_like(rows.sum)
+    soft = torch.zeros_like(rows.sum)
     for tile, logits, _, _ in walk:
         mask = rules.mask(tile)
         mirrored = rules.symmetric and tile.left != tile.top
@@ -147,7 +146,7 @@ def _forward(walk: _Walk) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rows.add(tile.top, tile.bottom, logits, 1)
         if rules.columns or mirrored:
             columns.add(tile.left, tile.right, logits, 0)
-    return rows.lse(), columns.lse(), hard, soft
+    return rows, columns, hard * LN_2, soft * LN_2
 
 
 def _take_hard(hard: Tensor, tile: Tile, logits: Tensor, rules: Rules, mirrored: bool) -> None:
@@ -160,10 +159,10 @@ def _take_hard(hard: Tensor, tile: Tile, logits: Tensor, rules: Rules, mirrored:
             hard[tile.left : tile.right] += kept.sum(0) * rules.shares[tile.left : tile.right]
     elif rules.positives is not None:
         points = Points.of(rules.positives, tile)
-        hard[points.rows] = logits[points.r, points.c].double()
+        hard[points.rows] = logits[points.r, points.c].to(hard.dtype)
         if mirrored:
             points = Points.of(rules.positives, _turned(tile))
-            hard[points.rows] = logits[points.c, points.r].double()
+            hard[points.rows] = logits[points.c, points.r].to(hard.dtype)
 
 
 def _turned(tile: Tile) -> Tile:
@@ -173,20 +172,26 @@ def _turned(tile: Tile) -> Tile:
 class _Weights:
     """Turns a tile of base-2 logits into the gradient by those logits (in nats)."""
 
-    def __init__(self, walk: _Walk, lse: tuple[Tensor, Tensor], gradients: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self,
+        walk: _Walk,
+        sums: tuple[Tensor, Tensor],
+        peaks: tuple[Tensor, Tensor],
+        gradients: tuple[Tensor, ...],
+    ) -> None:
         self.walk, self.rules = walk, walk.rules
         g_rows, g_columns, self.g_hard, self.g_soft = gradients
-        self.rows, self.row_lse = self._prepare(g_rows, lse[0])
-        self.columns, self.column_lse = self._prepare(g_columns, lse[1])
+        self.rows, self.row_peaks = self._prepare(g_rows, sums[0], peaks[0])
+        self.columns, self.column_peaks = self._prepare(g_columns, sums[1], peaks[1])
         if self.rules.symmetric:
-            self.columns, self.column_lse = self.rows, self.row_lse
+            self.columns, self.column_peaks = self.rows, self.row_peaks
 
-    def _prepare(self, gradient: Tensor, lse: Tensor) -> tuple[Tensor, Tensor]:
-        # A row that saw nothing has minus infinity: +inf makes its probabilities 0 rather than NaN.
-        empty = lse == -math.inf
-        gradient, lse = torch.where(empty, 0.0, gradient.double()), torch.where(empty, math.inf, lse)
-        weight = gradient * torch.exp2(-lse) if self.walk.unshifted else gradient
-        return weight.to(self.walk.dtype), lse.to(self.walk.dtype)
+    def _prepare(self, gradient: Tensor, total: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
+        # exp(logit - peak) / sum rather than exp(logit - lse): the first difference is exact, so that the
+        # probability of a clear winner is 1 to rounding at any temperature. A row that saw nothing has sum 0
+        # and peak minus infinity; with plus infinity its probabilities are 0 rather than NaN.
+        weight = torch.where(total > 0, gradient / total, 0.0)
+        return weight.to(self.walk.dtype), torch.where(peak == -math.inf, math.inf, peak).to(self.walk.dtype)
 
     def __call__(self, tile: Tile, logits: Tensor) -> Tensor:
         """(r, c) gradient; overwrites the logits."""
@@ -201,8 +206,8 @@ class _Weights:
             rows = self.rows[top:bottom, None]
             values.mul_(rows + self.columns[left:right] if both else rows)
         else:
-            down = (logits - self.column_lse[left:right]).exp2_() if both else None
-            values = logits.sub_(self.row_lse[top:bottom, None]).exp2_().mul_(self.rows[top:bottom, None])
+            down = (logits - self.column_peaks[left:right]).exp2_() if both else None
+            values = logits.sub_(self.row_peaks[top:bottom, None]).exp2_().mul_(self.rows[top:bottom, None])
             if down is not None:
                 values.addcmul_(down, self.columns[left:right].expand_as(down))
         self._add_targets(values, tile, mask, mirrored)
@@ -213,7 +218,7 @@ class _Weights:
         if rules.shares is not None:
             same = rules.same_group(tile)
             assert same is not None
-            weight = (self.g_hard.double() * rules.shares).to(dtype)
+            weight = (self.g_hard * rules.shares).to(dtype)
             each = weight[tile.top : tile.bottom, None]
             each = each + weight[tile.left : tile.right] if mirrored else each
             values.add_(torch.where(same, each, 0.0))
@@ -257,38 +262,41 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor, factor: float) -> N
 
 
 def _through_length(gradient: Tensor, features: Tensor, inverse: Tensor | None, step: int) -> Tensor:
-    """Take the gradient by unit rows to one by the rows, in place; return the sum of <unit row, gradient> (0-d)."""
-    total = torch.zeros((), dtype=torch.float64, device=gradient.device)
+    """From the gradient by unit rows to that by rows, in place; returns the sum of <unit row, gradient>."""
+    total = torch.zeros((), dtype=exact(gradient), device=gradient.device)
     for start in range(0, features.shape[0], step):
         piece = gradient[start : start + step]
         unit = features[start : start + step].to(piece.dtype)
         unit = unit if inverse is None else unit * inverse[start : start + step, None]
         along = torch.linalg.vecdot(unit, piece)  # (rows,)
-        total += along.double().sum()
+        total += along.sum(dtype=total.dtype)
         if inverse is not None:
             piece.addcmul_(unit, along[:, None], value=-1.0).mul_(inverse[start : start + step, None])
     return total
 
 
 class Streamed(torch.autograd.Function):
-    """(queries, keys, scale, rules) to (rows, columns, hard, soft); unused parts are zeros."""
+    """(queries, keys, scale, rules) to (rows, columns, hard, soft), sums and mean logits in nats and `exact`.
+
+    Parts that the rules do not ask for hold nothing of use.
+    """
 
     @staticmethod
     @torch.no_grad()
     def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> tuple[Tensor, ...]:
         walk = _Walk(queries, keys, scale, rules)
-        row_lse, column_lse, hard, soft = _forward(walk)
+        rows, columns, hard, soft = _forward(walk)
         ctx.rules = rules
-        ctx.save_for_backward(queries, keys, scale, row_lse, column_lse)
-        return tuple((part * LN_2).to(walk.dtype) for part in (row_lse, column_lse, hard, soft))
+        ctx.save_for_backward(queries, keys, scale, rows.sum, columns.sum, rows.peak, columns.peak)
+        return rows.lse(), columns.lse(), hard, soft
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        queries, keys, scale, row_lse, column_lse = ctx.saved_tensors
+        queries, keys, scale, row_sum, column_sum, row_peak, column_peak = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
             walk = _Walk(queries, keys, scale, ctx.rules)
-            weights = _Weights(walk, (row_lse, column_lse), gradients)
+            weights = _Weights(walk, (row_sum, column_sum), (row_peak, column_peak), gradients)
             by_queries, by_keys = _backward(walk, weights, _needed(ctx))
             along = None
             if by_queries is not None:

@@ -2,9 +2,10 @@
 
 Legend: B own rows, M keys, D feature width, R replicas. s is cosine similarity, tau the temperature.
 
-**Across replicas** every function here takes this replica's rows, all replicas' rows (`gather_rows`) and where the own
-ones stand among them (`own_rows`); it returns the mean over the own rows. `likewise.collectives` says why DDP's mean
-of gradients is then the single-process gradient. Memory is linear in B + M throughout.
+**Across replicas** every function here takes this replica's rows, all replicas' rows (`gather_rows`) and
+where the own ones stand among them (`own_rows`); it returns the mean over the own rows.
+`likewise.collectives` says why DDP's mean of gradients is then the single-process gradient. Memory is linear
+in B + M throughout.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, check_finite, check_matrix, check_rows, inverse, objective
+from ._numerics import Precision, check_finite, check_matrix, check_rows, inverse, objective, row_mean
 from ._rules import Rules, Teacher, group_shares
 from ._tiles import compare, row_sums
 
@@ -43,19 +44,23 @@ def info_nce(
 ) -> Tensor:
     """-log softmax over the keys of each query, at its positive.
 
-    Soft targets come in two forms: held by the caller (`targets`), or made tile by tile from a teacher's features,
-    which stays linear in memory: target_weight * softmax(teacher similarity) + (1 - target_weight) * hard target.
+    Soft targets come in two forms: held by the caller (`targets`), or made tile by tile from a teacher's
+    features,
+    which stays linear in memory: target_weight * softmax(teacher similarity) + (1 - target_weight) * hard
+    target.
 
     Args:
         queries: (B, D) any float dtype.
         keys: (M, D), further keys such as a queue after the batch's own.
         positives: (B,) int64 index of each query's key; row i matches key i when None.
         temperature: above 0; a tensor gets its gradient.
-        group_queries, group_keys: (B,) and (M,) int64, equal for equal things.
-        same_group: what other keys of the query's own group are: "left_out" of the sum (no negatives), or "shared":
-            positives, over which the hard target's mass is spread evenly.
+        group_queries: (B,) int64, equal for equal things.
+        group_keys: (M,) int64.
+        same_group: what other keys of the query's own group are: "left_out" of the sum (no negatives), or
+            "shared": positives, over which the hard target's mass is spread evenly.
         targets: (B, M) soft targets in place of the hard one; rows usually sum to 1.
-        target_queries, target_keys: (B, D') and (M, D') of a teacher, no gradient goes to them.
+        target_queries: (B, D') of a teacher; no gradient goes to it.
+        target_keys: (M, D') of a teacher.
         target_weight: share of the teacher in the target, in [0, 1].
         target_temperature: the teacher's; `temperature` without gradient when None.
         normalize: bring features to unit length; otherwise they are taken as they are.
@@ -69,7 +74,8 @@ def info_nce(
         ValueError: shapes that do not fit, a query whose group has no key under "shared".
 
     Reference:
-        van den Oord et al. 2018, arXiv 1807.03748, eq. 4. Soft targets: Li et al. 2021, arXiv 2107.07651, eq. 6.
+        van den Oord et al. 2018, arXiv 1807.03748, eq. 4. Soft targets: Li et al. 2021, arXiv 2107.07651, eq.
+        6.
     """
     check_matrix(queries=queries, keys=keys)
     check_finite(queries=queries, keys=keys, targets=targets)
@@ -93,12 +99,13 @@ def info_nce(
     if target_queries is None or target_keys is None:
         result = compare(queries, keys, scale, rules)
         assert result.hard is not None
-        return _mean(result.rows - result.hard)
+        return row_mean(result.hard, scale.dtype)
     warmth = temperature if target_temperature is None else target_temperature
     teacher = _teacher(target_queries, target_keys, inverse(warmth, queries), rules)
     result = compare(queries, keys, scale, replace(rules, teacher=teacher))
-    assert result.hard is not None and result.soft is not None
-    return _mean(result.rows - target_weight * result.soft - (1 - target_weight) * result.hard)
+    assert result.hard is not None
+    assert result.soft is not None
+    return row_mean(target_weight * result.soft + (1 - target_weight) * result.hard, scale.dtype)
 
 
 @objective
@@ -121,11 +128,14 @@ def clip_loss(
     In one process both directions share one pass over the similarities: four matrix products in all.
 
     Args:
-        images, texts: (b, D) this replica's rows; row i of one matches row i of the other.
+        images: (b, D) this replica's rows.
+        texts: (b, D), row i matches image i.
         temperature: above 0; a tensor gets its gradient. (CLIP learns log(1 / temperature).)
-        all_images, all_texts: (B, D) the rows of all replicas; the own ones when None.
+        all_images: (B, D) the rows of all replicas; the own ones when None.
+        all_texts: (B, D).
         rows: (b,) int64 where the own rows stand among all; required with gathered rows.
-        groups, all_groups: (b,) and (B,) int64; equal ones (captions of one photo) are no negatives.
+        groups: (b,) int64; equal ones (captions of one photo) are no negatives.
+        all_groups: (B,) of all replicas.
         normalize: bring features to unit length.
         precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
         tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
@@ -155,9 +165,11 @@ def clip_loss(
             precision=precision,
             tile=tile,
         )
-        result = compare(images, texts, inverse(temperature, images), rules)
-        assert result.hard is not None and result.columns is not None
-        return _mean((result.rows + result.columns) / 2 - result.hard)
+        scale = inverse(temperature, images)
+        result = compare(images, texts, scale, rules)
+        assert result.hard is not None
+        assert result.columns is not None
+        return row_mean((result.hard + result.columns) / 2, scale.dtype)
     _check_place(rows, images)
     directions = [
         info_nce(
@@ -194,9 +206,11 @@ def nt_xent(
     In one process only similarities on and above the diagonal are computed: two matrix products in all.
 
     Args:
-        first, second: (b, D) two views of this replica's samples.
+        first: (b, D) one view of this replica's samples.
+        second: (b, D) another.
         temperature: above 0; a tensor gets its gradient.
-        all_first, all_second: (B, D) the rows of all replicas; the own ones when None.
+        all_first: (B, D) the rows of all replicas; the own ones when None.
+        all_second: (B, D).
         rows: (b,) int64 where the own rows stand among all; required with gathered rows.
         normalize: bring features to unit length.
         precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
@@ -228,14 +242,10 @@ def nt_xent(
         tile=tile,
     )
     keys = queries if alone else torch.cat([all_first, all_second])  # (2B, D)
-    result = compare(queries, keys, inverse(temperature, first), rules)
+    scale = inverse(temperature, first)
+    result = compare(queries, keys, scale, rules)
     assert result.hard is not None
-    return _mean(result.rows - result.hard)
-
-
-def _mean(per_row: Tensor) -> Tensor:
-    # A replica without rows adds nothing, and still takes part in the backward pass.
-    return per_row.sum() / max(per_row.shape[0], 1)
+    return row_mean(result.hard, scale.dtype)
 
 
 def _gathered(own: Tensor, everyone: Tensor | None) -> Tensor:
@@ -252,8 +262,8 @@ def _positives(positives: Tensor | None, queries: Tensor, keys: Tensor) -> Tenso
     if positives is None:
         if queries.shape[0] > keys.shape[0]:
             raise ValueError(
-                f"{queries.shape[0]} queries but {keys.shape[0]} keys: query i matches key i unless `positives` says "
-                "otherwise"
+                f"{queries.shape[0]} queries but {keys.shape[0]} keys: query i matches key i unless "
+                "`positives` says otherwise"
             )
         return torch.arange(queries.shape[0], device=queries.device)
     check_rows(queries.shape[0], positives=positives)
@@ -281,13 +291,13 @@ def _shares(own: Tensor | None, others: Tensor | None) -> Tensor:
 def _with_targets(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules, targets: Tensor) -> Tensor:
     if targets.shape != (queries.shape[0], keys.shape[0]):
         raise ValueError(
-            f"targets must be {(queries.shape[0], keys.shape[0])} for these queries and keys, got {tuple(targets.shape)}"
+            f"targets must be {(queries.shape[0], keys.shape[0])} for these queries and keys, got "
+            f"{tuple(targets.shape)}"
         )
-    result = compare(
-        queries, keys, scale, replace(rules, positives=None, shares=None, targets=targets.detach())
-    )
+    rules = replace(rules, targets=targets.detach(), shares=None)
+    result = compare(queries, keys, scale, rules)
     assert result.soft is not None
-    return _mean(targets.detach().sum(1, dtype=result.rows.dtype) * result.rows - result.soft)
+    return row_mean(result.soft, scale.dtype)
 
 
 def _teacher(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Teacher:
