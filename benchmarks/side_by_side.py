@@ -1,0 +1,179 @@
+"""What the benchmarks against peers share: running commands, reading what they measured, printing tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "REPOSITORY",
+    "Measured",
+    "flags",
+    "likewise_measured",
+    "markdown_table",
+    "peer_measured",
+    "rate_tables",
+    "run",
+    "write_results",
+]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STEPS_TO_WARM_UP = 3  # left out of the steady rate, as the peers' scripts do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One training, ours or a peer's, on the same terms.
+
+    The clock runs from before the first batch is asked for to the end of the last step. Imports, reading the
+    tables, building the model and, on our side, the cache lie before it; evaluation and saving after it.
+    """
+
+    steps: int
+    seconds: float
+    images_per_second: float
+    """Over the whole training; images are counted, not views."""
+    steady_images_per_second: float
+    """Without the first three steps: what a long training tends to."""
+    waiting_share: float
+    """Share of the time in which the loop waited for a batch."""
+
+
+def run(command: Sequence[str | Path], log: Path) -> None:
+    """Run a command from the repository's root with its output in `log`.
+
+    Raises:
+        SystemExit: It failed; shows the end of the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    paths = [str(REPOSITORY / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}  # this checkout, installed or not
+    with open(log, "w", encoding="utf-8") as output:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode != 0:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
+        raise SystemExit(
+            f"exit code {done.returncode} from {' '.join(map(str, command))}\n{tail}\n(all of it: {log})"
+        )
+
+
+def flags(settings: dict[str, object]) -> list[str]:
+    """Command-line flags; a tuple becomes several values after one flag."""
+    parts = []
+    for name, value in settings.items():
+        parts += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return parts
+
+
+def likewise_measured(folder: Path, batch_size: int) -> Measured:
+    """What a run of ours measured, from its metrics.jsonl.
+
+    Args:
+        folder: of a run with one line a step (`--training.log-every 1`), each with the seconds it took.
+        batch_size: images a step.
+    """
+    with open(folder / "metrics.jsonl", encoding="utf-8") as file:
+        lines = [line for line in map(json.loads, file) if line["kind"] == "train"]
+    if len(lines) <= STEPS_TO_WARM_UP:
+        raise SystemExit(f"{folder}: {len(lines)} steps are too few to measure a rate")
+    if lines[-1]["step"] != len(lines):
+        raise SystemExit(
+            f"{folder}: {len(lines)} lines for {lines[-1]['step']} steps; one line a step is expected"
+        )
+    seconds = [line["seconds"] for line in lines]
+    steady = seconds[STEPS_TO_WARM_UP:]
+    return Measured(
+        steps=len(lines),
+        seconds=sum(seconds),
+        images_per_second=len(lines) * batch_size / sum(seconds),
+        steady_images_per_second=len(steady) * batch_size / sum(steady),
+        waiting_share=sum(line["waiting_share"] * line["seconds"] for line in lines) / sum(seconds),
+    )
+
+
+def peer_measured(folder: Path) -> Measured:
+    """What a peer's script wrote to its summary.json."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return Measured(
+        steps=summary["steps"],
+        seconds=summary["train_seconds"],
+        images_per_second=summary["images_per_second"],
+        steady_images_per_second=summary["steady_images_per_second"],
+        waiting_share=summary["waiting_share"],
+    )
+
+
+def rate_tables(rates: dict[str, list[Measured]], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Images a second of every contender, then the ratios.
+
+    Args:
+        rates: for each contender one short training a round.
+        pairs: the contenders to compare, ours first.
+    """
+    contenders = [
+        {
+            "contender": name,
+            "images/s (median)": statistics.median(one.steady_images_per_second for one in measured),
+            "each round": " ".join(f"{one.steady_images_per_second:.3g}" for one in measured),
+            "waiting (median)": f"{statistics.median(one.waiting_share for one in measured):.1%}",
+        }
+        for name, measured in rates.items()
+    ]
+    ratios = []
+    for own, other in pairs:
+        # The two of a round ran one after the other; what slowed the machine then slowed both.
+        each = [
+            ours.steady_images_per_second / theirs.steady_images_per_second
+            for ours, theirs in zip(rates[own], rates[other], strict=True)
+        ]
+        ratios.append(
+            {
+                "images a second": f"{own} / {other}",
+                "ratio (median)": statistics.median(each),
+                "each round": " ".join(f"{ratio:.3g}" for ratio in each),
+            }
+        )
+    return [markdown_table(contenders), markdown_table(ratios)]
+
+
+def write_results(
+    folder: Path,
+    options: dict[str, Any],
+    rates: dict[str, list[Measured]],
+    quality: list[dict[str, object]],
+    tables: Sequence[str],
+) -> None:
+    """Print the tables, and keep them in table.md and every number in results.json."""
+    (folder / "table.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    record = {
+        "options": {name: str(value) for name, value in options.items()},
+        "rates": {name: [asdict(one) for one in measured] for name, measured in rates.items()},
+        "quality": quality,
+    }
+    (folder / "results.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    print("\n" + "\n\n".join(tables))
+
+
+def markdown_table(rows: Sequence[dict[str, object]]) -> str:
+    """A table of rows with equal keys; floats with three digits that count."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return str(value)
+
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
+    lines += ["| " + " | ".join(cell(value) for value in row.values()) + " |" for row in rows]
+    return "\n".join(lines)
