@@ -1,1 +1,52 @@
+"""From a user's files to batches: sources, bad records, the decoded cache, splits, generated scenes.
 
+from likewise.data import DataConfig, prepare
+splits = prepare(DataConfig(source="photos/"), image_size=64, needs=frozenset({"images"}))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from likewise.data.batch import Batch
+    from likewise.data.config import DataConfig
+    from likewise.data.dataset import Dataset
+    from likewise.data.preparation import Splits, prepare
+    from likewise.data.record import BadRecord, ImageRef, Record, Source
+    from likewise.data.sources import open_source
+
+__all__ = [
+    "BadRecord",
+    "Batch",
+    "DataConfig",
+    "Dataset",
+    "ImageRef",
+    "Record",
+    "Source",
+    "Splits",
+    "open_source",
+    "prepare",
+]
+
+_HOMES = {
+    "BadRecord": "record",
+    "Batch": "batch",
+    "DataConfig": "config",
+    "Dataset": "dataset",
+    "ImageRef": "record",
+    "Record": "record",
+    "Source": "record",
+    "Splits": "preparation",
+    "open_source": "sources",
+    "prepare": "preparation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: options and records must not cost an import of torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'likewise.data' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"likewise.data.{_HOMES[name]}"), name)

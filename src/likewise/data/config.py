@@ -1,0 +1,113 @@
+"""What the user says about their data: where it is, what its columns mean, how it is cut and stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from likewise.errors import ConfigError
+
+__all__ = ["DataConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the data is and how it is read, split and stored. Only `source` is needed."""
+
+    source: Annotated[str, tyro.conf.arg(name="data", prefix_name=False)]
+    """A folder of images, a table (.csv .tsv .jsonl .parquet), a folder or pattern of them, tar shards
+    ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec address of these,
+    or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64") for generated pictures."""
+
+    image_column: str | None = None
+    """Column with image paths or bytes; recognised by name and content when not given."""
+
+    text_column: str | None = None
+    """Column with captions or sentences; several may be named, with commas between. Recognised when not given."""
+
+    label_column: str | None = None
+    """Column with class labels; recognised when not given."""
+
+    group_column: str | None = None
+    """Column that says what counts as the same thing (never each other's negatives, never in both parts)."""
+
+    split_column: str | None = None
+    """Column that says which part (train, validation, ...) a row belongs to; recognised when not given."""
+
+    domain_column: str | None = None
+    """Column that says which domain a row comes from; recognised when not given."""
+
+    id_column: str | None = None
+    """Column with each row's own name; recognised when not given."""
+
+    text_separator: str | None = None
+    """What stands between several captions in one field, such as "|"; none unless given."""
+
+    encoding: str = "utf-8"
+    """Encoding of text tables and sentence files, such as gb18030 for older Chinese files."""
+
+    image_root: str | None = None
+    """Folder where image paths start; the table's own folder (or its images/) when not given."""
+
+    follow_links: bool = False
+    """Read images through symbolic links that lead outside the data's folder."""
+
+    train_split: str = "train"
+    """Name of the training part in the split column, the file names or the subfolders."""
+
+    validation_split: str = "validation"
+    """Name of the validation part; val, valid, dev and evaluation are understood to mean the same."""
+
+    validation: str | None = None
+    """Another source to validate on, read with the same options."""
+
+    validation_share: float = 0.1
+    """Share of the groups held out for validation where the data itself names no validation part."""
+
+    split_seed: int = 0
+    """Seed of that draw; a group always falls on the same side for the same seed."""
+
+    fit: Literal["crop", "pad", "squash"] = "crop"
+    """How a picture becomes square: its middle, the whole on grey, or the whole squeezed."""
+
+    store_size: int | None = None
+    """Side in pixels at which images are stored. Default: 1.25 times the training size, rounded up to a multiple
+    of 8, but not above the largest picture seen (enlarging early would only cost space)."""
+
+    cache: bool = True
+    """Decode every image once into a memory-mapped file; without it, images are decoded at every use."""
+
+    cache_dir: str | None = None
+    """Where caches lie; $LIKEWISE_CACHE or ~/.cache/likewise when not given."""
+
+    max_bad_share: float = 0.01
+    """Share of records (and of captions) that may be unreadable before the run refuses to start."""
+
+    max_text_characters: int = 10_000
+    """A text longer than this is set aside: usually a broken quote or the wrong column."""
+
+    max_records: int | None = None
+    """Use only the first so many records of each part; for trying things out."""
+
+    def __post_init__(self) -> None:
+        """Check every value that can be checked without looking at the data."""
+        if not self.source:
+            raise ConfigError("data.source is empty: expected a folder, a file, an address or 'scenes'")
+        if not 0.0 < self.validation_share < 1.0:
+            raise ConfigError(f"data.validation_share must lie between 0 and 1, got {self.validation_share}")
+        if not 0.0 <= self.max_bad_share <= 1.0:
+            raise ConfigError(f"data.max_bad_share must lie in [0, 1], got {self.max_bad_share}")
+        if self.fit not in ("crop", "pad", "squash"):
+            raise ConfigError(f"data.fit must be crop, pad or squash, got {self.fit!r}")
+        for name in ("store_size", "max_records", "max_text_characters"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"data.{name} must be at least 1, got {value}")
+        if self.train_split == self.validation_split:
+            raise ConfigError(f"data.train_split and data.validation_split are both {self.train_split!r}")
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ConfigError(f"data.encoding: Python knows no encoding {self.encoding!r}") from None

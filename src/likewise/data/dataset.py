@@ -1,0 +1,104 @@
+"""One part of the data, in columns, ready to be cut into batches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from likewise.data.decode import decode_upright
+from likewise.data.pixels import Pixels
+from likewise.data.record import ImageRef
+from likewise.errors import SourceError
+
+__all__ = ["Dataset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """N records side by side. Parts that the data does not have are None.
+
+    Attributes:
+        ids: N names, unique within the source.
+        groups: (N,) int64; equal numbers mean the same thing.
+        texts: the texts of each record.
+        labels: (N,) int64 into `label_names`, -1 where a record has none.
+        label_names: the classes, the same list in every part.
+        domains: (N,) int64 into `domain_names`.
+        domain_names: the domains.
+        refs: the ways to the encoded images.
+        pixels: the stored squares, and `rows` (N,) int64, each record's row in them.
+    """
+
+    ids: list[str]
+    groups: NDArray[np.int64]
+    texts: list[tuple[str, ...]] | None = None
+    labels: NDArray[np.int64] | None = None
+    label_names: list[str] | None = None
+    domains: NDArray[np.int64] | None = None
+    domain_names: list[str] | None = None
+    refs: list[ImageRef] | None = None
+    pixels: Pixels | None = None
+    rows: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def store_size(self) -> int | None:
+        """S, the side of the stored squares in pixels."""
+        return None if self.pixels is None else self.pixels.size
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for this data, the same on every machine: of ids, sizes of files, texts and labels in order."""
+        sizes = None if self.refs is None else [ref.num_bytes for ref in self.refs]
+        names = self.label_names or []
+        labels = None if self.labels is None else [names[i] if i >= 0 else None for i in self.labels]
+        content = json.dumps([self.ids, sizes, self.texts, labels])
+        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+
+    def images(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
+        """Stored pictures.
+
+        Args:
+            indices: n places in this dataset, in any order, repeats allowed.
+
+        Returns:
+            (n, 3, S, S) uint8, upright RGB, contiguous.
+        """
+        if self.pixels is None or self.rows is None:
+            raise SourceError("this data was prepared without images")
+        wanted = self.rows[np.asarray(indices, dtype=np.int64)]
+        size = self.pixels.size
+        out = torch.empty((len(wanted), 3, size, size), dtype=torch.uint8)
+        self.pixels.take(wanted, out.numpy())
+        return out
+
+    def original(self, index: int) -> Image.Image:
+        """The picture as it came, upright RGB; of drawn data the stored square."""
+        if self.refs is not None:
+            return decode_upright(self.refs[index].read())
+        return Image.fromarray(self.images([index])[0].permute(1, 2, 0).contiguous().numpy())
+
+    def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
+        """The records at these places, in this order. Pictures are shared, not copied."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        places = [int(i) for i in chosen]
+        return replace(
+            self,
+            ids=[self.ids[i] for i in places],
+            groups=self.groups[chosen],
+            texts=None if self.texts is None else [self.texts[i] for i in places],
+            labels=None if self.labels is None else self.labels[chosen],
+            domains=None if self.domains is None else self.domains[chosen],
+            refs=None if self.refs is None else [self.refs[i] for i in places],
+            rows=None if self.rows is None else self.rows[chosen],
+        )

@@ -1,0 +1,189 @@
+"""From encoded bytes to an upright RGB picture, and from that to the stored square.
+
+Whatever a picture is made of, the same comes out: first frame, turned as EXIF says, alpha laid over white, 16 bits
+scaled to 8, CMYK converted. Colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from likewise.errors import RecordError
+
+__all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_square"]
+
+MAX_PIXELS = 89_478_485
+"""Pictures of more pixels are refused: a quarter of a gibibyte as RGB, and Pillow's own bound for suspicion."""
+
+MIN_SIDE = 2
+GREY = (124, 116, 104)
+"""What `pad` puts around a picture: the mean colour of photographs, so close to zero after normalisation."""
+
+# What Pillow's many decoders raise on damaged input.
+_DAMAGE = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
+    ZeroDivisionError, AssertionError, NotImplementedError, MemoryError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_upright(data: bytes, *, shrink_to: int | None = None, fit: str = "crop") -> Image.Image:
+    """The picture, upright and RGB.
+
+    Args:
+        data: an encoded image of any format Pillow reads.
+        shrink_to: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as the part of it that `fit` keeps
+            does not get smaller than this square.
+        fit: see `to_square`.
+
+    Raises:
+        RecordError: there is no usable picture in these bytes.
+    """
+    return _decode(data, shrink_to, fit)[0]
+
+
+def decode_square(data: bytes, *, size: int, fit: str) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """The picture as a square.
+
+    Returns:
+        (3, size, size) uint8, and the picture's own (width, height), upright.
+
+    Raises:
+        RecordError: there is no usable picture in these bytes.
+    """
+    image, own_size = _decode(data, size, fit)
+    return np.asarray(to_square(image, size, fit)).transpose(2, 0, 1), own_size
+
+
+def read_size(data: bytes) -> tuple[int, int]:
+    """Width and height as stored, from the header alone. Raises RecordError."""
+    return _open(data).size
+
+
+def to_square(image: Image.Image, size: int, fit: str) -> Image.Image:
+    """Fit a picture into a square; shrinking averages over the area that each new pixel covers.
+
+    Args:
+        image: RGB.
+        size: the side.
+        fit: "crop" keeps the middle, "pad" the whole on grey, "squash" the whole out of proportion.
+    """
+    width, height = image.size
+    if fit == "pad":
+        scale = size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        square = Image.new("RGB", (size, size), GREY)
+        square.paste(_resized(image, inner, None), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return square
+    box = None
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    return _resized(image, (size, size), box)
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None
+) -> Image.Image:
+    if image.size == size and box in (None, (0.0, 0.0, *size)):
+        return image
+    # Pillow widens the bicubic kernel by the factor of shrinking (area-correct); reducing_gap first averages whole
+    # pixels of far larger pictures, which is faster and indistinguishable at 3.
+    return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+
+
+def _open(data: bytes) -> Image.Image:
+    if not data:
+        raise RecordError("zero bytes: the file is empty")
+    try:
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise RecordError(f"not an image: {len(data)} bytes beginning {data[:12]!r}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RecordError(f"absurdly large (a decompression bomb?): {error}") from None
+    except _DAMAGE as error:
+        raise RecordError(f"damaged: {error}") from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise RecordError(f"absurdly large (a decompression bomb?): {width} x {height} pixels")
+    if min(width, height) < MIN_SIDE:
+        raise RecordError(f"{width} x {height} pixels: nothing to be seen")
+    return image
+
+
+def _decode(data: bytes, shrink_to: int | None, fit: str) -> tuple[Image.Image, tuple[int, int]]:
+    image = _open(data)
+    width, height = image.size
+    try:
+        if shrink_to is not None and image.format == "JPEG":
+            keep = width / height if fit == "pad" else 1.0  # shape of the part that must not get too small
+            target = (
+                (shrink_to, max(1, int(shrink_to / keep)))
+                if keep >= 1
+                else (int(shrink_to * keep), shrink_to)
+            )
+            image.draft(None, (max(1, target[0]), target[1]))
+        orientation = _orientation(image)
+        image.load()
+        rgb = _to_rgb(image)
+    except _DAMAGE as error:
+        truncated = "truncated" in str(error).lower() or len(data) < 64
+        raise RecordError(f"{'truncated' if truncated else 'damaged'}: {error}") from None
+    if orientation in _TURNS:
+        rgb = rgb.transpose(_TURNS[orientation])
+    return rgb, (height, width) if orientation >= 5 else (width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8; a damaged EXIF block says nothing, and the pixels may still be good."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except _DAMAGE:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_deep(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating grey to 8 bits; Pillow's own conversion would clip everything above 255 to white."""
+    values = np.asarray(image).astype(np.float64)  # (H, W)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low) or not np.isfinite(high):
+        raise RecordError("holds values that are not finite")
+    if image.mode == "F" and low >= 0 and high <= 1:
+        scaled = values * 255
+    elif image.mode == "F" and low >= 0 and high <= 255:
+        scaled = values
+    elif low >= 0 and high <= 65535 and image.mode != "F":
+        scaled = values * (255 / 65535)  # the whole range, so that pictures stay comparable in brightness
+    else:
+        scaled = (values - low) * (255 / max(high - low, 1e-12))  # no convention applies: stretch
+    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")

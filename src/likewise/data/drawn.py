@@ -1,0 +1,67 @@
+"""The generated scenes as a source: "scenes" or "scenes:train=8000,validation=1000,seed=0,style=flat,size=64"."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from likewise.data.config import DataConfig
+from likewise.data.pixels import held
+from likewise.data.record import Record, Source
+from likewise.errors import ConfigError
+
+__all__ = ["source_of_scenes"]
+
+_DEFAULTS: dict[str, Any] = {
+    "train": 8000, "validation": 1000, "test": 0, "seed": 0, "style": "flat", "size": 64
+}  # fmt: skip
+
+
+def source_of_scenes(config: DataConfig) -> Source:
+    """Draw the scenes. Each part has a stream of its own, so a part does not change with another's count."""
+    from likewise.data import scenes
+
+    options = _parse(config.source)
+    source = Source(kind="generated scenes", address=config.source, records=[], splits_from="generated")
+    source.columns = {"image": "drawn", "text": "its caption", "group": "equal captions"}
+    source.columns_found = ["image", "caption"]
+    pixels = []
+    parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
+    if config.validation_split == "test":
+        parts.pop("validation")
+        options["test"] = options["test"] or options["validation"]
+    for part, split in parts.items():
+        if options[part] == 0:
+            continue
+        seed = _stream(options["seed"], part)
+        drawn = scenes.draw_scenes(options[part], seed=seed, size=options["size"], style=options["style"])
+        pixels.append(held(drawn.images))
+        for number, caption in enumerate(drawn.captions):
+            name = f"{part} scene {number}"
+            source.records.append(Record(id=name, place=name, texts=(caption,), group=caption, split=split))
+    source.pixels = np.concatenate(pixels) if pixels else None
+    return source
+
+
+def _stream(seed: int, part: str) -> int:
+    """The seed of a part: the training part keeps the user's own."""
+    return seed if part == "train" else (seed * 1_000_003 + zlib.crc32(part.encode())) & 0x7FFFFFFF
+
+
+def _parse(address: str) -> dict[str, Any]:
+    options = dict(_DEFAULTS)
+    for item in filter(None, address.removeprefix("scenes").removeprefix(":").split(",")):
+        key, separator, value = (part.strip() for part in item.partition("="))
+        if key not in options or not separator:
+            raise ConfigError(
+                f"{address}: unknown part {item!r}; expected {', '.join(_DEFAULTS)}, each as name=value"
+            )
+        try:
+            options[key] = value if key == "style" else int(value)
+        except ValueError:
+            raise ConfigError(f"{address}: {key} must be a whole number, got {value!r}") from None
+    if options["train"] < 1 or min(options["validation"], options["test"]) < 0 or options["size"] < 8:
+        raise ConfigError(f"{address}: train must be at least 1 and size at least 8")
+    return options

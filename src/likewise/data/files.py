@@ -1,0 +1,182 @@
+"""Files wherever they are: this machine by plain system calls, anything else by fsspec."""
+
+from __future__ import annotations
+
+import glob as local_glob
+import io
+import os
+import re
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+from likewise.errors import SourceError
+
+__all__ = [
+    "Entry",
+    "expand",
+    "folder_of",
+    "is_folder",
+    "is_remote",
+    "join",
+    "list_tree",
+    "name_of",
+    "open_binary",
+    "read_range",
+    "read_whole",
+    "stat_entry",
+    "stem_of",
+]
+
+_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as a listing shows it; `version` is its time of change in nanoseconds, or an etag."""
+
+    address: str
+    num_bytes: int
+    version: str
+
+
+def is_remote(address: str) -> bool:
+    """Whether the address needs fsspec (s3://, hf://, memory://, ...)."""
+    return "://" in address and not address.startswith("file://")
+
+
+def _filesystem(address: str) -> tuple[Any, str]:
+    """The fsspec filesystem and the path within it."""
+    import fsspec
+
+    try:
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(address))
+    except (ValueError, ImportError) as error:
+        raise SourceError(f"{address}: {error}") from error
+
+
+def _remote_entry(address: str, info: dict[str, Any]) -> Entry:
+    version = next((info[k] for k in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(k)), "")
+    return Entry(address, int(info.get("size") or 0), str(version))
+
+
+def stat_entry(address: str) -> Entry:
+    """Size and time of change. Raises FileNotFoundError."""
+    if is_remote(address):
+        filesystem, path = _filesystem(address)
+        return _remote_entry(address, filesystem.info(path))
+    found = os.stat(address)
+    return Entry(os.path.abspath(address), found.st_size, str(found.st_mtime_ns))
+
+
+def is_folder(address: str) -> bool:
+    """Whether there is a folder there."""
+    if is_remote(address):
+        filesystem, path = _filesystem(address)
+        return bool(filesystem.isdir(path))
+    return os.path.isdir(address)
+
+
+def list_tree(folder: str) -> list[Entry]:
+    """Every file below a folder, sorted by address; hidden files and folders are left out, links not entered."""
+    if is_remote(folder):
+        filesystem, path = _filesystem(folder)
+        found = filesystem.find(path, detail=True)
+        entries = [_remote_entry(filesystem.unstrip_protocol(name), info) for name, info in found.items()]
+    else:
+        entries = []
+        pending = [os.path.abspath(folder)]
+        while pending:
+            with os.scandir(pending.pop()) as scan:
+                for item in scan:
+                    if item.name.startswith("."):
+                        continue
+                    if item.is_dir(follow_symlinks=False):
+                        pending.append(item.path)
+                    elif not item.is_dir():
+                        found_stat = item.stat(follow_symlinks=False)
+                        entries.append(Entry(item.path, found_stat.st_size, str(found_stat.st_mtime_ns)))
+    return sorted(entries, key=lambda entry: entry.address)
+
+
+def expand(pattern: str) -> list[str]:
+    """The files a pattern means: braces ({000..009}, {train,val}) and stars. Braces need not exist yet."""
+    addresses = []
+    for one in _expand_braces(pattern):
+        if not any(sign in one for sign in "*?["):
+            addresses.append(one)
+        elif is_remote(one):
+            filesystem, path = _filesystem(one)
+            addresses += [filesystem.unstrip_protocol(name) for name in sorted(filesystem.glob(path))]
+        else:
+            addresses += sorted(local_glob.glob(one, recursive=True))
+    return addresses
+
+
+def _expand_braces(pattern: str) -> list[str]:
+    match = re.search(r"\{([^{}]*)\}", pattern)
+    if match is None:
+        return [pattern]
+    inside = match.group(1)
+    run = re.fullmatch(r"(\d+)\.\.(\d+)", inside)
+    if run is None:
+        choices = inside.split(",")
+    else:
+        first, last = run.groups()
+        choices = [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [rest for choice in choices for rest in _expand_braces(before + choice + after)]
+
+
+def open_binary(address: str) -> IO[bytes]:
+    """The file as a seekable stream of bytes, as it lies there."""
+    if is_remote(address):
+        filesystem, path = _filesystem(address)
+        return cast("IO[bytes]", filesystem.open(path, "rb"))
+    return open(address.removeprefix("file://"), "rb")
+
+
+def read_whole(address: str, *, decompress: bool = False) -> bytes:
+    """All bytes of a file; of a .gz, .bz2, .xz or .zst its content if `decompress`."""
+    if decompress and address.endswith(_COMPRESSIONS):
+        import fsspec
+
+        try:
+            with fsspec.open(address, "rb", compression="infer") as stream:
+                return cast(bytes, stream.read())
+        except (EOFError, ValueError) as error:
+            raise SourceError(f"{address}: cannot be decompressed: {error}") from error
+    with open_binary(address) as stream:
+        return stream.read()
+
+
+def read_range(address: str, start: int, length: int) -> bytes:
+    """`length` bytes from `start`, fewer where the file ends."""
+    if is_remote(address):
+        filesystem, path = _filesystem(address)
+        return cast(bytes, filesystem.cat_file(path, start=start, end=start + length))
+    with io.FileIO(address) as stream:  # unbuffered: one seek and one read
+        stream.seek(start)
+        return stream.read(length) or b""
+
+
+def name_of(address: str) -> str:
+    """The last part of an address."""
+    return address.rstrip("/").rsplit("/", 1)[-1] if is_remote(address) else os.path.basename(address)
+
+
+def folder_of(address: str) -> str:
+    """The address without its last part."""
+    return address.rstrip("/").rsplit("/", 1)[0] if is_remote(address) else os.path.dirname(address)
+
+
+def join(folder: str, name: str) -> str:
+    """The address of `name` within `folder`."""
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else os.path.join(folder, name)
+
+
+def stem_of(address: str) -> str:
+    """The name without compression and format suffixes: "train" of "train.csv.gz"."""
+    name = name_of(address)
+    for suffix in _COMPRESSIONS:
+        name = name.removesuffix(suffix)
+    return name.rsplit(".", 1)[0]

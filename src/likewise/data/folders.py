@@ -1,0 +1,102 @@
+"""A folder of images: subfolders give splits and classes, a .txt file beside an image its captions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from likewise.data.columns import IMAGE_EXTENSIONS, canonical_split
+from likewise.data.config import DataConfig
+from likewise.data.files import Entry, is_remote, name_of, read_whole
+from likewise.data.images import FileImage
+from likewise.data.paths import PathResolver
+from likewise.data.record import BadRecord, Problem, Record, Source
+from likewise.data.tabular import clean_text
+from likewise.errors import RecordError
+
+__all__ = ["is_image", "named_splits", "source_of_images"]
+
+
+def is_image(address: str) -> bool:
+    """Whether the name ends as images do."""
+    return address.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def named_splits(names: set[str], config: DataConfig) -> set[str]:
+    """Which of these names stand for parts of the data; none unless the training part and another are among them."""
+    known = {config.train_split, config.validation_split}
+    splits = {name for name in names if name in known or canonical_split(name) is not None}
+    has_train = any(s == config.train_split or canonical_split(s) == "train" for s in splits)
+    return splits if len(splits) > 1 and has_train else set()
+
+
+def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Source:
+    """Read the images below a folder.
+
+    Args:
+        root: the folder.
+        entries: every file below it.
+        config: the user's options.
+    """
+    images = [entry for entry in entries if is_image(entry.address)]
+    relative = {
+        entry.address: entry.address[len(root.rstrip("/")) + 1 :].replace("\\", "/") for entry in entries
+    }
+    splits = named_splits({relative[entry.address].split("/")[0] for entry in images}, config)
+    captions = {e.address.rsplit(".", 1)[0]: e.address for e in entries if e.address.lower().endswith(".txt")}
+    resolver = PathResolver(root, follow_links=config.follow_links)
+    source = Source(kind="folder of images", address=config.source, records=[])
+    source.splits_from = "subfolders" if splits else None
+    for entry in images:
+        name = relative[entry.address]
+        parts = name.split("/")[:-1]
+        split = parts.pop(0) if parts and parts[0] in splits else None
+        try:
+            # A remote listing is complete; a local one may hold symbolic links, which have to be looked through.
+            ref = FileImage(entry.address, entry.num_bytes, entry.version)
+            image = ref if is_remote(root) else resolver.resolve(entry.address)
+        except RecordError as error:
+            source.problems.append(Problem("images", BadRecord(name, name, str(error)), split))
+            continue
+        texts = _captions(captions.get(entry.address.rsplit(".", 1)[0]), name, split, source, config)
+        label = parts[0] if parts else None
+        source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
+    _describe(source, entries, set(captions.values()))
+    return source
+
+
+def _captions(
+    address: str | None, name: str, split: str | None, source: Source, config: DataConfig
+) -> tuple[str, ...]:
+    """The captions beside an image, one a line."""
+    if address is None:
+        return ()
+    texts = []
+    lines = read_whole(address).decode(config.encoding, errors="surrogateescape").splitlines() or [""]
+    for number, line in enumerate(lines, start=1):
+        try:
+            texts.append(clean_text(line, config))
+        except RecordError as error:
+            place = f"{name_of(address)}:{number}"
+            source.problems.append(Problem("texts", BadRecord(name, place, str(error)), split))
+    return tuple(texts)
+
+
+def _describe(source: Source, entries: list[Entry], captions: set[str]) -> None:
+    """Say which columns there are, in a manner of speaking, and what was passed over."""
+    labels = {record.label for record in source.records}
+    if len(labels) < 2:  # everything in one folder (images/): its name says nothing
+        source.records = [
+            Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
+            for r in source.records
+        ]
+    else:
+        source.columns["label"] = "subfolder"
+    source.columns["image"] = "file"
+    if any(record.texts for record in source.records):
+        source.columns["text"] = ".txt beside the image"
+    source.columns_found = list(source.columns)
+    others = [e.address for e in entries if not is_image(e.address) and e.address not in captions]
+    if others:
+        endings = Counter(name_of(address).rpartition(".")[2].lower() for address in others)
+        counted = ", ".join(f"{count} .{ending}" for ending, count in endings.most_common(5))
+        source.notes.append(f"passed over {len(others)} other files: {counted}")

@@ -1,0 +1,269 @@
+"""A source with its bad records set aside and its pictures decoded: what `prepare` splits and `inspect` describes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data.cache import cache_folder, num_workers, open_cache
+from likewise.data.config import DataConfig
+from likewise.data.decode import read_size
+from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
+from likewise.data.record import BadRecord, ImageRef, Record, Source
+from likewise.data.sources import open_source
+from likewise.data.splits import assign_parts
+from likewise.errors import RecordError, SourceError, TooManyBadRecords
+
+__all__ = ["Loaded", "check_bad_share", "load"]
+
+_SAMPLED_SIZES = 64
+_OPTIONS = {
+    "images": "data.image_column, or a folder of images",
+    "texts": "data.text_column",
+    "labels": "data.label_column, or a subfolder for each class",
+    "domains": "data.domain_column",
+}
+
+
+@dataclass(kw_only=True)
+class Loaded:
+    """Usable records and what goes with them, side by side.
+
+    Attributes:
+        source: as it was listed.
+        records: N usable ones.
+        parts: "train" or "validation" for each, as the source says.
+        names_validation: whether the source says anything of a validation part.
+        group_keys: what counts as the same thing has the same key.
+        rows: (N,) int64, each record's row of `pixels`.
+        pixels: the pictures, or None where none are needed.
+        hashes: (N,) uint64 of the encoded images, or None.
+        sizes: (N, 2) int32 width and height of the pictures themselves, or None.
+        bad: what was set aside.
+        num_bad: how many records that is (a dropped caption is none); of `num_listed`.
+        num_dropped: how many captions were dropped; of `num_texts`.
+    """
+
+    source: Source
+    records: list[Record]
+    parts: list[str]
+    names_validation: bool
+    group_keys: list[str]
+    rows: NDArray[np.int64]
+    pixels: Pixels | None
+    hashes: NDArray[np.uint64] | None
+    sizes: NDArray[np.int32] | None
+    bad: list[BadRecord]
+    num_bad: int
+    num_listed: int
+    num_dropped: int
+    num_texts: int
+
+
+def load(
+    config: DataConfig,
+    *,
+    image_size: int | None,
+    needs: frozenset[str],
+    progress: bool,
+    all_parts: bool = False,
+    store_size: int | None = None,
+) -> Loaded:
+    """List a source, set aside what is unusable and open its pictures.
+
+    Args:
+        config: the user's options.
+        image_size: the side that will be trained on.
+        needs: see `prepare`.
+        progress: show a progress bar while images are decoded.
+        all_parts: keep records of every split, as training ones.
+        store_size: side of the stored squares, where another source has decided it.
+    """
+    source = open_source(config, images="images" in needs)
+    _check_needs(source, needs, config)
+    said: list[str | None]
+    if all_parts:
+        said, names_validation = ["train"] * len(source.records), False
+    else:
+        said, names_validation = assign_parts(source.records, config)
+    keep = _capped([number for number, part in enumerate(said) if part is not None], said, config.max_records)
+    bad, num_bad, num_dropped = _listed_problems(source, needs, config, all_parts)
+    num_texts = sum(len(source.records[number].texts) for number in keep) + num_dropped
+    num_listed = len(keep) + num_bad
+    usable = []
+    for number in keep:
+        reason = _lack(source.records[number], needs)
+        if reason is None:
+            usable.append(number)
+        else:
+            bad.append(BadRecord(source.records[number].id, source.records[number].place, reason))
+    pixels, cache = None, None
+    rows = np.asarray(usable, dtype=np.int64)
+    if "images" in needs and source.pixels is not None:
+        pixels = HeldPixels(source.pixels)
+    elif "images" in needs:
+        refs = [ref for number in usable if (ref := source.records[number].image) is not None]
+        size = store_size or config.store_size or _store_size(refs, image_size, config.fit)
+        cache = open_cache(
+            refs,
+            size=size,
+            fit=config.fit,
+            folder=cache_folder(config.cache_dir),
+            store=config.cache,
+            progress=progress,
+        )
+        pixels = (
+            CachedPixels(cache.folder)
+            if cache.has_pixels
+            else DecodedPixels(refs, size, config.fit, num_workers())
+        )
+        bad += [_bad(source.records[usable[row]], reason) for row, reason in sorted(cache.bad.items())]
+        rows = np.asarray([row for row in range(len(usable)) if row not in cache.bad], dtype=np.int64)
+        usable = [usable[row] for row in rows]
+    records = [source.records[number] for number in usable]
+    return Loaded(
+        source=source,
+        records=records,
+        parts=[str(said[number]) for number in usable],
+        names_validation=names_validation,
+        group_keys=_group_keys(records, None if cache is None else cache.hashes[rows]),
+        rows=rows,
+        pixels=pixels,
+        hashes=None if cache is None else cache.hashes[rows],
+        sizes=None if cache is None else cache.sizes[rows],
+        bad=bad,
+        num_bad=num_listed - len(records),
+        num_listed=num_listed,
+        num_dropped=num_dropped,
+        num_texts=num_texts,
+    )
+
+
+def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
+    """Refuse data of which too much is unusable, naming the first ten."""
+    counts = {
+        "records": (sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
+        "captions": (sum(one.num_dropped for one in loaded), sum(one.num_texts for one in loaded)),
+    }
+    for what, (bad, total) in counts.items():
+        if bad > limit * total:
+            first = "".join(f"\n  {b.place}: {b.reason}" for one in loaded for b in one.bad[:10])
+            shown = "\n".join(first.split("\n")[:11])
+            raise TooManyBadRecords(
+                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and data.max_bad_share allows "
+                f"{limit:.1%}. The first ones:{shown}"
+            )
+    if not any(one.records for one in loaded):
+        raise SourceError(f"{loaded[0].source.address}: no usable record in it")
+
+
+def _check_needs(source: Source, needs: frozenset[str], config: DataConfig) -> None:
+    """What the method needs must be there in some records; single records that lack it are bad ones."""
+    records = source.records
+    there = {
+        "images": source.pixels is not None or any(record.image is not None for record in records),
+        "texts": any(record.texts for record in records),
+        "labels": any(record.label is not None for record in records),
+        "domains": any(record.domain is not None for record in records),
+    }
+    if not records and source.problems:
+        return  # every record is bad, which says more than that they lack something
+    for need in sorted(needs):
+        if not there[need]:
+            found = ", ".join(source.columns_found) or "none"
+            raise SourceError(
+                f"{config.source}: the method needs {need}, and this {source.kind} was not found to have them "
+                f"(columns found: {found}). Give {_OPTIONS[need]}"
+            )
+
+
+def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> list[int]:
+    """At most `limit` records of each part, spread evenly (the first ones are often all of one class)."""
+    if limit is None:
+        return numbers
+    kept: list[int] = []
+    for part in ("train", "validation"):
+        members = [number for number in numbers if said[number] == part]
+        step = max(1.0, len(members) / limit)
+        kept += [members[int(place * step)] for place in range(min(limit, len(members)))]
+    return sorted(kept)
+
+
+def _listed_problems(
+    source: Source, needs: frozenset[str], config: DataConfig, all_parts: bool
+) -> tuple[list[BadRecord], int, int]:
+    """What listing found unusable of the parts in use: all of it, how many records, how many captions."""
+    bad, num_records, num_captions = [], 0, 0
+    in_use = {record.split for record in source.records}
+    for problem in source.problems:
+        if problem.part != "row" and problem.part not in needs:
+            continue
+        if not all_parts and problem.split is not None and not _in_use(problem.split, in_use, config):
+            continue
+        bad.append(problem.bad)
+        num_records += problem.part != "texts"
+        num_captions += problem.part == "texts"
+    return bad, num_records, num_captions
+
+
+def _in_use(split: str, splits: set[str | None], config: DataConfig) -> bool:
+    probe = Record(id="", place="", split=split)
+    known = [Record(id="", place="", split=name) for name in splits if name is not None]
+    return assign_parts([probe, *known], config)[0][0] is not None
+
+
+def _lack(record: Record, needs: frozenset[str]) -> str | None:
+    """What the record lacks. Images were looked at when listing."""
+    if "texts" in needs and not record.texts:
+        return "no caption: none is left that can be used"
+    if "labels" in needs and record.label is None:
+        return "no label"
+    if "domains" in needs and record.domain is None:
+        return "no domain"
+    return None
+
+
+def _bad(record: Record, reason: str) -> BadRecord:
+    return BadRecord(record.id, record.place, reason)
+
+
+def _store_size(refs: Sequence[ImageRef], image_size: int | None, fit: str) -> int:
+    """1.25 times the training size, so that crops stay sharp, but not above the largest picture in a sample.
+
+    Enlarging at this point would take space and add nothing: views enlarge just as well.
+    """
+    if image_size is None:
+        raise ValueError("image_size is needed with images")
+    wanted = math.ceil(1.25 * image_size / 8) * 8
+    sides = []
+    # Four runs across the source: neighbours share a piece of a Parquet file, distant ones differ in kind.
+    run = _SAMPLED_SIZES // 4
+    starts = {int(quarter * max(0, len(refs) - run) / 3) for quarter in range(4)}
+    for ref in (ref for start in sorted(starts) for ref in refs[start : start + run]):
+        try:
+            width, height = read_size(ref.read())
+        except RecordError:
+            continue  # it will be set aside with its reason when it is decoded
+        sides.append(min(width, height) if fit == "crop" else max(width, height))
+    return max(8, min(wanted, max(sides, default=wanted)))
+
+
+def _group_keys(records: Sequence[Record], hashes: NDArray[np.uint64] | None) -> list[str]:
+    """The group column, else the picture itself (equal files are one picture), else the texts.
+
+    The key is made of the first record's name, so that it is the same on every machine.
+    """
+    first: dict[object, str] = {}
+    keys = []
+    for number, record in enumerate(records):
+        same: object
+        if record.group is not None:
+            keys.append(f"group {record.group}")
+            continue
+        same = int(hashes[number]) if hashes is not None else record.texts or record.id
+        keys.append(first.setdefault(same, f"record {record.id}"))
+    return keys

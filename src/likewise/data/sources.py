@@ -1,0 +1,197 @@
+"""Opening a source by looking at it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import replace
+
+from likewise.data.columns import canonical_split
+from likewise.data.config import DataConfig
+from likewise.data.files import (
+    Entry,
+    expand,
+    is_folder,
+    is_remote,
+    list_tree,
+    name_of,
+    stat_entry,
+    stem_of,
+)
+from likewise.data.folders import is_image, named_splits, source_of_images
+from likewise.data.record import Source
+from likewise.data.table import Table, is_table, open_table
+from likewise.data.tabular import source_of_tables
+from likewise.errors import SourceError
+
+__all__ = ["open_source"]
+
+
+def open_source(config: DataConfig, *, images: bool = True) -> Source:
+    """List the records of a source; images are not opened.
+
+    Args:
+        config: where the source is and what the user said about it.
+        images: look for the image files that a table names; without, its texts are of use even where they lack.
+
+    Returns:
+        Its records, and what could not be used.
+
+    Raises:
+        SourceError: there is nothing there, or it cannot be understood.
+    """
+    address = config.source
+    if address == "scenes" or address.startswith("scenes:"):
+        from likewise.data.drawn import source_of_scenes
+
+        return source_of_scenes(config)
+    if any(sign in address for sign in "*?{["):
+        found = _open_files(_matched(address), config, images)
+    elif is_folder(address):
+        found = _open_folder(address.rstrip("/") or "/", config, images)
+    else:
+        try:
+            stat_entry(address)
+        except FileNotFoundError:
+            raise SourceError(_missing(address)) from None
+        found = _open_files([address], config, images)
+    if not found.records and not found.problems:
+        raise SourceError(f"{address}: understood as {found.kind}, but there is no record in it")
+    _make_ids_unique(found)
+    return found
+
+
+def _make_ids_unique(source: Source) -> None:
+    """Names that occur again (rows of one picture with different labels) get a number."""
+    seen: Counter[str] = Counter()
+    for number, record in enumerate(source.records):
+        seen[record.id] += 1
+        if seen[record.id] > 1:
+            source.records[number] = replace(record, id=f"{record.id}#{seen[record.id]}")
+
+
+def _missing(address: str) -> str:
+    where = "" if is_remote(address) else f" (looked in {os.path.abspath(os.path.dirname(address) or '.')})"
+    return f"{address}: there is no such file or folder{where}"
+
+
+def _matched(pattern: str) -> list[str]:
+    addresses = expand(pattern)
+    if not addresses:
+        raise SourceError(f"{pattern}: no file matches this pattern")
+    for address in addresses:
+        try:
+            stat_entry(address)
+        except FileNotFoundError:
+            raise SourceError(f"{pattern}: it names {address}, but there is no such file") from None
+    return addresses
+
+
+def _open_files(addresses: list[str], config: DataConfig, images: bool) -> Source:
+    """One file, or several of a kind."""
+    names = [address.lower() for address in addresses]
+    if all(map(is_table, names)):
+        return _open_tables(addresses, config, images)
+    if all(".tar" in name_of(name) for name in names):
+        from likewise.data.shards import source_of_shards
+
+        return source_of_shards(addresses, config, splits_by_stem(addresses, config))
+    if all(name_of(name).split(".")[-1] in ("txt", "text") or ".txt." in name for name in names):
+        from likewise.data.sentences import source_of_sentences
+
+        return source_of_sentences(addresses, config, splits_by_stem(addresses, config))
+    if all(map(is_image, names)):
+        root = os.path.commonpath([os.path.dirname(os.path.abspath(a)) for a in addresses])
+        return source_of_images(root, [stat_entry(address) for address in addresses], config)
+    raise SourceError(
+        f"{config.source}: expected a folder of images, a table (.csv .tsv .jsonl .parquet), tar shards, "
+        "a Hugging Face dataset folder or a text file of sentences"
+    )
+
+
+def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
+    entries = list_tree(folder)
+    if not entries:
+        raise SourceError(f"{folder}: the folder is empty")
+    top = {entry.address for entry in entries if _depth(folder, entry) == 1}
+    names = {name_of(address) for address in top}
+    if names & {"dataset_dict.json", "dataset_info.json", "state.json"}:
+        from likewise.data.huggingface import source_of_saved_dataset
+
+        return source_of_saved_dataset(folder, config)
+    # A few described images among thousands (metadata.csv) are described; a folder of images may also hold
+    # an odd .json, so only real table formats make a folder a folder of tables.
+    tables = [e.address for e in entries if is_table(e.address) and not e.address.endswith(".json")]
+    at_top = [address for address in tables if address in top]
+    metadata = [address for address in tables if stem_of(address) == "metadata"]
+    if at_top or metadata:
+        return _open_tables(metadata or at_top, config, images)
+    tars = [entry.address for entry in entries if entry.address.endswith((".tar", ".tar.gz", ".tgz"))]
+    if tars:
+        return _open_files(tars, config, images)
+    if any(is_image(entry.address) for entry in entries):
+        return source_of_images(_absolute(folder), entries, config)
+    if tables:
+        return _open_tables(tables, config, images, root=_absolute(folder))
+    endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
+    raise SourceError(
+        f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
+    )
+
+
+def _absolute(folder: str) -> str:
+    return folder if is_remote(folder) else os.path.abspath(folder)
+
+
+def _depth(folder: str, entry: Entry) -> int:
+    return entry.address[len(_absolute(folder)) :].strip("/").count("/") + 1
+
+
+def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:
+    """Address to split, where the file names tell: train.csv, stsb_validation.tsv, train-00000-of-00002.parquet."""
+    found: dict[str, str] = {}
+    for address in addresses:
+        for word in _words(stem_of(address)):
+            if word in (config.train_split, config.validation_split) or canonical_split(word) is not None:
+                found[address] = word
+                break
+    if set(found) != set(addresses) or not named_splits(set(found.values()), config):
+        return {}
+    return found
+
+
+def _words(stem: str) -> list[str]:
+    return [stem, *stem.replace("-", "_").replace(".", "_").split("_")]
+
+
+def _open_tables(
+    addresses: list[str], config: DataConfig, images: bool, *, root: str | None = None
+) -> Source:
+    """Tables side by side: file names give splits, and subfolders of a folder of tables splits or domains."""
+    if root is None:
+        splits = splits_by_stem(addresses, config)
+        tables: list[tuple[Table, str | None, str | None]] = [
+            (open_table(address, encoding=config.encoding), splits.get(address), None)
+            for address in addresses
+        ]
+        return source_of_tables(tables, config, images=images, splits_from="files" if splits else None)
+    parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
+    by_folder = named_splits({word for words in parts.values() for word in words}, config)
+    by_stem = {} if by_folder else splits_by_stem(addresses, config)
+    found = []
+    for address in addresses:
+        split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
+        domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
+        found.append((open_table(address, encoding=config.encoding), split, domain))
+    splits_from = "subfolders" if by_folder else "files" if by_stem else None
+    source = source_of_tables(found, config, images=images, splits_from=splits_from)
+    if "domain" not in source.columns and len({domain for _, _, domain in found if domain}) > 1:
+        source.columns["domain"] = "subfolder"
+    return source
+
+
+def saved_parts(folder: str) -> list[str]:
+    """The parts a saved Hugging Face DatasetDict names."""
+    with open(os.path.join(folder, "dataset_dict.json"), encoding="utf-8") as stream:
+        return list(json.load(stream)["splits"])

@@ -1,0 +1,74 @@
+"""Which records train and which validate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from likewise.data.columns import canonical_split
+from likewise.data.config import DataConfig
+from likewise.data.record import Record
+from likewise.errors import SourceError
+
+__all__ = ["assign_parts", "draw_parts"]
+
+
+def assign_parts(records: Sequence[Record], config: DataConfig) -> tuple[list[str | None], bool]:
+    """The part of each record as the source itself says.
+
+    Returns:
+        "train", "validation" or None (another part, left out) for each record; and whether the source names a
+        validation part. Where no record names a split, all are "train".
+
+    Raises:
+        SourceError: splits are named, but none is the training part.
+    """
+    names = {record.split for record in records}
+    if names <= {None}:
+        return ["train"] * len(records), False
+    meaning = {name: _part_of(name, names, config) for name in names}
+    if "train" not in meaning.values():
+        found = ", ".join(sorted(str(name) for name in names))
+        raise SourceError(
+            f"{config.source}: no record belongs to the split {config.train_split!r}; splits found: {found}. "
+            "Name one with data.train_split"
+        )
+    return [meaning[record.split] for record in records], "validation" in meaning.values()
+
+
+def _part_of(name: str | None, names: set[str | None], config: DataConfig) -> str | None:
+    """An exact match counts before a usual way of writing; a part called test is never taken unasked."""
+    for part, wanted in (("train", config.train_split), ("validation", config.validation_split)):
+        if name == wanted:
+            return part
+        alike = name is not None and canonical_split(name) == canonical_split(wanted) is not None
+        if alike and wanted not in names:
+            return part
+    return None
+
+
+def draw_parts(groups: Sequence[str], *, share: float, seed: int) -> list[bool]:
+    """Draw which records validate, whole groups at a time.
+
+    A group's side depends on its name and the seed alone, so it stays where it is when the data grows.
+
+    Args:
+        groups: each record's group, by a name that is the same on every machine.
+        share: of the groups, held out.
+        seed: of the draw.
+
+    Returns:
+        Whether each record validates. With two groups or more, both sides have at least one.
+    """
+    positions = {group: _position(group, seed) for group in dict.fromkeys(groups)}
+    held_out = {group for group, position in positions.items() if position < share}
+    if len(positions) > 1 and not held_out:
+        held_out = {min(positions, key=lambda group: positions[group])}
+    if len(positions) > 1 and len(held_out) == len(positions):
+        held_out.discard(max(positions, key=lambda group: positions[group]))
+    return [group in held_out for group in groups]
+
+
+def _position(group: str, seed: int) -> float:
+    digest = hashlib.blake2b(f"{seed}\n{group}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") / 2**64

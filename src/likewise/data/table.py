@@ -1,0 +1,266 @@
+"""A table as the rest of this package sees it, and the readers that make one of each file format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from likewise.data.files import folder_of, name_of, open_binary, read_whole, stat_entry
+from likewise.errors import SourceError
+
+__all__ = ["TABLE_SUFFIXES", "Table", "is_table", "open_table"]
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
+_COMPRESSED = ("", ".gz", ".bz2", ".xz", ".zst")
+_HEAD_ROWS = 50
+
+
+@dataclass(kw_only=True)
+class Table:
+    """Columns of equal length, read when asked for.
+
+    Attributes:
+        name: the file's name, used in places ("captions.csv").
+        folder: where relative image paths start.
+        kind: "CSV", "TSV", "JSON lines", "Parquet", "Arrow".
+        names: the columns.
+        num_rows: how many rows were read.
+        column: reads one whole column; cells of binary columns come as ImageRef.
+        head: the first few values of a column (of a binary column: nothing).
+        place: where the user finds a row.
+        binary: columns of encoded images (bytes, or Hugging Face's {bytes, path}).
+        bad_rows: row, or row -1 where it could not even be placed in the columns; its place; the reason.
+        label_names: names of whole-number labels where the file declares them.
+    """
+
+    name: str
+    folder: str
+    kind: str
+    names: list[str]
+    num_rows: int
+    column: Callable[[str], list[Any]]
+    head: Callable[[str], list[Any]]
+    place: Callable[[int], str]
+    binary: frozenset[str] = frozenset()
+    bad_rows: list[tuple[str, str]] = field(default_factory=list)
+    label_names: dict[str, list[str]] = field(default_factory=dict)
+
+
+def is_table(address: str) -> bool:
+    """Whether the name is that of a table this package reads."""
+    name = address.lower()
+    return any(name.endswith(suffix + packed) for suffix in TABLE_SUFFIXES for packed in _COMPRESSED)
+
+
+def open_table(address: str, *, encoding: str) -> Table:
+    """Open a table by its suffix. Raises SourceError where it is empty or damaged as a whole."""
+    bare = address.lower()
+    for packed in _COMPRESSED[1:]:
+        bare = bare.removesuffix(packed)
+    if bare.endswith(".parquet"):
+        return _open_parquet(address)
+    if bare.endswith(".arrow"):
+        from likewise.data.arrow import open_arrow_table
+
+        return open_arrow_table([address], name=name_of(address), folder=folder_of(address))
+    text, undecoded = _decoded(read_whole(address, decompress=True), encoding)
+    if not text.strip():
+        raise SourceError(f"{address}: the table is empty")
+    if bare.endswith((".jsonl", ".ndjson", ".json")):
+        return _from_json(address, text)
+    return _from_delimited(address, text, undecoded)
+
+
+def _decoded(data: bytes, encoding: str) -> tuple[str, bool]:
+    """The text, and whether some bytes did not fit the encoding (they become lone surrogates)."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"  # a byte-order mark: spreadsheets write these
+    elif encoding.lower().replace("-", "") == "utf8":
+        encoding = "utf-8-sig"
+    try:
+        return data.decode(encoding), False
+    except UnicodeDecodeError:
+        return data.decode(encoding, errors="surrogateescape"), True
+
+
+def _in_memory(
+    address: str,
+    kind: str,
+    names: list[str],
+    columns: list[list[Any]],
+    lines: list[int],
+    bad: list[tuple[str, str]],
+) -> Table:
+    by_name = dict(zip(names, columns, strict=True))
+    name = name_of(address)
+    return Table(
+        name=name,
+        folder=folder_of(address),
+        kind=kind,
+        names=names,
+        num_rows=len(lines),
+        column=lambda wanted: by_name[wanted],
+        head=lambda wanted: by_name[wanted][:_HEAD_ROWS],
+        place=lambda row: f"{name}:{lines[row]}",
+        bad_rows=bad,
+    )
+
+
+def _from_delimited(address: str, text: str, undecoded: bool) -> Table:
+    """CSV or TSV. A header is expected, and invented where the first line is plainly data."""
+    first_line = text.split("\n", 1)[0]
+    delimiter = max(",;\t|", key=first_line.count)
+    rows, lines = _split_rows(text, delimiter)
+    names = [name.strip() for name in rows[0]] if rows else []
+    if _is_data(names):
+        names = _invented_names(names)
+    else:
+        rows, lines = rows[1:], lines[1:]
+    if len(set(names)) < len(names):
+        raise SourceError(f"{address}: two columns have the same name: {', '.join(names)}")
+    name, width = name_of(address), len(names)
+    bad, kept, kept_lines = [], [], []
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != width:
+            bad.append((f"{name}:{line}", f"{len(row)} fields where the header has {width}"))
+        elif undecoded and any("\udc80" <= sign <= "\udcff" for cell in row for sign in cell):
+            bad.append(
+                (f"{name}:{line}", "wrong encoding: these bytes are no valid text (see data.encoding)")
+            )
+        else:
+            kept.append(row)
+            kept_lines.append(line)
+    columns = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in names]
+    return _in_memory(address, "TSV" if delimiter == "\t" else "CSV", names, columns, kept_lines, bad)
+
+
+def _split_rows(text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
+    """Rows and the line each begins at; blank lines are left out."""
+    if delimiter == "\t":
+        plain = text.splitlines() if "\r" in text and "\n" not in text else text.split("\n")
+        plain = [line.rstrip("\r") for line in plain]
+        width = plain[0].count("\t")
+        # Most tab-separated files quote nothing, and a sentence may begin with a quotation mark. If every line
+        # has its full number of fields, quotes have no meaning beyond a pair around a whole field.
+        if all(line.count("\t") == width for line in plain if line):
+            numbered = [(number, line) for number, line in enumerate(plain, start=1) if line]
+            return [[_unquoted(f) for f in line.split("\t")] for _, line in numbered], [
+                n for n, _ in numbered
+            ]
+    rows, lines, started = [], [], 1
+    previous_limit = csv.field_size_limit(1 << 30)  # a caption of a megabyte is one bad record, not the end
+    try:
+        reader = csv.reader(io.StringIO(text.replace("\x00", "\ufffd"), newline=""), delimiter=delimiter)
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(started)
+            started = reader.line_num + 1
+    finally:
+        csv.field_size_limit(previous_limit)
+    return rows, lines
+
+
+def _unquoted(cell: str) -> str:
+    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
+        return cell[1:-1].replace('""', '"')
+    return cell
+
+
+def _is_data(names: list[str]) -> bool:
+    """Whether a first line is data and no header: it names an image file, or is sentences throughout."""
+    from likewise.data.columns import looks_like_image_path
+
+    return any(map(looks_like_image_path, names)) or all(name.count(" ") >= 3 for name in names)
+
+
+def _invented_names(cells: list[str]) -> list[str]:
+    from likewise.data.columns import looks_like_image_path
+
+    kinds = ["image" if looks_like_image_path(c) else "caption" if " " in c else "column" for c in cells]
+    return [
+        kind if kinds.count(kind) == 1 else f"{kind}_{place}" for place, kind in enumerate(kinds, start=1)
+    ]
+
+
+def _from_json(address: str, text: str) -> Table:
+    """JSON lines, or one JSON list of objects."""
+    name = name_of(address)
+    bad: list[tuple[str, str]] = []
+    rows: list[dict[str, Any]] = []
+    lines: list[int] = []
+    items: list[tuple[int, Any]] = []
+    if text.lstrip().startswith("["):
+        try:
+            items = list(enumerate(json.loads(text), start=1))
+        except json.JSONDecodeError as error:
+            raise SourceError(f"{address}: no valid JSON: {error}") from error
+    else:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                items.append((number, json.loads(line)))
+            except (json.JSONDecodeError, RecursionError) as error:
+                bad.append((f"{name}:{number}", f"no valid JSON: {error}"))
+    for number, item in items:
+        if isinstance(item, dict):
+            rows.append(item)
+            lines.append(number)
+        else:
+            bad.append((f"{name}:{number}", f"a JSON object was expected, got {type(item).__name__}"))
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    return _in_memory(
+        address, "JSON lines", names, [[row.get(key) for row in rows] for key in names], lines, bad
+    )
+
+
+def _open_parquet(address: str) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from likewise.data.arrow import binary_columns, cell_list, class_names
+    from likewise.data.images import ParquetImage
+
+    version = f"{(entry := stat_entry(address)).num_bytes}\t{entry.version}"
+    try:
+        with open_binary(address) as stream:
+            file = pq.ParquetFile(stream)
+            schema, metadata = file.schema_arrow, file.metadata
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(f"{address}: no readable Parquet file: {error}") from error
+    groups = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    binary = binary_columns(schema)
+    file_address = entry.address
+
+    def column(wanted: str) -> list[Any]:
+        if wanted not in binary:
+            with open_binary(address) as stream:
+                return cell_list(pq.ParquetFile(stream).read(columns=[wanted]).column(0))
+        rows = ((group, row) for group, count in enumerate(groups) for row in range(count))
+        return [ParquetImage(file_address, version, wanted, group, row) for group, row in rows]
+
+    def head(wanted: str) -> list[Any]:
+        if wanted in binary or not groups:
+            return []
+        with open_binary(address) as stream:
+            batches = pq.ParquetFile(stream).iter_batches(batch_size=_HEAD_ROWS, columns=[wanted])
+            return cell_list(next(batches).column(0))
+
+    name = name_of(address)
+    return Table(
+        name=name,
+        folder=folder_of(address),
+        kind="Parquet",
+        names=list(schema.names),
+        num_rows=metadata.num_rows,
+        column=column,
+        head=head,
+        place=lambda row: f"{name} row {row}",
+        binary=binary,
+        label_names=class_names(schema.metadata),
+    )

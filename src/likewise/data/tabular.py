@@ -1,0 +1,205 @@
+"""Tables to records: rows of the same picture become one record with several texts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from likewise.data.columns import Columns, listed_texts, recognise
+from likewise.data.config import DataConfig
+from likewise.data.paths import PathResolver, find_image_root
+from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
+from likewise.data.table import Table
+from likewise.errors import RecordError, SourceError
+
+__all__ = ["clean_text", "source_of_tables"]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """A record in the making."""
+
+    record: Record
+    texts: list[str] = field(default_factory=list)
+
+
+def source_of_tables(
+    tables: list[tuple[Table, str | None, str | None]],
+    config: DataConfig,
+    *,
+    images: bool = True,
+    splits_from: str | None = None,
+) -> Source:
+    """Read tables of the same columns as one source.
+
+    Args:
+        tables: each table, the split it stands for as a whole, and the domain, where file names say so.
+        config: the user's options.
+        images: find the image files; without, paths only tell which texts belong together.
+        splits_from: what told the splits of the tables, if anything did.
+    """
+    first = tables[0][0]
+    _check_same_columns([table for table, _, _ in tables])
+    columns = recognise(first, config)
+    if columns.image is None and not columns.texts:
+        raise SourceError(
+            f"{config.source}: no column of images or texts was recognised among {', '.join(first.names)}; "
+            "name them with data.image_column and data.text_column"
+        )
+    source = Source(
+        kind=f"table ({first.kind})" if len(tables) == 1 else f"{len(tables)} tables ({first.kind})",
+        address=config.source,
+        records=[],
+        columns=columns.roles(),
+        columns_found=first.names,
+        splits_from=f"column {columns.split}" if columns.split is not None else splits_from,
+        label_names=first.label_names.get(columns.label or ""),
+    )
+    for table, split, domain in tables:
+        reader = _Reader(table, columns, config, split, domain, source, images)
+        reader.read()
+    return source
+
+
+def _check_same_columns(tables: list[Table]) -> None:
+    for table in tables[1:]:
+        if set(table.names) != set(tables[0].names):
+            raise SourceError(
+                f"{tables[0].name} has the columns {', '.join(tables[0].names)} and {table.name} has "
+                f"{', '.join(table.names)}: different tables; name one of them as the source"
+            )
+
+
+def clean_text(text: Any, config: DataConfig) -> str:
+    """The text without space around it. Raises RecordError where there is none, or it is no sensible text."""
+    if not isinstance(text, str):
+        if text is None:
+            raise RecordError("empty caption")
+        text = str(text)
+    text = text.strip()
+    if not text:
+        raise RecordError("empty caption")
+    if len(text) > config.max_text_characters:
+        limit = f"{len(text):,} characters (data.max_text_characters is {config.max_text_characters:,})"
+        raise RecordError(f"caption too long: {limit}; an unclosed quotation mark?")
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise RecordError(
+            "wrong encoding: the caption holds bytes that are no valid text (see data.encoding)"
+        )
+    return str(text)
+
+
+class _Reader:
+    """Reads one table into a source."""
+
+    def __init__(
+        self,
+        table: Table,
+        columns: Columns,
+        config: DataConfig,
+        split: str | None,
+        domain: str | None,
+        source: Source,
+        images: bool,
+    ) -> None:
+        self._table, self._columns, self._config, self._source = table, columns, config, source
+        self._images = table.column(columns.image) if columns.image is not None else None
+        self._split, self._domain = split, domain
+        self._resolver = self._make_resolver() if images else None
+        self._resolved: dict[str, ImageRef | RecordError] = {}
+        self._reported: set[Any] = set()
+        self._gathered: dict[Any, _Gathered] = {}
+
+    def read(self) -> None:
+        """Append the table's records and problems to the source."""
+        table, roles = self._table, self._columns
+        for place, reason in table.bad_rows:
+            self._source.problems.append(Problem("row", BadRecord(place, place, reason), self._split))
+        optional = {
+            role: self._labels(role, name)
+            for role in ("label", "group", "split", "domain", "id")
+            if (name := getattr(roles, role)) is not None
+        }
+        texts = [table.column(name) for name in roles.texts]
+        for row in range(table.num_rows):
+            said = {role: values[row] for role, values in optional.items()}
+            self._add_row(row, said, [column[row] for column in texts])
+        for gathered in self._gathered.values():
+            self._source.records.append(replace(gathered.record, texts=tuple(gathered.texts)))
+
+    def _labels(self, role: str, name: str) -> list[str | None]:
+        """A column as strings; whole numbers become the names the file declares for them."""
+        declared = self._table.label_names.get(name) if role == "label" else None
+        values = self._table.column(name)
+        if declared is not None:
+            return [declared[v] if isinstance(v, int) and 0 <= v < len(declared) else None for v in values]
+        return [None if value is None or value == "" else str(value) for value in values]
+
+    def _add_row(self, row: int, said: dict[str, str | None], cells: list[Any]) -> None:
+        place = self._table.place(row)
+        split = said.get("split") or self._split
+        raw = self._images[row] if self._images is not None else None
+        id_ = said.get("id") or (raw if isinstance(raw, str) and raw.strip() else place)
+        if self._domain is not None:  # tables of several domains may have the same name
+            id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
+        image = self._image(raw)
+        if isinstance(image, RecordError):
+            if not raw or raw not in self._reported:  # one report a picture, not one a caption
+                self._problem("images", id_, place, str(image), split)
+                self._reported.add(raw)
+            return
+        fields = {role: said.get(role) for role in ("label", "group")}
+        if self._resolver is None and fields["group"] is None and isinstance(raw, str) and raw:
+            fields["group"] = raw  # captions of one picture, whether or not it is there
+        record = Record(
+            id=id_, place=place, image=image, split=split, domain=said.get("domain") or self._domain, **fields
+        )
+        texts = []
+        for text in (t for cell in cells for t in listed_texts(cell, self._config.text_separator)):
+            try:
+                texts.append(clean_text(text, self._config))
+            except RecordError as error:
+                self._problem("texts", id_, place, str(error), split)
+        self._gather(row, record, texts)
+
+    def _gather(self, row: int, record: Record, texts: list[str]) -> None:
+        """Merge with earlier rows of the same picture, unless the rows say different things about it."""
+        if self._columns.apart:
+            for number, text in enumerate(texts):
+                single = replace(record, id=f"{record.id}#{number}")
+                self._gathered[row, number] = _Gathered(single, [text])
+            return
+        same: Any = (record.image, record.split, record.label, record.domain, record.group)
+        if record.image is None and not (self._images is not None and record.group):
+            same = row
+        gathered = self._gathered.setdefault(same, _Gathered(record))
+        gathered.texts.extend(texts)
+
+    def _problem(self, part: str, id_: str, place: str, reason: str, split: str | None) -> None:
+        self._source.problems.append(Problem(part, BadRecord(id_, place, reason), split))
+
+    def _image(self, raw: Any) -> ImageRef | RecordError | None:
+        if self._images is None or self._resolver is None:
+            return None
+        if raw is None or raw == "":
+            return RecordError("no image: the cell is empty")
+        if not isinstance(raw, str):
+            return raw  # type: ignore[no-any-return]  # binary columns come as ImageRef already
+        if raw not in self._resolved:
+            try:
+                self._resolved[raw] = self._resolver.resolve(raw)
+            except RecordError as error:
+                self._resolved[raw] = error
+        return self._resolved[raw]
+
+    def _make_resolver(self) -> PathResolver:
+        paths = [value for value in self._images or [] if isinstance(value, str) and value]
+        chosen = self._config.image_root
+        root = chosen if chosen is not None else find_image_root(self._table.folder, paths[:200])
+        anywhere = chosen is None and bool(paths) and all(map(os.path.isabs, paths))
+        if anywhere:
+            self._source.notes.append("every image path is absolute, so files anywhere are read")
+        elif chosen is None and root != self._table.folder:
+            self._source.notes.append(f"image paths start at {os.path.basename(root)}/, where the files are")
+        return PathResolver(root, anywhere=anywhere, follow_links=self._config.follow_links)
