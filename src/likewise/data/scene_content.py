@@ -1,7 +1,7 @@
 """What scenes show: one to three coloured shapes and how they stand to each other.
 
-Legend: N scenes, at most K = 3 shapes in each. Slot 0 holds the shape that is named first; every relation is read
-from it: "slot 0 left of slot 1 and above slot 2".
+Legend: N scenes, at most K = 3 shapes in each. Slot 0 holds the shape that is named first; every relation is
+read from it: "slot 0 left of slot 1 and above slot 2".
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SceneContent:
     @property
     def main(self) -> NDArray[np.int64]:
         """(N,) the slot of the main shape: the large one, or the only one."""
-        return np.argmax(self.sizes, axis=1)
+        return np.asarray(np.argmax(self.sizes, axis=1), dtype=np.int64)
 
 
 def draw_content(count: int, draw: Draw) -> SceneContent:
@@ -67,11 +67,11 @@ def draw_content(count: int, draw: Draw) -> SceneContent:
     sizes = (np.arange(MAX_SHAPES) == large[:, None]).astype(np.int64)
     sizes[counts == 1, 0] = uniform[counts == 1, 5] < 0.5
     first = np.floor(uniform[:, 6] * 4).astype(np.int64)
-    # The second relation lies on the other axis, so that three shapes stand in an L and no other words fit them.
+    # The second relation lies on the other axis: three shapes stand in an L, and no other words fit them.
     second = np.where(first < 2, 2, 0) + (uniform[:, 7] < 0.5)
     relations = np.stack([first, second], axis=1)
     kinds, sizes, relations = _in_order_of_naming(kinds, sizes, relations, counts)
-    radii = _RADIUS[sizes] * (0.94 + 0.12 * uniform[:, 8:9])
+    radii = (_RADIUS[sizes] * (0.94 + 0.12 * uniform[:, 8:9])).astype(np.float32)
     centres = _place(relations, radii, counts, uniform[:, 9:])
     unused = np.arange(MAX_SHAPES) >= counts[:, None]
     return SceneContent(
@@ -103,9 +103,9 @@ def _in_order_of_naming(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Orders the slots so that scenes that show the same thing are described in the same words.
 
-    "A left of B" and "B right of A" are one scene; which is said depends on A and B alone, by a fixed shuffled
-    rank, so that all four relations occur. In a scene of three the corner of the L is named first, and the rank
-    orders the two others.
+    "A left of B" and "B right of A" are one scene; which is said depends on A and B alone, by a fixed
+    shuffled rank, so that all four relations occur. In a scene of three the corner of the L is named first,
+    and the rank orders the two others.
     """
     rank = (kinds * len(SIZES) + sizes + 1) * 59 % 97  # 97 is prime and above the 96 kinds: no ties
     kinds, sizes, relations = kinds.copy(), sizes.copy(), relations.copy()

@@ -1,13 +1,14 @@
 """Draws scenes as pictures: signed distances on small patches, many scenes at once.
 
-Legend: n scenes of a chunk (or the shapes of one kind among them), S side of the picture, m margin around it, P side
-of a patch, in pixels. Two styles: "flat" (filled, shaded, with a soft shadow) and "sketch" (hatched outlines on
-squared paper), meant as two domains.
+Legend: n scenes of a chunk (or the shapes of one kind among them), S side of the picture, m margin around it,
+P side of a patch, in pixels. Two styles: "flat" (filled, shaded, with a soft shadow) and "sketch" (hatched
+outlines on squared paper), meant as two domains.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from likewise.draw import Draw
 
 __all__ = ["STYLES", "draw_pictures"]
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]  # float32 throughout, which the stubs of numpy cannot follow
 
 STYLES = ("flat", "sketch")
 
@@ -49,8 +50,8 @@ def draw_pictures(
         style: one of STYLES.
 
     Returns:
-        Images (N, 3, S, S) uint8 and tight boxes (N, 3, 4) float32: left, top, right, bottom in pixels, right and
-        bottom exclusive, 0 for unused slots.
+        Images (N, 3, S, S) uint8 and tight boxes (N, 3, 4) float32: left, top, right, bottom in pixels, right
+        and bottom exclusive, 0 for unused slots.
     """
     total = len(content.counts)
     looks = draw.uniform(torch.arange(total), 40, purpose=f"scene {style}").numpy()  # (N, 40)
@@ -130,7 +131,7 @@ def _stamp(
     distance = _DISTANCES[SHAPES[int(content.shapes[rows[0], slot])]](across / scale, down / scale) * scale
     colour = _PALETTE[content.colours[rows, slot]] + 26 * (own[:, 1:4] - 0.5)  # (n, 3)
     colour = np.clip(colour, 0, 255)[:, :, None, None].astype(np.float32)
-    windows = sliding_window_view(canvas, (side, side), axis=(2, 3), writeable=True)  # type: ignore[call-overload]
+    windows = sliding_window_view(canvas, (side, side), axis=(2, 3), writeable=True)
     patch = windows[chosen, :, corner[:, 1], corner[:, 0]]  # (n, 3, P, P)
     paint = _paint_flat if style == "flat" else _paint_sketch
     windows[chosen, :, corner[:, 1], corner[:, 0]] = paint(patch, distance, colour, x, y, down / scale, own)
@@ -170,16 +171,16 @@ def _tight_boxes(distance: Floats, corner: NDArray[np.int64], size: int) -> Floa
     inside = distance < 0
     edges = []
     for axis in (0, 1):  # x, then y
-        seen = inside.any(axis=1 + axis)  # (n, P)
+        seen = np.asarray(inside.any(axis=1 + axis))  # (n, P)
         low = seen.argmax(axis=1)
         high = seen.shape[1] - seen[:, ::-1].argmax(axis=1)
         edges.append((corner[:, axis] + low, corner[:, axis] + high))
     box = np.stack([edges[0][0], edges[1][0], edges[0][1], edges[1][1]], axis=1)
-    return np.clip(box, 0, size).astype(np.float32)
+    return np.asarray(np.clip(box, 0, size), dtype=np.float32)
 
 
-# Signed distances of shapes of about unit radius, y down, negative inside. Exact where it is cheap; elsewhere a bound
-# that is exact near the edge, which is all that antialiasing asks for.
+# Signed distances of shapes of about unit radius, y down, negative inside. Exact where it is cheap; elsewhere
+# a bound that is exact near the edge, which is all that antialiasing asks for.
 
 
 def _circle(x: Floats, y: Floats) -> Floats:

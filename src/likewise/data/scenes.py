@@ -1,8 +1,8 @@
 """A generated world of small captioned scenes in which everything is known.
 
-Coloured shapes in relation, with captions, boxes, questions and answers, true, false and undecided statements,
-statements about two scenes, and two drawing styles that serve as two domains. Scene i of a seed is the same however
-many are drawn, and shows the same thing in both styles.
+Coloured shapes in relation, with captions, boxes, questions and answers, true, false and undecided
+statements, statements about two scenes, and two drawing styles that serve as two domains. Scene i of a seed
+is the same however many are drawn, and shows the same thing in both styles.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ class Scenes:
 
     Attributes:
         images: (N, 3, S, S) uint8, RGB.
-        captions: N sentences that say all of a scene: sizes, colours, shapes, relations. Scenes that show the same
-            thing have the same caption.
+        captions: N sentences that say all of a scene: sizes, colours, shapes, relations. Scenes that show the
+            same thing have the same caption.
         groups: (N,) int64, equal where captions are equal.
         labels: (N,) int64 into `label_names`: the main shape, that is the large one or the only one.
         domain: (N,) int64 into `domain_names`: the drawing style.
-        boxes: (N, 3, 4) float32, left, top, right, bottom in pixels (right and bottom exclusive); 0 where unused.
+        boxes: (N, 3, 4) float32, left, top, right, bottom in pixels (right and bottom exclusive); 0 where
+            unused.
         content: the shapes, colours, sizes and relations as numbers, by slot as in `boxes`.
         seed: what the scenes were drawn from.
     """

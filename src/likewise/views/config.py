@@ -1,0 +1,94 @@
+"""How strongly views differ from their images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from likewise.errors import ConfigError
+
+__all__ = ["PRESETS", "ViewConfig", "view_preset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """The family of random views of an image; the defaults are SimCLR's (Chen 2020, 2002.05709, app. A)."""
+
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    """Least and greatest share of the image's area that a crop takes."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Least and greatest width-to-height ratio of a crop (drawn evenly in its logarithm)."""
+    flip: float = 0.5
+    """Probability of a left-right flip."""
+    rotation_degrees: float = 0.0
+    """Rotation is drawn evenly between minus and plus this many degrees."""
+    brightness: float = 0.4
+    """Brightness is multiplied by a factor within this of 1."""
+    contrast: float = 0.4
+    """Contrast about the view's mean grey is multiplied by a factor within this of 1."""
+    saturation: float = 0.4
+    """Saturation is multiplied by a factor within this of 1."""
+    hue: float = 0.1
+    """Hue is turned by up to this share of the colour circle, at most 0.5."""
+    jitter: float = 0.8
+    """Probability of changing brightness, contrast, saturation and hue at all."""
+    grey: float = 0.2
+    """Probability of turning the view grey."""
+    blur: float = 0.5
+    """Probability of a Gaussian blur."""
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    """Least and greatest deviation of the blur in pixels of the view."""
+    solarize: float = 0.0
+    """Probability of inverting what is brighter than the middle."""
+    caption_safe: bool = False
+    """Respect captions: no flip where one names a side, no hue change or grey where one names a colour."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "grey", "blur", "solarize"):
+            self._check(name, getattr(self, name), 0, 1, "a probability")
+        for name in ("brightness", "contrast", "saturation"):
+            self._check(name, getattr(self, name), 0, math.inf, "a strength")
+        self._check("hue", self.hue, 0, 0.5, "a share of the colour circle")
+        self._check("rotation_degrees", self.rotation_degrees, 0, 180, "an angle")
+        self._check_range("crop_scale", self.crop_scale, 1)
+        self._check_range("crop_ratio", self.crop_ratio, math.inf)
+        self._check_range("blur_sigma", self.blur_sigma, math.inf)
+
+    def _check(self, name: str, value: float, low: float, high: float, kind: str) -> None:
+        if not low <= value <= high or not math.isfinite(value):
+            raise ConfigError(f"views: {name} is {kind} between {low} and {high}, got {value}")
+
+    def _check_range(self, name: str, value: tuple[float, float], high: float) -> None:
+        if len(value) != 2 or not 0 < value[0] <= value[1] <= high or not math.isfinite(value[1]):
+            raise ConfigError(
+                f"views: {name} is a least and a greatest value above 0 and at most {high}, got {value}"
+            )
+
+    @property
+    def changes_colour(self) -> bool:
+        """Whether any view can differ from its image in colour."""
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        return self.grey > 0 or (self.jitter > 0 and any(strength > 0 for strength in strengths))
+
+
+PRESETS: dict[str, ViewConfig] = {
+    "simclr": ViewConfig(),
+    # SimCLR leaves the blur out at 32 px (appendix B.9): it hides what little is there.
+    "simclr-small": ViewConfig(blur=0.0),
+    # open_clip's default: a mild crop and nothing else.
+    "clip": ViewConfig(crop_scale=(0.9, 1.0), flip=0.0, jitter=0.0, grey=0.0, blur=0.0, caption_safe=True),
+    "none": ViewConfig(
+        crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter=0.0, grey=0.0, blur=0.0
+    ),
+}
+
+
+def view_preset(name: str) -> ViewConfig:
+    """The preset of that name: simclr, simclr-small, clip or none.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"views: unknown preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,243 @@
+"""Random views of a batch of images, made where the batch is.
+
+Legend: B images, H = W side of the stored images, S side of the views, in pixels.
+
+Every number is drawn from (seed, step, index, view), so a view does not depend on the batch it is in, on the
+device, on workers or on replicas. Blur is a linear map of the rows and columns as cropping is, and commutes
+with the colour matrix up to the clamping (its weights add up to 1); so it is folded into the resampling
+matrices of the images that drew it, and costs no pass over pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likewise.draw import Draw
+from likewise.views.colour import colour_maps
+from likewise.views.config import ViewConfig
+from likewise.views.resample import (
+    draw_boxes,
+    gaussian_weights,
+    resample,
+    resample_rotated,
+    triangle_weights,
+)
+
+__all__ = ["CLIP_MEAN", "CLIP_STD", "IMAGENET_MEAN", "IMAGENET_STD", "center_view", "random_view"]
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# The places of an image's random numbers. Adding one at the end changes none of the others.
+_FLIP, _JITTER, _GREY, _BLUR, _SIGMA, _SOLARIZE, _ROTATION, _TURN = range(8)
+_FACTORS, _ORDER, _BOX, _NUM_SLOTS = 8, 11, 15, 37
+
+# Images at a time on CPU. What is in flight then stays in the cache, and below the size from which every
+# allocation costs fresh pages of the operating system: 64 at a time took half as long again (80 px to 64 px).
+_CHUNK_BYTES = 2_500_000
+
+
+def random_view(
+    images: Tensor,
+    *,
+    size: int,
+    config: ViewConfig,
+    draw: Draw,
+    index: Tensor,
+    view: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    keep_sides: Tensor | None = None,
+    keep_colours: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """One random view of each image.
+
+    Args:
+        images: (B, 3, H, W) uint8, square, RGB.
+        size: side of the views, S.
+        config: which views.
+        draw: the step's random numbers.
+        index: (B,) int64, the images' places in their dataset.
+        view: which of an image's views; different numbers are independent.
+        mean: of each channel, in [0, 1].
+        std: of each channel.
+        keep_sides: (B,) bool, no flip where True. Ignored unless `config.caption_safe`.
+        keep_colours: (B,) bool, no hue change and no grey where True. Ignored unless `config.caption_safe`.
+        dtype: of the result; everything before is computed in float32.
+
+    Returns:
+        (B, 3, S, S) of `dtype`, (value in [0, 1] - mean) / std.
+
+    Raises:
+        ValueError: images that are not (B, 3, H, H) uint8, an index of another length.
+    """
+    _check(images, size)
+    if index.shape != images.shape[:1]:
+        raise ValueError(f"random_view: index has shape {tuple(index.shape)}, expected ({len(images)},)")
+    uniform = draw.uniform(index.to(images.device), _NUM_SLOTS, purpose=f"view {view}")  # (B, 37)
+    safe = config.caption_safe
+    recipe = _draw_recipe(
+        uniform,
+        config,
+        side=images.shape[2],
+        keep_sides=keep_sides if safe else None,
+        keep_colours=keep_colours if safe else None,
+    )
+    views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
+    for part in _parts(images):
+        pixels = _crop(images[part], recipe, part, size, config)  # (b, 3, S * S) in [0, 255]
+        if config.changes_colour:
+            offset = (recipe.pull[part] * pixels.mean(dim=2)[:, None, :]).sum(
+                dim=2, keepdim=True
+            )  # (b, 3, 1)
+            pixels = torch.baddbmm(offset, recipe.matrix[part], pixels)
+        if config.solarize > 0:
+            pixels = pixels.clamp_(0, 255)
+            bright = recipe.solarized[part, None, None] & (pixels >= 128)
+            pixels = torch.where(bright, 255 - pixels, pixels)
+        views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
+    return views
+
+
+def center_view(
+    images: Tensor,
+    *,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """The evaluation view: the whole stored square, shrunk area-correctly.
+
+    Arguments, result and errors are as of `random_view`.
+    """
+    _check(images, size)
+    side = images.shape[2]
+    whole = torch.tensor([float(side)], device=images.device)
+    weights = triangle_weights(torch.zeros_like(whole), whole, source=side, size=size)  # (1, S, H)
+    views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
+    for part in _parts(images):
+        shared = weights.expand(len(images[part]), size, side)
+        pixels = resample(images[part], shared, shared)
+        views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
+    return views
+
+
+def _check(images: Tensor, size: int) -> None:
+    if images.dtype != torch.uint8:
+        raise ValueError(f"views are made from uint8 images in [0, 255], got {images.dtype}")
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"views are made from images (B, 3, H, W), got {tuple(images.shape)}")
+    if images.shape[2] != images.shape[3]:
+        raise ValueError(
+            f"views are made from square images, got {images.shape[2]} x {images.shape[3]};"
+            " the data's `fit` option says how pictures become square"
+        )
+    if size < 1:
+        raise ValueError(f"the side of a view must be at least 1 pixel, got {size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    """What was drawn for each of B images."""
+
+    boxes: Tensor  # (B, 4) left, top, width, height in pixels of the stored image
+    flip: Tensor  # (B,) bool
+    angle: Tensor  # (B,) radians
+    blurred: Tensor  # (B,) bool
+    sigma: Tensor  # (B,) pixels of the view
+    solarized: Tensor  # (B,) bool
+    matrix: Tensor  # (B, 3, 3) of colour
+    pull: Tensor  # (B, 3, 3) of colour, times the mean colour
+
+
+def _draw_recipe(
+    uniform: Tensor, config: ViewConfig, *, side: int, keep_sides: Tensor | None, keep_colours: Tensor | None
+) -> _Recipe:
+    """Turns (B, 37) uniform numbers into what happens to each image."""
+    flip = uniform[:, _FLIP] < config.flip
+    if keep_sides is not None:
+        flip = flip & ~keep_sides.to(flip.device)
+    turn = config.hue * (2 * uniform[:, _TURN] - 1)
+    grey = uniform[:, _GREY] < config.grey
+    if keep_colours is not None:
+        kept = keep_colours.to(grey.device)
+        turn = torch.where(kept, 0.0, turn)
+        grey = grey & ~kept
+    strengths = torch.tensor([config.brightness, config.contrast, config.saturation], device=uniform.device)
+    low = (1 - strengths).clamp_min(0)
+    matrix, pull = colour_maps(
+        factors=low + (1 + strengths - low) * uniform[:, _FACTORS:_ORDER],
+        turn=turn,
+        order=uniform[:, _ORDER:_BOX].argsort(dim=1),
+        jitter=uniform[:, _JITTER] < config.jitter,
+        grey=grey,
+    )
+    crops = uniform[:, _BOX:]
+    return _Recipe(
+        boxes=draw_boxes(crops, scale=config.crop_scale, ratio=config.crop_ratio, height=side, width=side),
+        flip=flip,
+        angle=math.radians(config.rotation_degrees) * (2 * uniform[:, _ROTATION] - 1),
+        blurred=uniform[:, _BLUR] < config.blur,
+        sigma=config.blur_sigma[0] + (config.blur_sigma[1] - config.blur_sigma[0]) * uniform[:, _SIGMA],
+        solarized=uniform[:, _SOLARIZE] < config.solarize,
+        matrix=matrix,
+        pull=pull,
+    )
+
+
+def _parts(images: Tensor) -> list[slice]:
+    """The slices of a batch that are worked on together."""
+    if images.device.type != "cpu":
+        return [slice(0, len(images))]
+    chunk = max(1, _CHUNK_BYTES // (images[0].numel() * 4)) if len(images) > 0 else 1
+    return [slice(start, start + chunk) for start in range(0, len(images), chunk)]
+
+
+def _crop(images: Tensor, recipe: _Recipe, part: slice, size: int, config: ViewConfig) -> Tensor:
+    """(b, 3, S * S) float32 in [0, 255]: cropped, flipped, rotated, blurred."""
+    side = images.shape[2]
+    boxes, flip = recipe.boxes[part], recipe.flip[part]
+    if config.rotation_degrees > 0:
+        pixels = resample_rotated(images, boxes, flip, recipe.angle[part], size)
+        if config.blur > 0:
+            sigma = torch.where(recipe.blurred[part], recipe.sigma[part], _NO_BLUR)
+            blur = gaussian_weights(sigma, size)[:, None]  # (b, 1, S, S)
+            pixels = (blur @ pixels.view(-1, 3, size, size) @ blur.transpose(2, 3)).flatten(2)
+        return pixels
+    columns = triangle_weights(boxes[:, 0], boxes[:, 2], source=side, size=size, reverse=flip)
+    rows = triangle_weights(boxes[:, 1], boxes[:, 3], source=side, size=size)
+    if config.blur > 0:
+        _fold_blur(rows, columns, recipe.blurred[part], recipe.sigma[part])
+    return resample(images, rows, columns)
+
+
+_NO_BLUR = 1e-3  # pixels: a Gaussian this narrow is the identity, exactly
+
+
+def _fold_blur(rows: Tensor, columns: Tensor, blurred: Tensor, sigma: Tensor) -> None:
+    """Multiplies the blur into the resampling weights (b, S, H) of the images that drew it, in place."""
+    if rows.device.type == "cpu":
+        chosen = torch.nonzero(blurred)[:, 0]
+        blur = gaussian_weights(sigma[chosen], rows.shape[1])  # (c, S, S)
+        for weights in (rows, columns):
+            weights[chosen] = torch.bmm(blur, weights[chosen])
+    else:
+        # Which images drew it is known on the device only: asking would stall it, so the others get the
+        # identity.
+        blur = gaussian_weights(torch.where(blurred, sigma, _NO_BLUR), rows.shape[1])
+        for weights in (rows, columns):
+            weights.copy_(torch.bmm(blur, weights))
+
+
+def _normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Clamps (B, 3, S * S) to [0, 255] and normalises it, in place."""
+    scale = torch.tensor([1 / (255 * one) for one in std], device=pixels.device)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pixels.device)
+    return pixels.clamp_(0, 255).mul_(scale[:, None]).add_(shift[:, None])
