@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from likewise.errors import ConfigError
 
@@ -71,15 +71,25 @@ class ViewConfig:
         return self.grey > 0 or (self.jitter > 0 and any(strength > 0 for strength in strengths))
 
 
+_AS_IT_IS = ViewConfig(
+    crop_scale=(1.0, 1.0),
+    crop_ratio=(1.0, 1.0),
+    flip=0.0,
+    brightness=0.0,
+    contrast=0.0,
+    saturation=0.0,
+    hue=0.0,
+    grey=0.0,
+    blur=0.0,
+)
+
 PRESETS: dict[str, ViewConfig] = {
     "simclr": ViewConfig(),
     # SimCLR leaves the blur out at 32 px (appendix B.9): it hides what little is there.
     "simclr-small": ViewConfig(blur=0.0),
     # open_clip's default: a mild crop and nothing else.
-    "clip": ViewConfig(crop_scale=(0.9, 1.0), flip=0.0, jitter=0.0, grey=0.0, blur=0.0, caption_safe=True),
-    "none": ViewConfig(
-        crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0), flip=0.0, jitter=0.0, grey=0.0, blur=0.0
-    ),
+    "clip": replace(_AS_IT_IS, crop_scale=(0.9, 1.0), crop_ratio=(3 / 4, 4 / 3), caption_safe=True),
+    "none": _AS_IT_IS,
 }
 
 

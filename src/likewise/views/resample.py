@@ -90,8 +90,8 @@ def triangle_weights(
 def gaussian_weights(sigma: Tensor, size: int) -> Tensor:
     """(B, S, S) matrices that blur one axis by `sigma` (B,) pixels.
 
-    The image is mirrored at its borders, the border pixels not doubled. The whole Gaussian is used, not a window
-    of it; rows add up to 1.
+    The image is mirrored at its borders, the border pixels not doubled. The whole Gaussian is used, not a
+    window of it; rows add up to 1.
     """
     reach = torch.arange(2 * size - 1, device=sigma.device)
     curve = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)  # (B, 2S - 1) by distance
@@ -129,7 +129,8 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def resample_rotated(images: Tensor, boxes: Tensor, flip: Tensor, angle: Tensor, size: int) -> Tensor:
     """Crop, flip and rotation about the crop's centre in one bilinear sampling.
 
-    Outside the image it is mirrored, so that no black corners give the angle away. What shrinks is sampled several times a pixel and averaged, so it stays close to area-correct.
+    Outside the image it is mirrored, so that no black corners give the angle away. What shrinks is sampled
+    several times a pixel and averaged, so it stays close to area-correct.
 
     Args:
         images: (B, 3, H, W) uint8.
