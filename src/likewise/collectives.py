@@ -4,11 +4,12 @@ Without `torch.distributed`, or with one replica, everything here is the identit
 once.
 
 **How losses are scaled.** An objective on replica r returns the mean over its own b_r rows, each compared
-against the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums
+with the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums
 gradients on its way back, so that DDP's mean is the gradient of mean_r(loss_r), through queries, keys and
 temperature alike. With equal b_r that mean is the single-process loss. With unequal ones, multiply each
-replica's loss by `replica_weight(b_r)` = b_r R / (b_1 + ... + b_R), which is 1 when they are equal; then it
-is exact always.
+replica's loss by `replica_weight` = b_r R / (b_1 + ... + b_R), which is 1 when they are equal; then it is
+exact always. Means over something else than rows (masked tokens) divide their own sum by `replica_share` of
+the count, for the same reason.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["gather_rows", "own_rows", "replica_weight", "world_size", "rank", "row_counts"]
+__all__ = ["gather_rows", "own_rows", "replica_weight", "replica_share", "world_size", "rank", "row_counts"]
 
 
 def world_size() -> int:
@@ -49,7 +51,7 @@ def row_counts(rows: Tensor) -> list[int]:
     return [int(count) for count in torch.cat(counts).tolist()]
 
 
-def gather_rows(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor, *, lengths_vary: bool = False) -> Tensor:
     """The rows of all replicas, with their gradient; each replica may bring another number of rows, or none.
 
     On the way back the gradients that all replicas hold for a row are summed and sent to its owner (see the
@@ -57,6 +59,7 @@ def gather_rows(rows: Tensor) -> Tensor:
 
     Args:
         rows: (b, ...) this replica's rows, any dtype; trailing shape and dtype equal everywhere.
+        lengths_vary: dimension 1 (tokens) may differ between replicas; shorter ones are filled with zeros.
 
     Returns:
         (b_1 + ... + b_R, ...) in the order of the ranks.
@@ -64,6 +67,9 @@ def gather_rows(rows: Tensor) -> Tensor:
     if world_size() == 1:
         return rows
     counts = row_counts(rows)
+    if lengths_vary:
+        missing = max(row_counts(rows.transpose(0, 1))) - rows.shape[1]
+        rows = F.pad(rows, [0, 0] * (rows.dim() - 2) + [0, missing])
     gathered: Tensor = _GatherRows.apply(rows, counts)  # type: ignore[no-untyped-call]
     return gathered
 
@@ -75,9 +81,28 @@ def own_rows(rows: Tensor) -> Tensor:
 
 
 def replica_weight(rows: Tensor) -> float:
-    """b R / (sum of b): multiplying this replica's loss with it makes DDP's mean exact for unequal rows."""
+    """Weight b R / (sum of b): multiplying this replica's loss with it makes DDP's mean exact for unequal
+    rows."""
     counts = row_counts(rows)
     return len(counts) * rows.shape[0] / max(sum(counts), 1)
+
+
+def replica_share(count: Tensor, rows: Tensor) -> Tensor:
+    """What to divide a sum over this replica's own items by, where the mean is over items and not rows.
+
+    Args:
+        count: 0-d, this replica's items (masked tokens, say).
+        rows: (b, ...) this replica's rows, as given to `replica_weight`.
+
+    Returns:
+        0-d float: all replicas' items times b / (b_1 + ... + b_R); the own count with one replica. At least
+        1.
+    """
+    counts = row_counts(rows)
+    total = count.detach().clone().double() if count.device.type != "mps" else count.detach().float()
+    if len(counts) > 1:
+        dist.all_reduce(total)
+    return (total * rows.shape[0] / max(sum(counts), 1)).clamp_min(1)
 
 
 def _connected() -> bool:

@@ -1,6 +1,58 @@
-"""Objectives: pure functions of tensors, exact, with memory linear in the batch."""
+"""Objectives: pure functions of tensors, exact, with memory linear in the batch.
+
+They compute in float32 or better whatever the inputs' dtype and return a scalar. Wrong shapes raise
+`ValueError`; inside `checked_inputs()` so do an inf or a NaN. Across replicas see `likewise.collectives`.
+"""
 
 from ._numerics import checked_inputs
 from .contrastive import clip_loss, info_nce, nt_xent
+from .domains import (
+    coral,
+    cross_view_consistency,
+    gradient_reversal,
+    mean_difference,
+    mmd,
+    reversal_strength,
+)
+from .information import alignment, local_information, uniformity
+from .language import masked_language_loss, matching_loss
+from .logistic import nce, nce_log_normalizer, sigmoid_loss
+from .metric import pair_loss, siamese_loss, triplet_loss
+from .negatives import draw_hard_negatives
+from .regression import byol_loss, simsiam_loss
+from .supervised import supervised_contrastive
 
-__all__ = ["checked_inputs", "info_nce", "clip_loss", "nt_xent"]
+__all__ = [
+    # contrastive
+    "info_nce",
+    "clip_loss",
+    "nt_xent",
+    "sigmoid_loss",
+    "supervised_contrastive",
+    "nce",
+    "nce_log_normalizer",
+    "draw_hard_negatives",
+    # metric
+    "pair_loss",
+    "siamese_loss",
+    "triplet_loss",
+    # regression
+    "byol_loss",
+    "simsiam_loss",
+    # information
+    "local_information",
+    "alignment",
+    "uniformity",
+    # language
+    "matching_loss",
+    "masked_language_loss",
+    # domains
+    "mmd",
+    "coral",
+    "mean_difference",
+    "gradient_reversal",
+    "reversal_strength",
+    "cross_view_consistency",
+    # checks
+    "checked_inputs",
+]

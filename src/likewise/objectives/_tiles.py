@@ -1,12 +1,10 @@
 """Compare every query with every key without ever holding all similarities.
 
 The logit of query q and key k is scale * s(q, k). `compare` gives what contrastive objectives are made of,
-each a
-vector with its gradient: how far the log-sum-exp of a row (or column) lies above its target's mean logit.
-Small problems take the dense formula, which can be differentiated twice; large ones stream tiles: forward
-keeps running
-sums, backward makes each tile again: four products of B x M x D in all, half as many when the matrix is
-symmetric.
+each a vector with its gradient: how far the log-sum-exp of a row (or column) lies above its target's mean
+logit. Small problems take the dense formula, which can be differentiated twice; large ones stream tiles:
+forward keeps running sums, backward makes each tile again: four products of B x M x D in all, half as many
+when the matrix is symmetric.
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""How much parts tell of their whole, and how features lie on the sphere.
+
+Legend: b own samples, B samples of all replicas, L locals of a sample (patches, words), D feature width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._numerics import (
+    check_finite,
+    check_matrix,
+    check_rows,
+    inverse,
+    objective,
+    row_mean,
+    unit_rows,
+    working,
+)
+from ._rules import Rules
+from ._tiles import row_sums
+
+__all__ = ["alignment", "local_information", "uniformity"]
+
+
+@objective
+def local_information(
+    local: Tensor,
+    global_: Tensor,
+    *,
+    temperature: float | Tensor,
+    mask: Tensor | None = None,
+    all_local: Tensor | None = None,
+    all_mask: Tensor | None = None,
+    rows: Tensor | None = None,
+    normalize: bool = True,
+) -> Tensor:
+    """Each sample's global feature must find each of its own locals among the other samples' locals.
+
+    For local l of sample i: -log exp(g_i l / tau) / (exp(g_i l / tau) + sum over the other samples' locals l'
+    of exp(g_i l' / tau)). That sum is the same for every l of i, so (B, B L) logits are enough.
+
+    Args:
+        local: (b, L, D) locals of this replica's samples.
+        global_: (b, D).
+        temperature: above 0; a tensor gets its gradient.
+        mask: (b, L) bool, true for locals that exist; all when None.
+        all_local: (B, L', D) of all replicas; the own ones when None.
+        all_mask: (B, L').
+        rows: (b,) int64 where the own samples stand among all; required with gathered ones.
+        normalize: bring features to unit length.
+
+    Returns:
+        Scalar, nats, mean over a sample's locals, then over the samples that have any; 0 when none has.
+
+    Reference:
+        Yang et al. 2022, arXiv 2202.10401, eq. 7 and 8.
+    """
+    alone = all_local is None or all_local is local
+    others = local if all_local is None else all_local
+    mask = _full(local) if mask is None else mask.bool()
+    all_mask = (mask if alone else _full(others)) if all_mask is None else all_mask.bool()
+    _check_locals(local, global_, mask, others, all_mask)
+    if rows is None:
+        if not alone:
+            raise ValueError("gathered samples need rows=own_rows(...): where the own ones stand among them")
+        rows = torch.arange(global_.shape[0], device=global_.device)
+    check_rows(global_.shape[0], rows=rows)
+    check_finite(local=local, global_=global_)
+    scale = inverse(temperature, global_)
+    queries = unit_rows(global_, normalize)  # (b, D)
+    own = unit_rows(local, normalize)  # (b, L, D)
+    keys = (own if alone else unit_rows(others, normalize))[all_mask]  # (K, D), padding left out
+    owners = all_mask.nonzero()[:, 0]  # (K,)
+    rules = Rules(group_queries=rows, group_keys=owners, normalize=False)
+    negatives = row_sums(queries, keys, scale, rules)  # (b,) over the locals of the other samples
+    positive = torch.bmm(own, (queries * scale)[:, :, None]).squeeze(2)  # (b, L)
+    terms = F.softplus(negatives[:, None].to(positive.dtype) - positive).masked_fill(~mask, 0.0)
+    per_sample = terms.sum(1) / mask.sum(1).clamp_min(1)
+    samples = int(all_mask.any(1).sum()) * global_.shape[0] / max(others.shape[0], 1)
+    return (per_sample.sum() / (samples or 1.0)).to(scale.dtype)
+
+
+@objective
+def alignment(first: Tensor, second: Tensor, *, power: float = 2.0) -> Tensor:
+    """Mean distance of positives on the unit sphere, to the given power; smaller is better.
+
+    Args:
+        first: (B, D).
+        second: (B, D), row i is the positive of row i.
+        power: alpha of the paper.
+
+    Returns:
+        Scalar.
+
+    Reference:
+        Wang and Isola 2020, arXiv 2005.10242, section 4.1.
+    """
+    check_matrix(first=first, second=second)
+    check_finite(first=first, second=second)
+    apart = unit_rows(first) - unit_rows(second)
+    squared = (apart * apart).sum(1)
+    if power != 2:
+        squared = torch.where(squared > 0, squared, 1.0).pow(power / 2) * (squared > 0)
+    return row_mean(squared, squared.dtype)
+
+
+@objective
+def uniformity(features: Tensor, *, t: float = 2.0) -> Tensor:
+    """Logarithm of the mean Gaussian potential of all pairs on the unit sphere; smaller is more even.
+
+    A statistic of the whole batch: across replicas pass `gather_rows(features)`; each then has the whole
+    value.
+
+    Args:
+        features: (B, D), two rows at least.
+        t: width of the potential exp(-t d^2).
+
+    Returns:
+        Scalar, at most 0.
+
+    Reference:
+        Wang and Isola 2020, arXiv 2005.10242, section 4.1.
+    """
+    check_matrix(features=features)
+    check_finite(features=features)
+    count = features.shape[0]
+    if count < 2:
+        raise ValueError(f"uniformity needs two rows at least, got {count}")
+    # -t |x - y|^2 = 2 t x.y - 2 t on the unit sphere: log-sum-exp of logits with scale 2 t.
+    itself = torch.arange(count, device=features.device)
+    scale = torch.tensor(2 * t, dtype=working(features), device=features.device)
+    sums = row_sums(features, features, scale, Rules(excluded=itself, symmetric=True))
+    return (sums.logsumexp(0) - math.log(count * (count - 1)) - 2 * t).to(scale.dtype)
+
+
+def _full(local: Tensor) -> Tensor:
+    return torch.ones(local.shape[:2], dtype=torch.bool, device=local.device)
+
+
+def _check_locals(local: Tensor, global_: Tensor, mask: Tensor, others: Tensor, all_mask: Tensor) -> None:
+    check_matrix(global_=global_)
+    B, D = global_.shape
+    if local.dim() != 3 or local.shape[0] != B or local.shape[2] != D:
+        raise ValueError(f"local must be (b, L, D) with b = {B} and D = {D}, got {tuple(local.shape)}")
+    if mask.shape != local.shape[:2] or all_mask.shape != others.shape[:2]:
+        raise ValueError(
+            f"masks must be (b, L): {tuple(local.shape[:2])} and {tuple(others.shape[:2])}, got "
+            f"{tuple(mask.shape)} and {tuple(all_mask.shape)}"
+        )

@@ -1,0 +1,214 @@
+"""Metric objectives: distances with margins. Distances come from the Gram matrix, not from differences.
+
+Legend: b own rows, B rows of all replicas, D feature width; a anchor, p positive, n negative, m margin.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ._numerics import check_finite, check_matrix, check_rows, exact, objective, row_mean, unit_rows
+from ._strips import distances, squared_distances, strip_values
+from .supervised import anchor_share
+
+__all__ = ["pair_loss", "siamese_loss", "triplet_loss"]
+
+
+@objective
+def siamese_loss(
+    first: Tensor, second: Tensor, same: Tensor, *, margin: float = 1.0, normalize: bool = True
+) -> Tensor:
+    """Given pairs: the same are pulled together, different ones pushed to the margin.
+
+    Args:
+        first: (B, D).
+        second: (B, D).
+        same: (B,) bool.
+        margin: distance beyond which different ones no longer count.
+        normalize: bring features to unit length (distances are then at most 2).
+
+    Returns:
+        Scalar, mean over the pairs of d^2 / 2 or max(0, m - d)^2 / 2.
+
+    Reference:
+        Hadsell et al. 2006, eq. 4.
+    """
+    check_matrix(first=first, second=second)
+    check_rows(first.shape[0], same=same)
+    check_finite(first=first, second=second)
+    apart = unit_rows(first, normalize) - unit_rows(second, normalize)
+    squared = (apart * apart).sum(1)
+    return row_mean(_hadsell(squared, same.bool(), margin), squared.dtype)
+
+
+@objective
+def pair_loss(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    margin: float = 1.0,
+    all_features: Tensor | None = None,
+    all_labels: Tensor | None = None,
+    rows: Tensor | None = None,
+    normalize: bool = True,
+) -> Tensor:
+    """`siamese_loss` over every pair of the batch; equal labels are the same.
+
+    Args:
+        features: (b, D) this replica's rows.
+        labels: (b,) int64.
+        margin: distance beyond which different ones no longer count.
+        all_features: (B, D) the rows of all replicas; the own ones when None.
+        all_labels: (B,).
+        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        normalize: bring features to unit length.
+
+    Returns:
+        Scalar, mean over the pairs, nothing paired with itself; 0 for a single row.
+
+    Reference:
+        Hadsell et al. 2006, eq. 4.
+    """
+    anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
+
+    def per_anchor(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
+        terms = _hadsell(squared_distances(own, others), label[:, None] == all_labels, margin)
+        return terms.scatter(1, place[:, None], 0.0).sum(1)
+
+    values = strip_values(per_anchor, others.shape[0], anchors, labels, rows)
+    return row_mean(values, anchors.dtype) / max(others.shape[0] - 1, 1)
+
+
+@objective
+def triplet_loss(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    margin: float = 0.2,
+    mining: Literal["all", "hard", "semihard"] = "all",
+    squared: bool | None = None,
+    all_features: Tensor | None = None,
+    all_labels: Tensor | None = None,
+    rows: Tensor | None = None,
+    normalize: bool = True,
+) -> Tensor:
+    """An anchor's positive must be nearer than its negative by the margin: max(0, d(a, p) - d(a, n) + m).
+
+    - "all" takes every triplet, by ordering each anchor's negatives: B^2 log B work, memory linear in B.
+    - "hard" takes each anchor's farthest positive and nearest negative.
+    - "semihard" takes for each pair (a, p) the nearest negative that is farther than p, so that the loss is
+      at most m; a pair without one counts 0.
+
+    Args:
+        features: (b, D) this replica's rows.
+        labels: (b,) int64.
+        margin: m.
+        mining: which triplets.
+        squared: whether d is the squared distance; None: as in the papers, not for "hard", else yes.
+        all_features: (B, D) the rows of all replicas; the own ones when None.
+        all_labels: (B,).
+        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        normalize: bring features to unit length.
+
+    Returns:
+        Scalar: mean over all triplets ("all"), over anchors with a positive and a negative ("hard"), over
+        pairs (a, p) whose anchor has a negative ("semihard"); 0 when there are none. Triplets that already
+        keep the margin count: the mean is over the same number at every step.
+
+    Reference:
+        Schroff et al. 2015, arXiv 1503.03832, eq. 2 to 4; batch-hard: Hermans et al. 2017, arXiv 1703.07737,
+        eq. 5.
+    """
+    if mining not in ("all", "hard", "semihard"):
+        raise ValueError(f'mining must be "all", "hard" or "semihard", got {mining!r}')
+    anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
+    squared = mining != "hard" if squared is None else squared
+
+    def per_anchor(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
+        apart = squared_distances(own, others)
+        apart = apart if squared else distances(apart)
+        same = label[:, None] == all_labels
+        positive = same.scatter(1, place[:, None], False)
+        if mining == "hard":
+            return _hardest(apart, same, positive, margin)
+        return _ordered(apart, same, positive, margin, only_nearest=mining == "semihard")
+
+    values = strip_values(per_anchor, others.shape[0], anchors, labels, rows)
+    return values.sum().to(anchors.dtype) / _triplet_share(labels, all_labels, mining)
+
+
+def _hadsell(squared: Tensor, same: Tensor, margin: float) -> Tensor:
+    missing = (margin - distances(squared)).clamp_min(0)
+    return torch.where(same, squared, missing * missing) / 2
+
+
+def _hardest(apart: Tensor, same: Tensor, positive: Tensor, margin: float) -> Tensor:
+    """(r, B) distances to (r,): farthest positive against nearest negative, 0 where either is missing."""
+    far = apart.masked_fill(~positive, -1.0).amax(1)  # distances are >= 0: -1 loses against any
+    near = torch.where(same, torch.finfo(apart.dtype).max, apart).amin(1)
+    both = positive.any(1) & ~same.all(1)
+    return torch.where(
+        both, torch.where(both, far, 0.0) - torch.where(both, near, 0.0) + margin, 0.0
+    ).clamp_min(0)
+
+
+def _ordered(apart: Tensor, same: Tensor, positive: Tensor, margin: float, *, only_nearest: bool) -> Tensor:
+    """(r, B) distances to (r,): sums over triplets, from each row's negatives in order of distance."""
+    r, p = positive.nonzero(as_tuple=True)  # the pairs (a, p) of this strip
+    ordered = torch.where(same, torch.inf, apart).sort(1).values  # (r, B), positives and self at the end
+    to_positive = apart[r, p]
+    reach = to_positive if only_nearest else to_positive + margin
+    wanted = torch.full_like(apart, -1.0).index_put((r, p), reach.detach())
+    # How many negatives of the row lie within reach of each positive.
+    count = torch.searchsorted(ordered.detach(), wanted, right=only_nearest)[r, p]
+    available = (~same).sum(1)[r]
+    if only_nearest:
+        found = count < available
+        negative = ordered[r, torch.where(found, count, 0)]
+        terms = torch.where(
+            found, (to_positive - torch.where(found, negative, 0.0) + margin).clamp_min(0), 0.0
+        )
+    else:
+        # float64: the difference of a product and a long running sum.
+        running = torch.where(ordered.isinf(), 0.0, ordered).to(exact(apart)).cumsum(1)
+        before = torch.where(count > 0, running[r, (count - 1).clamp_min(0)], 0.0)
+        terms = (to_positive.to(running.dtype) + margin) * count - before
+    return torch.zeros(apart.shape[0], dtype=terms.dtype, device=apart.device).index_add(0, r, terms)
+
+
+def _triplet_share(labels: Tensor, all_labels: Tensor, mining: str) -> float:
+    """What to divide this replica's sum by: all replicas' count times b / B; the count itself with one."""
+    total = all_labels.shape[0]
+    _, sizes = all_labels.unique(return_counts=True)
+    positives, negatives = sizes - 1, total - sizes
+    if mining == "hard":
+        return anchor_share(labels, all_labels) if sizes.numel() > 1 else 1.0
+    each = positives * (negatives if mining == "all" else (negatives > 0))
+    count = float((sizes * each).sum())
+    return count * labels.shape[0] / total if count and labels.shape[0] else 1.0
+
+
+def _batch(
+    features: Tensor,
+    labels: Tensor,
+    all_features: Tensor | None,
+    all_labels: Tensor | None,
+    rows: Tensor | None,
+    normalize: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Own rows, all rows, own places, all labels: checked, and at unit length when asked."""
+    check_matrix(features=features)
+    check_finite(features=features)
+    others = features if all_features is None else all_features
+    all_labels = labels if all_labels is None else all_labels
+    if rows is None:
+        if others is not features:
+            raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
+        rows = torch.arange(features.shape[0], device=features.device)
+    check_rows(features.shape[0], labels=labels, rows=rows)
+    check_rows(others.shape[0], all_labels=all_labels)
+    anchors = unit_rows(features, normalize)
+    return anchors, anchors if others is features else unit_rows(others, normalize), rows, all_labels

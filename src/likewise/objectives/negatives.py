@@ -1,0 +1,62 @@
+"""Drawing hard negatives: other samples that look like matches.
+
+Legend: b own rows, M candidates, D feature width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._numerics import check_matrix, check_rows, inverse, objective, unit_rows
+from ._strips import strip_values
+
+__all__ = ["draw_hard_negatives"]
+
+
+@objective
+@torch.no_grad()
+def draw_hard_negatives(
+    queries: Tensor,
+    candidates: Tensor,
+    *,
+    temperature: float | Tensor,
+    group_queries: Tensor,
+    group_candidates: Tensor,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """For each query one candidate of another group, with probability softmax(similarity / tau) over those.
+
+    The draw is an argmax of logits with Gumbel noise: no row of probabilities can sum to zero, however small
+    they all are.
+
+    Args:
+        queries: (b, D).
+        candidates: (M, D).
+        temperature: above 0.
+        group_queries: (b,) int64; the sample's own number where nothing else is known to be equal.
+        group_candidates: (M,) int64.
+        generator: source of the draws, on the device of the features.
+
+    Returns:
+        Indices (b,) int64 into the candidates, and (b,) bool: whether the query has any candidate of another
+        group. Where it has none the index is 0 and the caller leaves the pair out.
+
+    Reference:
+        Li et al. 2021, arXiv 2107.07651, section 3.2; equal groups are left out here.
+    """
+    check_matrix(queries=queries, candidates=candidates)
+    check_rows(queries.shape[0], group_queries=group_queries)
+    check_rows(candidates.shape[0], group_candidates=group_candidates)
+    keys = unit_rows(candidates)
+    scaled = unit_rows(queries) * inverse(temperature, queries)
+
+    def per_query(own: Tensor, group: Tensor) -> Tensor:
+        logits = own @ keys.t().to(own.dtype)  # (r, M)
+        noise = torch.empty_like(logits).exponential_(generator=generator)
+        equal = group[:, None] == group_candidates
+        drawn = (logits - noise.log()).masked_fill(equal, -torch.inf).argmax(1)
+        return torch.stack([drawn, (~equal).any(1).long()], 1)
+
+    found = strip_values(per_query, candidates.shape[0], scaled, group_queries)
+    return torch.where(found[:, 1] > 0, found[:, 0], 0), found[:, 1] > 0

@@ -1,0 +1,57 @@
+"""Regression of one view's feature on the other's: no negatives.
+
+Legend: B batch, D feature width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ._numerics import check_finite, check_matrix, objective, row_mean, unit_rows
+
+__all__ = ["byol_loss", "simsiam_loss"]
+
+
+@objective
+def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """2 - 2 cos(q, sg z'): squared distance of the unit vectors. One direction; the paper sums both.
+
+    Args:
+        predictions: (B, D) of the online network's predictor.
+        targets: (B, D) of the target network's projector; gets no gradient.
+
+    Returns:
+        Scalar in [0, 4], mean over the rows.
+
+    Reference:
+        Grill et al. 2020, arXiv 2006.07733, eq. 2.
+    """
+    return 2 - 2 * _cosine(predictions, targets)
+
+
+@objective
+def simsiam_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """-cos(p, sg z). One direction; the paper takes the mean of both.
+
+    Args:
+        predictions: (B, D) of the predictor.
+        targets: (B, D) of the projector, of the other view; gets no gradient.
+
+    Returns:
+        Scalar in [-1, 1], mean over the rows.
+
+    Reference:
+        Chen and He 2020, arXiv 2011.10566, eq. 1 and 3.
+    """
+    return -_cosine(predictions, targets)
+
+
+def _cosine(predictions: Tensor, targets: Tensor) -> Tensor:
+    check_matrix(predictions=predictions, targets=targets)
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)} must have one shape"
+        )
+    check_finite(predictions=predictions, targets=targets)
+    predictions = unit_rows(predictions)
+    return row_mean((predictions * unit_rows(targets.detach())).sum(1), predictions.dtype)

@@ -1,0 +1,88 @@
+"""Contrast with labels: all that share a label are positives.
+
+Legend: b own rows, B rows of all replicas, D feature width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._numerics import Precision, check_finite, check_matrix, check_rows, inverse, objective
+from ._rules import Rules, group_shares
+from ._tiles import compare
+
+__all__ = ["supervised_contrastive"]
+
+
+@objective
+def supervised_contrastive(
+    features: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float | Tensor,
+    all_features: Tensor | None = None,
+    all_labels: Tensor | None = None,
+    rows: Tensor | None = None,
+    normalize: bool = True,
+    precision: Precision = None,
+    tile: tuple[int, int] | None = None,
+) -> Tensor:
+    """-log softmax over all others, averaged over the positives outside the logarithm.
+
+    Args:
+        features: (b, D); several views of a sample are several rows.
+        labels: (b,) int64, any integers.
+        temperature: above 0; a tensor gets its gradient.
+        all_features: (B, D) the rows of all replicas; the own ones when None.
+        all_labels: (B,).
+        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        normalize: bring features to unit length.
+        precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
+
+    Returns:
+        Scalar, nats, mean over the anchors that have a positive; 0 when none has.
+
+    Reference:
+        Khosla et al. 2020, arXiv 2004.11362, eq. 2 (L_out).
+    """
+    check_matrix(features=features)
+    check_rows(features.shape[0], labels=labels)
+    check_finite(features=features)
+    alone = all_features is None or all_features is features
+    everyone = features if all_features is None else all_features
+    all_labels = labels if all_labels is None else all_labels
+    check_rows(everyone.shape[0], all_labels=all_labels)
+    if rows is None:
+        if not alone:
+            raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
+        rows = torch.arange(features.shape[0], device=features.device)
+    shares = group_shares(labels, all_labels, rows)
+    rules = Rules(
+        excluded=rows,
+        group_queries=labels,
+        group_keys=all_labels,
+        shares=shares,
+        symmetric=alone,
+        normalize=normalize,
+        precision=precision,
+        tile=tile,
+    )
+    scale = inverse(temperature, features)
+    gap = compare(features, everyone, scale, rules).hard
+    assert gap is not None
+    own = torch.where(shares > 0, gap, 0.0).sum()
+    return (own / anchor_share(labels, all_labels)).to(scale.dtype)
+
+
+def anchor_share(labels: Tensor, all_labels: Tensor) -> float:
+    """What to divide this replica's sum over anchors by: anchors with a positive, of all replicas, times b /
+    B.
+
+    With one replica that is their number. Labels alone decide it, so every replica knows it (see
+    `likewise.collectives` for why own rows are weighed so).
+    """
+    _, counts = all_labels.unique(return_counts=True)
+    anchors = int(counts[counts > 1].sum())
+    return anchors * labels.shape[0] / all_labels.shape[0] if anchors and labels.shape[0] else 1.0
