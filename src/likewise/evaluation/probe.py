@@ -77,13 +77,13 @@ def linear_probe(
     """Fit multinomial logistic regression on frozen embeddings, to convergence, and measure it.
 
     Features are standardised with the training part's mean and deviation (a dimension that does not vary
-    becomes 0). The loss, mean cross-entropy plus l2 / 2 times the squared weights (the bias is free), is convex;
+    becomes 0). The loss, mean cross-entropy plus l2 / 2 times the squared weights (bias free), is convex;
     L-BFGS in float64 runs until the gradient's largest entry is below 1e-6.
 
     The regularisation is chosen where the evaluation part is not looked at: on `selection_*` when given (the
     protocol when train, validation and test parts exist), else on a share `holdout` of each class of the
-    training part, drawn by `seed`, after which the probe is fitted again on all of it. Of equal accuracies the
-    stronger regularisation is taken.
+    training part, drawn by `seed`, after which the probe is fitted again on all of it. Of equal accuracies
+    the stronger regularisation is taken.
 
     Args:
         train_embeddings: (N, D).

@@ -1,7 +1,7 @@
 """Sentences that turn the name of a class into a caption, for zero-shot classification.
 
-The English ones are those of CLIP (Radford et al. 2021, 2103.00020, section 3.1.4 and the prompts published with
-its code). Each holds one `{}`.
+The English ones are those of CLIP (Radford et al. 2021, 2103.00020, section 3.1.4, and the prompts published
+with its code). Each holds one `{}`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,81 @@
+"""Numbers as people read them: names, units and formats of the figures in a report."""
+
+from __future__ import annotations
+
+import math
+import re
+
+__all__ = ["name_of", "task_name", "is_share", "format_value", "format_plain", "format_percent"]
+
+_NAMES = {
+    "r1": "R@1",
+    "r5": "R@5",
+    "r10": "R@10",
+    "f1": "F1 (mean over classes)",
+    "precision": "Precision (mean over classes)",
+    "recall": "Recall (mean over classes)",
+    "num_images": "Images",
+    "num_texts": "Texts",
+    "num_items": "Items",
+    "num_train": "Training rows",
+    "l2": "Regularisation chosen",
+    "knn": "Nearest neighbours",
+    "probe": "Linear probe",
+    "linear_probe": "Linear probe",
+    "zero_shot": "Zero-shot classification",
+    "collapse": "Health of the embeddings",
+    "relative_deviation": "Spread (1 is even, 0 collapsed)",
+    "deviation": "Deviation a dimension",
+    "loss": "Loss",
+    "clip": "CLIP",
+}
+
+_SHARE = re.compile(r"(^|_)(r\d+|accuracy|precision|recall|f1|top_\d+|share|nmi|ari)$")
+
+_DIRECTION = re.compile(r"^(image_to_text|text_to_image)_(.+)$")
+
+
+def name_of(metric: str) -> str:
+    """A metric's name in words: `image_to_text_r1` is "Image to text, R@1"."""
+    directed = _DIRECTION.match(metric)
+    if directed is not None:
+        inner = name_of(directed[2])
+        inner = inner if inner.startswith("R@") else inner[0].lower() + inner[1:]
+        return f"{directed[1].replace('_', ' ').capitalize()}, {inner}"
+    if metric in _NAMES:
+        return _NAMES[metric]
+    return metric.replace("_", " ").strip().capitalize() or metric
+
+
+def task_name(task: str) -> str:
+    """A task's name in words."""
+    return name_of(task)
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric lies in [0, 1] and reads best as a percentage."""
+    return _SHARE.search(metric.removeprefix("chance_")) is not None
+
+
+def format_value(metric: str, value: float) -> str:
+    """A metric's value with its unit."""
+    return format_percent(value) if is_share(metric) else format_plain(value)
+
+
+def format_percent(share: float) -> str:
+    """A share as a percentage, with a second decimal below 1 %."""
+    if not math.isfinite(share):
+        return "not a number"
+    digits = 1 if share >= 0.01 or share == 0 else 2
+    return f"{100 * share:.{digits}f} %"
+
+
+def format_plain(value: float) -> str:
+    """A number in at most four significant digits, thousands separated."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "not a number"
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"

@@ -1,0 +1,123 @@
+"""The first paragraph of a report and its main figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from likewise.evaluation.collapse import collapse_warning
+from likewise.reporting.figures import format_percent, format_plain
+from likewise.reporting.inputs import ReportInputs
+
+__all__ = ["Headline", "headlines", "summary", "warning"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One of the main figures."""
+
+    name: str
+    value: str
+    beside: str
+    """What to compare it with."""
+
+
+_MAIN = (
+    ("retrieval", "image_to_text_r1", "Right caption first"),
+    ("retrieval", "text_to_image_r1", "Right image first"),
+    ("knn", "accuracy", "Neighbour accuracy"),
+    ("linear_probe", "accuracy", "Linear probe accuracy"),
+    ("probe", "accuracy", "Linear probe accuracy"),
+    ("zero_shot", "accuracy", "Zero-shot accuracy"),
+)
+
+
+def headlines(results: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
+    """The main figures that the results hold, at most five."""
+    found = []
+    for task, metric, name in _MAIN:
+        value = _number(results.get(task, {}).get(metric))
+        if value is not None:
+            chance = _number(results[task].get("chance_" + metric))
+            beside = "chance not given" if chance is None else f"chance {format_percent(chance)}"
+            found.append(Headline(name, format_percent(value), beside))
+    signs = results.get("collapse", {})
+    rank, dimension = _number(signs.get("effective_rank")), _number(signs.get("dimension"))
+    if rank is not None and dimension is not None:
+        found.append(Headline("Effective rank", f"{rank:.0f}", f"of {format_plain(dimension)} dimensions"))
+    return found[:5]
+
+
+def summary(inputs: ReportInputs) -> str:
+    """What was trained on what, and how well it does, in a few sentences."""
+    sentences = [_training(inputs)]
+    retrieval = inputs.results.get("retrieval", {})
+    there, back = (_number(retrieval.get(f"{way}_r1")) for way in ("image_to_text", "text_to_image"))
+    if there is not None and back is not None:
+        among = _number(retrieval.get("num_images"))
+        where = (
+            "" if among is None else f" Among {format_plain(among)} images of the {inputs.shown_part} part,"
+        )
+        where = where.strip() or "Held out,"
+        sentences.append(
+            f"{where} the first caption found is right for {format_percent(there)} of the "
+            f"images, and the first image for {format_percent(back)} of the captions"
+            f"{_chance(retrieval, 'image_to_text_r1')}."
+        )
+    for task, words in (
+        ("knn", "A vote of nearest neighbours names the class of"),
+        ("linear_probe", "A linear probe names the class of"),
+        ("probe", "A linear probe names the class of"),
+        ("zero_shot", "Without any labelled example, the nearest class caption names"),
+    ):
+        accuracy = _number(inputs.results.get(task, {}).get("accuracy"))
+        if accuracy is not None:
+            chance = _chance(inputs.results[task], "accuracy")
+            sentences.append(f"{words} {format_percent(accuracy)} of the images{chance}.")
+    if len(sentences) == 1 and not headlines(inputs.results):
+        sentences.append("It has not been evaluated yet.")
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def warning(inputs: ReportInputs) -> str | None:
+    """The plain sentence about collapse, when the results hold its signs and they show it."""
+    signs = inputs.results.get("collapse", {})
+    needed = ("relative_deviation", "effective_rank", "dimension", "num_items")
+    values = {name: _number(signs.get(name)) for name in needed}
+    known = {name: value for name, value in values.items() if value is not None}
+    return collapse_warning(known) if len(known) == len(needed) else None
+
+
+def _training(inputs: ReportInputs) -> str:
+    """How long it was trained."""
+    name = inputs.method or "The model"
+    lines: Sequence[Mapping[str, Any]] = [line for line in inputs.metrics if line.get("kind") == "train"]
+    if not lines:
+        return "" if inputs.method is None else f"The method is {name}."
+    steps = _number(lines[-1].get("step"))
+    epochs, seconds = _number(lines[-1].get("epoch")), _number(lines[-1].get("seconds"))
+    text = f"{name} was trained"
+    text += "" if steps is None else f" for {format_plain(steps)} steps"
+    text += "" if epochs is None else f" ({epochs:.1f} epochs)"
+    text += "" if seconds is None else f" in {_duration(seconds)}"
+    return text + "."
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def _chance(figures: Mapping[str, Any], metric: str) -> str:
+    chance = _number(figures.get("chance_" + metric))
+    return "" if chance is None else f" (chance {format_percent(chance)})"
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, Mapping):  # over several seeds
+        value = value.get("mean")
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
