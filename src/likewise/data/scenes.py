@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 
 from likewise.data.scene_content import SHAPES, SceneContent, draw_content
 from likewise.data.scene_drawing import STYLES, draw_pictures
-from likewise.data.scene_language import (
-    Question,
-    SceneStatement,
-    TwoSceneStatement,
-    ask_questions,
-    make_pairs,
-    make_statements,
-    write_captions,
-)
+from likewise.data.scene_language import Question, ask_questions, write_captions
+from likewise.data.scene_statements import SceneStatement, TwoSceneStatement, make_pairs, make_statements
 from likewise.draw import Draw
 from likewise.errors import ConfigError
 
@@ -64,7 +57,7 @@ class Scenes:
         return len(self.captions)
 
     def questions(self) -> list[Question]:
-        """A colour, a shape, a count, a relation and a yes-or-no question of each scene, where it has one."""
+        """Questions on colour, shape, size, count, relation, yes or no: those with a clear answer."""
         return ask_questions(self.content, Draw(self.seed, self.stream))
 
     def statements(self) -> list[SceneStatement]:
@@ -72,7 +65,7 @@ class Scenes:
         return make_statements(self.content, Draw(self.seed, self.stream))
 
     def pairs(self) -> list[TwoSceneStatement]:
-        """One statement about each scene and another one together, true in half of the cases."""
+        """One statement about each scene and its neighbour together, true in half of the cases."""
         return make_pairs(self.content, Draw(self.seed, self.stream))
 
 

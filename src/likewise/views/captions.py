@@ -10,119 +10,24 @@ from torch import Tensor
 
 __all__ = ["caption_flags"]
 
-_SIDES = (
-    "left",
-    "right",
-    "lefthand",
-    "righthand",
-    "leftmost",
-    "rightmost",
-    "leftward",
-    "leftwards",
-    "rightward",
-    "rightwards",
-    "clockwise",
-    "counterclockwise",
-    "anticlockwise",
-    "eastward",
-    "westward",
-    "l-shaped",
-)
+_SIDES = """
+    left right lefthand righthand leftmost rightmost leftward leftwards rightward rightwards eastward westward
+    clockwise counterclockwise anticlockwise
+""".split()
 # Compounds ("light-blue") are found by their parts, since a hyphen bounds words.
-_COLOURS = (
-    "red",
-    "reddish",
-    "orange",
-    "yellow",
-    "yellowish",
-    "green",
-    "greenish",
-    "blue",
-    "bluish",
-    "purple",
-    "violet",
-    "pink",
-    "pinkish",
-    "brown",
-    "brownish",
-    "black",
-    "white",
-    "grey",
-    "gray",
-    "greyish",
-    "grayish",
-    "gold",
-    "golden",
-    "silver",
-    "beige",
-    "tan",
-    "turquoise",
-    "teal",
-    "cyan",
-    "magenta",
-    "maroon",
-    "crimson",
-    "scarlet",
-    "navy",
-    "lime",
-    "lavender",
-    "indigo",
-    "khaki",
-    "olive",
-    "cream",
-    "ivory",
-    "blond",
-    "blonde",
-    "brunette",
-    "redhead",
-    "colour",
-    "color",
-    "colours",
-    "colors",
-    "colored",
-    "coloured",
-    "colorful",
-    "colourful",
-    "multicolored",
-    "multicoloured",
-    "rainbow",
-)
-# Chinese is written without spaces, so these are found anywhere; none is part of a common word of another
-# sense.
-_SIDES_CHINESE = ("左", "右", "顺时针", "逆时针", "順時針", "逆時針")
-_COLOURS_CHINESE = (
-    "红",
-    "紅",
-    "橙",
-    "橘",
-    "黄",
-    "黃",
-    "绿",
-    "綠",
-    "蓝",
-    "藍",
-    "紫",
-    "粉色",
-    "粉红",
-    "棕",
-    "褐",
-    "黑",
-    "白",
-    "灰",
-    "青色",
-    "青绿",
-    "金色",
-    "银色",
-    "銀色",
-    "米色",
-    "色彩",
-    "颜色",
-    "顏色",
-    "彩色",
-    "五颜六色",
-    "金发",
-    "金髮",
-)
+_COLOURS = """
+    red reddish redhead orange yellow yellowish green greenish blue bluish purple violet pink pinkish brown
+    brownish black white grey gray greyish grayish gold golden silver beige tan turquoise teal cyan magenta maroon
+    crimson scarlet navy lime lavender indigo khaki olive cream ivory blond blonde brunette rainbow
+    colour colours coloured colourful color colors colored colorful multicoloured multicolored
+""".split()
+# Chinese is written without spaces, so these are found anywhere, also in words of another sense (左右 "about",
+# 白天 "by day"): such a picture is left as it is for nothing, which costs little.
+_SIDES_CHINESE = "左 右 顺时针 逆时针 順時針 逆時針".split()
+_COLOURS_CHINESE = """
+    红 紅 橙 橘 黄 黃 绿 綠 蓝 藍 紫 棕 褐 黑 白 灰 粉色 粉红 粉紅 青色 青绿 青綠 金色 银色 銀色 米色 金发 金髮
+    色彩 颜色 顏色 彩色 五颜六色 五顏六色
+""".split()
 
 
 def _pattern(words: Iterable[str], anywhere: Iterable[str]) -> re.Pattern[str]:
