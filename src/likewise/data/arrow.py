@@ -1,4 +1,4 @@
-"""Arrow files and schemas, as Hugging Face datasets use them; read with pyarrow alone, so no code of theirs runs."""
+"""Arrow files and schemas as Hugging Face datasets use them, read with pyarrow alone."""
 
 from __future__ import annotations
 

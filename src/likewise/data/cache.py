@@ -8,12 +8,13 @@ settings, and the version of this code. It holds
     sizes.npy     (N, 2) int32, each picture's own width and height
     cache.json    settings, and the records whose image could not be read
 
-Without images.npy it is the memory of a check: every image was decoded once to see that it can be, and training
-decodes again at every use. So a run finds the same bad records and the same groups with and without stored pixels.
+Without images.npy it is the memory of a check: every image was decoded once to see that it can be, and
+training decodes again at every use. So a run finds the same bad records and the same groups with and without
+stored pixels.
 
-It is built in `<key>.partial` under a lock that the system releases when its holder dies, and renamed when complete:
-what lies under the final name is always whole. A builder that was killed leaves the partial folder with a journal
-of finished pieces; the next one goes on from there.
+It is built in `<key>.partial` under a lock that the system releases when its holder dies, and renamed when
+complete: what lies under the final name is always whole. A builder that was killed leaves the partial folder
+with a journal of finished pieces; the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def open_cache(
         size: side of the stored squares.
         fit: how a picture becomes square.
         folder: where caches lie.
-        store: keep the pixels. Without, or (with a warning) where the disk has no room, only the check is kept.
+        store: keep the pixels. Without, or (with a warning) where the disk has no room, only the check is
+            kept.
         progress: show a progress bar while building.
 
     Raises:
@@ -114,8 +116,8 @@ def open_cache(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
-                f"the disk of {folder} is full: the cache needs {needed / 1e9:.2f} GB. Free some space, choose "
-                "another place with data.cache_dir, or decode at every use with --no-data.cache"
+                f"the disk of {folder} is full: the cache needs {needed / 1e9:.2f} GB. Free some space, "
+                "choose another place with data.cache_dir, or decode at every use with --no-data.cache"
             ) from error
         raise DataError(f"the cache cannot be written in {folder}: {error}; see data.cache_dir") from error
     return _open(folder / name)
@@ -134,9 +136,9 @@ def _has_room(folder: Path, partial: Path, needed: int) -> bool:
     if needed - allocated + _SPARE_BYTES <= free:
         return True
     warnings.warn(
-        f"the image cache would take {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free: images are "
-        "decoded at every use instead, which is slower. data.cache_dir names another place, data.store_size a "
-        "smaller picture",
+        f"the image cache would take {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free: images "
+        "are decoded at every use instead, which is slower. data.cache_dir names another place, "
+        "data.store_size a smaller picture",
         stacklevel=4,
     )
     return False
@@ -246,8 +248,8 @@ class _Builder:
     def _decoded(self, starts: list[int]) -> Iterator[tuple[int, _Piece]]:
         """Pieces in order, decoded by threads: Pillow decodes and resizes without holding Python's lock.
 
-        Threads rather than processes: no second import, nothing to pickle, no trouble with scripts that lack a
-        main guard, and nothing that survives a kill.
+        Threads rather than processes: no second import, nothing to pickle, no trouble with scripts that lack
+        a main guard, and nothing that survives a kill.
         """
         workers = num_workers()
         with ThreadPoolExecutor(workers) as pool:
@@ -296,7 +298,7 @@ def num_workers() -> int:
 
 
 def _allocate(path: Path) -> None:
-    """Take the file's space now. Writing to a sparse mapping on a full disk would end in SIGBUS, not in an error."""
+    """Take the space now: writing to a sparse mapping on a full disk ends in SIGBUS, not in an error."""
     with open(path, "r+b") as stream:
         size = os.fstat(stream.fileno()).st_size
         if hasattr(os, "posix_fallocate"):

@@ -15,17 +15,19 @@ from likewise.errors import SourceError
 __all__ = ["IMAGE_EXTENSIONS", "Columns", "canonical_split", "looks_like_image_path", "recognise"]
 
 IMAGE_EXTENSIONS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm",
-    ".jp2", ".avif", ".tga", ".ico",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm",
+    ".pbm", ".jp2", ".avif", ".tga", ".ico",
 )  # fmt: skip
 
 _NAMES = {
-    "image": ("image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file", "image_name",
-              "filepath", "file_path", "path", "photo", "picture", "image_bytes", "jpg", "jpeg", "png", "webp", "file",
-              "图片", "图像"),
-    "text": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions", "title",
-             "alt_text", "alt", "txt", "raw", "report", "hypothesis", "question", "标题", "描述", "文本", "说明"),
-    "label": ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls", "标签", "类别"),
+    "image": ("image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file",
+              "image_name", "filepath", "file_path", "path", "photo", "picture", "image_bytes", "jpg", "jpeg",
+              "png", "webp", "file", "图片", "图像"),
+    "text": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions",
+             "title", "alt_text", "alt", "txt", "raw", "report", "hypothesis", "question",
+             "标题", "描述", "文本", "说明"),
+    "label": ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls",
+              "标签", "类别"),
     "group": ("group", "group_id"),
     "split": ("split", "subset", "partition"),
     "domain": ("domain",),
@@ -182,7 +184,7 @@ def _is_text(table: Table, name: str) -> bool:
 
 
 def _reads_like_sentences(table: Table, name: str) -> bool:
-    """Mostly distinct, and mostly several words or a dozen characters beyond ASCII (Chinese has no spaces)."""
+    """Mostly distinct, and mostly of several words or, as Chinese has no spaces, six of its characters."""
     values = [text for text in map(_flat, table.head(name)) if text]
     wordy = [
         text for text in values if text.strip().count(" ") >= 2 or sum(ord(c) > 0x2E80 for c in text) >= 6

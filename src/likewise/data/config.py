@@ -18,14 +18,15 @@ class DataConfig:
 
     source: Annotated[str, tyro.conf.arg(name="data", prefix_name=False)]
     """A folder of images, a table (.csv .tsv .jsonl .parquet), a folder or pattern of them, tar shards
-    ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec address of these,
-    or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64") for generated pictures."""
+    ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec address of
+    these, or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64") for generated
+    pictures."""
 
     image_column: str | None = None
     """Column with image paths or bytes; recognised by name and content when not given."""
 
     text_column: str | None = None
-    """Column with captions or sentences; several may be named, with commas between. Recognised when not given."""
+    """Column with captions or sentences, or several with commas between; recognised when not given."""
 
     label_column: str | None = None
     """Column with class labels; recognised when not given."""
@@ -73,8 +74,8 @@ class DataConfig:
     """How a picture becomes square: its middle, the whole on grey, or the whole squeezed."""
 
     store_size: int | None = None
-    """Side in pixels at which images are stored. Default: 1.25 times the training size, rounded up to a multiple
-    of 8, but not above the largest picture seen (enlarging early would only cost space)."""
+    """Side in pixels at which images are stored. Default: 1.25 times the training size, rounded up to a
+    multiple of 8, but not above the largest picture seen (enlarging early would only cost space)."""
 
     cache: bool = True
     """Decode every image once into a memory-mapped file; without it, images are decoded at every use."""
@@ -89,7 +90,7 @@ class DataConfig:
     """A text longer than this is set aside: usually a broken quote or the wrong column."""
 
     max_records: int | None = None
-    """Use only the first so many records of each part; for trying things out."""
+    """Use only so many records of each part, spread evenly over it; for trying things out."""
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""

@@ -58,7 +58,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A name for this data, the same on every machine: of ids, sizes of files, texts and labels in order."""
+        """A name for this data, the same on every machine: of ids, file sizes, texts and labels in order."""
         sizes = None if self.refs is None else [ref.num_bytes for ref in self.refs]
         names = self.label_names or []
         labels = None if self.labels is None else [names[i] if i >= 0 else None for i in self.labels]

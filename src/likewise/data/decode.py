@@ -1,7 +1,7 @@
 """From encoded bytes to an upright RGB picture, and from that to the stored square.
 
-Whatever a picture is made of, the same comes out: first frame, turned as EXIF says, alpha laid over white, 16 bits
-scaled to 8, CMYK converted. Colour profiles are not applied.
+Whatever a picture is made of, the same comes out: first frame, turned as EXIF says, alpha laid over white, 16
+bits scaled to 8, CMYK converted. Colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from likewise.errors import RecordError
 __all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_square"]
 
 MAX_PIXELS = 89_478_485
-"""Pictures of more pixels are refused: a quarter of a gibibyte as RGB, and Pillow's own bound for suspicion."""
+"""Pictures of more pixels are refused: a quarter of a gibibyte as RGB, and Pillow's bound for suspicion."""
 
 MIN_SIDE = 2
 GREY = (124, 116, 104)
@@ -27,8 +27,9 @@ GREY = (124, 116, 104)
 
 # What Pillow's many decoders raise on damaged input.
 _DAMAGE = (
-    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
-    ZeroDivisionError, AssertionError, NotImplementedError, MemoryError, RuntimeError, struct.error, zlib.error,
+    OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError,
+    OverflowError, ZeroDivisionError, AssertionError, NotImplementedError, MemoryError, RuntimeError,
+    struct.error, zlib.error,
 )  # fmt: skip
 
 _ORIENTATION_TAG = 0x0112
@@ -48,8 +49,8 @@ def decode_upright(data: bytes, *, shrink_to: int | None = None, fit: str = "cro
 
     Args:
         data: an encoded image of any format Pillow reads.
-        shrink_to: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as the part of it that `fit` keeps
-            does not get smaller than this square.
+        shrink_to: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as the part of it that `fit`
+            keeps does not get smaller than this square.
         fit: see `to_square`.
 
     Raises:
@@ -104,8 +105,8 @@ def _resized(
 ) -> Image.Image:
     if image.size == size and box in (None, (0.0, 0.0, *size)):
         return image
-    # Pillow widens the bicubic kernel by the factor of shrinking (area-correct); reducing_gap first averages whole
-    # pixels of far larger pictures, which is faster and indistinguishable at 3.
+    # Pillow widens the bicubic kernel by the factor of shrinking (area-correct); reducing_gap first averages
+    # whole pixels of far larger pictures, which is faster and indistinguishable at 3.
     return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
 
 
@@ -152,7 +153,7 @@ def _decode(data: bytes, shrink_to: int | None, fit: str) -> tuple[Image.Image, 
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) to 8; a damaged EXIF block says nothing, and the pixels may still be good."""
+    """The EXIF orientation, 1 (upright) to 8; a damaged EXIF block says nothing of the pixels."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DAMAGE:
@@ -173,7 +174,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and floating grey to 8 bits; Pillow's own conversion would clip everything above 255 to white."""
+    """16-bit, 32-bit and floating grey to 8 bits; Pillow's own conversion clips all above 255 to white."""
     values = np.asarray(image).astype(np.float64)  # (H, W)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(low) or not np.isfinite(high):

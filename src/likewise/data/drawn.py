@@ -1,4 +1,4 @@
-"""The generated scenes as a source: "scenes" or "scenes:train=8000,validation=1000,seed=0,style=flat,size=64"."""
+"""Generated scenes as a source: "scenes:train=8000,validation=1000,seed=0,style=flat,size=64"."""
 
 from __future__ import annotations
 

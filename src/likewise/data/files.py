@@ -77,7 +77,7 @@ def is_folder(address: str) -> bool:
 
 
 def list_tree(folder: str) -> list[Entry]:
-    """Every file below a folder, sorted by address; hidden files and folders are left out, links not entered."""
+    """Every file below a folder, sorted; without hidden ones, and without entering linked folders."""
     if is_remote(folder):
         filesystem, path = _filesystem(folder)
         found = filesystem.find(path, detail=True)

@@ -22,7 +22,7 @@ def is_image(address: str) -> bool:
 
 
 def named_splits(names: set[str], config: DataConfig) -> set[str]:
-    """Which of these names stand for parts of the data; none unless the training part and another are among them."""
+    """Which of these names stand for parts of the data; none unless the training part and another do."""
     known = {config.train_split, config.validation_split}
     splits = {name for name in names if name in known or canonical_split(name) is not None}
     has_train = any(s == config.train_split or canonical_split(s) == "train" for s in splits)
@@ -51,7 +51,8 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         parts = name.split("/")[:-1]
         split = parts.pop(0) if parts and parts[0] in splits else None
         try:
-            # A remote listing is complete; a local one may hold symbolic links, which have to be looked through.
+            # A remote listing is complete; a local one may hold symbolic links, which have to be looked
+            # through.
             ref = FileImage(entry.address, entry.num_bytes, entry.version)
             image = ref if is_remote(root) else resolver.resolve(entry.address)
         except RecordError as error:

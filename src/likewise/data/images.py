@@ -106,7 +106,7 @@ class ArrowImage:
 
 
 class _Recent:
-    """The few column pieces read last; neighbouring records share one, so it is read once and not per image."""
+    """The few column pieces read last: neighbouring records share one, so it is read once, not per image."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -155,7 +155,7 @@ def _cell_bytes(cell: Any) -> bytes:
 
 
 def _readable(read: Callable[[], bytes]) -> bytes:
-    """Files that are gone or closed to us are bad records; a failing disk or network is not, and stops the run."""
+    """Files that are gone or closed to us are bad records; a failing disk or network stops the run."""
     try:
         return read()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A source with its bad records set aside and its pictures decoded: what `prepare` splits and `inspect` describes."""
+"""A source with its bad records set aside and its pictures decoded, for `prepare` and `inspect_source`."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ def load(
             usable.append(number)
         else:
             bad.append(BadRecord(source.records[number].id, source.records[number].place, reason))
-    pixels, cache = None, None
+    pixels: Pixels | None = None
+    cache = None
     rows = np.asarray(usable, dtype=np.int64)
     if "images" in needs and source.pixels is not None:
         pixels = HeldPixels(source.pixels)
@@ -154,8 +155,8 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
             first = "".join(f"\n  {b.place}: {b.reason}" for one in loaded for b in one.bad[:10])
             shown = "\n".join(first.split("\n")[:11])
             raise TooManyBadRecords(
-                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and data.max_bad_share allows "
-                f"{limit:.1%}. The first ones:{shown}"
+                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and data.max_bad_share "
+                f"allows {limit:.1%}. The first ones:{shown}"
             )
     if not any(one.records for one in loaded):
         raise SourceError(f"{loaded[0].source.address}: no usable record in it")
@@ -176,8 +177,8 @@ def _check_needs(source: Source, needs: frozenset[str], config: DataConfig) -> N
         if not there[need]:
             found = ", ".join(source.columns_found) or "none"
             raise SourceError(
-                f"{config.source}: the method needs {need}, and this {source.kind} was not found to have them "
-                f"(columns found: {found}). Give {_OPTIONS[need]}"
+                f"{config.source}: the method needs {need}, and this {source.kind} was not found to have "
+                f"them (columns found: {found}). Give {_OPTIONS[need]}"
             )
 
 

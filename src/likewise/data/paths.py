@@ -19,9 +19,9 @@ _USUAL_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "data"
 class PathResolver:
     """Finds the files that a table names.
 
-    A relative path must stay within the root, by its text and through symbolic links. An absolute path must lie
-    within the root too, unless every path of the table is absolute and the user set no root: then the table means
-    files anywhere, and there is no root to leave.
+    A relative path must stay within the root, by its text and through symbolic links. An absolute path must
+    lie within the root too, unless every path of the table is absolute and the user set no root: then the
+    table means files anywhere, and there is no root to leave.
 
     Args:
         root: folder or address where relative paths start.
@@ -98,7 +98,7 @@ def _within(path: str, root: str) -> bool:
 
 
 def find_image_root(folder: str, paths: Iterable[str]) -> str:
-    """Where relative paths start: the table's folder, or a folder in it such as images/ where the files are."""
+    """Where relative paths start: the table's folder, or one in it, such as images/, that has the files."""
     if is_remote(folder):
         return folder
     sample = [path for path in paths if looks_like_image_path(path) and not os.path.isabs(path)][:20]

@@ -41,7 +41,7 @@ class HeldPixels:
 
 
 class CachedPixels(HeldPixels):
-    """Pictures in a memory-mapped cache. Sent to another process, it opens the file there instead of copying it."""
+    """Pictures in a memory-mapped cache; sent to another process, it opens the file there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -97,10 +97,9 @@ def _load_validation(
     """The other source; its pictures are stored at the size of the first one's."""
     other = replace(config, source=config.validation or "", validation=None)
     store_size = None if main.pixels is None else main.pixels.size
-    loaded = load(
+    return load(
         other, image_size=image_size, needs=needs, progress=progress, all_parts=True, store_size=store_size
     )
-    return loaded
 
 
 def _validation_rows(loaded: Loaded) -> list[int]:

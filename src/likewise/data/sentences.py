@@ -12,7 +12,7 @@ __all__ = ["source_of_sentences"]
 
 
 def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[str, str]) -> Source:
-    """Each line that is not blank is a record. Compressed files (.gz, .bz2, .xz, .zst) are read as they are."""
+    """Each line that is not blank is a record; .gz, .bz2, .xz and .zst are unpacked."""
     source = Source(
         kind="text file of sentences", address=config.source, records=[], columns={"text": "line"}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from dataclasses import replace
@@ -33,7 +32,8 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
 
     Args:
         config: where the source is and what the user said about it.
-        images: look for the image files that a table names; without, its texts are of use even where they lack.
+        images: look for the image files that a table names; without, its texts are of use even where they
+            lack.
 
     Returns:
         Its records, and what could not be used.
@@ -149,7 +149,7 @@ def _depth(folder: str, entry: Entry) -> int:
 
 
 def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:
-    """Address to split, where the file names tell: train.csv, stsb_validation.tsv, train-00000-of-00002.parquet."""
+    """Address to split, where file names tell: train.csv, stsb_validation.tsv, train-00000.parquet."""
     found: dict[str, str] = {}
     for address in addresses:
         for word in _words(stem_of(address)):
@@ -189,9 +189,3 @@ def _open_tables(
     if "domain" not in source.columns and len({domain for _, _, domain in found if domain}) > 1:
         source.columns["domain"] = "subfolder"
     return source
-
-
-def saved_parts(folder: str) -> list[str]:
-    """The parts a saved Hugging Face DatasetDict names."""
-    with open(os.path.join(folder, "dataset_dict.json"), encoding="utf-8") as stream:
-        return list(json.load(stream)["splits"])

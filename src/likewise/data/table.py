@@ -144,8 +144,8 @@ def _split_rows(text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
         plain = text.splitlines() if "\r" in text and "\n" not in text else text.split("\n")
         plain = [line.rstrip("\r") for line in plain]
         width = plain[0].count("\t")
-        # Most tab-separated files quote nothing, and a sentence may begin with a quotation mark. If every line
-        # has its full number of fields, quotes have no meaning beyond a pair around a whole field.
+        # Most tab-separated files quote nothing, and a sentence may begin with a quotation mark. If every
+        # line has its full number of fields, quotes have no meaning beyond a pair around a whole field.
         if all(line.count("\t") == width for line in plain if line):
             numbered = [(number, line) for number, line in enumerate(plain, start=1) if line]
             return [[_unquoted(f) for f in line.split("\t")] for _, line in numbered], [
@@ -234,13 +234,14 @@ def _open_parquet(address: str) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{address}: no readable Parquet file: {error}") from error
     groups = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
-    binary = binary_columns(schema)
+    outside = {name for name in binary_columns(schema) if _holds_only_paths(metadata, name)}
+    binary = binary_columns(schema) - outside
     file_address = entry.address
 
     def column(wanted: str) -> list[Any]:
         if wanted not in binary:
             with open_binary(address) as stream:
-                return cell_list(pq.ParquetFile(stream).read(columns=[wanted]).column(0))
+                return paths_of(cell_list(pq.ParquetFile(stream).read(columns=[wanted]).column(0)), wanted)
         rows = ((group, row) for group, count in enumerate(groups) for row in range(count))
         return [ParquetImage(file_address, version, wanted, group, row) for group, row in rows]
 
@@ -249,7 +250,10 @@ def _open_parquet(address: str) -> Table:
             return []
         with open_binary(address) as stream:
             batches = pq.ParquetFile(stream).iter_batches(batch_size=_HEAD_ROWS, columns=[wanted])
-            return cell_list(next(batches).column(0))
+            return paths_of(cell_list(next(batches).column(0)), wanted)
+
+    def paths_of(cells: list[Any], wanted: str) -> list[Any]:
+        return [cell and cell.get("path") for cell in cells] if wanted in outside else cells
 
     name = name_of(address)
     return Table(
@@ -264,3 +268,16 @@ def _open_parquet(address: str) -> Table:
         binary=binary,
         label_names=class_names(schema.metadata),
     )
+
+
+def _holds_only_paths(metadata: Any, name: str) -> bool:
+    """Whether a {bytes, path} column has no bytes at all: Hugging Face writes so when images stay in files."""
+    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
+        for chunk in (group.column(index) for index in range(group.num_columns)):
+            if chunk.path_in_schema == f"{name}.bytes":
+                statistics = chunk.statistics
+                if statistics is None or statistics.null_count != group.num_rows:
+                    return False
+    return metadata.num_rows > 0 and f"{name}.path" in {
+        metadata.row_group(0).column(index).path_in_schema for index in range(metadata.row_group(0).num_columns)
+    }

@@ -8,6 +8,7 @@ from typing import Any
 
 from likewise.data.columns import Columns, listed_texts, recognise
 from likewise.data.config import DataConfig
+from likewise.data.images import ArrowImage, ParquetImage
 from likewise.data.paths import PathResolver, find_image_root
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.table import Table
@@ -108,7 +109,7 @@ class _Reader:
         self._split, self._domain = split, domain
         self._resolver = self._make_resolver() if images else None
         self._resolved: dict[str, ImageRef | RecordError] = {}
-        self._reported: set[Any] = set()
+        self._reported: set[str] = set()
         self._gathered: dict[Any, _Gathered] = {}
 
     def read(self) -> None:
@@ -145,15 +146,21 @@ class _Reader:
             id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
         image = self._image(raw)
         if isinstance(image, RecordError):
-            if not raw or raw not in self._reported:  # one report a picture, not one a caption
+            if id_ not in self._reported:  # one report a picture, not one a caption
                 self._problem("images", id_, place, str(image), split)
-                self._reported.add(raw)
+                self._reported.add(id_)
             return
-        fields = {role: said.get(role) for role in ("label", "group")}
-        if self._resolver is None and fields["group"] is None and isinstance(raw, str) and raw:
-            fields["group"] = raw  # captions of one picture, whether or not it is there
+        group = said.get("group")
+        if self._resolver is None and group is None and isinstance(raw, str) and raw:
+            group = raw  # captions of one picture, whether or not it is there
         record = Record(
-            id=id_, place=place, image=image, split=split, domain=said.get("domain") or self._domain, **fields
+            id=id_,
+            place=place,
+            image=image,
+            label=said.get("label"),
+            group=group,
+            domain=said.get("domain") or self._domain,
+            split=split,
         )
         texts = []
         for text in (t for cell in cells for t in listed_texts(cell, self._config.text_separator)):
@@ -184,8 +191,10 @@ class _Reader:
             return None
         if raw is None or raw == "":
             return RecordError("no image: the cell is empty")
+        if isinstance(raw, (ParquetImage, ArrowImage)):
+            return raw
         if not isinstance(raw, str):
-            return raw  # type: ignore[no-any-return]  # binary columns come as ImageRef already
+            return RecordError(f"no image: a path was expected in the cell, got {type(raw).__name__}")
         if raw not in self._resolved:
             try:
                 self._resolved[raw] = self._resolver.resolve(raw)

@@ -1,0 +1,49 @@
+"""A Hugging Face dataset saved to disk, read from its Arrow files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from likewise.data.arrow import open_arrow_table
+from likewise.data.config import DataConfig
+from likewise.data.files import join, list_tree, name_of, read_whole
+from likewise.data.folders import named_splits
+from likewise.data.record import Source
+from likewise.data.table import Table
+from likewise.data.tabular import source_of_tables
+from likewise.errors import SourceError
+
+__all__ = ["source_of_saved_dataset"]
+
+
+def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
+    """A Dataset or DatasetDict written by `save_to_disk`; no code of the datasets package is run."""
+    names = {name_of(entry.address) for entry in list_tree(folder)}
+    tables: list[tuple[Table, str | None, str | None]]
+    if "dataset_dict.json" in names:
+        parts = [str(part) for part in _json(join(folder, "dataset_dict.json"))["splits"]]
+        # A dictionary's single part is all there is, whatever it is called.
+        split_of = {part: part if named_splits(set(parts), config) else None for part in parts}
+        tables = [(_saved(join(folder, part), part), split_of[part], None) for part in parts]
+    else:
+        split_of = {}
+        tables = [(_saved(folder, name_of(folder)), None, None)]
+    source = source_of_tables(tables, config, splits_from="parts" if any(split_of.values()) else None)
+    source.kind = "Hugging Face dataset on disk"
+    return source
+
+
+def _saved(folder: str, name: str) -> Table:
+    try:
+        files = [item["filename"] for item in _json(join(folder, "state.json"))["_data_files"]]
+    except (FileNotFoundError, KeyError, TypeError) as error:
+        raise SourceError(f"{folder}: not what save_to_disk writes: {error!r}") from error
+    return open_arrow_table([join(folder, file) for file in files], name=name, folder=folder)
+
+
+def _json(address: str) -> Any:
+    try:
+        return json.loads(read_whole(address))
+    except json.JSONDecodeError as error:
+        raise SourceError(f"{address}: no valid JSON: {error}") from error

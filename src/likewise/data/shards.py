@@ -1,0 +1,163 @@
+"""Tar shards as WebDataset writes them: members that share a name up to the first dot are one record."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from likewise.data.columns import IMAGE_EXTENSIONS, listed_texts
+from likewise.data.config import DataConfig
+from likewise.data.files import name_of, open_binary, stat_entry
+from likewise.data.images import MemberImage
+from likewise.data.record import BadRecord, Problem, Record, Source
+from likewise.data.tabular import clean_text
+from likewise.errors import RecordError, SourceError
+
+__all__ = ["source_of_shards"]
+
+_TEXTS = ("txt", "text", "caption", "captions")
+_LABELS = ("cls", "label", "class")
+_MAX_SIDE_BYTES = 16 << 20  # a caption or description larger than this is not read at all
+
+
+def source_of_shards(addresses: list[str], config: DataConfig, splits: dict[str, str]) -> Source:
+    """List the records of uncompressed tar shards, without reading their images.
+
+    Args:
+        addresses: the shards, in order.
+        config: the user's options.
+        splits: the split of each shard where the file names tell.
+    """
+    source = Source(kind=f"{len(addresses)} tar shards", address=config.source, records=[])
+    source.splits_from = "files" if splits else None
+    found: set[str] = set()
+    for address in addresses:
+        if not address.endswith(".tar"):
+            raise SourceError(
+                f"{address}: a compressed shard cannot be read by place; unpack it to a plain .tar"
+            )
+        entry = stat_entry(address)
+        version = f"{entry.num_bytes}\t{entry.version}"
+        try:
+            with open_binary(address) as stream:
+                for key, members in _by_key(stream, name_of(address), source, splits.get(address)):
+                    found.update(members)
+                    record = _Member(name_of(address), key, members, splits.get(address), config)
+                    record.add_to(source, stream, entry.address, version)
+        except tarfile.ReadError as error:
+            raise SourceError(f"{address}: no readable tar file: {error}") from error
+    source.columns_found = sorted(found)
+    has = {name for record in source.records for name in ("label", "texts") if getattr(record, name)}
+    roles = {
+        "image": set(_image_suffixes(found)),
+        "text": found & {*_TEXTS, "json"} if "texts" in has else set(),
+    }
+    roles["label"] = found & {*_LABELS, "json"} if "label" in has else set()
+    source.columns = {role: ", ".join(sorted(names)) for role, names in roles.items() if names}
+    return source
+
+
+def _image_suffixes(names: Any) -> list[str]:
+    return [name for name in names if f".{name.rsplit('.', 1)[-1]}" in IMAGE_EXTENSIONS]
+
+
+def _by_key(
+    stream: IO[bytes], shard: str, source: Source, split: str | None
+) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
+    """Members that follow one another under the same key, by suffix."""
+    key = ""
+    members: dict[str, tarfile.TarInfo] = {}
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # type: ignore[attr-defined]  # it would remember every member of a large shard
+                if not member.isfile():
+                    continue
+                folder, _, name = member.name.rpartition("/")
+                stem, _, suffix = name.partition(".")
+                if name.startswith("."):
+                    continue
+                if f"{folder}/{stem}" != key:
+                    if members:
+                        yield key.lstrip("/"), members
+                    key, members = f"{folder}/{stem}", {}
+                members[suffix.lower()] = member
+    except tarfile.ReadError as error:
+        if not source.records and not members:
+            raise
+        reason = f"truncated shard: {error}; what comes after {key.lstrip('/')} is lost"
+        source.problems.append(Problem("row", BadRecord(shard, shard, reason), split))
+    if members:
+        yield key.lstrip("/"), members
+
+
+class _Member:
+    """One record of a shard in the making."""
+
+    def __init__(
+        self, shard: str, key: str, members: dict[str, tarfile.TarInfo], split: str | None, config: DataConfig
+    ) -> None:
+        self._shard, self._key, self._members, self._split, self._config = shard, key, members, split, config
+        self._place = f"{shard}/{key}"
+
+    def add_to(self, source: Source, stream: IO[bytes], address: str, version: str) -> None:
+        """Append the record, or the reasons against it."""
+        described = self._described(source, stream)
+        image = None
+        for suffix in _image_suffixes(self._members):
+            member = self._members[suffix]
+            image = MemberImage(address, version, member.offset_data, member.size)
+            break
+        raw = [text for suffix in _TEXTS if (text := self._text(stream, suffix)) is not None]
+        for name in [self._config.text_column] if self._config.text_column else _TEXTS:
+            raw += listed_texts(described.get(name), self._config.text_separator)
+        texts = []
+        for text in raw:
+            try:
+                texts.append(clean_text(text, self._config))
+            except RecordError as error:
+                self._problem(source, "texts", str(error))
+        label = next((text for suffix in _LABELS if (text := self._text(stream, suffix)) is not None), None)
+        names = [self._config.label_column] if self._config.label_column else _LABELS
+        label = label or next(
+            (str(described[name]) for name in names if described.get(name) is not None), None
+        )
+        group = described.get(self._config.group_column) if self._config.group_column else None
+        record = Record(
+            id=self._place,
+            place=self._place,
+            image=image,
+            texts=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
+            label=label.strip() if label else None,
+            group=None if group is None else str(group),
+            split=self._split,
+        )
+        if image is None and not texts:
+            suffixes = ", ".join(sorted(self._members))
+            self._problem(source, "row", f"no image and no caption among its members ({suffixes})")
+        else:
+            source.records.append(record)
+
+    def _described(self, source: Source, stream: IO[bytes]) -> dict[str, Any]:
+        text = self._text(stream, "json")
+        if text is None:
+            return {}
+        try:
+            described = json.loads(text)
+        except json.JSONDecodeError as error:
+            self._problem(source, "texts", f"no valid JSON: {error}")
+            return {}
+        return described if isinstance(described, dict) else {}
+
+    def _text(self, stream: IO[bytes], suffix: str) -> str | None:
+        member = self._members.get(suffix)
+        if member is None:
+            return None
+        stream.seek(member.offset_data)  # the archive seeks to the next header by itself
+        data = stream.read(min(member.size, _MAX_SIDE_BYTES))
+        return data.decode(self._config.encoding, errors="surrogateescape")
+
+    def _problem(self, source: Source, part: str, reason: str) -> None:
+        source.problems.append(Problem(part, BadRecord(self._place, self._place, reason), self._split))
