@@ -23,6 +23,7 @@ import statistics
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -77,6 +78,8 @@ class Options:
     """Wall time of open_clip in a short training."""
     seeds: tuple[int, ...] = (0,)
     """One training of each contender per seed in the second part."""
+    peer_precisions: tuple[Literal["amp", "fp32", "amp_bf16"], ...] = ("amp", "fp32", "amp_bf16")
+    """Of open_clip, in both parts; amp is its default."""
     image_size: int = 64
     """Side in pixels."""
     patch_size: int = 8
@@ -108,7 +111,7 @@ class Options:
 def likewise_command(options: Options, out: Path, *, precision: str, steps: int, seed: int) -> list[str]:
     """Our command line for one training."""
     settings = {
-        "data": options.data,
+        "data": options.data / "captions.csv",
         "out": out,
         "image.image-size": options.image_size,
         "image.patch-size": options.patch_size,
@@ -158,11 +161,17 @@ def open_clip_command(
     return [str(options.peers), str(script), *flags(settings), *([] if evaluate else ["--no-evaluation"])]
 
 
+def peers_of(options: Options) -> dict[str, str]:
+    """Names and precisions of the peer's contenders that were asked for."""
+    return {name: precision for name, precision in THEIRS.items() if precision in options.peer_precisions}
+
+
 def measure_rates(options: Options) -> dict[str, list[Measured]]:
     """Short trainings, every contender once a round."""
-    rates: dict[str, list[Measured]] = {name: [] for name in (*OURS, *THEIRS)}
+    contenders = OURS | peers_of(options)
+    rates: dict[str, list[Measured]] = {name: [] for name in contenders}
     for number in range(options.rate_rounds):
-        for place, (name, precision) in enumerate((OURS | THEIRS).items()):
+        for place, (name, precision) in enumerate(contenders.items()):
             out = options.out / f"rate-{number}-{place}"
             if name in OURS:
                 command = likewise_command(
@@ -229,7 +238,7 @@ def measure_quality(options: Options, promised_rate: float) -> list[dict[str, ob
         )
         ours = likewise_measured(out, options.batch_size)
         rows.append(quality_row("ours, default", seed, ours, recalls(embed_validation(options, out))))
-        for name, precision in THEIRS.items():
+        for name, precision in peers_of(options).items():
             out = options.out / f"open_clip-{precision}-{seed}"
             command = open_clip_command(
                 options, out, precision=precision, seconds=ours.seconds, seed=seed, evaluate=True
@@ -259,7 +268,7 @@ def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     options.out.mkdir(parents=True)  # fails on an earlier run: its folders would be resumed or refused
     rates = measure_rates(options)
-    parts = rate_tables(rates, PAIRS)
+    parts = rate_tables(rates, [pair for pair in PAIRS if pair[1] in rates])
     quality = []
     if options.seconds > 0:
         rate = statistics.median(one.steady_images_per_second for one in rates["ours, default"])

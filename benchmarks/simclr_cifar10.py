@@ -67,6 +67,8 @@ class Options:
     """Wall time of lightly in a short training."""
     seeds: tuple[int, ...] = (0,)
     """One training of each contender per seed in the second part."""
+    every_precision: bool = False
+    """In the second part train each side at both precisions, not only at its default."""
     width: int = 32
     """Channels of the first stage; 64 is ResNet-18."""
     batch_size: int = 128
@@ -195,9 +197,14 @@ def accuracies(embeddings: dict[str, np.ndarray]) -> dict[str, float]:
 
 def measure_quality(options: Options) -> list[dict[str, object]]:
     """Full trainings, ours and lightly's in turn."""
+    contenders = {
+        name: precision
+        for name, precision in (OURS | THEIRS).items()
+        if options.every_precision or "default" in name
+    }
     rows: list[dict[str, object]] = []
     for seed in options.seeds:
-        for name, precision in (OURS | THEIRS).items():
+        for name, precision in contenders.items():
             out = options.out / f"{'ours' if name in OURS else 'lightly'}-{precision}-{seed}"
             log = options.out / f"{out.name}.log"
             if name in OURS:
