@@ -19,9 +19,10 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# Below this size a ResNet's 7x7 stride-2 stem and max-pool throw away most of the picture: CIFAR accuracy falls by
-# more than ten points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution, and so do we.
-_SMALL_STEM_BELOW = 96
+# A ResNet's 7x7 stride-2 stem and max-pool throw away most of a small picture: CIFAR accuracy falls by more than ten
+# points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution at 32 px, and so do we; up to 96 px
+# the convolution takes stride 2 (still without max-pool), so that the work stays that of 32 to 48 px.
+_STEM_STRIDES = ((48, 1), (96, 2))
 
 _VIT_PRESETS = {"tiny": (192, 6, 3), "small": (384, 12, 6), "base": (768, 12, 12)}  # width, depth, heads
 _RESNET_PRESETS = {"tiny": (32, (2, 2, 2, 2), "basic"), "small": (64, (2, 2, 2, 2), "basic"),
@@ -58,6 +59,10 @@ class ImageEncoderConfig:
     heads: int | None = None
     """Overrides the preset's number of attention heads (ViT only); by default one for every 64 of width."""
 
+    pooling: Literal["mean", "cls"] = "mean"
+    """What stands for the picture: the mean of a ViT's patches (better when trained from nothing, Beyer 2022, arXiv
+    2205.01580) or its [CLS], which a pre-trained ViT always uses. Convolutional networks take the mean."""
+
     dropout: float = 0.0
     """Dropout inside a ViT, in [0, 1)."""
 
@@ -80,7 +85,7 @@ class ImageFeatures(NamedTuple):
     """What an image encoder returns.
 
     Attributes:
-        pooled: (B, D), one vector an image: a ViT's [CLS], a convolutional network's mean.
+        pooled: (B, D), one vector an image.
         tokens: (B, N, D), one vector a patch or cell, row by row, without [CLS].
     """
 
@@ -94,7 +99,8 @@ class ImageEncoder(nn.Module):
     Args:
         backbone: the transformers model.
         image_size: the side in pixels that it is used at.
-        small_stem: True where a ResNet's stem was replaced by one 3x3 convolution.
+        stem_stride: the stride of the 3x3 convolution that replaces a ResNet's stem; None where the stem is its own.
+        pooling: `mean` of the tokens or `cls`.
         mean, std: per channel, in [0, 1] units: what the pixels are normalised with.
     """
 
@@ -103,14 +109,16 @@ class ImageEncoder(nn.Module):
         backbone: nn.Module,
         *,
         image_size: int,
-        small_stem: bool = False,
+        stem_stride: int | None = None,
+        pooling: str = "cls",
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.image_size = image_size
-        self.small_stem = small_stem
+        self.stem_stride = stem_stride
+        self.pooling = pooling
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.dim: int = _feature_dim(backbone.config)
@@ -128,15 +136,21 @@ class ImageEncoder(nn.Module):
         if config.pretrained is not None:
             return _load_pretrained(config.pretrained, config.image_size)
         backbone_config = _backbone_config(config)
-        small_stem = config.architecture == "resnet" and config.image_size < _SMALL_STEM_BELOW
-        return cls(_build_backbone(backbone_config, small_stem), image_size=config.image_size, small_stem=small_stem)
+        stride = _stem_stride(config.image_size) if config.architecture == "resnet" else None
+        return cls(
+            _build_backbone(backbone_config, stride),
+            image_size=config.image_size,
+            stem_stride=stride,
+            pooling=config.pooling,
+        )
 
     def spec(self) -> dict[str, Any]:
         """Everything needed to build the same network again with `from_spec`, without a hub."""
         return {
             "backbone": self.backbone.config.to_dict(),
             "image_size": self.image_size,
-            "small_stem": self.small_stem,
+            "stem_stride": self.stem_stride,
+            "pooling": self.pooling,
             "mean": list(self.mean),
             "std": list(self.std),
         }
@@ -149,9 +163,10 @@ class ImageEncoder(nn.Module):
         values = dict(spec["backbone"])
         backbone_config = AutoConfig.for_model(values.pop("model_type"), **values)
         return cls(
-            _build_backbone(backbone_config, spec["small_stem"]),
+            _build_backbone(backbone_config, spec["stem_stride"]),
             image_size=spec["image_size"],
-            small_stem=spec["small_stem"],
+            stem_stride=spec["stem_stride"],
+            pooling=spec["pooling"],
             mean=tuple(spec["mean"]),
             std=tuple(spec["std"]),
         )
@@ -170,12 +185,17 @@ class ImageEncoder(nn.Module):
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
         states = self.backbone(pixels).last_hidden_state  # (B, 1 + N, D)
-        return ImageFeatures(states[:, 0], states[:, 1:])
+        pooled = states[:, 0] if self.pooling == "cls" else states[:, 1:].mean(dim=1)
+        return ImageFeatures(pooled, states[:, 1:])
 
 
 def _feature_dim(config: Any) -> int:
     sizes = getattr(config, "hidden_sizes", None)
     return int(sizes[-1]) if sizes is not None else int(config.hidden_size)
+
+
+def _stem_stride(image_size: int) -> int | None:
+    return next((stride for below, stride in _STEM_STRIDES if image_size < below), None)
 
 
 def _backbone_config(config: ImageEncoderConfig) -> Any:
@@ -219,23 +239,23 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
         hidden_sizes=[width * 2**stage for stage in range(4)],
         depths=list(depths),
         # 4-pixel patches leave a 2x2 map of a 64 px picture after three halvings; 2-pixel patches leave 4x4.
-        patch_size=2 if config.image_size < _SMALL_STEM_BELOW else 4,
+        patch_size=4 if _stem_stride(config.image_size) is None else 2,
         image_size=config.image_size,
     )
 
 
-def _build_backbone(backbone_config: Any, small_stem: bool) -> nn.Module:
+def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
     from transformers import AutoModel
 
     # A ViT's pooler (a tanh layer of BERT's) would be a weight without use or gradient: [CLS] is read directly.
     options = {"add_pooling_layer": False} if backbone_config.model_type == "vit" else {}
     backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
-    if small_stem:
+    if stem_stride is not None:
+        stem: Any = backbone.embedder
         width = backbone_config.embedding_size
-        stem = backbone.embedder
-        stem.embedder.convolution = nn.Conv2d(3, width, kernel_size=3, padding=1, bias=False)  # type: ignore[union-attr]
-        nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")  # type: ignore[union-attr]
-        stem.pooler = nn.Identity()  # type: ignore[union-attr]
+        stem.embedder.convolution = nn.Conv2d(3, width, kernel_size=3, stride=stem_stride, padding=1, bias=False)
+        nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")
+        stem.pooler = nn.Identity()
     return backbone
 
 

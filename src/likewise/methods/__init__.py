@@ -1,1 +1,1 @@
-
+"""The methods, one file each; `likewise.catalog` finds them."""

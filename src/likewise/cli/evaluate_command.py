@@ -1,0 +1,78 @@
+"""`likewise evaluate RUN TASK [--data SOURCE]`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from likewise.cli.opened import is_run, open_model, open_splits
+from likewise.evaluation.tasks import TASKS, Embedded, default_tasks, evaluate
+from likewise.training.run import RunFolder
+
+__all__ = ["EvaluateCommand", "run"]
+
+_TASK_LINES = "; ".join(f"{name}: {line}" for name, (_, _, line) in TASKS.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateCommand:
+    """Measure a trained model on held-out data."""
+
+    run: Annotated[str, tyro.conf.Positional]
+    """A run's folder, a model folder or a hub name."""
+
+    task: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=f"{_TASK_LINES}; all: every one that fits.")] = "all"
+
+    data: str | None = None
+    """Another source than the run's own; its validation part is measured on."""
+
+    templates: str = "photo"
+    """Prompts of zero-shot classification: a set's name (photo, plain, ...) or a sentence with one {}."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    json: bool = False
+    """Print the figures as JSON."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Measure; print; write into the run's results.json when on its own data."""
+    options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
+    model = open_model(options.run, options.device)
+    splits = open_splits(model, options.run, options.data)
+    templates: Any = [options.templates] if "{}" in options.templates else options.templates
+    embedded = Embedded(model, splits, templates=templates)
+    tasks = default_tasks(model, splits) if options.task == "all" else [options.task]
+    results = {task: evaluate(embedded, task) for task in tasks}
+    if is_run(options.run):
+        folder = RunFolder(options.run)
+        for task, figures in results.items():
+            folder.add_results(task if options.data is None else f"{task} on {options.data}", figures)
+    if options.json:
+        print(json.dumps(results, indent=2, ensure_ascii=False))
+    else:
+        show_results(results)
+
+
+def show_results(results: dict[str, dict[str, Any]]) -> None:
+    """Print a table: task, figure, value, chance."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("task")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("chance", justify="right")
+    for task, figures in results.items():
+        for name, value in figures.items():
+            if name.startswith("chance_") or isinstance(value, (str, list)) or value is None:
+                continue
+            chance = figures.get(f"chance_{name}")
+            table.add_row(task, name, f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
+    Console().print(table)

@@ -1,0 +1,90 @@
+"""The command line: finds the command, runs it, turns errors into one line and an exit code.
+
+Nothing heavy is imported here, so that `likewise --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from likewise.errors import LikewiseError
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {
+    "demo": "train a small model on generated scenes, measure it, write a report, answer a query (minutes)",
+    "methods": "list the ways of training: what each learns from, and its paper",
+    "data": "show what is understood of a data source: counts, columns, examples, duplicates, bad records",
+    "train": "train a method on a data source",
+    "evaluate": "measure a trained model on a data source",
+    "embed": "write the embeddings of pictures or texts to a file",
+    "report": "write a run's report: one HTML file with curves, figures and pictures",
+}
+
+_USAGE = """usage: likewise COMMAND [options]
+
+Learn what belongs together, from your own data: train, measure, use.
+
+commands:
+{commands}
+
+options:
+  -h, --help     this text; likewise COMMAND --help for a command's options
+  --version      the version
+  --debug        show the whole trace of an error (anywhere on the line)
+
+start with:
+  likewise demo
+  likewise data path/to/captions.csv
+  likewise train clip --data path/to/captions.csv --out runs/first
+"""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done; 2 a wrong option; 3 the data; 4 the model; 5 training; 75 stopped on request, resumable.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        lines = (f"  {name:<10} {line}" for name, line in COMMANDS.items())
+        print(_USAGE.format(commands="\n".join(lines)), end="")
+        sys.exit(0)
+    if words[0] == "--version":
+        from likewise import __version__
+
+        print(f"likewise {__version__}")
+        sys.exit(0)
+    if words[0] not in COMMANDS:
+        sys.exit(_unknown(words[0]))
+    try:
+        import_module(f"likewise.cli.{words[0]}_command").run(words[1:])
+    except LikewiseError as error:
+        if debug:
+            raise
+        print(f"likewise {words[0]}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"likewise {words[0]}: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output (head, less) has closed it
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def _unknown(word: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "likewise --help lists them."
+    print(f"likewise: no command is called {word!r}; {hint}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

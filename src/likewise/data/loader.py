@@ -1,0 +1,159 @@
+"""Batches of a training part, in an order that is a pure function of (seed, step).
+
+Nothing about the order is state: a resumed run asks for the step it is at, and any number of replicas share one
+order. Dimensions: N rows, B rows of a batch on one replica, R replicas.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from likewise.data.batch import Batch
+from likewise.data.dataset import Dataset
+from likewise.data.token_table import TokenTable
+from likewise.draw import Draw
+from likewise.errors import ConfigError
+from likewise.views import caption_flags
+
+__all__ = ["Loader", "Prefetcher"]
+
+
+class Loader:
+    """Random batches without replacement; each epoch is a new order, its last incomplete batch is left out.
+
+    Args:
+        dataset: the training part, N rows.
+        tokens: its captions, or None where there are none.
+        batch_size: rows of a step over all replicas together.
+        seed: decides the order and which caption of a row is read.
+        rank: this replica's place.
+        world_size: R.
+
+    Raises:
+        ConfigError: fewer rows than a batch, or a batch that R does not divide.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        tokens: TokenTable | None,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size > len(dataset):
+            raise ConfigError(
+                f"training.batch_size is {batch_size}, but there are only {len(dataset)} training rows; "
+                f"try --training.batch-size {max(1, len(dataset) // 4)}."
+            )
+        if batch_size % world_size:
+            raise ConfigError(f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas.")
+        self._dataset = dataset
+        self._tokens = tokens
+        self._batch_size = batch_size
+        self._seed = seed
+        self._own = slice(rank * (batch_size // world_size), (rank + 1) * (batch_size // world_size))
+        self.steps_per_epoch = len(dataset) // batch_size
+        self._flags = None if tokens is None else tuple(np.asarray(flag) for flag in caption_flags(tokens.captions))
+        self._order = lru_cache(maxsize=2)(self._order_of_epoch)
+
+    def _order_of_epoch(self, epoch: int) -> np.ndarray:
+        return np.random.Generator(np.random.Philox(key=[self._seed, epoch])).permutation(len(self._dataset))
+
+    def rows(self, step: int) -> np.ndarray:
+        """This replica's rows at a step: (B,) int64."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self._batch_size
+        return self._order(epoch)[start : start + self._batch_size][self._own]
+
+    def batch(self, step: int) -> Batch:
+        """This replica's batch at a step, on the CPU."""
+        rows = self.rows(step)
+        index = torch.from_numpy(rows)
+        data = self._dataset
+        parts: dict[str, torch.Tensor] = {"index": index, "group": torch.from_numpy(data.groups[rows])}
+        if data.pixels is not None:
+            parts["images"] = data.images(rows)
+        if data.labels is not None:
+            parts["label"] = torch.from_numpy(data.labels[rows])
+        if data.domains is not None:
+            parts["domain"] = torch.from_numpy(data.domains[rows])
+        if self._tokens is not None and self._flags is not None:
+            uniform = Draw(self._seed, step).uniform(index, 1, purpose="caption")[:, 0].numpy()
+            captions = self._tokens.pick(rows, uniform)
+            tokens, mask = self._tokens.padded(captions)
+            keep_sides, keep_colours = (torch.from_numpy(flag[captions]) for flag in self._flags)
+            parts |= {"tokens": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
+            parts |= {"keep_sides": keep_sides, "keep_colours": keep_colours}
+        return Batch(**parts)
+
+
+class Prefetcher:
+    """Makes the batches of steps `start` to `stop` in a thread, a few ahead; counts the time spent waiting for them.
+
+    Args:
+        loader: makes a batch.
+        start: the first step.
+        stop: one past the last step.
+        ahead: batches made before they are asked for.
+        pin: page-locked memory, for copies to a GPU that overlap with its work.
+    """
+
+    def __init__(self, loader: Loader, start: int, stop: int, *, ahead: int = 3, pin: bool = False) -> None:
+        self._loader = loader
+        self._steps = range(start, stop)
+        self._pin = pin
+        self._queue: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="likewise-batches", daemon=True)
+        self.waited_seconds = 0.0
+
+    def __enter__(self) -> Prefetcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        while self._thread.is_alive():
+            self._drain()
+            self._thread.join(timeout=0.05)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in self._steps:
+            began = time.perf_counter()
+            item = self._queue.get()
+            self.waited_seconds += time.perf_counter() - began
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _drain(self) -> None:
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
+    def _work(self) -> None:
+        try:
+            for step in self._steps:
+                batch = self._loader.batch(step)
+                self._put(batch.pin_memory() if self._pin else batch)
+                if self._closed.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - handed to the training thread, which raises it
+            self._put(error)
+
+    def _put(self, item: Batch | BaseException) -> None:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue

@@ -1,0 +1,58 @@
+"""Every caption of a dataset, tokenised once.
+
+Dimensions: N rows, C captions of all rows together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+__all__ = ["TokenTable", "Tokenizes"]
+
+
+class Tokenizes(Protocol):
+    """What is needed of a tokenizer."""
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """One (L,) int32 array a text."""
+
+    def pad(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and mask, (B, L) each, as long as the longest row."""
+
+
+class TokenTable:
+    """The tokens of every caption, and which captions are which row's.
+
+    Args:
+        texts: for each row its captions, at least one.
+        tokenizer: turns texts into tokens.
+    """
+
+    def __init__(self, texts: Sequence[tuple[str, ...]], tokenizer: Tokenizes) -> None:
+        self._tokenizer = tokenizer
+        counts = np.array([len(row) for row in texts], dtype=np.int64)
+        if counts.size == 0 or counts.min() == 0:
+            raise ValueError("every row needs at least one text; rows without one belong to the bad records.")
+        self.counts = counts  # (N,)
+        self.first = np.concatenate([[0], np.cumsum(counts)[:-1]])  # (N,) place of each row's first caption
+        self.captions: list[str] = [text for row in texts for text in row]
+        self._tokens = tokenizer.encode(self.captions)
+
+    def pick(self, index: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """One caption of each row.
+
+        Args:
+            index: (B,) rows.
+            uniform: (B,) numbers in [0, 1) that choose.
+
+        Returns:
+            (B,) places in `captions`.
+        """
+        return self.first[index] + (uniform * self.counts[index]).astype(np.int64)
+
+    def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens and mask, (B, L) each, of some captions, as long as the longest of them."""
+        return self._tokenizer.pad([self._tokens[place] for place in captions])

@@ -1,0 +1,132 @@
+"""CLIP: learning transferable visual models from natural language supervision.
+
+Radford et al., 2021, arXiv 2103.00020, figure 3. A picture and its caption are pulled together and pushed away from
+the other captions and pictures of the batch, with a learned temperature.
+
+Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from likewise.collectives import gather_rows, own_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import DualNetwork
+from likewise.encoders.text import TextEncoder
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms
+from likewise.objectives import clip_loss, sigmoid_loss
+from likewise.views import ViewConfig, random_view, view_preset
+
+__all__ = ["CLIP", "Config"]
+
+# Radford 2021, section 2.5: clipped so that the logits are never scaled by more than 100.
+_MAX_LOGIT_SCALE = math.log(100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of CLIP."""
+
+    embedding_dim: int = 256
+    """Width of the space that pictures and texts share."""
+
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    """`softmax`: CLIP's, both ways; `sigmoid`: SigLIP's (Zhai 2023, arXiv 2303.15343), each pair on its own."""
+
+    temperature: float = 0.07
+    """The learned temperature's start (softmax); SigLIP starts at 0.1 with a bias of -10."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not 0.01 <= self.temperature <= 1:
+            raise ConfigError(f"method.temperature is {self.temperature}; expected within [0.01, 1].")
+        if self.embedding_dim < 1:
+            raise ConfigError(f"method.embedding_dim is {self.embedding_dim}; expected at least 1.")
+
+
+class CLIP(Method):
+    """An image and a text encoder that meet in one space."""
+
+    name = "clip"
+    summary = "a picture and its caption belong together, other captions and pictures do not"
+    paper = "Radford 2021, arXiv 2103.00020; Zhai 2023, arXiv 2303.15343"
+    needs = frozenset({"images", "texts"})
+    options = Config
+    training = {"learning_rate": 1e-3, "weight_decay": 0.1, "betas": (0.9, 0.98)}  # noqa: RUF012
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """A mild crop and nothing else; any view respects its caption."""
+        del image_size
+        return view_preset("clip")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = DualNetwork(
+            ImageEncoder.build(ingredients.image),
+            TextEncoder.build(ingredients.text, vocabulary_size=ingredients.vocabulary_size),
+            dim=config.embedding_dim,
+        )
+        start = config.temperature if config.loss == "softmax" else 0.1
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / start)))
+        if config.loss == "sigmoid":
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Each tower once; the objective normalises."""
+        assert batch.images is not None
+        assert batch.tokens is not None
+        assert batch.mask is not None
+        assert batch.group is not None
+        encoder = self.network.image
+        pixels = random_view(
+            batch.images,
+            size=encoder.image_size,
+            config=self.view_config,
+            draw=draw,
+            index=batch.index,
+            view=0,
+            keep_sides=batch.keep_sides,
+            keep_colours=batch.keep_colours,
+            mean=encoder.mean,
+            std=encoder.std,
+        )  # (B, 3, S, S)
+        return {
+            "images": self.network.encode_images(pixels),  # (B, D)
+            "texts": self.network.encode_texts(batch.tokens, batch.mask),  # (B, D)
+            "group": batch.group,  # (B,)
+        }
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Each way's own rows against the rows of all replicas; equal groups are never negatives."""
+        images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
+        temperature = torch.exp(-self.logit_scale)
+        replicas = {
+            "all_images": gather_rows(images),
+            "all_texts": gather_rows(texts),
+            "rows": own_rows(images),
+            "groups": group,
+            "all_groups": gather_rows(group),
+        }
+        if self.config.loss == "softmax":
+            total = clip_loss(images, texts, temperature=temperature, **replicas)
+        else:
+            total = sigmoid_loss(images, texts, temperature=temperature, bias=self.logit_bias, **replicas)
+        return Terms(total, {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()})
+
+    @torch.no_grad()
+    def after_step(self, progress: Progress) -> None:
+        """Keep the learned temperature within the paper's bound."""
+        del progress
+        self.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)

@@ -1,0 +1,112 @@
+"""What a method is: networks that embed a batch, and an objective that compares the embeddings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
+from likewise.views import ViewConfig
+
+__all__ = ["Embeddings", "Ingredients", "Method", "Progress", "Terms"]
+
+Embeddings = dict[str, Tensor]
+
+
+class Terms(NamedTuple):
+    """What an objective returns.
+
+    Attributes:
+        total: (), the loss to go down, in nats unless the method says otherwise.
+        parts: named numbers to be logged; they carry no gradient.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Progress(NamedTuple):
+    """How far training is: `step` steps of `total_steps` are done."""
+
+    step: int
+    total_steps: int
+
+    @property
+    def share(self) -> float:
+        """In [0, 1]."""
+        return self.step / max(1, self.total_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingredients:
+    """What a method is built from, besides its own options.
+
+    Attributes:
+        image: the image encoder's options.
+        text: the text encoder's options.
+        views: how random views are made.
+        vocabulary_size: entries of the tokenizer; 0 where there are no texts.
+        num_rows: rows of the training part (memory banks need it).
+    """
+
+    image: ImageEncoderConfig
+    text: TextEncoderConfig
+    views: ViewConfig
+    vocabulary_size: int = 0
+    num_rows: int = 0
+
+
+class Method(nn.Module, ABC):
+    """The base of every method; see methods/simclr.py for how one reads.
+
+    A method holds its networks and nothing of devices, files or replicas. The engine may run `embed` on pieces of a
+    batch and `objective` on the whole (cached gradients), unless `pieces_allowed` says why not.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """One line for `likewise methods`."""
+    paper: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+    """Of images, texts, labels, domains."""
+    options: ClassVar[type]
+    """The method's Config."""
+    image: ClassVar[dict[str, Any]] = {}
+    """Defaults of the image encoder's options that the method's paper asks for."""
+    training: ClassVar[dict[str, Any]] = {}
+    """Defaults of the training options that the method's paper asks for."""
+    pieces_allowed: ClassVar[str | None] = None
+    """Why `embed` cannot run on pieces of a batch; None where it can."""
+
+    network: nn.Module
+    """What is kept after training."""
+
+    @classmethod
+    @abstractmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """The random views its paper uses, for pictures of that many pixels a side."""
+
+    @abstractmethod
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Run the networks on a batch.
+
+        Args:
+            batch: B rows on the training device.
+            draw: where random views come from.
+
+        Returns:
+            Named tensors with B rows each, all that `objective` needs.
+        """
+
+    @abstractmethod
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Compare the embeddings of the whole batch (and, through `collectives`, of the other replicas')."""
+
+    def after_step(self, progress: Progress) -> None:
+        """Called after each optimizer step, without a graph: twins, queues, schedules of the method's own."""
+        del progress

@@ -1,0 +1,106 @@
+"""SimCLR: a simple framework for contrastive learning of visual representations.
+
+Chen, Kornblith, Norouzi and Hinton, 2020, arXiv 2002.05709, algorithm 1. Two random views of each image are pulled
+together and pushed away from all other views of the batch, after a projector that is thrown away.
+
+Dimensions: B batch, D features, P projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from likewise.collectives import gather_rows, own_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.heads import mlp_projector
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms
+from likewise.objectives import nt_xent
+from likewise.views import ViewConfig, random_view, view_preset
+
+__all__ = ["Config", "SimCLR"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of SimCLR."""
+
+    temperature: float = 0.5
+    """Divides the cosine similarities: 0.5 suits small pictures and batches (CIFAR), 0.1 large ones (ImageNet)."""
+
+    hidden_dim: int | None = None
+    """Width of the projector's hidden layer; by default that of the features."""
+
+    projection_dim: int = 128
+    """Width of the space the views are compared in."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.temperature <= 0:
+            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
+        if self.projection_dim < 1:
+            raise ConfigError(f"method.projection_dim is {self.projection_dim}; expected at least 1.")
+
+
+class SimCLR(Method):
+    """An image encoder with a projector."""
+
+    name = "simclr"
+    summary = "two random views of a picture belong together, those of other pictures do not"
+    paper = "Chen 2020, arXiv 2002.05709"
+    needs = frozenset({"images"})
+    options = Config
+    training = {"learning_rate": 1e-3, "weight_decay": 1e-4}  # noqa: RUF012
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """The paper's augmentation; without blur at 32 px and below (appendix B.9)."""
+        return view_preset("simclr" if image_size > 32 else "simclr-small")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        dim = self.network.dim
+        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim)
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Both views in one forward pass, so that BatchNorm sees 2B rows, as in the paper's code."""
+        assert batch.images is not None
+        encoder = self.network.image
+        pixels = torch.cat(
+            [
+                random_view(
+                    batch.images,
+                    size=encoder.image_size,
+                    config=self.view_config,
+                    draw=draw,
+                    index=batch.index,
+                    view=view,
+                    mean=encoder.mean,
+                    std=encoder.std,
+                )
+                for view in (0, 1)
+            ]
+        )  # (2B, 3, S, S)
+        first, second = self.projector(self.network.encode_images(pixels)).chunk(2)  # (B, P) each
+        return {"first": first, "second": second}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """NT-Xent (equation 1), mean over all 2B rows."""
+        first, second = embeddings["first"], embeddings["second"]
+        total = nt_xent(
+            first,
+            second,
+            temperature=self.config.temperature,
+            all_first=gather_rows(first),
+            all_second=gather_rows(second),
+            rows=own_rows(first),
+        )
+        return Terms(total, {"nt_xent": total.detach()})

@@ -1,0 +1,348 @@
+"""A trained model as users meet it: load, save, and what it can do.
+
+A model folder holds `config.json`, `model.safetensors`, `tokenizer.json` (where texts are read) and `README.md`, the
+model card. Nothing in it is code: opening a stranger's model runs none.
+
+Dimensions: N items, D width of the embedding, S side in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from likewise.encoders.networks import EncodesImages, EncodesTexts, network_from_spec
+from likewise.encoders.tokenizer import TextTokenizer
+from likewise.errors import AbilityError, DataError, ModelError
+from likewise.views import center_view
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from likewise.data.dataset import Dataset
+
+__all__ = ["ImageInput", "Model", "load"]
+
+ImageInput = Union[str, "os.PathLike[str]", bytes, "Image", "np.ndarray[Any, Any]", Tensor]
+
+_FORMAT = 1
+_CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
+
+
+def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
+    """Open a trained model.
+
+    Args:
+        path: a model folder, a run's folder, or a name on the Hugging Face hub.
+        device: where it computes.
+
+    Raises:
+        ModelError: nothing usable is there; the message says what was looked for.
+    """
+    return Model.load(path, device=device)
+
+
+class Model:
+    """A network with all that is needed to feed it.
+
+    Args:
+        network: what computes; its methods say what it can do.
+        config: what config.json holds.
+        tokenizer: reads texts; None where the network does not.
+    """
+
+    def __init__(self, network: nn.Module, config: dict[str, Any], tokenizer: TextTokenizer | None) -> None:
+        self.network = network
+        self.config = config
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def trained(
+        cls,
+        network: nn.Module,
+        *,
+        tokenizer: TextTokenizer | None,
+        method: str,
+        fit: str,
+        store_size: int | None,
+        trained_on: dict[str, Any],
+    ) -> Model:
+        """A model around a network that was just trained (they share weights).
+
+        Args:
+            network: of `likewise.encoders.networks`.
+            tokenizer: reads texts.
+            method: the method's name.
+            fit: how pictures become square.
+            store_size: the side at which training saw them before a view was taken.
+            trained_on: what the data was, for the model card.
+        """
+        config = {
+            "format": _FORMAT,
+            "method": method,
+            "network": network.spec(),  # type: ignore[operator]
+            "images": {"fit": fit, "store_size": store_size},
+            "texts": None if tokenizer is None else {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id},
+            "trained_on": trained_on,
+        }
+        return cls(network, config, tokenizer)
+
+    @property
+    def abilities(self) -> list[str]:
+        """What this model can do, such as `encode_images`."""
+        protocols = {"encode_images": EncodesImages, "encode_texts": EncodesTexts}
+        return [name for name, protocol in protocols.items() if isinstance(self.network, protocol)]
+
+    @property
+    def dim(self) -> int:
+        """D, the width of its embeddings."""
+        return int(cast(int, self.network.dim))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: str | torch.device) -> Model:
+        """The same model, computing elsewhere."""
+        self.network.to(device)
+        return self
+
+    # -- encoding ------------------------------------------------------------------------------------------------
+
+    def encode_images(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256, normalize: bool = True
+    ) -> np.ndarray:
+        """Embed pictures of any size.
+
+        Args:
+            images: one or several of: a path, encoded bytes, a PIL image, a uint8 array (H, W, 3) or (H, W), a uint8
+                tensor (3, H, W). Addresses (http://...) are refused: fetch them first.
+            batch_size: pictures computed at once.
+            normalize: bring the vectors to unit length.
+
+        Returns:
+            (N, D) float32; (1, D) for a single picture.
+
+        Raises:
+            AbilityError: the model has no image encoder.
+            DataError: a picture cannot be read; the message says which.
+        """
+        several = [images] if _is_single_image(images) else list(cast(Sequence[ImageInput], images))
+        stored = (self._stored(several[start : start + batch_size], start) for start in range(0, len(several), batch_size))
+        return self._collect((self._image_vectors(batch) for batch in stored), normalize)
+
+    def encode_texts(
+        self, texts: str | Sequence[str], *, batch_size: int = 256, normalize: bool = True
+    ) -> np.ndarray:
+        """Embed texts.
+
+        Args:
+            texts: one or several; longer ones than the model reads are cut.
+            batch_size: texts computed at once.
+            normalize: bring the vectors to unit length.
+
+        Returns:
+            (N, D) float32; (1, D) for a single text.
+
+        Raises:
+            AbilityError: the model has no text encoder.
+            DataError: a text is empty or not a string.
+        """
+        several = [texts] if isinstance(texts, str) else list(texts)
+        for place, text in enumerate(several):
+            if not isinstance(text, str) or not text.strip():
+                raise DataError(f"text {place} is {text!r}; expected a text that is not empty.")
+        batches = (several[start : start + batch_size] for start in range(0, len(several), batch_size))
+        return self._collect((self._text_vectors(batch) for batch in batches), normalize)
+
+    def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
+        """(N, D) float32 unit vectors of all pictures of a dataset, read from its cache."""
+        places = np.arange(len(dataset))
+        batches = (places[start : start + batch_size] for start in range(0, len(dataset), batch_size))
+        return self._collect((self._image_vectors(dataset.images(batch)) for batch in batches), normalize=True)
+
+    def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
+        vectors = [batch.float() for batch in batches]
+        if not vectors:
+            return np.zeros((0, self.dim), np.float32)
+        whole = torch.cat(vectors)  # (N, D)
+        return (nn.functional.normalize(whole, dim=1) if normalize else whole).cpu().numpy()
+
+    def _image_vectors(self, stored: Tensor) -> Tensor:
+        """(B, D) of stored (B, 3, S, S) uint8 squares."""
+        network = self._needs("encode_images", EncodesImages)
+        with self._computing():
+            encoder = network.image
+            pixels = center_view(
+                stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
+            )
+            return cast(Tensor, network.encode_images(pixels))
+
+    def _text_vectors(self, texts: Sequence[str]) -> Tensor:
+        """(B, D) of some texts."""
+        network = self._needs("encode_texts", EncodesTexts)
+        assert self.tokenizer is not None
+        tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
+        with self._computing():
+            device = self.device
+            return cast(
+                Tensor, network.encode_texts(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device))
+            )
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Evaluation mode without a graph; training mode comes back afterwards."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.network.train(training)
+
+    def _needs(self, ability: str, protocol: type) -> Any:
+        if isinstance(self.network, protocol):
+            return self.network
+        from likewise.catalog import methods
+
+        needed = {"encode_images": "images", "encode_texts": "texts"}[ability]
+        having = [name for name, method in methods().items() if needed in method.needs]
+        raise AbilityError(
+            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; "
+            f"methods that can: {', '.join(having)}."
+        )
+
+    def _stored(self, images: Sequence[ImageInput], first: int) -> Tensor:
+        """(B, 3, S, S) uint8 squares of pictures given in any form."""
+        from likewise.data.picture_input import square_pictures
+
+        options = self.config["images"]
+        encoder = self._needs("encode_images", EncodesImages).image
+        size = max(options["store_size"] or 0, encoder.image_size)
+        return square_pictures(images, size=size, fit=options["fit"], first=first)
+
+    # -- the folder ----------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model folder, whole or not at all."""
+        from safetensors.torch import save_file
+
+        folder = Path(path)
+        beside = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
+        beside.mkdir(parents=True, exist_ok=True)
+        (beside / _CONFIG).write_text(json.dumps(self.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        save_file(weights, beside / _WEIGHTS, metadata={"format": "pt"})
+        if self.tokenizer is not None:
+            self.tokenizer.save(beside / _TOKENIZER)
+        (beside / _CARD).write_text(_card(self), encoding="utf-8")
+        _replace_folder(beside, folder)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
+        """See `load`."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = _model_folder(path)
+        try:
+            config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{folder / _CONFIG} cannot be read: {error}") from error
+        if not isinstance(config, dict) or "network" not in config:
+            raise ModelError(f"{folder} is not a model of likewise: its config.json has no 'network'.")
+        if config.get("format", 0) > _FORMAT:
+            raise ModelError(f"{folder} was written by a newer likewise (format {config['format']}); update to open it.")
+        network = network_from_spec(config["network"])
+        try:
+            network.load_state_dict(load_file(folder / _WEIGHTS))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ModelError(f"{folder / _WEIGHTS} does not fit its config.json: {str(error).splitlines()[0]}") from error
+        tokenizer = None
+        if config.get("texts") is not None:
+            tokenizer = TextTokenizer.load(folder / _TOKENIZER, **config["texts"])
+        network.to(device).eval()
+        return cls(network, config, tokenizer)
+
+
+def _is_single_image(images: Any) -> bool:
+    if isinstance(images, (str, bytes, os.PathLike)):
+        return True
+    if isinstance(images, (np.ndarray, Tensor)):
+        return images.ndim <= 3
+    return not isinstance(images, Sequence)
+
+
+def _model_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder with config.json: the path, the run's `model`, or a snapshot from the hub."""
+    folder = Path(path)
+    for candidate in (folder, folder / "model"):
+        if (candidate / _CONFIG).is_file():
+            return candidate
+    if folder.exists():
+        unfinished = " It is a run that has not finished: resume it." if (folder / "config.toml").is_file() else ""
+        raise ModelError(f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}")
+    name = str(path)
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise ModelError(f"{name} does not exist.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"no folder {name} here, and the hub gave none: {str(error).splitlines()[0]}") from error
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Put `new` where `folder` is; a folder cannot be renamed over a full one, so the old one steps aside first."""
+    import shutil
+
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _card(model: Model) -> str:
+    data = model.config["trained_on"]
+    weights = sum(parameter.numel() for parameter in model.network.parameters())
+    lines = [
+        "---",
+        "library_name: likewise",
+        "---",
+        "",
+        f"# A {model.config['method']} model",
+        "",
+        f"Trained with Likewise. {weights / 1e6:.1f} million weights, embeddings of {model.dim} dimensions, "
+        f"abilities: {', '.join(model.abilities)}.",
+        "",
+        "```python",
+        "import likewise",
+        "",
+        'model = likewise.load("path/to/this/folder")',
+        *(['model.encode_images(["picture.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
+        *(['model.encode_texts(["a text"])  # (1, D)'] if "encode_texts" in model.abilities else []),
+        "```",
+        "",
+        "## What it was trained on",
+        "",
+        "```json",
+        json.dumps(data, indent=2, ensure_ascii=False),
+        "```",
+        "",
+        "It knows what this data showed and shares its gaps and biases; measure it on your own data before relying "
+        "on it.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,80 @@
+"""Cached gradients: any batch size in the memory of a small one, for about one more forward pass.
+
+Gao, Zhang, Han and Callan 2021, "Scaling deep contrastive learning batch size under memory limited setup",
+arXiv 2101.06983, section 3.2. (1) Embed the batch piece by piece without a graph. (2) Compare all embeddings, and
+keep the loss's gradient for each. (3) Embed each piece again, with a graph, and send its gradient back. Random state
+(dropout) is seeded for each piece, so both passes draw the same masks.
+
+Dimensions: B rows on this replica, m rows a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.methods.method import Embeddings, Terms
+
+__all__ = ["cached_backward"]
+
+
+def cached_backward(
+    embed: Callable[[Batch, Draw], Embeddings],
+    objective: Callable[[Embeddings], Terms],
+    batch: Batch,
+    draw: Draw,
+    *,
+    micro_batch_size: int,
+    seed_piece: Callable[[int], None],
+    frozen_buffers: Callable[[], AbstractContextManager[None]],
+    backward: Callable[[Tensor], None],
+) -> Terms:
+    """Leave in `.grad` what one backward over the whole batch would leave there.
+
+    Args:
+        embed: runs the networks on some rows.
+        objective: compares all rows' embeddings; its own weights (a temperature) get their gradient once.
+        batch: B rows.
+        draw: where random views come from; keyed by row, so pieces draw what the whole batch would.
+        micro_batch_size: m; the last piece may be shorter.
+        seed_piece: seeds the random state of piece k, the same in both passes.
+        frozen_buffers: within it, running statistics (BatchNorm's) are not updated, so that the second pass does
+            not count every row twice.
+        backward: runs backward from a scalar (scaled, where the precision asks for it).
+
+    Returns:
+        The terms of the whole batch, without a graph.
+    """
+    pieces = [batch.rows(start, start + micro_batch_size) for start in range(0, len(batch), micro_batch_size)]
+    with torch.no_grad():
+        embedded = []
+        for number, piece in enumerate(pieces):
+            seed_piece(number)
+            embedded.append(embed(piece, draw))
+    whole = {name: torch.cat([one[name] for one in embedded]) for name in embedded[0]}
+    leaves = {name: value.requires_grad_() for name, value in whole.items() if value.is_floating_point()}
+    terms = objective(whole)
+    backward(terms.total)
+
+    with frozen_buffers():
+        for number, piece in enumerate(pieces):
+            seed_piece(number)
+            again = embed(piece, draw)
+            rows = slice(number * micro_batch_size, number * micro_batch_size + len(piece))
+            backward(_surrogate(again, ((name, leaf.grad, rows) for name, leaf in leaves.items())))
+    return Terms(terms.total.detach(), terms.parts)
+
+
+def _surrogate(embeddings: Embeddings, gradients: Iterable[tuple[str, Tensor | None, slice]]) -> Tensor:
+    """A scalar whose gradient for each embedding is the cached one: their inner product."""
+    products = [
+        (embeddings[name] * gradient[rows]).sum()
+        for name, gradient, rows in gradients
+        if gradient is not None and embeddings[name].requires_grad
+    ]
+    return torch.stack(products).sum()

@@ -1,0 +1,87 @@
+"""Checkpoints that a kill at any instant cannot harm.
+
+Each is written beside its final name, synced to the disk and renamed; only then is the oldest removed. The file holds
+tensors and plain numbers, and is read without unpickling code.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from likewise.errors import TrainingError
+
+__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint", "sync_folder"]
+
+_NAME = re.compile(r"step-(\d+)\.ckpt")
+_KEPT = 2
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `step-NNNNNNNN.ckpt`, then remove all but the newest two.
+
+    Args:
+        folder: where the checkpoints lie; made if absent.
+        step: steps done.
+        state: nested dictionaries of tensors and numbers.
+
+    Returns:
+        The file's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:08d}.ckpt"
+    beside = path.with_suffix(f".writing-{os.getpid()}")
+    with beside.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_folder(folder)
+    for old in _checkpoints(folder)[:-_KEPT]:
+        old.unlink()
+    for rest in folder.glob("*.writing-*"):  # left by a process killed while writing
+        shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
+    return path
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint, or None."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        raise TrainingError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); remove it to resume from the one before."
+        ) from error
+    return state
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` last through a power cut (where the system allows it)."""
+    if os.name == "nt":  # Windows cannot open folders, and makes renames durable by itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))

@@ -1,0 +1,55 @@
+"""Devices and precision, by Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+
+from likewise.training.options import TrainingConfig
+
+__all__ = ["launch", "native_bfloat16", "precision_of"]
+
+
+def native_bfloat16(accelerator: str) -> bool:
+    """Whether the hardware multiplies bfloat16 itself, rather than by way of float32."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if accelerator in ("auto", "cpu"):
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def precision_of(config: TrainingConfig) -> str:
+    """Fabric's name of the precision that the options ask for."""
+    wanted = config.precision
+    if wanted == "auto":
+        wanted = "bfloat16" if native_bfloat16(config.accelerator) else "float32"
+    return "bf16-mixed" if wanted == "bfloat16" else "32-true"
+
+
+def launch(config: TrainingConfig) -> Any:
+    """A started Fabric: this process's place among the replicas, its device and precision."""
+    # Fabric announces the precision on standard error at every start; the run's config.toml says it better.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies import DDPStrategy
+
+    on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.cuda.is_available())
+    devices: int | str = 1 if on_cpu and config.devices == "auto" else config.devices
+    strategy: Any = config.strategy
+    several = config.num_nodes > 1 or (isinstance(devices, int) and devices > 1)
+    several = several or (devices == "auto" and torch.cuda.device_count() > 1)
+    if strategy == "ddp" or (strategy == "auto" and several):
+        # Queues and running statistics are buffers: broadcasting them at every forward would cost more than the step.
+        strategy = DDPStrategy(broadcast_buffers=False)
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=config.num_nodes,
+        strategy=strategy,
+        precision=precision_of(config),  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    return fabric

@@ -1,0 +1,191 @@
+"""What a run says while it trains: the terminal, metrics.jsonl, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import IO, Any
+
+from torch import Tensor
+
+from likewise.collectives import rank
+from likewise.errors import ConfigError
+from likewise.methods.method import Terms
+from likewise.training.options import TrainingConfig
+from likewise.training.run import RunFolder
+
+__all__ = ["Display"]
+
+_PLAIN_LINE_SECONDS = 15.0
+
+
+class Display:
+    """Loss parts, rows a second, share of time waiting for data, time left.
+
+    Args:
+        run: where metrics.jsonl goes.
+        options: of training.
+        total_steps: of the whole run.
+        show: write to the terminal; a live bar on a screen, a line now and then in a log.
+    """
+
+    def __init__(self, run: RunFolder, options: TrainingConfig, *, total_steps: int, show: bool) -> None:
+        self._run = run
+        self._options = options
+        self._total_steps = total_steps
+        self._show = show
+        self._writes = rank() == 0
+        self._file: IO[str] | None = None
+        self._loggers: list[Any] = []
+        self._bar: Any = None
+        self._task: Any = None
+        self._step = 0
+        self._since = _Mark()
+        self._next_line = 0.0
+
+    def __enter__(self) -> Display:
+        if self._writes:
+            self._file = self._run.metrics.open("a", encoding="utf-8")
+            self._loggers = [_logger(name, self._run) for name in self._options.loggers]
+        if self._show:
+            self._open_bar()
+        self._since = _Mark(step=self._step)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        for logger in self._loggers:
+            logger.finalize("success")
+        self._loggers = []
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def resumed(self, step: int) -> None:
+        """Start counting at `step`."""
+        self._step = step
+        if self._show and step:
+            print(f"going on after step {step} of {self._total_steps}", file=sys.stderr)
+
+    def step(self, step: int, epoch: float, terms: Terms, norm: Tensor, rate: float, waited_seconds: float) -> None:
+        """One step is done; every `log_every` steps, say so."""
+        self._step = step
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+        if step % self._options.log_every and step != self._total_steps:
+            return
+        now = _Mark(step=step, waited=waited_seconds)
+        seconds = max(now.at - self._since.at, 1e-9)
+        values = {
+            "loss": float(terms.total.detach()),
+            **{name: float(value) for name, value in terms.parts.items()},
+            "gradient_norm": float(norm),
+            "learning_rate": rate,
+            "images_per_second": (step - self._since.step) * self._options.batch_size / seconds,
+            "waiting_share": (waited_seconds - self._since.waited) / seconds,
+            "seconds": seconds,
+        }
+        self._since = now
+        self._write("train", step, epoch, values)
+        self._say(step, values)
+
+    def evaluation(self, step: int, epoch: float, values: dict[str, float], warning: str | None, seconds: float) -> None:
+        """The held-out part was looked at; its time does not count as training's."""
+        self._since.at += seconds
+        self._write("evaluation", step, epoch, values)
+        if self._show:
+            shown = [f"{name} {value:.3f}" for name, value in values.items() if _worth_showing(name)]
+            self._print(f"step {step}: held out: {', '.join(shown)}")
+            if warning is not None:
+                self._print(f"step {step}: WARNING: {warning}")
+
+    def _say(self, step: int, values: dict[str, float]) -> None:
+        if not self._show:
+            return
+        text = (
+            f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} rows/s  "
+            f"waiting {100 * values['waiting_share']:.1f} %"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, numbers=text)
+        elif time.perf_counter() >= self._next_line:
+            self._next_line = time.perf_counter() + _PLAIN_LINE_SECONDS
+            self._print(f"step {step} of {self._total_steps}: {text}")
+
+    def _print(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _write(self, kind: str, step: int, epoch: float, values: dict[str, float]) -> None:
+        if not self._writes:
+            return
+        line = json.dumps({"kind": kind, "step": step, "epoch": round(epoch, 4), **values}, ensure_ascii=False)
+        if self._file is None:  # the last look comes after the loop
+            with self._run.metrics.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            return
+        self._file.write(line + "\n")
+        self._file.flush()
+        for logger in self._loggers:
+            logger.log_metrics({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+
+    def _open_bar(self) -> None:
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            console=Console(stderr=True),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=self._total_steps, completed=self._step, numbers="")
+
+
+class _Mark:
+    """A moment: when, after how many steps, having waited how long for data."""
+
+    def __init__(self, step: int = 0, waited: float = 0.0) -> None:
+        self.at = time.perf_counter()
+        self.step = step
+        self.waited = waited
+
+
+def _worth_showing(name: str) -> bool:
+    return name.endswith(("_r1", "_r10", "accuracy", "effective_rank"))
+
+
+def _logger(name: str, run: RunFolder) -> Any:
+    if name == "tensorboard":
+        from lightning_fabric.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(root_dir=run.path, name="tensorboard", version="")
+    try:
+        import wandb  # type: ignore[import-not-found,unused-ignore]
+    except ImportError as error:
+        raise ConfigError('training.loggers names wandb, which is not installed; try pip install "likewise[wandb]".') from error
+    return _Wandb(wandb.init(project="likewise", name=run.path.name, dir=str(run.path)))
+
+
+class _Wandb:
+    """Weights & Biases with the two calls that are used of a logger."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
+        self._run.log(values, step=step)
+
+    def finalize(self, status: str) -> None:
+        del status
+        self._run.finish()

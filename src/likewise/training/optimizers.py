@@ -1,0 +1,91 @@
+"""Optimizers, which weights decay, and the learning rate of each step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from likewise.training.options import TrainingConfig
+
+__all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: weights that decay, and biases, norms and learned scalars that do not.
+
+    Papers from SimCLR to CLIP leave out every tensor with fewer than two dimensions; a temperature that decays
+    would drift to 1.
+    """
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer that the options name, over the weights of `module`."""
+    groups = parameter_groups(module, config.weight_decay)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    return LARS(groups, lr=config.learning_rate)
+
+
+def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
+    """Linear warm-up, then half a cosine (Loshchilov 2016, arXiv 1608.03983) down to `final_share` of the peak.
+
+    Args:
+        step: steps already done; the first step runs at `step=0`.
+        total_steps: of the whole run.
+        config: the options.
+    """
+    warmup = round(config.warmup_share * total_steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    share = (step - warmup) / max(1, total_steps - warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    return config.learning_rate * (config.final_share + (1 - config.final_share) * cosine)
+
+
+class LARS(torch.optim.Optimizer):
+    """Layer-wise adaptive rate scaling (You 2017, arXiv 1708.03888), as SimCLR uses it.
+
+    Each weight's step is scaled by trust * |w| / (|g + decay w|); groups without decay (biases, norms) take plain
+    momentum steps.
+    """
+
+    def __init__(
+        self, params: Any, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 1e-3
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        """One step on the gradients at hand."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                update = weight.grad
+                if group["weight_decay"] > 0:
+                    update = update.add(weight, alpha=group["weight_decay"])
+                    update = update * _trust_ratio(weight, update, group["trust"])
+                state = self.state[weight]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(weight)
+                state["momentum"].mul_(group["momentum"]).add_(update)
+                weight.add_(state["momentum"], alpha=-group["lr"])
+        return loss
+
+
+def _trust_ratio(weight: Tensor, update: Tensor, trust: float) -> Tensor:
+    weight_norm, update_norm = weight.norm(), update.norm()
+    usable = (weight_norm > 0) & (update_norm > 0)
+    return torch.where(usable, trust * weight_norm / update_norm.clamp_min(1e-12), torch.ones_like(weight_norm))

@@ -1,0 +1,98 @@
+"""The options of training, one typed definition each: flag, configuration key, default, help and check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from likewise.errors import ConfigError
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How the networks are trained."""
+
+    epochs: float = 20.0
+    """Passes over the training part; `steps` overrides it."""
+
+    steps: int | None = None
+    """Optimizer steps, instead of `epochs`."""
+
+    batch_size: int = 256
+    """Rows an optimizer step, over all replicas together."""
+
+    micro_batch_size: int | None = None
+    """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao 2021,
+    arXiv 2101.06983), for about one more forward pass. BatchNorm then sees these rows only, dropout the same masks."""
+
+    optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
+    """AdamW; SGD with Nesterov momentum 0.9; or LARS, for batches of thousands."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+
+    weight_decay: float = 0.05
+    """Decoupled weight decay; never on biases, norms and temperatures."""
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's two averages."""
+
+    warmup_share: float = 0.05
+    """Share of the steps over which the learning rate rises linearly."""
+
+    final_share: float = 0.0
+    """Where the cosine ends, as a share of the peak learning rate."""
+
+    clip_gradient: float = 1.0
+    """Longest gradient (L2 norm over all weights); 0 never clips."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` multiplies in bfloat16 where the hardware does so natively, keeping weights and sums in float32."""
+
+    accelerator: str = "auto"
+    """auto, cpu, cuda, mps or tpu."""
+
+    devices: int | Literal["auto"] = "auto"
+    """Replicas on this machine; on CPU one unless a number is given."""
+
+    num_nodes: int = 1
+    """Machines; start the command on each by torchrun or SLURM."""
+
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How replicas share the work."""
+
+    seed: int = 0
+    """Decides weights, order and views; the same seed on CPU gives the same bits."""
+
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+
+    evaluate_every: int = 300
+    """Steps between looks at the held-out part; 0 looks only at the end."""
+
+    evaluation_rows: int = 1000
+    """Most held-out rows looked at while training; all are at the end."""
+
+    save_every: int = 500
+    """Steps between checkpoints; one more is written at the end and when asked to stop."""
+
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
+    """Besides metrics.jsonl, which is always written."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the option's name."""
+        for name in ("epochs", "batch_size", "learning_rate", "num_nodes", "log_every", "evaluation_rows"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"training.{name} is {getattr(self, name)}; it must be above 0.")
+        for name in ("weight_decay", "clip_gradient", "evaluate_every", "save_every", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"training.{name} is {getattr(self, name)}; it cannot be negative.")
+        for name in ("warmup_share", "final_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"training.{name} is {getattr(self, name)}; expected a share in [0, 1].")
+        if self.steps is not None and self.steps < 1:
+            raise ConfigError(f"training.steps is {self.steps}; expected at least 1.")
+        if self.micro_batch_size is not None and self.micro_batch_size < 1:
+            raise ConfigError(f"training.micro_batch_size is {self.micro_batch_size}; expected at least 1.")

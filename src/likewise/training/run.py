@@ -1,0 +1,80 @@
+"""The folder of a run: what stands where, and how to read it back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from likewise.errors import ConfigError
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """Paths and small files of a run.
+
+    Args:
+        path: the folder; need not exist yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+        self.bad_records = self.path / "bad_records.jsonl"
+        self.data = self.path / "data.json"
+        self.results = self.path / "results.json"
+        self.report = self.path / "report.html"
+        self.tokenizer = self.path / "tokenizer.json"
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunFolder:
+        """The run at `path`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            raise ConfigError(f"{path} is not a run: it has no config.toml; expected a folder that `likewise train` wrote.")
+        return run
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write a small file whole or not at all."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside.replace(path)
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """A small file's content; empty where the file is absent."""
+        if not path.is_file():
+            return {}
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return value
+
+    def add_results(self, task: str, values: dict[str, Any]) -> None:
+        """Put a task's figures into results.json, leaving the other tasks' there."""
+        self.write_json(self.results, self.read_json(self.results) | {task: values})
+
+    def read_lines(self, path: Path) -> Iterator[dict[str, Any]]:
+        """The objects of a JSONL file; a last line cut short by a kill is left out."""
+        if not path.is_file():
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+    def cut_metrics(self, step: int) -> None:
+        """Forget lines after `step`: a resumed run writes them again."""
+        kept = [line for line in self.read_lines(self.metrics) if line["step"] <= step]
+        beside = self.metrics.with_name(f".{self.metrics.name}.{os.getpid()}")
+        beside.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+        beside.replace(self.metrics)

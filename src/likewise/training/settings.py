@@ -1,0 +1,207 @@
+"""All settings of a run: one typed definition per option, read from defaults, a file and flags, in that order."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from likewise.catalog import find_method
+from likewise.data import DataConfig
+from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
+from likewise.errors import ConfigError
+from likewise.methods.method import Method
+from likewise.training.options import TrainingConfig
+from likewise.views import ViewConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "Settings",
+    "default_settings",
+    "file_arguments",
+    "parse_settings",
+    "read_settings",
+    "settings_type",
+    "write_settings",
+]
+
+C = TypeVar("C")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(Generic[C]):
+    """Everything that decides a run's outcome.
+
+    Attributes:
+        method_name: which method.
+        data: the source.
+        image: the image encoder.
+        text: the text encoder (methods that read texts).
+        views: the random views.
+        method: the method's own Config.
+        training: the loop.
+    """
+
+    method_name: str
+    data: DataConfig
+    image: ImageEncoderConfig
+    text: TextEncoderConfig
+    views: ViewConfig
+    method: C
+    training: TrainingConfig
+
+    @property
+    def method_type(self) -> type[Method]:
+        """The method's class."""
+        return find_method(self.method_name)
+
+    def sections(self) -> dict[str, Any]:
+        """The sections that this method uses, by name."""
+        names = ["data", "image", "text", "views", "method", "training"]
+        return {name: getattr(self, name) for name in names if name != "text" or "texts" in self.method_type.needs}
+
+
+def default_settings(method: type[Method], source: Any, *, image_size: int = 64) -> Settings[Any]:
+    """The settings of a method with nothing said but the data (or tyro's mark that it must be said)."""
+    return Settings(
+        method_name=method.name,
+        data=DataConfig(source=source),
+        image=ImageEncoderConfig(image_size=image_size, **method.image),
+        text=TextEncoderConfig(),
+        views=method.default_views(image_size),
+        method=method.options(),
+        training=TrainingConfig(**method.training),
+    )
+
+
+def settings_type(method: type[Method], command: type | None = None) -> type:
+    """A dataclass with one field a section: what the command line is made from.
+
+    Args:
+        method: whose sections.
+        command: a dataclass of further options that are not part of the settings (--out, --resume).
+    """
+    defaults = default_settings(method, "scenes")
+    fields = [(name, type(section), dataclasses.field(default=section)) for name, section in defaults.sections().items()]
+    bases = () if command is None else (command,)
+    return dataclasses.make_dataclass("Options", fields, bases=bases, frozen=True, kw_only=True)
+
+
+def parse_settings(
+    method: type[Method], arguments: Sequence[str], *, prog: str, command: type | None = None
+) -> tuple[Settings[Any], Any]:
+    """Settings from flags such as `--data.fit pad`; prints the help and exits when asked to.
+
+    Args:
+        method: whose settings.
+        arguments: the flags.
+        prog: the command's name in messages.
+        command: a dataclass of further options.
+
+    Returns:
+        The settings, and an object that has `command`'s fields.
+
+    Raises:
+        ConfigError: a value that cannot work.
+        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the nearest.
+    """
+    first, _ = _parse(method, arguments, prog, command, image_size=64)
+    # The paper's views depend on the size of the pictures, which the flags decide: read once more on those defaults.
+    return _parse(method, arguments, prog, command, image_size=first.image.image_size)
+
+
+def _parse(
+    method: type[Method], arguments: Sequence[str], prog: str, command: type | None, *, image_size: int
+) -> tuple[Settings[Any], Any]:
+    import tyro
+
+    defaults = default_settings(method, tyro.MISSING, image_size=image_size)
+    kind = settings_type(method, command)
+    options = tyro.cli(
+        kind,
+        default=kind(**defaults.sections()),
+        args=list(arguments),
+        prog=prog,
+        description=f"{method.name}: {method.summary} ({method.paper}).",
+    )
+    settings = dataclasses.replace(defaults, **{name: getattr(options, name) for name in defaults.sections()})
+    return settings, options
+
+
+def file_arguments(method: type[Method], path: str | Path) -> list[str]:
+    """The flags that say what a configuration file says; one parser serves both.
+
+    Raises:
+        ConfigError: the file is missing, is not TOML, or has an unknown section or key.
+    """
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is not a TOML file: {error}.") from error
+    tables.pop("method_name", None)
+    sections = default_settings(method, "scenes").sections()
+    arguments: list[str] = []
+    for section, values in tables.items():
+        _check_known(section, sections, f"{path}: section")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {section!r} is a section; write [{section}] and its keys below it.")
+        names = {field.name for field in dataclasses.fields(sections[section])}
+        for key, value in values.items():
+            _check_known(key, names, f"{path}: key {section}.{key}:")
+            arguments += _flag(section, key, value)
+    return arguments
+
+
+def _flag(section: str, key: str, value: Any) -> list[str]:
+    name = key.replace("_", "-")
+    if (section, key) == ("data", "source"):
+        return ["--data", str(value)]
+    if isinstance(value, bool):
+        return [f"--{section}.{name}" if value else f"--{section}.no-{name}"]
+    if isinstance(value, list):
+        return [f"--{section}.{name}", *map(str, value)]
+    return [f"--{section}.{name}", str(value)]
+
+
+def _check_known(name: str, known: Any, where: str) -> None:
+    if name in known:
+        return
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}."
+    raise ConfigError(f"{where} {name!r} is unknown; {hint}")
+
+
+def write_settings(settings: Settings[Any], path: Path) -> None:
+    """Write the resolved settings as TOML; `likewise train METHOD --config FILE` repeats the run."""
+    import tomli_w
+
+    tables: dict[str, Any] = {"method_name": settings.method_name}
+    for name, section in settings.sections().items():
+        values = dataclasses.asdict(section)
+        # TOML has no null: what is None is left out, and every such option's default is None.
+        tables[name] = {key: value for key, value in values.items() if value is not None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(tables), encoding="utf-8")
+
+
+def read_settings(path: Path) -> Settings[Any]:
+    """The settings of a run's config.toml.
+
+    Raises:
+        ConfigError: the file is missing or not one of ours.
+    """
+    try:
+        name = tomllib.loads(path.read_text(encoding="utf-8"))["method_name"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
+    method = find_method(name)
+    return parse_settings(method, file_arguments(method, path), prog=f"likewise train {name}")[0]
