@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ._numerics import exact, inverse_lengths, working
 from ._rules import LN_2, LOG2_E, Points, Rules, Tile
@@ -291,8 +290,13 @@ class Streamed(torch.autograd.Function):
         return rows.lse(), columns.lse(), hard, soft
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+        if torch.is_grad_enabled():
+            # create_graph=True. Returning gradients without a graph would make a penalty on them vanish silently.
+            raise RuntimeError(
+                "a comparison streamed in tiles can't be differentiated twice; without create_graph, or with at "
+                "most 1024 x 1024 similarities in float32, it can be used"
+            )
         queries, keys, scale, row_sum, column_sum, row_peak, column_peak = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
             walk = _Walk(queries, keys, scale, ctx.rules)
