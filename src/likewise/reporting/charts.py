@@ -105,7 +105,7 @@ def _grid(axes: _Axes, ticks: Sequence[float], format_y: Callable[[float], str])
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 3.5, format_y(tick))
+            ).format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 3.5, format_y(tick).replace(".0 %", " %"))
         )
     return Markup("").join(lines)
 

@@ -18,13 +18,13 @@ from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["Coloring", "color_images", "color_texts"]
 
-_STOP_WORDS = frozenset(
-    (
-        "a an and are as at be been being below above beside between behind by for from front has have he her his "
-        "in inside into is it its near next of off on one onto or other out over she some that the their them there "
-        "they this three to two under up very was were which while who with left right"
-    ).split(" ")
-)
+_LITTLE = """
+a an and are as at be been being below above beside between behind by for from front has have he her his in inside
+into is it its near next of off on one onto or other out over she some that the their them there they this three to
+two under up very was were which while who with left right
+"""
+
+_STOP_WORDS = frozenset(_LITTLE.split())
 
 _WORD = re.compile(r"[^\W\d_]+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")

@@ -36,11 +36,16 @@ def draw_maps(
     Returns:
         Figures, PCA and t-SNE.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     rows = np.unique(np.linspace(0, len(embeddings) - 1, min(MAP_ITEMS, len(embeddings))).astype(np.int64))
     points = embeddings[rows].astype(np.float64)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
     points -= points.mean(axis=0)
-    axes, shares = _principal(points)
+    # one thread: at this size t-SNE gains nothing from more, and slows manyfold where cores are shared
+    with threadpool_limits(limits=1):
+        axes, shares = _principal(points)
+        neighbourhoods = _tsne(axes[:, :50])
     labels = [name_of(int(row)) for row in rows]
     kinds = coloring.kind_of[rows]
     return [
@@ -54,7 +59,7 @@ def draw_maps(
         _scatter(
             "t-SNE",
             "Near points are near in the embedding; far distances and sizes of clusters mean little.",
-            _tsne(axes[:, :50]),
+            neighbourhoods,
             kinds,
             labels,
         ),
