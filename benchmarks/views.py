@@ -3,8 +3,8 @@
     python benchmarks/views.py [--store 80] [--size 64] [--threads 2]
 
 Both start from the same uint8 squares in memory and end in normalised float32 tensors. Pillow gets one
-process for each thread. Rounds alternate; the median and the best of them are printed, since other work on the
-machine only slows.
+process for each thread. Rounds alternate; the median and the best of them are printed, since other work on
+the machine only slows.
 """
 
 from __future__ import annotations
