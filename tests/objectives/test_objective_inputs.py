@@ -1,0 +1,196 @@
+"""What every objective promises about its inputs: any float dtype, any shape, degenerate rows, checks,
+memory."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from likewise import objectives as o
+from likewise.objectives import _strips, _tiles
+
+# Every pairwise objective as a function of two (B, D) features; groups or labels repeat.
+PAIRWISE = {
+    "info_nce": lambda a, b: o.info_nce(a, b, temperature=0.1),
+    "info_nce_groups": lambda a, b: o.info_nce(
+        a, b, temperature=0.1, group_queries=labels(a), group_keys=labels(a)
+    ),
+    "info_nce_teacher": lambda a, b: o.info_nce(
+        a, b, temperature=0.1, target_queries=b, target_keys=a, target_weight=0.4
+    ),
+    "clip_loss": lambda a, b: o.clip_loss(a, b, temperature=0.1),
+    "clip_loss_cold": lambda a, b: o.clip_loss(a, b, temperature=0.001),
+    "nt_xent": lambda a, b: o.nt_xent(a, b, temperature=0.1),
+    "sigmoid_loss": lambda a, b: o.sigmoid_loss(a, b, temperature=0.1, bias=-10.0),
+    "supervised_contrastive": lambda a, b: (
+        o.supervised_contrastive(a, labels(a), temperature=0.1) + 0 * b.sum()
+    ),
+    "pair_loss": lambda a, b: o.pair_loss(a, labels(a)) + 0 * b.sum(),
+    "triplet_all": lambda a, b: o.triplet_loss(a, labels(a)) + 0 * b.sum(),
+    "triplet_hard": lambda a, b: o.triplet_loss(a, labels(a), mining="hard") + 0 * b.sum(),
+    "triplet_semihard": lambda a, b: o.triplet_loss(a, labels(a), mining="semihard") + 0 * b.sum(),
+    "local_information": lambda a, b: o.local_information(b[:, None], a, temperature=0.1),
+    "byol_loss": lambda a, b: o.byol_loss(a, b) + 0 * b.sum(),
+    "simsiam_loss": lambda a, b: o.simsiam_loss(a, b) + 0 * b.sum(),
+    "alignment": o.alignment,
+    "mean_difference": o.mean_difference,
+    "cross_view_consistency": o.cross_view_consistency,
+}
+TWO_ROWS = {
+    "uniformity": lambda a, b: o.uniformity(a) + 0 * b.sum(),
+    "mmd": o.mmd,
+    "coral": o.coral,
+}
+EVERY = {**PAIRWISE, **TWO_ROWS}
+
+
+def labels(x):
+    return torch.arange(x.shape[0]) // 2
+
+
+def gradients(objective, a, b):
+    a, b = a.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
+    loss = objective(a, b)
+    return loss.detach(), *torch.autograd.grad(loss, (a, b))
+
+
+@pytest.fixture(params=["small", "streamed"])
+def way(request, monkeypatch):
+    """Both ways through: the dense formula, and tiles and strips far smaller than usual."""
+    if request.param == "streamed":
+        monkeypatch.setattr(_tiles, "DENSE_ENTRIES", 0)
+        monkeypatch.setattr(_strips, "STRIP_ROWS", 2)
+        monkeypatch.setattr(_strips, "STRIP_ENTRIES", 1)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.integers(2, 9),
+    width=st.integers(1, 7),
+    dtype=st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16]),
+    seed=st.integers(0, 99),
+)
+def test_any_shape_and_dtype(way, rows, width, dtype, seed):
+    generator = torch.Generator().manual_seed(seed)
+    a, b = (torch.randn(rows, width, generator=generator).to(dtype) for _ in range(2))
+    for name, objective in EVERY.items():
+        ours, exact = gradients(objective, a, b), gradients(objective, a.double(), b.double())
+        assert ours[0].dtype == (torch.float64 if dtype == torch.float64 else torch.float32), name
+        assert ours[1].dtype == dtype, name
+        assert all(value.isfinite().all() for value in ours), name
+        if name not in (
+            "mmd",
+            "triplet_hard",
+            "triplet_semihard",
+        ):  # a median, an argmax: rounding may move them
+            torch.testing.assert_close(ours[0].double(), exact[0], rtol=1e-3, atol=1e-3, msg=name)
+
+
+DEGENERATE = {
+    "identical rows": torch.ones(6, 4),
+    "orthogonal rows": torch.eye(6),
+    "zero vectors": torch.zeros(6, 4),
+    "one zero vector": torch.cat([torch.zeros(1, 4), torch.ones(5, 4)]),
+    "opposite rows": torch.tensor([[1.0], [-1.0]]).repeat(3, 4),
+    "tiny": torch.full((6, 4), 1e-20),
+    "huge": torch.full((6, 4), 1e15),
+}
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", EVERY)
+def test_degenerate_features_give_finite_gradients(name):
+    for kind, x in DEGENERATE.items():
+        if kind == "huge" and name in ("coral", "mmd", "cross_view_consistency"):
+            continue  # not normalised: squares of 1e15 are what they are
+        found = gradients(EVERY[name], x, x)
+        assert all(value.isfinite().all() for value in found), kind
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_one_row(name):
+    found = gradients(PAIRWISE[name], torch.randn(1, 4), torch.randn(1, 4))
+    assert all(value.isfinite().all() for value in found)
+
+
+@pytest.mark.usefixtures("way")
+def test_identical_rows_give_log_of_their_number():
+    x = torch.ones(8, 4)
+    assert float(o.clip_loss(x, x, temperature=0.001)) == pytest.approx(
+        torch.tensor(8.0).log().item(), rel=1e-6
+    )
+    assert float(o.nt_xent(x, x, temperature=0.07)) == pytest.approx(
+        torch.tensor(15.0).log().item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+@pytest.mark.parametrize("name", EVERY)
+def test_checks_name_the_input_that_is_not_finite(name, bad):
+    a, b = torch.randn(4, 3), torch.randn(4, 3)
+    a[2, 1] = bad
+    with o.checked_inputs(), pytest.raises(ValueError, match=r"1 values that are not finite.*\[2"):
+        EVERY[name](a, b)
+    with o.checked_inputs():
+        EVERY[name](torch.randn(4, 3), b)  # finite: nothing said
+
+
+def test_checks_look_at_a_learned_temperature():
+    x = torch.randn(4, 3)
+    for bad in (float("nan"), 0.0, -1.0):
+        with o.checked_inputs(), pytest.raises(ValueError, match="temperature"):
+            o.clip_loss(x, x, temperature=torch.tensor(bad))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", EVERY)
+def test_autocast_does_not_take_the_products_to_half_precision(name):
+    a, b = torch.randn(6, 5), torch.randn(6, 5)
+
+    def under_autocast(a, b):  # the loss is made under autocast, backward runs outside, as training does
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return EVERY[name](a, b)
+
+    expected, found = gradients(EVERY[name], a, b), gradients(under_autocast, a, b)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_labels_are_names_not_places():
+    x = torch.randn(6, 4)
+    few, many = torch.tensor([0, 1, 0, 1, 2, 2]), torch.tensor([0, 10**6, 0, 10**6, 10**15, 10**15])
+    for objective in (
+        lambda x, y: o.supervised_contrastive(x, y, temperature=0.1),
+        lambda x, y: o.triplet_loss(x, y),
+        lambda x, y: o.pair_loss(x, y),
+    ):
+        assert float(objective(x, few)) == float(objective(x, many))
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor that any operation makes."""
+
+    values = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(tensor, torch.Tensor):
+                self.values = max(self.values, tensor.untyped_storage().nbytes() // tensor.element_size())
+        return out
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in ("mean_difference", "coral")])
+def test_similarities_are_never_held_whole(name, monkeypatch):
+    monkeypatch.setattr(_tiles, "DENSE_ENTRIES", 0)
+    monkeypatch.setattr("likewise.objectives._streamed.TILE_ROWS", 16)
+    monkeypatch.setattr("likewise.objectives._streamed.TILE_COLUMNS", 16)
+    monkeypatch.setattr(_strips, "STRIP_ROWS", 4)
+    monkeypatch.setattr(_strips, "STRIP_ENTRIES", 1)
+    monkeypatch.setattr("likewise.objectives.domains.MEDIAN_ROWS", 8)
+    rows = 128
+    with Largest() as largest:
+        gradients(EVERY[name], torch.randn(rows, 2), torch.randn(rows, 2))
+    assert largest.values <= rows * rows // 8
