@@ -54,7 +54,7 @@ def line_chart(
         parts.append(_line(axes, line.points, number % NUM_COLOURS, smooth=smooth))
     legend = Markup("").join(
         Markup('<li><span class="key c{}"></span>{} <b>{}</b></li>').format(
-            number % NUM_COLOURS, line.name, format_y(_last(line.points))
+            number % NUM_COLOURS, line.name if len(series) > 1 else "last", format_y(_last(line.points))
         )
         for number, line in enumerate(series)
     )
@@ -162,12 +162,11 @@ def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def _smoothed(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A centred running mean over about a fifteenth of the points, narrower at both ends."""
+    """A centred running mean over about a fifteenth of the points, what there is of it at both ends."""
     half = max(2, len(points) // 30)
     smoothed = []
     for place, (x, _) in enumerate(points):
-        reach = min(half, place, len(points) - 1 - place)
-        window = [y for _, y in points[place - reach : place + reach + 1]]
+        window = [y for _, y in points[max(0, place - half) : place + half + 1]]
         smoothed.append((x, sum(window) / len(window)))
     return smoothed
 

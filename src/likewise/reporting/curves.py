@@ -25,6 +25,9 @@ _APART = {
 }
 """Training numbers with a scale of their own; all others are parts of the loss."""
 
+_SCHEDULED = {"learning_rate", "temperature", "logit_scale"}
+"""Smooth by themselves: a running mean would only bend them."""
+
 _MAX_CHARTS = 12
 
 
@@ -49,7 +52,8 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
     for name, title in _APART.items():
         if name in train:
             form = format_percent if name == "waiting_share" else format_plain
-            charts.append(line_chart(title, [Series(title, train[name])], form, smooth=True))
+            noisy = name not in _SCHEDULED
+            charts.append(line_chart(title, [Series(title, train[name])], form, smooth=noisy))
     return charts[:_MAX_CHARTS]
 
 
@@ -64,7 +68,9 @@ def _held_out_charts(figures: Mapping[str, tuple[tuple[float, float], ...]]) -> 
         if is_share(metric):
             shares.setdefault(task, []).append(Series(name_of(metric), points))
         elif not metric.endswith("mean_reciprocal_rank"):
-            title = name_of(metric) if task in ("", "collapse") else f"{task_name(task)}: {name_of(metric)}"
+            title = name_of(metric)
+            if task not in ("", "collapse", "retrieval"):
+                title = f"{task_name(task)}: {title}"
             single.append(line_chart(title, [Series(name_of(metric), points)], format_plain))
     together = [
         line_chart(

@@ -164,7 +164,7 @@ def _retrieval_rows(asked: _Side, searched: _Side, count: int, k: int) -> tuple[
         if not any(answer.right for answer in answers):
             right = np.flatnonzero(searched.groups == group)
             cosines = _cosines(asked.embeddings[query], searched.embeddings[right])
-            wanted = searched.tile(int(right[cosines.argmax()]), True, float(cosines.max()))
+            wanted = searched.tile(int(right[cosines.argmax()]), None, float(cosines.max()))
         return Row(asked.tile(query, None, None), answers, int(ranks[query]), wanted)
 
     return (

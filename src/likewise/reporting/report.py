@@ -148,10 +148,18 @@ def _neighbours(inputs: ReportInputs) -> _Section:
             return _Section(missing="No pictures were given.")
         if len(inputs.image_embeddings) < 2:
             return _Section(missing="A single image has no neighbours.")
-        return _Section({"rows": neighbour_rows(inputs), "pictures": True})
+        return _Section({"rows": neighbour_rows(inputs), "pictures": True, "basis": _basis(inputs)})
     if inputs.text_embeddings is not None and inputs.captions is not None and len(inputs.captions) >= 2:
         return _Section({"rows": text_neighbour_rows(inputs), "pictures": False})
     return _Section(missing="No embeddings were given, or of a single item.")
+
+
+def _basis(inputs: ReportInputs) -> str:
+    """What makes a neighbour right."""
+    if inputs.has_labels():
+        return "Right means of the same class."
+    groups = inputs.groups_of_images()
+    return "Right means of the same group." if len(np.unique(groups)) < len(groups) else ""
 
 
 def _retrievals(inputs: ReportInputs) -> _Section:
