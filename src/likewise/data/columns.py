@@ -28,10 +28,10 @@ _NAMES = {
              "标题", "描述", "文本", "说明"),
     "label": ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls",
               "标签", "类别"),
-    "group": ("group", "group_id"),
+    "group": ("group", "group_id", "image_id", "photo_id", "img_id"),
     "split": ("split", "subset", "partition"),
     "domain": ("domain",),
-    "id": ("id", "uid", "key", "image_id", "record_id"),
+    "id": ("id", "uid", "key", "record_id"),
 }  # fmt: skip
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
 _SCORES = {"score", "similarity", "similarity_score", "gold_score"}

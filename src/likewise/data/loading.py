@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,9 @@ def load(
     image_size: int | None,
     needs: frozenset[str],
     progress: bool,
-    all_parts: bool = False,
+    parts: Literal["splits", "all", "validation or all"] = "splits",
     store_size: int | None = None,
+    source: Source | None = None,
 ) -> Loaded:
     """List a source, set aside what is unusable and open its pictures.
 
@@ -80,18 +82,16 @@ def load(
         image_size: the side that will be trained on.
         needs: see `prepare`.
         progress: show a progress bar while images are decoded.
-        all_parts: keep records of every split, as training ones.
+        parts: keep the training and validation parts; or every record; or the validation part, and every
+            record where there is no such part.
         store_size: side of the stored squares, where another source has decided it.
+        source: the source, if it was listed already.
     """
-    source = open_source(config, images="images" in needs)
+    source = source or open_source(config, images="images" in needs)
     _check_needs(source, needs, config)
-    said: list[str | None]
-    if all_parts:
-        said, names_validation = ["train"] * len(source.records), False
-    else:
-        said, names_validation = assign_parts(source.records, config)
+    said, names_validation = assign_parts(source.records, config, parts)
     keep = _capped([number for number, part in enumerate(said) if part is not None], said, config.max_records)
-    bad, num_bad, num_dropped = _listed_problems(source, needs, config, all_parts)
+    bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)
     num_texts = sum(len(source.records[number].texts) for number in keep) + num_dropped
     num_listed = len(keep) + num_bad
     usable = []
@@ -195,26 +195,26 @@ def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> li
 
 
 def _listed_problems(
-    source: Source, needs: frozenset[str], config: DataConfig, all_parts: bool
+    source: Source,
+    needs: frozenset[str],
+    config: DataConfig,
+    parts: Literal["splits", "all", "validation or all"],
 ) -> tuple[list[BadRecord], int, int]:
     """What listing found unusable of the parts in use: all of it, how many records, how many captions."""
     bad, num_records, num_captions = [], 0, 0
-    in_use = {record.split for record in source.records}
+    splits = {record.split for record in source.records} | {problem.split for problem in source.problems}
+    probes = [Record(id="", place="", split=split) for split in splits]
+    said = assign_parts(probes, config, parts)[0] if source.records else ["train"] * len(probes)
+    in_use = {split for split, part in zip([p.split for p in probes], said, strict=True) if part is not None}
     for problem in source.problems:
         if problem.part != "row" and problem.part not in needs:
             continue
-        if not all_parts and problem.split is not None and not _in_use(problem.split, in_use, config):
+        if problem.split is not None and problem.split not in in_use:
             continue
         bad.append(problem.bad)
         num_records += problem.part != "texts"
         num_captions += problem.part == "texts"
     return bad, num_records, num_captions
-
-
-def _in_use(split: str, splits: set[str | None], config: DataConfig) -> bool:
-    probe = Record(id="", place="", split=split)
-    known = [Record(id="", place="", split=name) for name in splits if name is not None]
-    return assign_parts([probe, *known], config)[0][0] is not None
 
 
 def _lack(record: Record, needs: frozenset[str]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from likewise.data.assembly import build_datasets
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.loading import Loaded, check_bad_share, load
@@ -16,7 +17,7 @@ from likewise.data.record import BadRecord
 from likewise.data.splits import draw_parts
 from likewise.errors import ConfigError
 
-__all__ = ["Splits", "prepare"]
+__all__ = ["Splits", "prepare", "size_summary"]
 
 _NEEDS = frozenset({"images", "texts", "labels", "domains"})
 
@@ -36,15 +37,6 @@ class Splits:
     validation: Dataset | None
     summary: dict[str, Any]
     bad_records: list[BadRecord]
-
-
-@dataclass(frozen=True)
-class _Names:
-    """Numbers for labels, domains and groups, the same in every part."""
-
-    labels: list[str]
-    domains: list[str]
-    groups: dict[str, int]
 
 
 def prepare(
@@ -78,12 +70,11 @@ def prepare(
             True,
         )
     check_bad_share(loaded, config.max_bad_share)
-    names = _name(loaded)
-    train = _dataset(main, [i for i, held in enumerate(validates) if not held], names)
-    if config.validation is not None:
-        validation = _dataset(loaded[1], _validation_rows(loaded[1]), names)
-    else:
-        validation = _dataset(main, [i for i, held in enumerate(validates) if held], names)
+    kept = (main, [place for place, held in enumerate(validates) if not held])
+    held_out = (main, [place for place, held in enumerate(validates) if held])
+    if len(loaded) > 1:
+        held_out = (loaded[1], list(range(len(loaded[1].records))))
+    train, validation = build_datasets([kept, held_out])
     bad = [one for each in loaded for one in each.bad]
     summary = _summary(config, loaded, train, validation, bad, drawn)
     return Splits(
@@ -94,58 +85,16 @@ def prepare(
 def _load_validation(
     config: DataConfig, main: Loaded, image_size: int | None, needs: frozenset[str], progress: bool
 ) -> Loaded:
-    """The other source; its pictures are stored at the size of the first one's."""
+    """The other source's validation part, or all of it; stored at the size of the first one."""
     other = replace(config, source=config.validation or "", validation=None)
     store_size = None if main.pixels is None else main.pixels.size
     return load(
-        other, image_size=image_size, needs=needs, progress=progress, all_parts=True, store_size=store_size
-    )
-
-
-def _validation_rows(loaded: Loaded) -> list[int]:
-    """The validation part of a source of its own: what it calls so, or all of it."""
-    return list(range(len(loaded.records)))
-
-
-def _name(loaded: Sequence[Loaded]) -> _Names:
-    records = [record for one in loaded for record in one.records]
-    declared = loaded[0].source.label_names
-    labels = {record.label for record in records if record.label is not None}
-    return _Names(
-        labels=declared if declared is not None and labels <= set(declared) else _ordered(labels),
-        domains=_ordered({record.domain for record in records if record.domain is not None}),
-        groups={
-            key: i for i, key in enumerate(dict.fromkeys(key for one in loaded for key in one.group_keys))
-        },
-    )
-
-
-def _ordered(names: set[str]) -> list[str]:
-    """By the alphabet; whole numbers by value."""
-    if all(name.lstrip("-").isdigit() for name in names):
-        return sorted(names, key=int)
-    return sorted(names)
-
-
-def _numbers(values: Sequence[str | None], names: list[str]) -> Any:
-    places = {name: i for i, name in enumerate(names)}
-    return np.asarray([-1 if value is None else places[value] for value in values], dtype=np.int64)
-
-
-def _dataset(loaded: Loaded, chosen: list[int], names: _Names) -> Dataset:
-    records = [loaded.records[i] for i in chosen]
-    refs = [record.image for record in records if record.image is not None]
-    return Dataset(
-        ids=[record.id for record in records],
-        groups=np.asarray([names.groups[loaded.group_keys[i]] for i in chosen], dtype=np.int64),
-        texts=[record.texts for record in records] if any(r.texts for r in loaded.records) else None,
-        labels=_numbers([record.label for record in records], names.labels) if names.labels else None,
-        label_names=names.labels or None,
-        domains=_numbers([record.domain for record in records], names.domains) if names.domains else None,
-        domain_names=names.domains or None,
-        refs=refs if loaded.pixels is not None and len(refs) == len(records) > 0 else None,
-        pixels=loaded.pixels,
-        rows=loaded.rows[chosen] if loaded.pixels is not None else None,
+        other,
+        image_size=image_size,
+        needs=needs,
+        progress=progress,
+        parts="validation or all",
+        store_size=store_size,
     )
 
 
@@ -177,7 +126,7 @@ def _summary(
         else source.splits_from or "another source",
         "groups": {part: len(set(data.groups.tolist())) for part, data in parts.items()},
         "groups_in_both_parts": len(both),
-        "picture_sizes": _size_summary(np.concatenate(sizes)) if sizes else None,
+        "picture_sizes": size_summary(np.concatenate(sizes)) if sizes else None,
         "store_size": train.store_size,
         "fit": config.fit,
         "bad_records": sum(one.num_bad for one in loaded),
@@ -194,7 +143,7 @@ def _label_counts(data: Dataset) -> dict[str, int]:
     return {name: int(counts[i + 1]) if i + 1 < len(counts) else 0 for i, name in enumerate(names)}
 
 
-def _size_summary(sizes: Any) -> dict[str, list[int]]:
+def size_summary(sizes: Any) -> dict[str, list[int]]:
     """Smallest, middle and largest (width, height), by area."""
     order = np.argsort(sizes[:, 0].astype(np.int64) * sizes[:, 1], kind="stable")
     places = {"smallest": order[0], "median": order[len(order) // 2], "largest": order[-1]}

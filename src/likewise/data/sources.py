@@ -64,6 +64,8 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
 
 def _make_ids_unique(source: Source) -> None:
     """Names that occur again (rows of one picture with different labels) get a number."""
+    if len({record.id for record in source.records}) == len(source.records):
+        return
     seen: Counter[str] = Counter()
     for number, record in enumerate(source.records):
         seen[record.id] += 1

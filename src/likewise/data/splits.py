@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 from likewise.data.columns import canonical_split
 from likewise.data.config import DataConfig
@@ -13,8 +14,18 @@ from likewise.errors import SourceError
 __all__ = ["assign_parts", "draw_parts"]
 
 
-def assign_parts(records: Sequence[Record], config: DataConfig) -> tuple[list[str | None], bool]:
+def assign_parts(
+    records: Sequence[Record],
+    config: DataConfig,
+    wanted: Literal["splits", "all", "validation or all"] = "splits",
+) -> tuple[list[str | None], bool]:
     """The part of each record as the source itself says.
+
+    Args:
+        records: of one source.
+        config: the names of the parts.
+        wanted: "splits" as they are named; "all" records, as training ones; "validation or all": the
+            validation part alone, or all records as such where there is none.
 
     Returns:
         "train", "validation" or None (another part, left out) for each record; and whether the source names a
@@ -24,13 +35,16 @@ def assign_parts(records: Sequence[Record], config: DataConfig) -> tuple[list[st
         SourceError: splits are named, but none is the training part.
     """
     names = {record.split for record in records}
-    if names <= {None}:
+    if wanted == "all" or (wanted == "splits" and names <= {None}):
         return ["train"] * len(records), False
     meaning = {name: _part_of(name, names, config) for name in names}
+    if wanted == "validation or all":
+        found = [meaning[record.split] == "validation" for record in records]
+        return ["validation" if held or not any(found) else None for held in found], True
     if "train" not in meaning.values():
-        found = ", ".join(sorted(str(name) for name in names))
+        listed = ", ".join(sorted(str(name) for name in names))
         raise SourceError(
-            f"{config.source}: no record belongs to the split {config.train_split!r}; splits found: {found}. "
+            f"{config.source}: no record is of the split {config.train_split!r}; splits found: {listed}. "
             "Name one with data.train_split"
         )
     return [meaning[record.split] for record in records], "validation" in meaning.values()

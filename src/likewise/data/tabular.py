@@ -67,8 +67,9 @@ def _check_same_columns(tables: list[Table]) -> None:
     for table in tables[1:]:
         if set(table.names) != set(tables[0].names):
             raise SourceError(
-                f"{tables[0].name} has the columns {', '.join(tables[0].names)} and {table.name} has "
-                f"{', '.join(table.names)}: different tables; name one of them as the source"
+                f"the tables {', '.join(table.name for table in tables)} have different columns "
+                f"({tables[0].name}: {', '.join(tables[0].names)}; {table.name}: {', '.join(table.names)}). "
+                "Name one of them as the source, or several of the same columns by a pattern"
             )
 
 
