@@ -133,6 +133,14 @@ def test_a_dtype_is_kept_and_an_empty_batch_gives_none() -> None:
     assert center_view(_images()[:0], size=32, **PLAIN).shape == (0, 3, 32, 32)
 
 
+def test_views_are_the_same_under_autocast() -> None:
+    images = _images()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        views, center = _view(images, ViewConfig()), center_view(images, size=32, **PLAIN)
+    assert torch.equal(views, _view(images, ViewConfig()))
+    assert torch.equal(center, center_view(images, size=32, **PLAIN))
+
+
 def test_wrong_images_are_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match="uint8"):
         _view(_images().float(), NONE)

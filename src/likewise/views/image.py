@@ -11,7 +11,8 @@ matrices of the images that drew it, and costs no pass over pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -90,18 +91,18 @@ def random_view(
         keep_colours=keep_colours if safe else None,
     )
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
-    for part in _parts(images):
-        pixels = _crop(images[part], recipe, part, size, config)  # (b, 3, S * S) in [0, 255]
-        if config.changes_colour:
-            offset = (recipe.pull[part] * pixels.mean(dim=2)[:, None, :]).sum(
-                dim=2, keepdim=True
-            )  # (b, 3, 1)
-            pixels = torch.baddbmm(offset, recipe.matrix[part], pixels)
-        if config.solarize > 0:
-            pixels = pixels.clamp_(0, 255)
-            bright = recipe.solarized[part, None, None] & (pixels >= 128)
-            pixels = torch.where(bright, 255 - pixels, pixels)
-        views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
+    with _as_written(images.device):
+        for part in _parts(images):
+            pixels = _crop(images[part], recipe, part, size, config)  # (b, 3, S * S) in [0, 255]
+            if config.changes_colour:
+                mean_colour = pixels.mean(dim=2)[:, None, :]
+                offset = (recipe.pull[part] * mean_colour).sum(dim=2, keepdim=True)  # (b, 3, 1)
+                pixels = torch.baddbmm(offset, recipe.matrix[part], pixels)
+            if config.solarize > 0:
+                pixels = pixels.clamp_(0, 255)
+                bright = recipe.solarized[part, None, None] & (pixels >= 128)
+                pixels = torch.where(bright, 255 - pixels, pixels)
+            views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
     return views
 
 
@@ -122,11 +123,19 @@ def center_view(
     whole = torch.tensor([float(side)], device=images.device)
     weights = triangle_weights(torch.zeros_like(whole), whole, source=side, size=size)  # (1, S, H)
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
-    for part in _parts(images):
-        shared = weights.expand(len(images[part]), size, side)
-        pixels = resample(images[part], shared, shared)
-        views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
+    with _as_written(images.device):
+        for part in _parts(images):
+            shared = weights.expand(len(images[part]), size, side)
+            pixels = resample(images[part], shared, shared)
+            views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
     return views
+
+
+@contextmanager
+def _as_written(device: torch.device) -> Iterator[None]:
+    """No graph, and no autocast: a product of pixels in bf16 would be off by more than a grey level."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def _check(images: Tensor, size: int) -> None:
