@@ -26,6 +26,8 @@ this three to two under up very was were which while who with left right
 
 _STOP_WORDS = frozenset(_LITTLE.split())
 
+_NONE = "none of these"
+
 _WORD = re.compile(r"[^\W\d_]+")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
 
@@ -65,6 +67,9 @@ def color_texts(captions: Sequence[str]) -> Coloring:
 def _by_commonest(names: Sequence[str], basis: str) -> Coloring:
     """The commonest kinds have their own colour, the last colour stands for the others."""
     common = [name for name, _ in Counter(sorted(names)).most_common()]
+    if _NONE in common:  # what has no kind comes last, whatever its number
+        common.remove(_NONE)
+        common.append(_NONE)
     if len(common) > NUM_COLOURS:
         others = f"{len(common) - NUM_COLOURS + 1} others"
         common = [*common[: NUM_COLOURS - 1], others]
@@ -80,7 +85,7 @@ def _by_word(captions: Sequence[str]) -> Coloring:
     # a word that nearly all captions hold tells nothing apart
     telling = [word for word, times in counts.most_common() if times <= 0.6 * len(captions)]
     chosen = set(telling[: NUM_COLOURS - 1])
-    kinds = [next((word for word in caption if word in chosen), "none of these") for caption in words]
+    kinds = [next((word for word in caption if word in chosen), _NONE) for caption in words]
     if not chosen:
         return Coloring([], np.full(len(captions), -1), "No word of the captions tells the items apart.")
     return _by_commonest(

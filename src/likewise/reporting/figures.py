@@ -66,7 +66,7 @@ def format_percent(share: float) -> str:
     """A share as a percentage, with a second decimal below 1 %."""
     if not math.isfinite(share):
         return "not a number"
-    digits = 1 if share >= 0.01 or share == 0 else 2
+    digits = 1 if share >= 0.00995 or share == 0 else 2
     return f"{100 * share:.{digits}f} %"
 
 

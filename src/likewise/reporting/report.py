@@ -6,7 +6,7 @@ All text goes through the template's escaping; a content policy in the page forb
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +23,7 @@ from likewise.reporting.coloring import Coloring, color_images, color_texts
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
 from likewise.reporting.embedding_map import MAP_ITEMS, draw_maps, legend_mark
+from likewise.reporting.figures import name_of
 from likewise.reporting.galleries import (
     image_text,
     image_to_text_rows,
@@ -37,6 +38,8 @@ from likewise.reporting.tables import key_tables, reasons, result_tables
 __all__ = ["write_report", "render_report"]
 
 _MAX_BAD_RECORDS = 50
+
+_MAX_KEYS = 25
 
 
 @dataclass(frozen=True)
@@ -199,13 +202,18 @@ def _data(inputs: ReportInputs) -> _Section:
     ]
     return _Section(
         {
-            "tables": key_tables(inputs.data_summary, "Overview"),
+            "tables": key_tables(_in_words(inputs.data_summary), "Overview", _MAX_KEYS),
             "fingerprint": inputs.data_summary.get("fingerprint"),
             "num_bad": len(inputs.bad_records),
             "reasons": reasons(inputs.bad_records),
             "bad": shown,
         }
     )
+
+
+def _in_words(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under names in words; names of classes and columns, deeper in, stay as they are."""
+    return {name_of(name): value for name, value in values.items()}
 
 
 def _settings(inputs: ReportInputs) -> _Section:

@@ -88,17 +88,24 @@ class KeyTable:
     rows: list[tuple[str, str]]
 
 
-def key_tables(values: Mapping[str, Any], top: str) -> list[KeyTable]:
+def key_tables(values: Mapping[str, Any], top: str, max_rows: int | None = None) -> list[KeyTable]:
     """Nested values as flat tables: those at the top under the name `top`, then a table for each section.
 
-    Deeper nesting is spelled with dots.
+    Deeper nesting is spelled with dots; of a table, `max_rows` are shown and the others counted.
     """
     plain = [(name, _text(value)) for name, value in values.items() if not isinstance(value, Mapping)]
     tables = [KeyTable(top, plain)] if plain else []
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             tables.append(KeyTable(name, _flat(value)))
-    return tables
+    if max_rows is None:
+        return tables
+    return [KeyTable(table.name, _cut(table.rows, max_rows)) for table in tables]
+
+
+def _cut(rows: list[tuple[str, str]], max_rows: int) -> list[tuple[str, str]]:
+    left_out = len(rows) - max_rows
+    return rows if left_out <= 0 else [*rows[:max_rows], ("and others", f"{left_out:,}")]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,0 +1,171 @@
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.reporting.charts import Series, line_chart, nice_ticks
+from likewise.reporting.coloring import color_images
+from likewise.reporting.confusions import find_confusions
+from likewise.reporting.figures import format_percent, format_plain, format_value, name_of
+from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
+from likewise.reporting.inputs import ReportInputs
+from likewise.reporting.pictures import picture_uri
+from likewise.reporting.tables import key_tables, reasons, result_tables
+
+
+def test_figures_are_named_and_formatted():
+    assert name_of("image_to_text_r1") == "Image to text, R@1"
+    assert name_of("text_to_image_median_rank") == "Text to image, median rank"
+    assert name_of("some_new_metric") == "Some new metric"
+    assert format_value("image_to_text_r1", 0.7512) == "75.1 %"
+    assert format_value("effective_rank", 12.345) == "12.35"
+    assert format_percent(0.001) == "0.10 %"
+    assert format_percent(0.0) == "0.0 %"
+    assert format_plain(12345.6) == "12,346"
+    assert format_plain(0.00025) == "2.5e-4"
+    assert format_plain(float("inf")) == "not a number"
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0.13, 0.88), (-3, 12000), (5, 5), (0, 0), (-2, -1.9), (1e-9, 3e-9)]
+)
+def test_ticks_enclose_the_values_with_round_steps(low, high):
+    ticks = nice_ticks(low, high)
+    assert ticks[0] <= low
+    assert ticks[-1] >= high
+    assert 2 <= len(ticks) <= 8
+    steps = np.diff(ticks)
+    assert np.allclose(steps, steps[0], rtol=1e-3)
+
+
+def test_a_line_breaks_where_values_are_missing():
+    chart = line_chart("x", [Series("a", ((0, 1.0), (1, float("nan")), (2, 2.0), (3, 1.0)))], format_plain)
+    path = chart.split(' d="')[1].split('"')[0]
+    assert path.count("M") == 2
+    assert path.count("L") == 1
+
+
+def test_a_single_point_is_a_dot():
+    assert "<circle" in line_chart("x", [Series("a", ((5, 1.0),))], format_plain)
+
+
+def test_pictures_come_back_as_they_went_in():
+    thumbnail = np.zeros((3, 40, 40), np.uint8)
+    thumbnail[0] = 250  # red
+    uri = picture_uri(thumbnail)
+    picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+    assert picture.size == (40, 40)
+    red, green, blue = picture.convert("RGB").getpixel((20, 20))
+    assert red > 240 > 20 > max(green, blue)
+    assert Image.open(
+        io.BytesIO(base64.b64decode(picture_uri(np.zeros((3, 400, 400), np.uint8)).split(",")[1]))
+    ).size == (160, 160)
+
+
+def test_colours_follow_labels_then_words():
+    embeddings = np.eye(4, dtype=np.float32)
+    labelled = color_images(
+        ReportInputs(
+            title="", image_embeddings=embeddings, labels=np.array([1, 0, 1, -1]), label_names=["a", "b"]
+        )
+    )
+    assert labelled.kinds == ["b", "a", "unlabelled"]
+    assert labelled.kind_of.tolist() == [0, 1, 0, 2]
+    captions = ["a dog runs", "the dog and a cat", "a cat", "rain"]
+    worded = color_images(
+        ReportInputs(title="", image_embeddings=embeddings, text_embeddings=embeddings, captions=captions)
+    )
+    assert "dog" in worded.kinds
+    assert worded.kind_of[0] == worded.kind_of[1] == worded.kinds.index("dog")
+    assert color_images(ReportInputs(title="", image_embeddings=embeddings)).kinds == []
+
+
+def test_many_classes_share_the_last_colour():
+    coloring = color_images(
+        ReportInputs(title="", image_embeddings=np.ones((40, 2), np.float32), labels=np.arange(40) % 25)
+    )
+    assert len(coloring.kinds) == 10
+    assert coloring.kinds[-1] == "16 others"
+    assert coloring.kind_of.max() == 9
+
+
+def pairs():
+    """Four images and captions on a circle; caption 3 lies on image 0."""
+    images = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], np.float32)
+    texts = np.array([[1, 0.02], [0.1, 1], [-1, 0.2], [1, -0.01]], np.float32)
+    return ReportInputs(
+        title="",
+        image_embeddings=images,
+        text_embeddings=texts,
+        thumbnails=np.zeros((4, 3, 8, 8), np.uint8),
+        captions=["zero", "one", "two", "three"],
+    )
+
+
+def test_best_and_worst_retrievals_worked_by_hand():
+    best, worst = text_to_image_rows(pairs())
+    assert [row.query.text for row in worst] == ["three"]
+    # image 0 first (cosine 1), its own image 3 second: cosine 0.01 is above that of images 1 and 2
+    assert worst[0].rank == 2
+    assert [answer.text for answer in worst[0].answers] == ["zero", "three", "one"]
+    assert [answer.right for answer in worst[0].answers] == [False, True, False]
+    assert worst[0].wanted is None
+    assert {row.query.text for row in best} == {"zero", "one", "two"}
+    assert best[0].query.text == "zero"  # 1.00 - 0.02 is the widest margin
+    _, worst = image_to_text_rows(pairs())
+    # image 0 finds text 3 (0.99995) before its own (0.9998); image 3 likes text 3 best of all, if little (0.01)
+    assert [(row.query.text, row.rank) for row in worst] == [("zero", 2)]
+    assert [answer.right for answer in worst[0].answers] == [False, True, False]
+    assert len(image_to_text_rows(pairs())[0]) == 3
+
+
+def test_the_right_answer_is_shown_when_none_of_the_first_is():
+    _, worst = text_to_image_rows(pairs(), k=1)
+    assert worst[0].answers[0].right is False
+    assert worst[0].wanted is not None
+    assert worst[0].wanted.text == "three"
+    assert worst[0].wanted.similarity == pytest.approx(0.01, abs=1e-4)
+
+
+def test_a_neighbour_is_never_the_query_itself():
+    rows = neighbour_rows(pairs(), k=5)
+    assert len(rows) == 4
+    for row in rows:
+        assert len(row.answers) == 3
+        assert row.query.text not in [answer.text for answer in row.answers]
+        assert all(answer.right is None for answer in row.answers)
+
+
+def test_confusions_worked_by_hand():
+    # two tight clusters; one "b" lies in the cluster of "a"
+    embeddings = np.array(
+        [[1, 0.0], [1, 0.01], [1, 0.02], [1, 0.05], [0, 1], [0.01, 1], [0.02, 1]], np.float32
+    )
+    inputs = ReportInputs(
+        title="", image_embeddings=embeddings, labels=np.array([0, 0, 0, 1, 1, 1, 1]), label_names=["a", "b"]
+    )
+    found = find_confusions(inputs, k=2)
+    assert [(pair.true, pair.predicted, pair.count, pair.share) for pair in found.pairs] == [
+        ("b", "a", 1, 0.25)
+    ]
+    assert [[count for count, _ in row] for row in found.matrix] == [[3, 0], [1, 3]]
+    assert found.accuracy == pytest.approx(6 / 7)
+
+
+def test_tables():
+    (table,) = result_tables({"knn": {"accuracy": 0.9, "chance_accuracy": 0.1, "num_items": 50}})
+    assert [(row.name, row.value, row.chance) for row in table.rows] == [("Accuracy", "90.0 %", "10.0 %")]
+    assert table.counts == "50 items"
+    tables = key_tables({"a": 1, "b": {"c": None, "d": {"e": True}}, "empty": {}}, "Top")
+    assert [(table.name, table.rows) for table in tables] == [
+        ("Top", [("a", "1")]),
+        ("b", [("c", "none"), ("d.e", "yes")]),
+    ]
+    cut = key_tables({"b": {str(place): place for place in range(9)}}, "Top", 3)
+    assert cut[0].rows[-1] == ("and others", "6")
+    assert reasons([{"reason": "truncated: 1"}, {"reason": "truncated: 2"}, {}]) == [
+        ("truncated", 2),
+        ("no reason given", 1),
+    ]
