@@ -258,10 +258,9 @@ def quality_row(name: str, seed: int, measured: Measured, metrics: dict[str, flo
         "steps": measured.steps,
     }
     row |= {"images/s": measured.images_per_second, "waiting": f"{measured.waiting_share:.1%}"}
-    return row | {
-        metric.replace("image_to_text", "i2t").replace("text_to_image", "t2i"): metrics[metric]
-        for metric in METRICS
-    }
+    row |= {label: metrics[metric] for metric, label in METRICS.items()}
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
