@@ -74,15 +74,10 @@ def colour_maps(
         step = steps[image, order[:, k]]  # (B, 3, 3)
         share = torch.where(order[:, k] == _CONTRAST, 1 - factors[:, 1], 0.0)[:, None, None]
         # The mean colour so far is (matrix + pull) @ mean; contrast draws every colour to the grey of that.
-        pull = _product(step, pull) + share * _product(to_grey, matrix + pull)
-        matrix = _product(step, matrix)
+        pull = torch.bmm(step, pull) + share * torch.bmm(to_grey, matrix + pull)
+        matrix = torch.bmm(step, matrix)
     matrix = torch.where(jitter[:, None, None], matrix, identity)
     pull = torch.where(jitter[:, None, None], pull, 0.0)
-    matrix = torch.where(grey[:, None, None], _product(to_grey, matrix), matrix)
-    pull = torch.where(grey[:, None, None], _product(to_grey, pull), pull)
+    matrix = torch.where(grey[:, None, None], torch.bmm(to_grey, matrix), matrix)
+    pull = torch.where(grey[:, None, None], torch.bmm(to_grey, pull), pull)
     return matrix, pull
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    """(B, 3, 3) products; for matrices this small faster than bmm."""
-    return (left[:, :, :, None] * right[:, None]).sum(dim=2)

@@ -83,15 +83,15 @@ def random_view(
         raise ValueError(f"random_view: index has shape {tuple(index.shape)}, expected ({len(images)},)")
     uniform = draw.uniform(index.to(images.device), _NUM_SLOTS, purpose=f"view {view}")  # (B, 37)
     safe = config.caption_safe
-    recipe = _draw_recipe(
-        uniform,
-        config,
-        side=images.shape[2],
-        keep_sides=keep_sides if safe else None,
-        keep_colours=keep_colours if safe else None,
-    )
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
     with _as_written(images.device):
+        recipe = _draw_recipe(
+            uniform,
+            config,
+            side=images.shape[2],
+            keep_sides=keep_sides if safe else None,
+            keep_colours=keep_colours if safe else None,
+        )
         for part in _parts(images):
             pixels = _crop(images[part], recipe, part, size, config)  # (b, 3, S * S) in [0, 255]
             if config.changes_colour:
