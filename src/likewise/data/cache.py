@@ -252,7 +252,9 @@ class _Builder:
         a main guard, and nothing that survives a kill.
         """
         workers = num_workers()
-        with ThreadPoolExecutor(workers) as pool:
+        with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
+            # "Corrupt EXIF data", "Truncated file": what matters of it ends up as a reason in `bad`.
+            warnings.filterwarnings("ignore", module="PIL")
             ahead: list[tuple[int, Future[_Piece]]] = []
             for start in starts:
                 refs = self._refs[start : start + _PIECE]

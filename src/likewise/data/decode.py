@@ -156,7 +156,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) to 8; a damaged EXIF block says nothing of the pixels."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except _DAMAGE:
+    except (*_DAMAGE, UserWarning):  # a warning where warnings are made errors
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

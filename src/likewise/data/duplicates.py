@@ -22,7 +22,7 @@ _MAX_DISTANCE = 3
 """Bits in which hashes may differ: 3 wrong bits leave one of 4 bands of 16 intact, to be found by sorting."""
 _MAX_DIFFERENCE = 5.0
 _MAX_DIFFERENCE_SHARE = 0.1
-"""Mean absolute difference of 16 x 16 thumbnails: of 255, and of their own deviation (thin lines have little)."""
+"""Mean absolute difference of 16 x 16 thumbnails: of 255, and of their deviation (thin lines have little)."""
 _BANDS = 4
 _WINDOW = 16
 _CHUNK = 1024

@@ -20,6 +20,7 @@ __all__ = [
     "join",
     "list_tree",
     "name_of",
+    "normalised",
     "open_binary",
     "read_range",
     "read_whole",
@@ -57,6 +58,14 @@ def _filesystem(address: str) -> tuple[Any, str]:
 def _remote_entry(address: str, info: dict[str, Any]) -> Entry:
     version = next((info[k] for k in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(k)), "")
     return Entry(address, int(info.get("size") or 0), str(version))
+
+
+def normalised(address: str) -> str:
+    """The address as listings write it: absolute, without doubled or missing slashes."""
+    if is_remote(address):
+        filesystem, path = _filesystem(address)
+        return str(filesystem.unstrip_protocol(path))
+    return os.path.abspath(address.removeprefix("file://"))
 
 
 def stat_entry(address: str) -> Entry:

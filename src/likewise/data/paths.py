@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable
 
 from likewise.data.columns import looks_like_image_path
-from likewise.data.files import is_folder, is_remote, join, list_tree
+from likewise.data.files import is_folder, is_remote, join, list_tree, normalised
 from likewise.data.images import FileImage
 from likewise.errors import RecordError
 
@@ -30,7 +30,7 @@ class PathResolver:
     """
 
     def __init__(self, root: str, *, anywhere: bool = False, follow_links: bool = False) -> None:
-        self.root = root if is_remote(root) else os.path.abspath(root or ".")
+        self.root = normalised(root or ".")
         self._anywhere = anywhere
         self._follow_links = follow_links
         self._real_root = os.path.realpath(self.root)

@@ -15,6 +15,7 @@ from likewise.data.files import (
     is_remote,
     list_tree,
     name_of,
+    normalised,
     stat_entry,
     stem_of,
 )
@@ -133,21 +134,17 @@ def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
     if tars:
         return _open_files(tars, config, images)
     if any(is_image(entry.address) for entry in entries):
-        return source_of_images(_absolute(folder), entries, config)
+        return source_of_images(normalised(folder), entries, config)
     if tables:
-        return _open_tables(tables, config, images, root=_absolute(folder))
+        return _open_tables(tables, config, images, root=normalised(folder))
     endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
     raise SourceError(
         f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
     )
 
 
-def _absolute(folder: str) -> str:
-    return folder if is_remote(folder) else os.path.abspath(folder)
-
-
 def _depth(folder: str, entry: Entry) -> int:
-    return entry.address[len(_absolute(folder)) :].strip("/").count("/") + 1
+    return entry.address[len(normalised(folder)) :].strip("/").count("/") + 1
 
 
 def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:

@@ -272,10 +272,10 @@ def _open_parquet(address: str) -> Table:
 
 def _holds_only_paths(metadata: Any, name: str) -> bool:
     """Whether a {bytes, path} column has no bytes at all, as when Hugging Face leaves images in files."""
-    for group in (metadata.row_group(index) for index in range(metadata.num_row_groups)):
-        for chunk in (group.column(index) for index in range(group.num_columns)):
-            if chunk.path_in_schema == f"{name}.bytes":
-                statistics = chunk.statistics
-                if statistics is None or statistics.null_count != group.num_rows:
-                    return False
-    return int(metadata.num_rows) > 0
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    chunks = [(group, group.column(index)) for group in groups for index in range(group.num_columns)]
+    of_bytes = [(group, chunk) for group, chunk in chunks if chunk.path_in_schema == f"{name}.bytes"]
+    return len(of_bytes) > 0 and all(
+        chunk.statistics is not None and chunk.statistics.null_count == group.num_rows
+        for group, chunk in of_bytes
+    )

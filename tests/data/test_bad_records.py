@@ -1,0 +1,323 @@
+"""Every bad input, made on the spot: set aside with its reason and place, or read as it should be."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.data import DataConfig, Splits, prepare
+from likewise.data.decode import decode_square, decode_upright
+from likewise.errors import DataError, RecordError, SourceError, TooManyBadRecords
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def photo(seed: int = 0, size: tuple[int, int] = (48, 40)) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+def bomb() -> bytes:
+    """A PNG of a few hundred bytes that says it is 60,000 x 60,000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 100))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+def folder_of(root: Path, name: str, data: bytes) -> Path:
+    """Four good pictures and one more file."""
+    (root / "images").mkdir(parents=True)
+    for number in range(4):
+        (root / "images" / f"good_{number}.png").write_bytes(encoded(photo(number)))
+    (root / "images" / name).write_bytes(data)
+    return root
+
+
+def open_folder(root: Path, **options: object) -> Splits:
+    settings = {"max_bad_share": 0.5, "cache_dir": str(root.parent / "cache")} | options
+    return prepare(DataConfig(source=str(root), **settings), image_size=32, needs=frozenset({"images"}))
+
+
+BAD_IMAGES: dict[str, tuple[str, Callable[[], bytes], str]] = {
+    "truncated JPEG": ("bad.jpg", lambda: encoded(photo(size=(200, 200)), "JPEG")[:3000], "truncated"),
+    "truncated PNG": ("bad.png", lambda: encoded(photo(size=(100, 100)))[:5000], "truncated"),
+    "not an image": ("bad.jpg", lambda: b"<html>404 not found</html>", "not an image"),
+    "zero bytes": ("bad.jpg", lambda: b"", "zero bytes"),
+    "decompression bomb": ("bad.png", bomb, "absurdly large"),
+    "one pixel": ("bad.png", lambda: encoded(Image.new("RGB", (1, 1))), "1 x 1 pixels"),
+    "one line": ("bad.png", lambda: encoded(Image.new("RGB", (50, 1))), "50 x 1 pixels"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_IMAGES)
+@pytest.mark.parametrize("cache", [True, False])
+def test_bad_image_is_set_aside_with_reason_and_place(tmp_path: Path, case: str, cache: bool) -> None:
+    name, make, reason = BAD_IMAGES[case]
+    splits = open_folder(folder_of(tmp_path / "data", name, make()), cache=cache)
+    (bad,) = splits.bad_records
+    assert bad.reason.startswith(reason)
+    assert bad.place == f"images/{name}"
+    assert splits.summary["bad_records"] == 1
+    assert splits.validation is not None
+    assert len(splits.train) + len(splits.validation) == 4
+    assert f"images/{name}" not in splits.train.ids + splits.validation.ids
+
+
+def grey_16_bit() -> Image.Image:
+    return Image.fromarray(np.full((20, 20), 0x8000, dtype=np.uint16))
+
+
+def palette_with_alpha() -> bytes:
+    image = Image.new("P", (20, 20), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(0, (0, 0, 10, 20))
+    return encoded(image, transparency=1)  # red on the left, nothing on the right
+
+
+def animated() -> bytes:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+def turned_by_exif(orientation: int) -> bytes:
+    upright = Image.new("RGB", (40, 20), "blue")
+    upright.paste((255, 0, 0), (0, 0, 20, 20))  # red on the left
+    undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(upright.transpose(undo[orientation]), "JPEG", exif=exif, quality=95)
+
+
+def colour_at(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
+    return tuple(np.asarray(image)[y, x].tolist())
+
+
+def test_cmyk_becomes_rgb() -> None:
+    data = encoded(Image.new("CMYK", (20, 20), (0, 255, 255, 0)), "JPEG", quality=95)
+    image = decode_upright(data)
+    assert image.mode == "RGB"
+    red, green, blue = colour_at(image, 5, 5)
+    assert red > 230
+    assert max(green, blue) < 30
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bits_are_scaled_not_clipped(kind: str) -> None:
+    assert colour_at(decode_upright(encoded(grey_16_bit(), kind)), 3, 3) == (128, 128, 128)
+
+
+def test_floating_values_between_0_and_1_are_scaled() -> None:
+    data = encoded(Image.fromarray(np.full((9, 9), 0.5, dtype=np.float32)), "TIFF")
+    assert colour_at(decode_upright(data), 3, 3) == (128, 128, 128)
+
+
+def test_values_that_are_not_finite_are_bad() -> None:
+    data = encoded(Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32)), "TIFF")
+    with pytest.raises(RecordError, match="not finite"):
+        decode_upright(data)
+
+
+def test_palette_with_alpha_lies_on_white() -> None:
+    image = decode_upright(palette_with_alpha())
+    assert colour_at(image, 2, 5) == (255, 0, 0)
+    assert colour_at(image, 17, 5) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGBA", (10, 20, 30, 0)), ("LA", (10, 0))])
+def test_alpha_lies_on_white(mode: str, colour: tuple[int, ...]) -> None:
+    assert colour_at(decode_upright(encoded(Image.new(mode, (9, 9), colour))), 4, 4) == (255, 255, 255)
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    assert colour_at(decode_upright(animated()), 5, 5) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_exif_rotation_is_turned_upright(orientation: int) -> None:
+    image = decode_upright(turned_by_exif(orientation))
+    assert image.size == (40, 20)
+    assert colour_at(image, 5, 10)[0] > 200  # red is on the left
+    assert colour_at(image, 35, 10)[2] > 200
+    square, own_size = decode_square(turned_by_exif(orientation), size=10, fit="squash")
+    assert own_size == (40, 20)
+    assert square[0, 5, 1] > 200
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_does_not_spoil_a_good_picture() -> None:
+    data = encoded(photo(), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    assert decode_upright(data).size == (48, 40)
+
+
+def test_unusual_but_good_pictures_are_all_used(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "data", "cmyk.jpg", encoded(Image.new("CMYK", (20, 20)), "JPEG"))
+    images = {
+        "deep.png": encoded(grey_16_bit()),
+        "palette.png": palette_with_alpha(),
+        "animated.gif": animated(),
+    }
+    images |= {"turned.jpg": turned_by_exif(6), "grey.bmp": encoded(photo().convert("L"), "BMP")}
+    for name, data in images.items():
+        (root / "images" / name).write_bytes(data)
+    splits = open_folder(root)
+    assert splits.bad_records == []
+    assert sum(splits.summary["counts"].values()) == 10
+
+
+def test_jpeg_is_never_decoded_below_the_stored_size() -> None:
+    data = encoded(photo(size=(400, 300)), "JPEG")
+    for size in (20, 37, 38, 64, 75, 76, 150, 151, 300):
+        assert min(decode_upright(data, shrink_to=size).size) >= size
+        assert max(decode_upright(data, shrink_to=size, fit="pad").size) >= size
+        assert decode_square(data, size=size, fit="pad")[0].shape == (3, size, size)
+    assert decode_upright(data, shrink_to=37).size == (50, 38)  # 1/8: the point of it
+
+
+def test_shrinking_averages_over_the_area() -> None:
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255  # sampling single pixels would give all black or all white
+    square, _ = decode_square(encoded(Image.fromarray(stripes)), size=16, fit="crop")
+    assert np.abs(square.astype(int) - 127).max() <= 4
+
+
+# Tables
+
+
+def write_table(root: Path, rows: list[str], *, name: str = "captions.csv", encoding: str = "utf-8") -> Path:
+    """Pictures 0.png to 9.png, and a table with these rows below its header."""
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(10):
+        (root / f"{number}.png").write_bytes(encoded(photo(number)))
+    path = root / name
+    path.write_bytes("\n".join(["image,caption", *rows, ""]).encode(encoding, errors="surrogateescape"))
+    return path
+
+
+def open_table(path: Path, **options: object) -> Splits:
+    settings = {"max_bad_share": 0.5, "cache_dir": str(path.parent.parent / "cache")} | options
+    return prepare(
+        DataConfig(source=str(path), **settings), image_size=32, needs=frozenset({"images", "texts"})
+    )
+
+
+def good_rows(count: int = 9) -> list[str]:
+    return [f"{number}.png,a picture of number {number}" for number in range(count)]
+
+
+BAD_ROWS = {
+    "missing path": ("nowhere.png,a caption", "missing"),
+    "empty path": (",a caption", "no image"),
+    "outside": ("../secret.png,a caption", "the path leads outside"),
+    "outside, absolute": ("/etc/hostname.png,a caption", "the path leads outside"),
+    "outside, Windows": ("..\\..\\secret.png,a caption", "the path leads outside"),
+    "network": ("https://example.org/1.png,a caption", "an address on the network"),
+    "empty caption": ("9.png,", "empty caption"),
+    "blank caption": ("9.png,   ", "empty caption"),
+    "megabyte": ("9.png," + "long " * 210_000, "caption too long"),
+    "wrong encoding": ("9.png,caf\udce9 au lait", "wrong encoding"),
+    "too many fields": ("9.png,one,two", "3 fields"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_bad_row_is_set_aside_with_reason_and_place(tmp_path: Path, case: str) -> None:
+    row, reason = BAD_ROWS[case]
+    (tmp_path / "secret.png").write_bytes(encoded(photo()))
+    rows = good_rows()
+    rows.insert(3, row)
+    splits = open_table(write_table(tmp_path / "data", rows))
+    assert splits.bad_records[0].reason.startswith(reason)
+    assert splits.bad_records[0].place == "captions.csv:5"
+    assert sum(splits.summary["counts"].values()) == 9
+
+
+def test_links_that_lead_outside_are_bad_unless_followed(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "data", [*good_rows(), "link.png,a caption", "far/x.png,another"])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.png").write_bytes(encoded(photo(77)))
+    os.symlink(tmp_path / "elsewhere" / "x.png", path.parent / "link.png")
+    os.symlink(tmp_path / "elsewhere", path.parent / "far")
+    splits = open_table(path)
+    assert [bad.place for bad in splits.bad_records] == ["captions.csv:11", "captions.csv:12"]
+    assert all("symbolic link" in bad.reason for bad in splits.bad_records)
+    assert open_table(path, follow_links=True).bad_records == []
+
+
+def test_empty_caption_among_several_drops_only_that_caption(tmp_path: Path) -> None:
+    rows = [*good_rows(), "0.png,", "0.png,a third caption"]
+    splits = open_table(write_table(tmp_path / "data", rows), validation_share=0.01)
+    assert splits.summary["bad_records"] == 0
+    assert splits.summary["dropped_captions"] == 1
+    assert [(bad.place, bad.reason) for bad in splits.bad_records] == [("captions.csv:11", "empty caption")]
+    texts = {t for part in (splits.train, splits.validation) if part is not None for t in part.texts or []}
+    assert ("a picture of number 0", "a third caption") in texts
+
+
+def test_a_table_in_another_encoding_is_read_when_it_is_named(tmp_path: Path) -> None:
+    rows = [f"{number}.png,一张数字{number}的图片" for number in range(9)]
+    path = write_table(tmp_path / "data", rows, encoding="gb18030")
+    with pytest.raises(TooManyBadRecords, match="wrong encoding"):
+        open_table(path, max_bad_share=0.01)
+    splits = open_table(path, encoding="gb18030")
+    assert splits.train.texts is not None
+    assert splits.train.texts[0][0].startswith("一张数字")
+
+
+def test_utf_16_and_byte_order_marks_are_understood(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "data", good_rows(), encoding="utf-16")
+    assert sum(open_table(path).summary["counts"].values()) == 9
+    path = write_table(tmp_path / "data", good_rows(), encoding="utf-8-sig")
+    assert sum(open_table(path).summary["counts"].values()) == 9
+
+
+def test_an_open_quote_swallows_no_more_than_it_must(tmp_path: Path) -> None:
+    splits = open_table(write_table(tmp_path / "data", [*good_rows(), '9.png,"never closed']))
+    assert splits.train.texts is not None
+    assert sum(splits.summary["counts"].values()) == 10
+
+
+def test_too_many_bad_records_names_the_first_ten(tmp_path: Path) -> None:
+    rows = good_rows(4) + [f"missing_{number}.png,a caption" for number in range(12)]
+    with pytest.raises(TooManyBadRecords) as caught:
+        open_table(write_table(tmp_path / "data", rows), max_bad_share=0.01)
+    message = str(caught.value)
+    assert "12 of 16 records (75.0%)" in message
+    assert "captions.csv:6: missing" in message
+    assert "missing_9.png" in message
+    assert "missing_10.png" not in message
+
+
+def test_a_table_without_any_good_record_says_so(tmp_path: Path) -> None:
+    with pytest.raises((TooManyBadRecords, SourceError), match="missing"):
+        open_table(write_table(tmp_path / "data", ["nowhere.png,a caption"]))
+    path = tmp_path / "data" / "empty.csv"
+    path.write_text("")
+    with pytest.raises(SourceError, match="empty"):
+        open_table(path)
+
+
+def test_a_failing_disk_is_no_bad_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder_of(tmp_path / "data", "x.png", encoded(photo()))
+
+    def fail(address: str) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("likewise.data.images.read_whole", fail)
+    with pytest.raises(DataError, match="Input/output error"):
+        open_folder(root)

@@ -1,0 +1,464 @@
+"""Every kind of source, as users have them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.data import DataConfig, Source, Splits, open_source, prepare
+from likewise.errors import ConfigError, SourceError
+
+
+def png(seed: int, size: int = 24) -> bytes:
+    noise = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_images(folder: Path, names: list[str]) -> None:
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+
+
+def opened(source: Path | str, **options: Any) -> Source:
+    return open_source(DataConfig(source=str(source), **options))
+
+
+def prepared(source: Path | str, cache: Path, *needs: str, **options: Any) -> Splits:
+    config = DataConfig(source=str(source), cache_dir=str(cache / "cache"), **options)
+    return prepare(config, image_size=16, needs=frozenset(needs or ("images",)))
+
+
+def texts_by_id(source: Source) -> dict[str, tuple[str, ...]]:
+    return {record.id: record.texts for record in source.records}
+
+
+# Folders of images
+
+
+def test_class_folders_give_labels_and_subfolders_splits(tmp_path: Path) -> None:
+    parts = [
+        f"{part}/{label}/{i}.png" for part in ("train", "val") for label in ("cat", "dog") for i in (1, 2)
+    ]
+    write_images(tmp_path / "pets", [*parts, "train/cat/.hidden.png"])
+    (tmp_path / "pets" / "notes.md").write_text("not an image")
+    source = opened(tmp_path / "pets")
+    assert source.kind == "folder of images"
+    assert source.splits_from == "subfolders"
+    assert [(r.label, r.split) for r in source.records[:3]] == [
+        ("cat", "train"),
+        ("cat", "train"),
+        ("dog", "train"),
+    ]
+    assert source.notes == ["passed over 1 other files: 1 .md"]
+    splits = prepared(tmp_path / "pets", tmp_path, "images", "labels")
+    assert splits.train.label_names == ["cat", "dog"]
+    assert splits.validation is not None
+    assert splits.validation.labels is not None
+    assert splits.validation.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_a_test_folder_is_left_alone(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", [f"{part}/{i}.png" for part in ("train", "test") for i in range(5)])
+    splits = prepared(tmp_path / "pets", tmp_path)
+    assert splits.validation is not None
+    assert all(name.startswith("train/") for name in splits.train.ids + splits.validation.ids)
+
+
+def test_a_flat_folder_has_no_labels_and_captions_may_lie_beside_the_images(tmp_path: Path) -> None:
+    write_images(tmp_path / "flat", ["images/1.png", "images/2.png"])
+    (tmp_path / "flat" / "images" / "1.txt").write_text("a first caption\na second\n", encoding="utf-8")
+    source = opened(tmp_path / "flat")
+    assert [record.label for record in source.records] == [None, None]
+    assert source.records[0].texts == ("a first caption", "a second")
+
+
+# Tables
+
+
+def write_csv(path: Path, rows: list[list[str]], **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, **options).writerows(rows)
+    return path
+
+
+def test_several_rows_an_image_become_one_record(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    rows = [
+        ["image", "caption"],
+        ["1.png", "one, with a comma"],
+        ["2.png", "two"],
+        ["./1.png", 'a "second"\none'],
+    ]
+    source = opened(write_csv(tmp_path / "captions.csv", rows))
+    assert texts_by_id(source) == {"1.png": ("one, with a comma", 'a "second"\none'), "2.png": ("two",)}
+    assert [record.place for record in source.records] == ["captions.csv:2", "captions.csv:3"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (["file_name", "caption_0", "caption_1"], ["1.png", "one", "two"]),
+        (["photo", "text"], ["1.png", '["one", "two"]']),
+        (["图片", "描述"], ["1.png", "one|two"]),
+    ],
+)
+def test_several_captions_a_row(tmp_path: Path, header: list[str], row: list[str]) -> None:
+    write_images(tmp_path, ["1.png"])
+    source = opened(write_csv(tmp_path / "t.csv", [header, row]), text_separator="|")
+    assert source.records[0].texts == ("one", "two")
+
+
+def test_columns_of_any_name_are_recognised_by_content_or_named(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    rows = [["A", "B", "C"], ["x", "1.png", "a dog on the grass"], ["y", "2.png", "a cat on the sofa"]]
+    path = write_csv(tmp_path / "t.csv", rows, delimiter=";")
+    assert opened(path).columns == {"image": "B", "text": "C"}
+    assert opened(path, label_column="A").records[0].label == "x"
+    with pytest.raises(SourceError, match=r"no column 'D'.*A, B, C"):
+        opened(path, text_column="D")
+    with pytest.raises(SourceError, match="did you mean 'caption'"):
+        opened(write_csv(tmp_path / "u.csv", [["image", "caption"], ["1.png", "x"]]), text_column="captoin")
+
+
+def test_a_table_without_header_is_understood(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    source = opened(
+        write_csv(tmp_path / "t.csv", [["1.png", "a dog on the grass"], ["2.png", "a cat on it"]])
+    )
+    assert texts_by_id(source) == {"1.png": ("a dog on the grass",), "2.png": ("a cat on it",)}
+
+
+def test_tsv_with_loose_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('label\tsentence\na\t"Stop" he said\nb\t"a ""quoted"" field"\n', encoding="utf-8")
+    assert [record.texts for record in opened(path).records] == [('"Stop" he said',), ('a "quoted" field',)]
+
+
+def test_rows_that_label_the_same_image_differently_stay_apart_but_share_a_group(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    rows = [
+        ["image", "hypothesis", "label"],
+        ["1.png", "a dog", "yes"],
+        ["1.png", "a cat", "no"],
+        ["2.png", "x", "no"],
+    ]
+    splits = prepared(
+        write_csv(tmp_path / "t.csv", rows), tmp_path, "images", "texts", "labels", max_bad_share=0.0
+    )
+    parts = [part for part in (splits.train, splits.validation) if part is not None]
+    groups = {name: int(group) for part in parts for name, group in zip(part.ids, part.groups, strict=True)}
+    assert set(groups) == {"1.png", "1.png#2", "2.png"}
+    assert groups["1.png"] == groups["1.png#2"] != groups["2.png"]
+
+
+def test_scored_sentence_pairs_are_no_captions_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    path.write_text("sentence1\tsentence2\tscore\nA plane.\tA dog.\t0.0\n")
+    assert [record.texts for record in opened(path).records] == [("A plane.",), ("A dog.",)]
+
+
+def test_several_sentence_columns_must_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "triplets.tsv"
+    path.write_text("premise\tentailment\na man walks a dog\ta man is outside\n")
+    with pytest.raises(SourceError, match=r"premise, entailment.*text_column"):
+        opened(path)
+    assert len(opened(path, text_column="premise,entailment").records[0].texts) == 2
+
+
+def test_json_lines_with_lists_and_bad_lines(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    lines = [json.dumps({"image": "1.png", "captions": ["one", "two"]}), "{broken", '"text"', ""]
+    lines.append(json.dumps({"image": "2.png", "captions": ["\ud800 broken sign", ""]}))
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    source = opened(tmp_path / "t.jsonl")
+    assert texts_by_id(source) == {"1.png": ("one", "two"), "2.png": ()}
+    reasons = [(p.bad.place, p.bad.reason.split(":")[0]) for p in source.problems]
+    assert reasons == [
+        ("t.jsonl:2", "no valid JSON"),
+        ("t.jsonl:3", "a JSON object was expected, got str"),
+        ("t.jsonl:5", "wrong encoding"),
+        ("t.jsonl:5", "empty caption"),
+    ]
+
+
+def test_compressed_tables_are_read(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png"])
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"image,caption\n1.png,a dog\n"))
+    assert opened(tmp_path / "t.csv.gz").records[0].texts == ("a dog",)
+
+
+def test_absolute_paths_and_image_root(tmp_path: Path) -> None:
+    write_images(tmp_path / "elsewhere", ["1.png", "2.png"])
+    rows = [["image", "caption"], [str(tmp_path / "elsewhere" / "1.png"), "one"]]
+    source = opened(write_csv(tmp_path / "tables" / "t.csv", rows))
+    assert len(source.records) == 1
+    assert source.notes == ["every image path is absolute, so files anywhere are read"]
+    mixed = write_csv(tmp_path / "tables" / "mixed.csv", [*rows, ["2.png", "two"]])
+    assert "leads outside" in opened(mixed).problems[0].bad.reason
+    assert len(opened(mixed, image_root=str(tmp_path / "elsewhere")).records) == 2
+
+
+def test_paths_that_start_at_a_folder_beside_the_table(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", ["1.png"])
+    source = opened(write_csv(tmp_path / "t.csv", [["image", "caption"], ["1.png", "one"]]))
+    assert len(source.records) == 1
+    assert source.notes == ["image paths start at images/, where the files are"]
+
+
+def test_texts_of_a_table_can_be_used_without_its_images(tmp_path: Path) -> None:
+    rows = [["image", "caption"], ["gone.png", "one"], ["gone.png", "two"], ["also.png", "three"]]
+    splits = prepared(write_csv(tmp_path / "t.csv", rows), tmp_path, "texts", validation_share=0.5)
+    parts = [part for part in (splits.train, splits.validation) if part is not None]
+    assert {text for part in parts for text in part.texts or []} == {("one", "two"), ("three",)}
+
+
+def test_files_give_splits_in_a_folder_or_by_pattern(tmp_path: Path) -> None:
+    write_images(tmp_path / "d", ["1.png", "2.png"])
+    write_csv(tmp_path / "d" / "train.csv", [["image", "caption"], ["1.png", "one"]])
+    write_csv(tmp_path / "d" / "my_validation.csv", [["image", "caption"], ["2.png", "two"]])
+    for source in (tmp_path / "d", tmp_path / "d" / "*.csv", f"{tmp_path}/d/{{train,my_validation}}.csv"):
+        splits = prepared(source, tmp_path, "images", "texts")
+        assert splits.summary["splits_from"] == "files"
+        assert splits.train.texts == [("one",)]
+        assert splits.validation is not None
+        assert splits.validation.texts == [("two",)]
+
+
+def test_a_folder_of_different_tables_asks_which(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [["image"], ["1.png"]])
+    write_csv(tmp_path / "b.csv", [["question", "answer"], ["what", "that"]])
+    with pytest.raises(SourceError, match=r"a\.csv, b\.csv have different columns"):
+        opened(tmp_path)
+
+
+# Parquet, Hugging Face
+
+
+def write_parquet(path: Path, columns: dict[str, Any], **options: Any) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path, **options)
+    return path
+
+
+@pytest.mark.parametrize("struct", [True, False])
+def test_parquet_with_bytes(tmp_path: Path, struct: bool) -> None:
+    cells = [{"bytes": png(i), "path": None} if struct else png(i) for i in range(7)]
+    cells[3] = {"bytes": b"", "path": None} if struct else b""
+    columns = {"image": cells, "label": list(range(7)), "caption": [[f"number {i}", "x"] for i in range(7)]}
+    path = write_parquet(tmp_path / "t.parquet", columns, row_group_size=3)
+    splits = prepared(path, tmp_path, "images", "texts", "labels", max_bad_share=0.5)
+    assert [(bad.place, bad.reason) for bad in splits.bad_records] == [
+        ("t.parquet row 3", "zero bytes: the file is empty")
+    ]
+    assert splits.train.label_names == ["0", "1", "2", "4", "5", "6"]
+    place = splits.train.ids.index("t.parquet row 5")
+    expected = np.asarray(Image.open(io.BytesIO(png(5)))).transpose(2, 0, 1)
+    stored = prepared(path, tmp_path, "images", store_size=24, max_bad_share=0.5).train.images([place])[0]
+    assert np.array_equal(stored.numpy(), expected)
+
+
+def test_parquet_with_paths_beside_it(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png"])
+    import pyarrow as pa
+
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    cells = pa.array([{"bytes": None, "path": "1.png"}], type=kind)
+    source = opened(write_parquet(tmp_path / "t.parquet", {"image": cells, "text": ["one"]}))
+    assert source.records[0].id == "1.png"
+    assert source.records[0].image is not None
+    assert source.records[0].image.read() == png(0)
+
+
+def test_folder_of_domains(tmp_path: Path) -> None:
+    for domain in ("photo", "sketch"):
+        for part in ("train", "validation"):
+            columns = {"image": [png(1), png(2)], "label": ["a", "b"]}
+            write_parquet(tmp_path / "d" / domain / f"{part}.parquet", columns)
+    splits = prepared(tmp_path / "d", tmp_path, "images", "domains")
+    assert splits.train.domain_names == ["photo", "sketch"]
+    assert splits.train.domains is not None
+    assert splits.train.domains.tolist() == [0, 0, 1, 1]
+    assert len(set(splits.train.ids)) == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hugging_face_dataset_on_disk(tmp_path: Path) -> None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "text": datasets.Value("string"),
+        }
+    )
+
+    def part(seed: int) -> datasets.Dataset:
+        cells = [{"bytes": png(seed + i), "path": None} for i in range(3)]
+        columns = {"image": cells, "label": [0, 1, 1], "text": ["one", "two", "three"]}
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    datasets.DatasetDict({"train": part(0), "validation": part(10)}).save_to_disk(str(tmp_path / "both"))
+    splits = prepared(tmp_path / "both", tmp_path, "images", "labels", "texts")
+    assert splits.summary["kind"] == "Hugging Face dataset on disk"
+    assert splits.train.label_names == ["cat", "dog"]
+    assert splits.train.texts == [("one",), ("two",), ("three",)]
+    assert splits.validation is not None
+    assert np.array_equal(
+        np.asarray(splits.validation.original(2)), np.asarray(Image.open(io.BytesIO(png(12))))
+    )
+    part(0).save_to_disk(str(tmp_path / "one"))
+    assert len(opened(tmp_path / "one").records) == 3
+    (tmp_path / "shards").mkdir()
+    part(0).to_parquet(str(tmp_path / "shards" / "train-00000-of-00001.parquet"))
+    part(20).to_parquet(str(tmp_path / "shards" / "validation-00000-of-00001.parquet"))
+    splits = prepared(tmp_path / "shards", tmp_path, "images", "labels")
+    assert splits.train.label_names == ["cat", "dog"]
+
+
+# Tar shards
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_tar_shards(tmp_path: Path) -> None:
+    for shard in range(3):
+        members: dict[str, bytes] = {}
+        for i in (0, 1):
+            key = f"s{shard}/{i:03d}"
+            described = json.dumps({"caption": f"a caption {shard} {i}", "label": "x"}).encode()
+            members |= {f"{key}.png": png(10 * shard + i), f"{key}.json": described}
+        members |= {
+            f"s{shard}/002.jpg": png(99 + shard),
+            f"s{shard}/002.txt": b"another",
+            f"s{shard}/002.cls": b"y",
+        }
+        members[f"s{shard}/003.jpg"] = b"no image"
+        write_tar(tmp_path / "shards" / f"{shard:03d}.tar", members)
+    source = opened(f"{tmp_path}/shards/{{000..002}}.tar")
+    assert [r.id for r in source.records[:2]] == ["000.tar/s0/000", "000.tar/s0/001"]
+    assert source.records[1].texts == ("a caption 0 1",)
+    assert (source.records[2].texts, source.records[2].label) == (("another",), "y")
+    assert source.columns == {"image": "jpg, png", "text": "json, txt", "label": "cls, json"}
+    image = source.records[4].image
+    assert image is not None
+    assert image.read() == png(10)
+    splits = prepared(tmp_path / "shards", tmp_path, "images", max_bad_share=0.5)
+    assert [bad.place for bad in splits.bad_records] == [f"00{i}.tar/s{i}/003" for i in range(3)]
+
+
+def test_a_truncated_shard_loses_only_its_end(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{i}.png": png(i) for i in range(4)})
+    path.write_bytes(path.read_bytes()[: 2 * 2560 + 700])
+    source = opened(path)
+    assert [record.id for record in source.records][:2] == ["a.tar/0", "a.tar/1"]
+    assert "truncated shard" in source.problems[0].bad.reason
+    bad = tmp_path / "b.tar"
+    bad.write_bytes(b"no tar at all" * 100)
+    with pytest.raises(SourceError, match="no readable tar"):
+        opened(bad)
+    (tmp_path / "c.tar.gz").write_bytes(b"")
+    with pytest.raises(SourceError, match="unpack"):
+        opened(tmp_path / "c.tar.gz")
+
+
+# Sentences, fsspec, scenes, nothing
+
+
+def test_sentences(tmp_path: Path) -> None:
+    path = tmp_path / "s.txt.gz"
+    path.write_bytes(
+        gzip.compress("first sentence\n\n第二句话\nbroken \xff".encode("latin-1", "replace") + b"\xff\n")
+    )
+    path.write_bytes(gzip.compress("first sentence\n\n第二句话\n".encode() + b"broken \xff\n"))
+    source = opened(path)
+    assert [(r.place, r.texts) for r in source.records] == [
+        ("s.txt.gz:1", ("first sentence",)),
+        ("s.txt.gz:3", ("第二句话",)),
+    ]
+    assert source.problems[0].bad.place == "s.txt.gz:4"
+    assert source.problems[0].bad.reason.startswith("wrong encoding")
+
+
+def test_any_fsspec_address(tmp_path: Path) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    for number in range(3):
+        memory.pipe(f"/pets/images/{number}.png", png(number))
+    rows = "image,caption\nimages/0.png,zero\nimages/1.png,one\nimages/9.png,nine\n../x.png,out\n"
+    memory.pipe("/pets/t.csv", rows.encode())
+    source = opened("memory://pets/t.csv")
+    assert texts_by_id(source) == {"images/0.png": ("zero",), "images/1.png": ("one",)}
+    assert [p.bad.reason.split(":")[0] for p in source.problems] == [
+        "missing",
+        "the path leads outside the data's root memory",
+    ]
+    splits = prepared("memory://pets/images", tmp_path)
+    assert sum(splits.summary["counts"].values()) == 3
+
+
+def test_scenes(tmp_path: Path) -> None:
+    splits = prepared("scenes:train=30,validation=10,seed=3,size=32", tmp_path, "images", "texts")
+    assert splits.validation is not None
+    assert (len(splits.train), len(splits.validation)) == (30, 10)
+    assert splits.train.images([0, 5]).shape == (2, 3, 32, 32)
+    assert splits.train.original(0).size == (32, 32)
+    again = prepared("scenes:train=30,validation=20,seed=3,size=32", tmp_path, "images", "texts")
+    assert again.train.fingerprint == splits.train.fingerprint
+    assert not np.array_equal(splits.train.images([0]).numpy(), splits.validation.images([0]).numpy())
+    captions = [texts[0] for texts in splits.train.texts or []]
+    same = {(a == b) == (x == y) for a, x in zip(captions, splits.train.groups, strict=True)
+            for b, y in zip(captions, splits.train.groups, strict=True)}  # fmt: skip
+    assert same == {True}  # equal captions, and only they, share a group
+    for wrong in ("scenes:count=3", "scenes:train=many", "scenes:train=0"):
+        with pytest.raises(ConfigError, match="scenes"):
+            opened(wrong)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file"):
+        opened(tmp_path / "nowhere")
+    with pytest.raises(SourceError, match="no file matches"):
+        opened(tmp_path / "*.csv")
+    with pytest.raises(SourceError, match="empty"):
+        opened(tmp_path)
+    (tmp_path / "a.docx").write_text("x")
+    with pytest.raises(SourceError, match="docx"):
+        opened(tmp_path)
+    with pytest.raises(SourceError, match="expected a folder of images"):
+        opened(tmp_path / "a.docx")
+
+
+def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:
+    write_images(tmp_path / "flat", ["1.png", "2.png"])
+    with pytest.raises(SourceError, match=r"needs texts.*text_column"):
+        prepared(tmp_path / "flat", tmp_path, "images", "texts")
+    with pytest.raises(SourceError, match="needs labels"):
+        prepared(tmp_path / "flat", tmp_path, "images", "labels")
