@@ -1,10 +1,10 @@
 """Random numbers that depend on what they are for, not on when they are asked for.
 
 A draw is a pure function of (seed, step, purpose, row index, slot). So the views of an image are the same
-whatever the number of workers, replicas or micro-batches, and a resumed run draws what the interrupted one would
-have drawn without any generator state being saved. The function is the finaliser of SplitMix64 (Steele, Lea and
-Flood, "Fast splittable pseudorandom number generators", 2014), applied to a chained hash of the five keys; int64
-arithmetic wraps the same way on every device, so CPU and GPU draw the same bits.
+whatever the number of workers, replicas or micro-batches, and a resumed run draws what the interrupted one
+would have drawn without any generator state being saved. The function is the finaliser of SplitMix64 (Steele,
+Lea and Flood, "Fast splittable pseudorandom number generators", 2014), applied to a chained hash of the
+five keys; int64 arithmetic wraps the same way on every device, so CPU and GPU draw the same bits.
 """
 
 from __future__ import annotations

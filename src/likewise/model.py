@@ -1,7 +1,7 @@
 """A trained model as users meet it: load, save, and what it can do.
 
-A model folder holds `config.json`, `model.safetensors`, `tokenizer.json` (where texts are read) and `README.md`, the
-model card. Nothing in it is code: opening a stranger's model runs none.
+A model folder holds `config.json`, `model.safetensors`, `tokenizer.json` (where texts are read) and
+`README.md`, the model card. Nothing in it is code: opening a stranger's model runs none.
 
 Dimensions: N items, D width of the embedding, S side in pixels.
 """
@@ -90,7 +90,9 @@ class Model:
             "method": method,
             "network": network.spec(),  # type: ignore[operator]
             "images": {"fit": fit, "store_size": store_size},
-            "texts": None if tokenizer is None else {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id},
+            "texts": None
+            if tokenizer is None
+            else {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id},
             "trained_on": trained_on,
         }
         return cls(network, config, tokenizer)
@@ -116,7 +118,8 @@ class Model:
         self.network.to(device)
         return self
 
-    # -- encoding ------------------------------------------------------------------------------------------------
+    # -- encoding
+    # ------------------------------------------------------------------------------------------------
 
     def encode_images(
         self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256, normalize: bool = True
@@ -124,8 +127,8 @@ class Model:
         """Embed pictures of any size.
 
         Args:
-            images: one or several of: a path, encoded bytes, a PIL image, a uint8 array (H, W, 3) or (H, W), a uint8
-                tensor (3, H, W). Addresses (http://...) are refused: fetch them first.
+            images: one or several of: a path, encoded bytes, a PIL image, a uint8 array (H, W, 3) or (H,
+                W), a uint8 tensor (3, H, W). Addresses (http://...) are refused: fetch them first.
             batch_size: pictures computed at once.
             normalize: bring the vectors to unit length.
 
@@ -136,8 +139,11 @@ class Model:
             AbilityError: the model has no image encoder.
             DataError: a picture cannot be read; the message says which.
         """
-        several = [images] if _is_single_image(images) else list(cast(Sequence[ImageInput], images))
-        stored = (self._stored(several[start : start + batch_size], start) for start in range(0, len(several), batch_size))
+        several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
+        stored = (
+            self._stored(several[start : start + batch_size], start)
+            for start in range(0, len(several), batch_size)
+        )
         return self._collect((self._image_vectors(batch) for batch in stored), normalize)
 
     def encode_texts(
@@ -168,7 +174,9 @@ class Model:
         """(N, D) float32 unit vectors of all pictures of a dataset, read from its cache."""
         places = np.arange(len(dataset))
         batches = (places[start : start + batch_size] for start in range(0, len(dataset), batch_size))
-        return self._collect((self._image_vectors(dataset.images(batch)) for batch in batches), normalize=True)
+        return self._collect(
+            (self._image_vectors(dataset.images(batch)) for batch in batches), normalize=True
+        )
 
     def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
         vectors = [batch.float() for batch in batches]
@@ -195,7 +203,8 @@ class Model:
         with self._computing():
             device = self.device
             return cast(
-                Tensor, network.encode_texts(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device))
+                Tensor,
+                network.encode_texts(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)),
             )
 
     @contextmanager
@@ -212,13 +221,10 @@ class Model:
     def _needs(self, ability: str, protocol: type) -> Any:
         if isinstance(self.network, protocol):
             return self.network
-        from likewise.catalog import methods
-
         needed = {"encode_images": "images", "encode_texts": "texts"}[ability]
-        having = [name for name, method in methods().items() if needed in method.needs]
         raise AbilityError(
-            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; "
-            f"methods that can: {', '.join(having)}."
+            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; models of the methods "
+            f"that learn from {needed} can, see `likewise methods`."
         )
 
     def _stored(self, images: Sequence[ImageInput], first: int) -> Tensor:
@@ -230,7 +236,8 @@ class Model:
         size = max(options["store_size"] or 0, encoder.image_size)
         return square_pictures(images, size=size, fit=options["fit"], first=first)
 
-    # -- the folder ----------------------------------------------------------------------------------------------
+    # -- the folder
+    # ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all."""
@@ -239,8 +246,12 @@ class Model:
         folder = Path(path)
         beside = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
         beside.mkdir(parents=True, exist_ok=True)
-        (beside / _CONFIG).write_text(json.dumps(self.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        (beside / _CONFIG).write_text(
+            json.dumps(self.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        weights = {
+            name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()
+        }
         save_file(weights, beside / _WEIGHTS, metadata={"format": "pt"})
         if self.tokenizer is not None:
             self.tokenizer.save(beside / _TOKENIZER)
@@ -261,12 +272,16 @@ class Model:
         if not isinstance(config, dict) or "network" not in config:
             raise ModelError(f"{folder} is not a model of likewise: its config.json has no 'network'.")
         if config.get("format", 0) > _FORMAT:
-            raise ModelError(f"{folder} was written by a newer likewise (format {config['format']}); update to open it.")
+            raise ModelError(
+                f"{folder} was written by a newer likewise (format {config['format']}); update to open it."
+            )
         network = network_from_spec(config["network"])
         try:
             network.load_state_dict(load_file(folder / _WEIGHTS))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise ModelError(f"{folder / _WEIGHTS} does not fit its config.json: {str(error).splitlines()[0]}") from error
+            raise ModelError(
+                f"{folder / _WEIGHTS} does not fit its config.json: {str(error).splitlines()[0]}"
+            ) from error
         tokenizer = None
         if config.get("texts") is not None:
             tokenizer = TextTokenizer.load(folder / _TOKENIZER, **config["texts"])
@@ -289,8 +304,12 @@ def _model_folder(path: str | os.PathLike[str]) -> Path:
         if (candidate / _CONFIG).is_file():
             return candidate
     if folder.exists():
-        unfinished = " It is a run that has not finished: resume it." if (folder / "config.toml").is_file() else ""
-        raise ModelError(f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}")
+        unfinished = (
+            " It is a run that has not finished: resume it." if (folder / "config.toml").is_file() else ""
+        )
+        raise ModelError(
+            f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
+        )
     name = str(path)
     if name.count("/") != 1 or name.startswith((".", "/")):
         raise ModelError(f"{name} does not exist.")
@@ -300,11 +319,13 @@ def _model_folder(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"no folder {name} here, and the hub gave none: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"no folder {name} here, and the hub gave none: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` where `folder` is; a folder cannot be renamed over a full one, so the old one steps aside first."""
+    """Put `new` where `folder` is; a full folder cannot be renamed over, so the old one steps aside."""
     import shutil
 
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
@@ -341,8 +362,8 @@ def _card(model: Model) -> str:
         json.dumps(data, indent=2, ensure_ascii=False),
         "```",
         "",
-        "It knows what this data showed and shares its gaps and biases; measure it on your own data before relying "
-        "on it.",
+        "It knows what this data showed and shares its gaps and biases; measure it on your own data before "
+        "relying on it.",
         "",
     ]
     return "\n".join(lines)

@@ -25,7 +25,9 @@ class EvaluateCommand:
     run: Annotated[str, tyro.conf.Positional]
     """A run's folder, a model folder or a hub name."""
 
-    task: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help=f"{_TASK_LINES}; all: every one that fits.")] = "all"
+    task: Annotated[
+        str, tyro.conf.Positional, tyro.conf.arg(help=f"{_TASK_LINES}; all: every one that fits.")
+    ] = "all"
 
     data: str | None = None
     """Another source than the run's own; its validation part is measured on."""

@@ -44,7 +44,8 @@ start with:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 done; 2 a wrong option; 3 the data; 4 the model; 5 training; 75 stopped on request, resumable.
+    Exit codes: 0 done; 2 a wrong option; 3 the data; 4 the model; 5 training; 75 stopped on request,
+    resumable.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

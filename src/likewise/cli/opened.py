@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from likewise.data import DataConfig, Splits, prepare
+from likewise.encoders.networks import EncodesImages
 from likewise.errors import ConfigError
 from likewise.model import Model, load
 from likewise.training.run import RunFolder
@@ -37,12 +39,14 @@ def open_splits(model: Model, path: str, source: str | None, *, progress: bool =
         settings = read_settings(run.config)
         config, needs = settings.data, settings.method_type.needs
     elif source is None:
-        raise ConfigError(f"{path} is a model without a run, so it knows no data; name some with --data SOURCE.")
+        raise ConfigError(
+            f"{path} is a model without a run, so it knows no data; name some with --data SOURCE."
+        )
     else:
         config, needs = DataConfig(source=source), frozenset({"images"})
     size = None
     if "encode_images" in model.abilities:
-        size = model.network.image.image_size  # type: ignore[union-attr]
+        size = int(cast(EncodesImages, model.network).image.image_size)
     if source is not None:
         images = model.config["images"]
         # Another source: the columns, splits and pictures named for the first need not fit it.

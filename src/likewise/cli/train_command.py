@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +66,8 @@ def _value_of(flag: str, arguments: list[str]) -> str | None:
 
 
 def _help() -> None:
-    print("usage: likewise train METHOD --data SOURCE [--out RUN] [--config FILE] [--resume] [--section.option VALUE]\n")
-    print("methods:")
+    print("usage: likewise train METHOD --data SOURCE [--out RUN] [--config FILE] [--resume] [options]")
+    print("\nmethods:")
     for name, method in methods().items():
         print(f"  {name:<12} {method.summary} (needs {', '.join(sorted(method.needs))})")
-    print("\nlikewise train METHOD --help lists all options of a method.", file=sys.stdout)
+    print("\nlikewise train METHOD --help lists all options of a method.")

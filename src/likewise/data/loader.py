@@ -1,7 +1,7 @@
 """Batches of a training part, in an order that is a pure function of (seed, step).
 
-Nothing about the order is state: a resumed run asks for the step it is at, and any number of replicas share one
-order. Dimensions: N rows, B rows of a batch on one replica, R replicas.
+Nothing about the order is state: a resumed run asks for the step it is at, and any number of replicas
+share one order. Dimensions: N rows, B rows of a batch on one replica, R replicas.
 """
 
 from __future__ import annotations
@@ -56,14 +56,18 @@ class Loader:
                 f"try --training.batch-size {max(1, len(dataset) // 4)}."
             )
         if batch_size % world_size:
-            raise ConfigError(f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas.")
+            raise ConfigError(
+                f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas."
+            )
         self._dataset = dataset
         self._tokens = tokens
         self._batch_size = batch_size
         self._seed = seed
         self._own = slice(rank * (batch_size // world_size), (rank + 1) * (batch_size // world_size))
         self.steps_per_epoch = len(dataset) // batch_size
-        self._flags = None if tokens is None else tuple(np.asarray(flag) for flag in caption_flags(tokens.captions))
+        self._flags = (
+            None if tokens is None else tuple(np.asarray(flag) for flag in caption_flags(tokens.captions))
+        )
         self._order = lru_cache(maxsize=2)(self._order_of_epoch)
 
     def _order_of_epoch(self, epoch: int) -> np.ndarray:
@@ -98,7 +102,8 @@ class Loader:
 
 
 class Prefetcher:
-    """Makes the batches of steps `start` to `stop` in a thread, a few ahead; counts the time spent waiting for them.
+    """Makes the batches of steps `start` to `stop` in a thread, a few ahead; counts the time spent waiting
+    for them.
 
     Args:
         loader: makes a batch.

@@ -50,12 +50,15 @@ def _square(picture: Any, size: int, fit: str) -> np.ndarray:
         return decode_square(bytes(picture), size=size, fit=fit)[0]
     if not isinstance(picture, Image.Image):
         picture = Image.fromarray(_as_array(picture))
-    return np.asarray(to_square(picture.convert("RGB"), size, fit)).transpose(2, 0, 1)
+    square: np.ndarray = np.asarray(to_square(picture.convert("RGB"), size, fit)).transpose(2, 0, 1)
+    return square
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
     if "://" in str(path):
-        raise RecordError("is an address; nothing is fetched from the network here. Download it and pass the file.")
+        raise RecordError(
+            "is an address; nothing is fetched from the network here. Download it and pass the file."
+        )
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -67,7 +70,9 @@ def _as_array(picture: Any) -> np.ndarray:
         picture = picture.detach().cpu()
         picture = (picture.permute(1, 2, 0) if picture.ndim == 3 else picture).numpy()
     if not isinstance(picture, np.ndarray):
-        raise RecordError(f"is a {type(picture).__name__}; expected a path, bytes, a PIL image or a uint8 array")
+        raise RecordError(
+            f"is a {type(picture).__name__}; expected a path, bytes, a PIL image or a uint8 array"
+        )
     if picture.dtype != np.uint8:
         raise RecordError(f"has dtype {picture.dtype}; expected uint8 values from 0 to 255")
     if picture.ndim == 3 and picture.shape[2] == 1:

@@ -51,7 +51,8 @@ class TokenTable:
         Returns:
             (B,) places in `captions`.
         """
-        return self.first[index] + (uniform * self.counts[index]).astype(np.int64)
+        picked: np.ndarray = self.first[index] + (uniform * self.counts[index]).astype(np.int64)
+        return picked
 
     def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, of some captions, as long as the longest of them."""

@@ -18,10 +18,11 @@ def linear_projection(dim: int, out_dim: int) -> nn.Linear:
 
 
 def mlp_projector(dim: int, hidden_dim: int, out_dim: int, *, num_layers: int = 2) -> nn.Sequential:
-    """SimCLR's projector (Chen 2020, 2002.05709, section 4.2): linear, BatchNorm, ReLU, ..., linear, BatchNorm.
+    """SimCLR's projector (Chen 2020, 2002.05709, section 4.2): linear, BatchNorm, ReLU, ..., linear,
+    BatchNorm.
 
-    Biases before a BatchNorm would be removed by it, so there are none; the last BatchNorm has no weights, as in
-    SimCLR's released code.
+    Biases before a BatchNorm would be removed by it, so there are none; the last BatchNorm has no weights,
+    as in SimCLR's released code.
 
     Args:
         dim: D, width of the features.

@@ -19,9 +19,10 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# A ResNet's 7x7 stride-2 stem and max-pool throw away most of a small picture: CIFAR accuracy falls by more than ten
-# points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution at 32 px, and so do we; up to 96 px
-# the convolution takes stride 2 (still without max-pool), so that the work stays that of 32 to 48 px.
+# A ResNet's 7x7 stride-2 stem and max-pool throw away most of a small picture: CIFAR accuracy falls by
+# more than ten points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution at 32 px, and
+# so do we; up to 96 px the convolution takes stride 2 (still without max-pool), so that the work stays
+# that of 32 to 48 px.
 _STEM_STRIDES = ((48, 1), (96, 2))
 
 _VIT_PRESETS = {"tiny": (192, 6, 3), "small": (384, 12, 6), "base": (768, 12, 12)}  # width, depth, heads
@@ -60,8 +61,9 @@ class ImageEncoderConfig:
     """Overrides the preset's number of attention heads (ViT only); by default one for every 64 of width."""
 
     pooling: Literal["mean", "cls"] = "mean"
-    """What stands for the picture: the mean of a ViT's patches (better when trained from nothing, Beyer 2022, arXiv
-    2205.01580) or its [CLS], which a pre-trained ViT always uses. Convolutional networks take the mean."""
+    """What stands for the picture: the mean of a ViT's patches (better when trained from nothing, Beyer
+    2022, arXiv 2205.01580) or its [CLS], which a pre-trained ViT always uses. Convolutional networks take
+    the mean."""
 
     dropout: float = 0.0
     """Dropout inside a ViT, in [0, 1)."""
@@ -99,14 +101,15 @@ class ImageEncoder(nn.Module):
     Args:
         backbone: the transformers model.
         image_size: the side in pixels that it is used at.
-        stem_stride: the stride of the 3x3 convolution that replaces a ResNet's stem; None where the stem is its own.
+        stem_stride: the stride of the 3x3 convolution that replaces a ResNet's stem; None where the stem
+        is its own.
         pooling: `mean` of the tokens or `cls`.
         mean, std: per channel, in [0, 1] units: what the pixels are normalised with.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Any,
         *,
         image_size: int,
         stem_stride: int | None = None,
@@ -115,7 +118,7 @@ class ImageEncoder(nn.Module):
         std: tuple[float, ...] = IMAGENET_STD,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone: Any = backbone
         self.image_size = image_size
         self.stem_stride = stem_stride
         self.pooling = pooling
@@ -211,7 +214,7 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
         patch = config.patch_size or (16 if config.image_size >= 128 else max(2, config.image_size // 8))
         if config.image_size % patch:
             raise ConfigError(
-                f"patches of {patch} px do not tile pictures of {config.image_size} px; set --image.patch-size."
+                f"patches of {patch} px do not tile {config.image_size} px; set --image.patch-size."
             )
         return ViTConfig(
             hidden_size=width,
@@ -247,13 +250,16 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
 def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
     from transformers import AutoModel
 
-    # A ViT's pooler (a tanh layer of BERT's) would be a weight without use or gradient: [CLS] is read directly.
+    # A ViT's pooler (a tanh layer of BERT's) would be a weight without use or gradient: [CLS] is read
+    # directly.
     options = {"add_pooling_layer": False} if backbone_config.model_type == "vit" else {}
     backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
     if stem_stride is not None:
         stem: Any = backbone.embedder
         width = backbone_config.embedding_size
-        stem.embedder.convolution = nn.Conv2d(3, width, kernel_size=3, stride=stem_stride, padding=1, bias=False)
+        stem.embedder.convolution = nn.Conv2d(
+            3, width, kernel_size=3, stride=stem_stride, padding=1, bias=False
+        )
         nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")
         stem.pooler = nn.Identity()
     return backbone
@@ -269,15 +275,20 @@ def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
         backbone = AutoModel.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"image.pretrained: cannot load {name!r} ({str(error).splitlines()[0]}). Expected a folder written by "
-            "transformers, or a hub name and a network to fetch it with."
+            f"image.pretrained: cannot load {name!r} ({str(error).splitlines()[0]}). Expected "
+            "a folder written by transformers, or a hub name and a network to fetch it with."
         ) from error
     if not hasattr(backbone_config, "hidden_sizes") and not hasattr(backbone_config, "patch_size"):
-        raise ConfigError(f"image.pretrained: {name!r} is a {backbone_config.model_type}, not an image encoder.")
+        raise ConfigError(
+            f"image.pretrained: {name!r} is a {backbone_config.model_type}, not an image encoder."
+        )
     try:
         processor = AutoImageProcessor.from_pretrained(name)
         mean, std = tuple(processor.image_mean), tuple(processor.image_std)
-    except (OSError, ValueError):  # folders without preprocessor_config.json are common; ImageNet's are the custom
+    except (
+        OSError,
+        ValueError,
+    ):  # folders without preprocessor_config.json are common; ImageNet's are the custom
         mean, std = IMAGENET_MEAN, IMAGENET_STD
     if getattr(backbone_config, "image_size", image_size) != image_size and hasattr(backbone, "embeddings"):
         _resize_positions(backbone, image_size)

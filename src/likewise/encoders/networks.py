@@ -1,7 +1,7 @@
 """Networks that are kept after training: what a model folder holds and `likewise.load` builds again.
 
-A network knows what it can do by which of `encode_images` and `encode_texts` it has; a method trains one and has it
-as its `network`. Dimensions: B batch, S side in pixels, L tokens, D width of the embedding.
+A network knows what it can do by which of `encode_images` and `encode_texts` it has; a method trains one
+and has it as its `network`. Dimensions: B batch, S side in pixels, L tokens, D width of the embedding.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.heads import linear_projection
-from likewise.encoders.image import ImageEncoder
+from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
 
@@ -51,7 +51,8 @@ class ImageNetwork(nn.Module):
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, D)."""
-        return self.image(pixels).pooled
+        features: ImageFeatures = self.image(pixels)
+        return features.pooled
 
     def spec(self) -> dict[str, Any]:
         """What `network_from_spec` needs."""
@@ -99,7 +100,9 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
         ModelError: the spec is of a kind this version does not know, or lacks a part.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # weights are about to be loaded: leave the caller's stream alone
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # weights are about to be loaded: leave the caller's stream alone
             if spec["kind"] == ImageNetwork.kind:
                 return ImageNetwork(ImageEncoder.from_spec(spec["image"]))
             if spec["kind"] == DualNetwork.kind:

@@ -23,8 +23,8 @@ class TextEncoderConfig:
     """The network that reads texts, and its tokenizer."""
 
     architecture: Literal["clip", "bert"] = "clip"
-    """`clip`: pre-norm and causal, read at the end token (trains fastest from nothing); `bert`: both directions,
-    read at [CLS]. Ignored when `pretrained` is given."""
+    """`clip`: pre-norm and causal, read at the end token (trains fastest from nothing); `bert`: both
+    directions, read at [CLS]. Ignored when `pretrained` is given."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
     """Size: 192x4, 384x6 or 512x12 (width x layers)."""
@@ -33,8 +33,8 @@ class TextEncoderConfig:
     """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub."""
 
     tokenizer: str | None = None
-    """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or one
-    trained on the captions of the training part."""
+    """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or
+    one trained on the captions of the training part."""
 
     vocabulary_size: int = 8192
     """Most entries of a tokenizer trained on the data; small data give fewer."""
@@ -86,9 +86,9 @@ class TextEncoder(nn.Module):
         pooling: which vector stands for the text: the `first` ([CLS]) or the `last` real token.
     """
 
-    def __init__(self, backbone: nn.Module, *, pooling: Literal["first", "last"]) -> None:
+    def __init__(self, backbone: Any, *, pooling: Literal["first", "last"]) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone: Any = backbone
         self.pooling = pooling
         self.dim = int(backbone.config.hidden_size)
         self.causal = backbone.config.model_type == "clip_text_model"
@@ -106,20 +106,22 @@ class TextEncoder(nn.Module):
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
-            return cls(_build_backbone(backbone_config), pooling="last" if config.architecture == "clip" else "first")
+            return cls(
+                _build_backbone(backbone_config), pooling="last" if config.architecture == "clip" else "first"
+            )
         from transformers import AutoModel
 
         try:
             backbone = AutoModel.from_pretrained(config.pretrained)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"text.pretrained: cannot load {config.pretrained!r} ({str(error).splitlines()[0]}). Expected a "
-                "folder written by transformers, or a hub name and a network to fetch it with."
+                f"text.pretrained: cannot load {config.pretrained!r} ({str(error).splitlines()[0]}). "
+                "Expected a folder written by transformers, or a hub name and a network to fetch it with."
             ) from error
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
-                f"text.tokenizer has {vocabulary_size} entries, the pre-trained model {backbone.config.vocab_size}; "
-                "leave text.tokenizer out to take the model's own."
+                f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
+                f"{backbone.config.vocab_size}; leave text.tokenizer out to take the model's own."
             )
         return cls(backbone, pooling="last" if backbone.config.model_type == "clip_text_model" else "first")
 
@@ -133,7 +135,9 @@ class TextEncoder(nn.Module):
         from transformers import AutoConfig
 
         values = dict(spec["backbone"])
-        return cls(_build_backbone(AutoConfig.for_model(values.pop("model_type"), **values)), pooling=spec["pooling"])
+        return cls(
+            _build_backbone(AutoConfig.for_model(values.pop("model_type"), **values)), pooling=spec["pooling"]
+        )
 
     def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
         """Encode tokens.
@@ -145,8 +149,8 @@ class TextEncoder(nn.Module):
         Returns:
             The pooled vectors and one a token, neither of unit length.
         """
-        # Padding stands on the right, so a causal network's real tokens never see it: without a mask the fused
-        # causal attention runs, which is faster and gives the real tokens the same values.
+        # Padding stands on the right, so a causal network's real tokens never see it: without a mask the
+        # fused causal attention runs, which is faster and gives the real tokens the same values.
         attention = None if self.causal else mask
         states = self.backbone(input_ids=tokens, attention_mask=attention).last_hidden_state  # (B, L, D)
         if self.pooling == "first":
@@ -177,7 +181,9 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
     }
     if config.architecture == "clip":
         return CLIPTextConfig(**shared, hidden_act="gelu", attention_dropout=config.dropout)
-    return BertConfig(**shared, hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout)
+    return BertConfig(
+        **shared, hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout
+    )
 
 
 def _build_backbone(backbone_config: Any) -> nn.Module:
@@ -188,5 +194,5 @@ def _build_backbone(backbone_config: Any) -> nn.Module:
         return backbone
     # BERT's pooler would be a weight without use or gradient: [CLS] is read directly.
     options = {"add_pooling_layer": False} if backbone_config.model_type == "bert" else {}
-    backbone = AutoModel.from_config(backbone_config, **options)
-    return backbone
+    bert: nn.Module = AutoModel.from_config(backbone_config, **options)
+    return bert

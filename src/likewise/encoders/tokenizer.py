@@ -1,6 +1,7 @@
 """Tokenizers: one trained on the user's own captions, or a pre-trained model's.
 
-The trained one is byte-level BPE (Sennrich 2016, 1508.07909; over bytes as in GPT-2) on NFKC-normalised, lower-cased
+The trained one is byte-level BPE (Sennrich 2016, 1508.07909; over bytes as in GPT-2) on NFKC-normalised,
+lower-cased
 text: any Unicode text has tokens, none is ever unknown, and nothing assumes that words are split by spaces.
 """
 
@@ -52,7 +53,9 @@ class TextTokenizer:
         Returns:
             One (L,) int32 array a text, 2 <= L <= max_tokens.
         """
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in self._tokenizer.encode_batch(list(texts))]
+        return [
+            np.array(encoding.ids, dtype=np.int32) for encoding in self._tokenizer.encode_batch(list(texts))
+        ]
 
     def pad(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Stack rows, padded on the right to the longest of them.
@@ -92,7 +95,9 @@ class TextTokenizer:
         else:
             tokenizer = _from_hub(str(path))
         if pad_id is None:
-            pad_id = next((i for i in map(tokenizer.token_to_id, (PAD, "<pad>", "<|endoftext|>")) if i is not None), 0)
+            pad_id = next(
+                (i for i in map(tokenizer.token_to_id, (PAD, "<pad>", "<|endoftext|>")) if i is not None), 0
+            )
         return cls(tokenizer, pad_id=pad_id, max_tokens=max_tokens)
 
 
@@ -103,8 +108,8 @@ def _from_hub(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name).backend_tokenizer
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(
-            f"text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a hub name "
-            "and a network to fetch it with."
+            f"text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a "
+            "hub name and a network to fetch it with."
         ) from error
 
 

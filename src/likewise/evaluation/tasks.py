@@ -1,7 +1,7 @@
 """The tasks by name: from a model and the parts of a data set to figures.
 
-Every task is measured on the held-out part; what needs labelled examples (neighbours, the probe) takes them from the
-training part. Dimensions: N held-out items, M their captions, D width of the embedding.
+Every task is measured on the held-out part; what needs labelled examples (neighbours, the probe) takes
+them from the training part. Dimensions: N held-out items, M their captions, D width of the embedding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _MAX_TRAIN_ROWS = 50_000
 
 
 class Embedded:
-    """A model's embeddings of the held-out part (and of the training part, where a task asks), each made once.
+    """A model's embeddings of the held-out part (and of the training part, where a task asks), each made
+    once.
 
     Args:
         model: encodes.
@@ -55,7 +56,9 @@ class Embedded:
         max_train_rows: int = _MAX_TRAIN_ROWS,
     ) -> None:
         if splits.validation is None:
-            raise DataError("there is no held-out part to measure on; see --data.validation and --data.validation-share.")
+            raise DataError(
+                "there is no held-out part to measure on; see --data.validation and --data.validation-share."
+            )
         self.model = model
         self.train = _first_rows(splits.train, max_train_rows)
         self.held_out = _first_rows(splits.validation, max_rows)
@@ -151,10 +154,26 @@ def _classified(
 
 
 TASKS: dict[str, tuple[Callable[[Embedded], dict[str, Any]], frozenset[str], str]] = {
-    "retrieval": (_retrieval, frozenset({"encode_images", "encode_texts", "texts"}), "captions for pictures and back"),
-    "neighbours": (_neighbours, frozenset({"encode_images", "labels"}), "classes by the 20 nearest training pictures"),
-    "probe": (_probe, frozenset({"encode_images", "labels"}), "classes by a linear classifier on frozen features"),
-    "zero-shot": (_zero_shot, frozenset({"encode_images", "encode_texts", "labels"}), "classes by their names alone"),
+    "retrieval": (
+        _retrieval,
+        frozenset({"encode_images", "encode_texts", "texts"}),
+        "captions for pictures and back",
+    ),
+    "neighbours": (
+        _neighbours,
+        frozenset({"encode_images", "labels"}),
+        "classes by the 20 nearest training pictures",
+    ),
+    "probe": (
+        _probe,
+        frozenset({"encode_images", "labels"}),
+        "classes by a linear classifier on frozen features",
+    ),
+    "zero-shot": (
+        _zero_shot,
+        frozenset({"encode_images", "encode_texts", "labels"}),
+        "classes by their names alone",
+    ),
     "collapse": (_collapse, frozenset({"encode_images"}), "spread, effective rank, alignment, uniformity"),
 }
 """By name: the function, what it needs of the model and the data, and a line of help."""
@@ -182,9 +201,13 @@ def evaluate(embedded: Embedded, task: str) -> dict[str, Any]:
     if task not in TASKS:
         raise ConfigError(f"no task is called {task!r}; there are {', '.join(TASKS)}.")
     function, needs, _ = TASKS[task]
-    lacking = sorted(need for need in needs if need.startswith("encode_") and need not in embedded.model.abilities)
+    lacking = sorted(
+        need for need in needs if need.startswith("encode_") and need not in embedded.model.abilities
+    )
     if lacking:
-        raise AbilityError(f"{task} needs a model that can {' and '.join(lacking)}; this one can {embedded.model.abilities}.")
+        raise AbilityError(
+            f"{task} needs a model that can {' and '.join(lacking)}; this one can {embedded.model.abilities}."
+        )
     if "texts" in needs and embedded.held_out.texts is None:
         raise DataError(f"{task} needs captions, and the data has none; see --data.text-column.")
     return function(embedded) | {"data_fingerprint": embedded.held_out.fingerprint}

@@ -1,7 +1,7 @@
 """CLIP: learning transferable visual models from natural language supervision.
 
-Radford et al., 2021, arXiv 2103.00020, figure 3. A picture and its caption are pulled together and pushed away from
-the other captions and pictures of the batch, with a learned temperature.
+Radford et al., 2021, arXiv 2103.00020, figure 3. A picture and its caption are pulled together and pushed
+away from the other captions and pictures of the batch, with a learned temperature.
 
 Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -40,7 +40,8 @@ class Config:
     """Width of the space that pictures and texts share."""
 
     loss: Literal["softmax", "sigmoid"] = "softmax"
-    """`softmax`: CLIP's, both ways; `sigmoid`: SigLIP's (Zhai 2023, arXiv 2303.15343), each pair on its own."""
+    """`softmax`: CLIP's, both ways; `sigmoid`: SigLIP's (Zhai 2023, arXiv 2303.15343), each pair on its
+    own."""
 
     temperature: float = 0.07
     """The learned temperature's start (softmax); SigLIP starts at 0.1 with a bias of -10."""
@@ -61,7 +62,14 @@ class CLIP(Method):
     paper = "Radford 2021, arXiv 2103.00020; Zhai 2023, arXiv 2303.15343"
     needs = frozenset({"images", "texts"})
     options = Config
-    training = {"learning_rate": 1e-3, "weight_decay": 0.1, "betas": (0.9, 0.98)}  # noqa: RUF012
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 1e-3,
+        "weight_decay": 0.1,
+        "betas": (0.9, 0.98),
+        "warmup_share": 0.1,
+    }
+
+    network: DualNetwork
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
@@ -112,7 +120,7 @@ class CLIP(Method):
         """Each way's own rows against the rows of all replicas; equal groups are never negatives."""
         images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
         temperature = torch.exp(-self.logit_scale)
-        replicas = {
+        replicas: dict[str, Any] = {
             "all_images": gather_rows(images),
             "all_texts": gather_rows(texts),
             "rows": own_rows(images),

@@ -64,8 +64,8 @@ class Ingredients:
 class Method(nn.Module, ABC):
     """The base of every method; see methods/simclr.py for how one reads.
 
-    A method holds its networks and nothing of devices, files or replicas. The engine may run `embed` on pieces of a
-    batch and `objective` on the whole (cached gradients), unless `pieces_allowed` says why not.
+    A method holds its networks and nothing of devices, files or replicas. The engine may run `embed` on
+    pieces of a batch and `objective` on the whole (cached gradients), unless `pieces_allowed` says why not.
     """
 
     name: ClassVar[str]
@@ -76,9 +76,9 @@ class Method(nn.Module, ABC):
     """Of images, texts, labels, domains."""
     options: ClassVar[type]
     """The method's Config."""
-    image: ClassVar[dict[str, Any]] = {}
+    image_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of the image encoder's options that the method's paper asks for."""
-    training: ClassVar[dict[str, Any]] = {}
+    training_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of the training options that the method's paper asks for."""
     pieces_allowed: ClassVar[str | None] = None
     """Why `embed` cannot run on pieces of a batch; None where it can."""

@@ -1,7 +1,7 @@
 """SimCLR: a simple framework for contrastive learning of visual representations.
 
-Chen, Kornblith, Norouzi and Hinton, 2020, arXiv 2002.05709, algorithm 1. Two random views of each image are pulled
-together and pushed away from all other views of the batch, after a projector that is thrown away.
+Chen, Kornblith, Norouzi and Hinton, 2020, arXiv 2002.05709, algorithm 1. Two random views of each image
+are pulled together and pushed away from all other views of the batch, after a projector that is thrown away.
 
 Dimensions: B batch, D features, P projection.
 """
@@ -9,6 +9,7 @@ Dimensions: B batch, D features, P projection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -31,7 +32,8 @@ class Config:
     """Options of SimCLR."""
 
     temperature: float = 0.5
-    """Divides the cosine similarities: 0.5 suits small pictures and batches (CIFAR), 0.1 large ones (ImageNet)."""
+    """Divides the cosine similarities: 0.5 suits small pictures and batches (CIFAR), 0.1 large ones
+    (ImageNet)."""
 
     hidden_dim: int | None = None
     """Width of the projector's hidden layer; by default that of the features."""
@@ -55,7 +57,9 @@ class SimCLR(Method):
     paper = "Chen 2020, arXiv 2002.05709"
     needs = frozenset({"images"})
     options = Config
-    training = {"learning_rate": 1e-3, "weight_decay": 1e-4}  # noqa: RUF012
+    training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
+
+    network: ImageNetwork
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:

@@ -1,9 +1,9 @@
 """Cached gradients: any batch size in the memory of a small one, for about one more forward pass.
 
 Gao, Zhang, Han and Callan 2021, "Scaling deep contrastive learning batch size under memory limited setup",
-arXiv 2101.06983, section 3.2. (1) Embed the batch piece by piece without a graph. (2) Compare all embeddings, and
-keep the loss's gradient for each. (3) Embed each piece again, with a graph, and send its gradient back. Random state
-(dropout) is seeded for each piece, so both passes draw the same masks.
+arXiv 2101.06983, section 3.2. (1) Embed the batch piece by piece without a graph. (2) Compare all
+embeddings, and keep the loss's gradient for each. (3) Embed each piece again, with a graph, and send its
+gradient back. Random state (dropout) is seeded for each piece, so both passes draw the same masks.
 
 Dimensions: B rows on this replica, m rows a piece.
 """
@@ -43,8 +43,8 @@ def cached_backward(
         draw: where random views come from; keyed by row, so pieces draw what the whole batch would.
         micro_batch_size: m; the last piece may be shorter.
         seed_piece: seeds the random state of piece k, the same in both passes.
-        frozen_buffers: within it, running statistics (BatchNorm's) are not updated, so that the second pass does
-            not count every row twice.
+        frozen_buffers: within it, running statistics (BatchNorm's) are not updated, so that the second
+            pass does not count every row twice.
         backward: runs backward from a scalar (scaled, where the precision asks for it).
 
     Returns:

@@ -1,7 +1,7 @@
 """Checkpoints that a kill at any instant cannot harm.
 
-Each is written beside its final name, synced to the disk and renamed; only then is the oldest removed. The file holds
-tensors and plain numbers, and is read without unpickling code.
+Each is written beside its final name, synced to the disk and renamed; only then is the oldest removed. The
+file holds tensors and plain numbers, and is read without unpickling code.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ __all__ = ["launch", "native_bfloat16", "precision_of"]
 def native_bfloat16(accelerator: str) -> bool:
     """Whether the hardware multiplies bfloat16 itself, rather than by way of float32."""
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if accelerator in ("auto", "cpu"):
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
@@ -42,14 +42,15 @@ def launch(config: TrainingConfig) -> Any:
     several = config.num_nodes > 1 or (isinstance(devices, int) and devices > 1)
     several = several or (devices == "auto" and torch.cuda.device_count() > 1)
     if strategy == "ddp" or (strategy == "auto" and several):
-        # Queues and running statistics are buffers: broadcasting them at every forward would cost more than the step.
+        # Queues and running statistics are buffers: broadcasting them at every forward would cost more
+        # than the step.
         strategy = DDPStrategy(broadcast_buffers=False)
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=devices,
         num_nodes=config.num_nodes,
         strategy=strategy,
-        precision=precision_of(config),  # type: ignore[arg-type]
+        precision=precision_of(config),
     )
     fabric.launch()
     return fabric

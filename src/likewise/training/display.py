@@ -70,7 +70,9 @@ class Display:
         if self._show and step:
             print(f"going on after step {step} of {self._total_steps}", file=sys.stderr)
 
-    def step(self, step: int, epoch: float, terms: Terms, norm: Tensor, rate: float, waited_seconds: float) -> None:
+    def step(
+        self, step: int, epoch: float, terms: Terms, norm: Tensor, rate: float, waited_seconds: float
+    ) -> None:
         """One step is done; every `log_every` steps, say so."""
         self._step = step
         if self._bar is not None:
@@ -92,7 +94,9 @@ class Display:
         self._write("train", step, epoch, values)
         self._say(step, values)
 
-    def evaluation(self, step: int, epoch: float, values: dict[str, float], warning: str | None, seconds: float) -> None:
+    def evaluation(
+        self, step: int, epoch: float, values: dict[str, float], warning: str | None, seconds: float
+    ) -> None:
         """The held-out part was looked at; its time does not count as training's."""
         self._since.at += seconds
         self._write("evaluation", step, epoch, values)
@@ -124,7 +128,9 @@ class Display:
     def _write(self, kind: str, step: int, epoch: float, values: dict[str, float]) -> None:
         if not self._writes:
             return
-        line = json.dumps({"kind": kind, "step": step, "epoch": round(epoch, 4), **values}, ensure_ascii=False)
+        line = json.dumps(
+            {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}, ensure_ascii=False
+        )
         if self._file is None:  # the last look comes after the loop
             with self._run.metrics.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
@@ -173,7 +179,9 @@ def _logger(name: str, run: RunFolder) -> Any:
     try:
         import wandb  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise ConfigError('training.loggers names wandb, which is not installed; try pip install "likewise[wandb]".') from error
+        raise ConfigError(
+            'training.loggers names wandb, which is not installed; try pip install "likewise[wandb]".'
+        ) from error
     return _Wandb(wandb.init(project="likewise", name=run.path.name, dir=str(run.path)))
 
 

@@ -1,7 +1,8 @@
 """The training program: read it from `train` downwards.
 
-Every random number is a function of (seed, step), the order of batches too, so the state to be saved is the weights,
-the optimizer's averages and the number of steps done; a resumed run then repeats the very same arithmetic.
+Every random number is a function of (seed, step), the order of batches too, so the state to be saved is
+the weights, the optimizer's averages and the number of steps done; a resumed run then repeats the very
+same arithmetic.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ class _Session:
     step: int = 0
 
     @classmethod
-    def build(cls, settings: Settings[Any], run: RunFolder, splits: Splits, fabric: Any, show: bool) -> _Session:
+    def build(
+        cls, settings: Settings[Any], run: RunFolder, splits: Splits, fabric: Any, show: bool
+    ) -> _Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
         tokenizer = _tokenizer(settings, run, splits.train, fabric)
@@ -104,7 +107,7 @@ class _Session:
             world_size=fabric.world_size,
         )
         torch.manual_seed(options.seed)
-        method = settings.method_type(  # type: ignore[call-arg]
+        method = settings.method_type(
             settings.method,
             Ingredients(
                 image=settings.image,
@@ -115,12 +118,16 @@ class _Session:
             ),
         )
         if options.micro_batch_size is not None and method.pieces_allowed is not None:
-            raise ConfigError(f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}")
+            raise ConfigError(
+                f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}"
+            )
         module = _Embedding(method)
         module, optimizer = fabric.setup(module, build_optimizer(method, options))
         total = options.steps or max(1, round(options.epochs * loader.steps_per_epoch))
         display = Display(run, options, total_steps=total, show=show and fabric.is_global_zero)
-        return cls(settings, run, splits, fabric, method, module, optimizer, tokenizer, loader, display, total)
+        return cls(
+            settings, run, splits, fabric, method, module, optimizer, tokenizer, loader, display, total
+        )
 
     def loop(self, asked: Callable[[], str | None]) -> None:
         """Fetch, embed, compare, step, log, evaluate, save: until all steps are done."""
@@ -193,17 +200,24 @@ class _Session:
                 self.module, self.optimizer, max_norm=limit or float("inf"), error_if_nonfinite=False
             )
             return clipped
-        return nn.utils.clip_grad_norm_(self.method.parameters(), limit or float("inf"), error_if_nonfinite=False)
+        return nn.utils.clip_grad_norm_(
+            self.method.parameters(), limit or float("inf"), error_if_nonfinite=False
+        )
 
     def _check_finite(self, terms: Terms, norm: Tensor) -> None:
         """Stop before a bad number reaches the weights."""
         if bool(torch.isfinite(terms.total) & torch.isfinite(norm)):
             return
         bad = [name for name, value in terms.parts.items() if not bool(torch.isfinite(value))]
-        what = f"the loss ({', '.join(bad) or 'total'})" if not bool(torch.isfinite(terms.total)) else "the gradient"
+        what = (
+            f"the loss ({', '.join(bad) or 'total'})"
+            if not bool(torch.isfinite(terms.total))
+            else "the gradient"
+        )
         last = latest_checkpoint(self.run.checkpoints)
         raise NonFiniteLoss(
-            f"{what} became {float(terms.total.detach()):g} (gradient norm {float(norm):g}) at step {self.step + 1}; "
+            f"{what} became {float(terms.total.detach()):g} (gradient norm {float(norm):g}) "
+            f"at step {self.step + 1}; "
             f"nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
             "Try a lower --training.learning-rate, or --training.precision float32."
         )
@@ -246,7 +260,9 @@ class _Session:
                 self.method.load_state_dict(state["method"])
                 self.optimizer.load_state_dict(state["optimizer"])
             except (RuntimeError, ValueError, KeyError) as error:
-                raise TrainingError(f"{newest} does not fit these settings: {str(error).splitlines()[0]}") from error
+                raise TrainingError(
+                    f"{newest} does not fit these settings: {str(error).splitlines()[0]}"
+                ) from error
             self.step = state["step"]
         if self.fabric.is_global_zero and self.run.metrics.is_file():
             self.run.cut_metrics(self.step)
@@ -288,7 +304,9 @@ def _claim(run: RunFolder, settings: Settings[Any], resume: bool, fabric: Any) -
     """Make the folder ours, or refuse: no run is ever overwritten."""
     if run.config.is_file():
         if not resume:
-            raise ConfigError(f"{run.path} already holds a run; add --resume to go on with it, or name another --out.")
+            raise ConfigError(
+                f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
+            )
         if read_settings(run.config) != settings:
             raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
     elif fabric.is_global_zero:
@@ -297,7 +315,7 @@ def _claim(run: RunFolder, settings: Settings[Any], resume: bool, fabric: Any) -
 
 
 def _prepare(settings: Settings[Any], run: RunFolder, fabric: Any, show: bool) -> Splits:
-    """Read the data, on the first replica first (it may have to build the cache), and write down what was found."""
+    """Read the data, on the first replica first (it may build the cache), and write down what was found."""
     needs = settings.method_type.needs
     size = settings.image.image_size if "images" in needs else None
     with fabric.rank_zero_first():
@@ -320,7 +338,9 @@ def _tokenizer(settings: Settings[Any], run: RunFolder, data: Dataset, fabric: A
     with fabric.rank_zero_first():
         if not run.tokenizer.is_file():
             texts = (text for row in data.texts or [] for text in row)
-            trained = train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
+            trained = train_tokenizer(
+                texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens
+            )
             beside = run.tokenizer.with_suffix(".writing")
             trained.save(beside)
             beside.replace(run.tokenizer)
@@ -345,7 +365,8 @@ def _reduce_gradients(method: nn.Module) -> None:
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     torch.distributed.all_reduce(flat)
     flat /= world_size()
-    for gradient, piece in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, piece in zip(gradients, torch.split(flat, sizes), strict=True):
         gradient.copy_(piece.view_as(gradient))
 
 

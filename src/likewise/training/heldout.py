@@ -9,7 +9,8 @@ from likewise.model import Model
 
 __all__ = ["look_at_held_out"]
 
-# The probe trains a classifier: too slow to look at often. Zero-shot's prompts are cheap but say little early on.
+# The probe trains a classifier: too slow to look at often. Zero-shot's prompts are cheap but say little
+# early on.
 _QUICK = ("retrieval", "neighbours", "collapse")
 _SHOWN = ("_r1", "_r5", "_r10", "accuracy", "deviation", "effective_rank", "alignment", "uniformity")
 
@@ -34,7 +35,11 @@ def look_at_held_out(model: Model, splits: Splits, max_rows: int) -> tuple[dict[
         if task not in _QUICK:
             continue
         figures = evaluate(embedded, task)
-        values |= {f"{task}/{name}": figures[name] for name in figures if name.endswith(_SHOWN) and "chance" not in name}
+        values |= {
+            f"{task}/{name}": figures[name]
+            for name in figures
+            if name.endswith(_SHOWN) and "chance" not in name
+        }
         if task == "collapse":
             warning = collapse_warning(figures)
     return values, warning

@@ -16,8 +16,8 @@ __all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups: weights that decay, and biases, norms and learned scalars that do not.
 
-    Papers from SimCLR to CLIP leave out every tensor with fewer than two dimensions; a temperature that decays
-    would drift to 1.
+    Papers from SimCLR to CLIP leave out every tensor with fewer than two dimensions; a temperature that
+    decays would drift to 1.
     """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -38,7 +38,8 @@ def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Op
 
 
 def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then half a cosine (Loshchilov 2016, arXiv 1608.03983) down to `final_share` of the peak.
+    """Linear warm-up, then half a cosine (Loshchilov 2016, arXiv 1608.03983) down to `final_share` of the
+    peak.
 
     Args:
         step: steps already done; the first step runs at `step=0`.
@@ -56,17 +57,19 @@ def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
 class LARS(torch.optim.Optimizer):
     """Layer-wise adaptive rate scaling (You 2017, arXiv 1708.03888), as SimCLR uses it.
 
-    Each weight's step is scaled by trust * |w| / (|g + decay w|); groups without decay (biases, norms) take plain
-    momentum steps.
+    Each weight's step is scaled by trust * |w| / (|g + decay w|); groups without decay (biases, norms)
+    take plain momentum steps.
     """
 
     def __init__(
         self, params: Any, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 1e-3
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        )
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """One step on the gradients at hand."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
@@ -88,4 +91,6 @@ class LARS(torch.optim.Optimizer):
 def _trust_ratio(weight: Tensor, update: Tensor, trust: float) -> Tensor:
     weight_norm, update_norm = weight.norm(), update.norm()
     usable = (weight_norm > 0) & (update_norm > 0)
-    return torch.where(usable, trust * weight_norm / update_norm.clamp_min(1e-12), torch.ones_like(weight_norm))
+    return torch.where(
+        usable, trust * weight_norm / update_norm.clamp_min(1e-12), torch.ones_like(weight_norm)
+    )

@@ -24,8 +24,9 @@ class TrainingConfig:
     """Rows an optimizer step, over all replicas together."""
 
     micro_batch_size: int | None = None
-    """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao 2021,
-    arXiv 2101.06983), for about one more forward pass. BatchNorm then sees these rows only, dropout the same masks."""
+    """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao
+    2021, arXiv 2101.06983), for about one more forward pass. BatchNorm then sees these rows only, dropout the
+    same masks."""
 
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """AdamW; SGD with Nesterov momentum 0.9; or LARS, for batches of thousands."""
@@ -49,7 +50,8 @@ class TrainingConfig:
     """Longest gradient (L2 norm over all weights); 0 never clips."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` multiplies in bfloat16 where the hardware does so natively, keeping weights and sums in float32."""
+    """`auto` multiplies in bfloat16 where the hardware does so natively, keeping weights and sums in
+    float32."""
 
     accelerator: str = "auto"
     """auto, cpu, cuda, mps or tpu."""

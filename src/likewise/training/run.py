@@ -41,7 +41,9 @@ class RunFolder:
         """
         run = cls(path)
         if not run.config.is_file():
-            raise ConfigError(f"{path} is not a run: it has no config.toml; expected a folder that `likewise train` wrote.")
+            raise ConfigError(
+                f"{path} is not a run: it has no config.toml; expected a folder that `likewise train` wrote."
+            )
         return run
 
     def write_json(self, path: Path, value: Any) -> None:
@@ -76,5 +78,7 @@ class RunFolder:
         """Forget lines after `step`: a resumed run writes them again."""
         kept = [line for line in self.read_lines(self.metrics) if line["step"] <= step]
         beside = self.metrics.with_name(f".{self.metrics.name}.{os.getpid()}")
-        beside.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+        beside.write_text(
+            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8"
+        )
         beside.replace(self.metrics)

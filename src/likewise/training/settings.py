@@ -1,4 +1,5 @@
-"""All settings of a run: one typed definition per option, read from defaults, a file and flags, in that order."""
+"""All settings of a run: one typed definition per option, read from defaults, a file and flags, in that
+order."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ class Settings(Generic[C]):
     def sections(self) -> dict[str, Any]:
         """The sections that this method uses, by name."""
         names = ["data", "image", "text", "views", "method", "training"]
-        return {name: getattr(self, name) for name in names if name != "text" or "texts" in self.method_type.needs}
+        return {
+            name: getattr(self, name) for name in names if name != "text" or "texts" in self.method_type.needs
+        }
 
 
 def default_settings(method: type[Method], source: Any, *, image_size: int = 64) -> Settings[Any]:
@@ -73,11 +76,11 @@ def default_settings(method: type[Method], source: Any, *, image_size: int = 64)
     return Settings(
         method_name=method.name,
         data=DataConfig(source=source),
-        image=ImageEncoderConfig(image_size=image_size, **method.image),
+        image=ImageEncoderConfig(image_size=image_size, **method.image_defaults),
         text=TextEncoderConfig(),
         views=method.default_views(image_size),
         method=method.options(),
-        training=TrainingConfig(**method.training),
+        training=TrainingConfig(**method.training_defaults),
     )
 
 
@@ -89,7 +92,10 @@ def settings_type(method: type[Method], command: type | None = None) -> type:
         command: a dataclass of further options that are not part of the settings (--out, --resume).
     """
     defaults = default_settings(method, "scenes")
-    fields = [(name, type(section), dataclasses.field(default=section)) for name, section in defaults.sections().items()]
+    fields = [
+        (name, type(section), dataclasses.field(default=section))
+        for name, section in defaults.sections().items()
+    ]
     bases = () if command is None else (command,)
     return dataclasses.make_dataclass("Options", fields, bases=bases, frozen=True, kw_only=True)
 
@@ -113,7 +119,8 @@ def parse_settings(
         SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the nearest.
     """
     first, _ = _parse(method, arguments, prog, command, image_size=64)
-    # The paper's views depend on the size of the pictures, which the flags decide: read once more on those defaults.
+    # The paper's views depend on the size of the pictures, which the flags decide: read once more on those
+    # defaults.
     return _parse(method, arguments, prog, command, image_size=first.image.image_size)
 
 

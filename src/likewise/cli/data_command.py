@@ -1,0 +1,84 @@
+"""`likewise data SOURCE`."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+
+from likewise.catalog import find_method
+from likewise.data import DataConfig
+from likewise.data.contact_sheet import draw_contact_sheet
+from likewise.data.inspect import SourceReport, inspect_source
+from likewise.errors import ConfigError, DataError
+
+__all__ = ["DataCommand", "run"]
+
+_USAGE = "usage: likewise data SOURCE [options]; likewise data --help lists them."
+_SHEET_ROWS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataCommand:
+    """Show what is understood of a data source: counts, columns, sizes, six examples, duplicates, bad
+    records; and draw a contact sheet of its pictures."""
+
+    data: DataConfig
+    """How the source is read; SOURCE may stand first instead of --data SOURCE."""
+
+    sheet: str = "contact-sheet.png"
+    """Where the contact sheet goes; an empty name draws none."""
+
+    views: str | None = None
+    """A method: draw a sheet of the random views that it would train on, into views.png."""
+
+    views_size: int = 64
+    """Side of those views in pixels."""
+
+    json: bool = False
+    """Print as JSON."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Inspect, print, draw."""
+    words = list(arguments)
+    if words and not words[0].startswith("-"):
+        words = ["--data", *words]
+    if not words:
+        raise ConfigError(_USAGE)
+    options = tyro.cli(DataCommand, args=words, prog="likewise data")
+    method = None if options.views is None else find_method(options.views)
+    found = inspect_source(options.data, progress=not options.json)
+    if options.json:
+        print(json_format.dumps(found.to_json(), indent=2, ensure_ascii=False))
+    else:
+        print(found.text())
+    has_pictures = found.dataset is not None and found.dataset.pixels is not None and len(found.dataset) > 0
+    if has_pictures and options.sheet:
+        draw_contact_sheet(found.dataset, options.sheet)
+        _say(f"contact sheet: {options.sheet}", options.json)
+    if method is not None:
+        if not has_pictures:
+            raise DataError("--views needs pictures, and this source has none that can be read.")
+        _draw_views(found, method.default_views(options.views_size), options.views_size)
+        _say("views: views.png", options.json)
+
+
+def _draw_views(found: SourceReport, config, size: int) -> None:  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    from likewise.views.sheet import draw_view_sheet
+
+    data = found.dataset
+    assert data is not None
+    rows = np.linspace(0, len(data) - 1, min(_SHEET_ROWS, len(data))).astype(int)
+    captions = None if data.texts is None else [data.texts[row][0] if data.texts[row] else "" for row in rows]
+    sheet = draw_view_sheet(data.images(rows), config=config, size=size, captions=captions)
+    sheet.save("views.png")
+
+
+def _say(line: str, quiet: bool) -> None:
+    if not quiet:
+        print(line)

@@ -1,0 +1,61 @@
+"""From a run's folder to what its report shows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from likewise.data import Splits
+from likewise.evaluation.tasks import Embedded
+from likewise.model import Model
+from likewise.reporting.inputs import ReportInputs
+from likewise.training.run import RunFolder
+from likewise.training.settings import read_settings
+
+__all__ = ["gather_report_inputs"]
+
+_MAX_ROWS = 2000
+
+
+def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:
+    """Everything that a report of this run shows.
+
+    Args:
+        run: its metrics, results and settings.
+        model: its model.
+        splits: its data, as the model sees it.
+    """
+    settings = read_settings(run.config)
+    sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
+    shared: dict[str, Any] = {
+        "title": f"{settings.method_name} on {settings.data.source}",
+        "method": settings.method_name,
+        "settings": sections,
+        "metrics": list(run.read_lines(run.metrics)),
+        "results": run.read_json(run.results),
+        "data_summary": splits.summary,
+        "bad_records": [dataclasses.asdict(record) for record in splits.bad_records],
+    }
+    if splits.validation is None:
+        return ReportInputs(**shared)
+    embedded = Embedded(model, splits, max_rows=_MAX_ROWS)
+    held_out = embedded.held_out
+    texts: dict[str, Any] = {}
+    if "encode_texts" in model.abilities and held_out.texts is not None:
+        texts = {
+            "text_embeddings": embedded.texts,
+            "captions": embedded.captions,
+            "caption_image": embedded.caption_rows,
+            "text_groups": held_out.groups[embedded.caption_rows],
+        }
+    return ReportInputs(
+        **shared,
+        **texts,
+        image_embeddings=embedded.images,
+        thumbnails=held_out.images(np.arange(len(held_out))).numpy(),
+        image_groups=held_out.groups,
+        labels=held_out.labels,
+        label_names=held_out.label_names,
+    )
