@@ -115,7 +115,8 @@ def test_best_and_worst_retrievals_worked_by_hand():
     assert {row.query.text for row in best} == {"zero", "one", "two"}
     assert best[0].query.text == "zero"  # 1.00 - 0.02 is the widest margin
     _, worst = image_to_text_rows(pairs())
-    # image 0 finds text 3 (0.99995) before its own (0.9998); image 3 likes text 3 best of all, if little (0.01)
+    # image 0 finds text 3 (0.99995) before its own (0.9998); image 3 likes text 3 best of all, if little
+    # (0.01)
     assert [(row.query.text, row.rank) for row in worst] == [("zero", 2)]
     assert [answer.right for answer in worst[0].answers] == [False, True, False]
     assert len(image_to_text_rows(pairs())[0]) == 3

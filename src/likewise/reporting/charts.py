@@ -17,7 +17,7 @@ NUM_COLOURS = 10
 """How many series colours the style sheet defines: classes c0 to c9."""
 
 _WIDTH, _HEIGHT = 360, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 10, 24
 _MAX_POINTS = 300
 _SMOOTH_FROM = 40
 
@@ -105,9 +105,15 @@ def _grid(axes: _Axes, ticks: Sequence[float], format_y: Callable[[float], str])
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 3.5, format_y(tick).replace(".0 %", " %"))
+            ).format(_LEFT, _WIDTH - _RIGHT, y, y, _LEFT - 6, y + 3.5, _tick_label(tick, format_y))
         )
     return Markup("").join(lines)
+
+
+def _tick_label(tick: float, format_y: Callable[[float], str]) -> str:
+    """A tick's label, no longer than the margin beside the chart."""
+    label = format_y(tick).replace(".0 %", " %")
+    return label if len(label) <= 7 else f"{tick:.2g}"
 
 
 def _x_labels(axes: _Axes, low: float, high: float) -> Markup:
