@@ -148,9 +148,7 @@ def test_confusions_worked_by_hand():
         title="", image_embeddings=embeddings, labels=np.array([0, 0, 0, 1, 1, 1, 1]), label_names=["a", "b"]
     )
     found = find_confusions(inputs, k=2)
-    assert [(pair.true, pair.predicted, pair.count, pair.share) for pair in found.pairs] == [
-        ("b", "a", 1, 0.25)
-    ]
+    assert [(pair.true, pair.predicted, pair.count, pair.total) for pair in found.pairs] == [("b", "a", 1, 4)]
     assert [[count for count, _ in row] for row in found.matrix] == [[3, 0], [1, 3]]
     assert found.accuracy == pytest.approx(6 / 7)
 

@@ -113,7 +113,7 @@ def _grid(axes: _Axes, ticks: Sequence[float], format_y: Callable[[float], str])
 def _tick_label(tick: float, format_y: Callable[[float], str]) -> str:
     """A tick's label, no longer than the margin beside the chart."""
     label = format_y(tick).replace(".0 %", " %")
-    return label if len(label) <= 7 else f"{tick:.2g}"
+    return label if len(label) <= 7 else f"{tick:.2g}".replace("e+0", "e").replace("e-0", "e-")
 
 
 def _x_labels(axes: _Axes, low: float, high: float) -> Markup:

@@ -25,8 +25,8 @@ class ConfusedPair:
     true: str
     predicted: str
     count: int
-    share: float
-    """Of the items of the true class."""
+    total: int
+    """Items of the true class."""
     examples: list[Tile]
 
 
@@ -64,7 +64,7 @@ def find_confusions(
                 inputs.label_name(true),
                 inputs.label_name(guess),
                 count,
-                count / int((labels == true).sum()),
+                int((labels == true).sum()),
                 [
                     Tile(
                         f"{inputs.label_name(true)} taken for {inputs.label_name(guess)}",
