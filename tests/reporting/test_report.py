@@ -244,7 +244,7 @@ def test_collapse_is_said_aloud():
 
 def test_several_seeds_and_odd_values_are_shown():
     results = {
-        "knn": {
+        "neighbours": {
             "accuracy": {"mean": 0.5, "deviation": 0.01, "num_runs": 3},
             "chance_accuracy": 0.1,
             "strange": float("nan"),

@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["name_of", "task_name", "is_share", "format_value", "format_plain", "format_percent"]
+__all__ = [
+    "name_of",
+    "task_name",
+    "method_name",
+    "is_share",
+    "format_value",
+    "format_plain",
+    "format_percent",
+]
 
 _NAMES = {
     "r1": "R@1",
@@ -19,15 +27,24 @@ _NAMES = {
     "num_items": "Items",
     "num_train": "Training rows",
     "l2": "Regularisation chosen",
-    "knn": "Nearest neighbours",
+    "k": "Neighbours that vote",
+    "neighbours": "Nearest neighbours",
     "probe": "Linear probe",
-    "linear_probe": "Linear probe",
-    "zero_shot": "Zero-shot classification",
+    "zero-shot": "Zero-shot classification",
     "collapse": "Health of the embeddings",
     "relative_deviation": "Spread (1 is even, 0 collapsed)",
     "deviation": "Deviation a dimension",
-    "loss": "Loss",
+}
+
+_METHODS = {
     "clip": "CLIP",
+    "simclr": "SimCLR",
+    "moco": "MoCo",
+    "byol": "BYOL",
+    "simsiam": "SimSiam",
+    "tcl": "TCL",
+    "simcse": "SimCSE",
+    "siglip": "SigLIP",
 }
 
 _SHARE = re.compile(r"(^|_)(r\d+|accuracy|precision|recall|f1|top_\d+|share|nmi|ari)$")
@@ -50,6 +67,11 @@ def name_of(metric: str) -> str:
 def task_name(task: str) -> str:
     """A task's name in words."""
     return name_of(task)
+
+
+def method_name(method: str) -> str:
+    """A method as its paper spells it."""
+    return _METHODS.get(method, method)
 
 
 def is_share(metric: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from likewise.evaluation.collapse import collapse_warning
-from likewise.reporting.figures import format_percent, format_plain
+from likewise.reporting.figures import format_percent, format_plain, method_name
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["Headline", "headlines", "summary", "warning"]
@@ -26,10 +26,9 @@ class Headline:
 _MAIN = (
     ("retrieval", "image_to_text_r1", "Right caption first"),
     ("retrieval", "text_to_image_r1", "Right image first"),
-    ("knn", "accuracy", "Neighbour accuracy"),
-    ("linear_probe", "accuracy", "Linear probe accuracy"),
+    ("neighbours", "accuracy", "Neighbour accuracy"),
     ("probe", "accuracy", "Linear probe accuracy"),
-    ("zero_shot", "accuracy", "Zero-shot accuracy"),
+    ("zero-shot", "accuracy", "Zero-shot accuracy"),
 )
 
 
@@ -66,10 +65,9 @@ def summary(inputs: ReportInputs) -> str:
             f"{_chance(retrieval, 'image_to_text_r1')}."
         )
     for task, words in (
-        ("knn", "A vote of nearest neighbours names the class of"),
-        ("linear_probe", "A linear probe names the class of"),
+        ("neighbours", "A vote of nearest neighbours names the class of"),
         ("probe", "A linear probe names the class of"),
-        ("zero_shot", "Without any labelled example, the nearest class caption names"),
+        ("zero-shot", "Without any labelled example, the nearest class caption names"),
     ):
         accuracy = _number(inputs.results.get(task, {}).get("accuracy"))
         if accuracy is not None:
@@ -91,7 +89,7 @@ def warning(inputs: ReportInputs) -> str | None:
 
 def _training(inputs: ReportInputs) -> str:
     """How long it was trained."""
-    name = inputs.method or "The model"
+    name = "The model" if inputs.method is None else method_name(inputs.method)
     lines: Sequence[Mapping[str, Any]] = [line for line in inputs.metrics if line.get("kind") == "train"]
     if not lines:
         return "" if inputs.method is None else f"The method is {name}."
