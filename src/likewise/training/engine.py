@@ -307,7 +307,7 @@ def _claim(run: RunFolder, settings: Settings[Any], resume: bool, fabric: Any) -
             raise ConfigError(
                 f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
             )
-        if read_settings(run.config) != settings:
+        if read_settings(run.config).sections() != settings.sections():
             raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
     elif fabric.is_global_zero:
         write_settings(settings, run.config)

@@ -1,0 +1,180 @@
+"""A run from the first step to its folder: what it leaves, how it resumes, how it stops."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_runs import SOURCE, small_settings
+
+from likewise.catalog import methods
+from likewise.errors import ConfigError, Interrupted, NonFiniteLoss
+from likewise.methods.clip import CLIP
+from likewise.methods.method import Method, Progress
+from likewise.model import load
+from likewise.training import checkpoints
+from likewise.training.engine import train
+from likewise.training.settings import file_arguments, read_settings
+
+METHODS = sorted(methods())
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoints.latest_checkpoint(run / "checkpoints")
+    assert newest is not None
+    return checkpoints.load_checkpoint(newest)["method"]
+
+
+def assert_same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_leaves_everything_it_promises(method: str, tmp_path: Path) -> None:
+    run = train(small_settings(method), tmp_path / "run", show=False)
+    lines = list(run.read_lines(run.metrics))
+    steps = [line["step"] for line in lines if line["kind"] == "train"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert {"loss", "learning_rate", "images_per_second", "waiting_share", "gradient_norm"} <= lines[0].keys()
+    assert run.read_json(run.results)["collapse"]["dimension"] > 0
+    assert run.read_json(run.data)
+    assert run.bad_records.is_file()
+    assert read_settings(run.config).sections() == small_settings(method).sections()
+    vectors = load(run.path).encode_images(np.zeros((40, 30, 3), np.uint8))
+    assert vectors.shape == (1, load(run.path).dim)
+    assert np.linalg.norm(vectors) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resumed_equals_uninterrupted(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = small_settings(method)
+    train(settings, tmp_path / "whole", show=False)
+
+    # The same run, stopped by SIGTERM after its third step.
+    calls = []
+    after_step = methods()[method].after_step
+
+    def stop_after_three(self: Method, progress: Progress) -> None:
+        after_step(self, progress)
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(methods()[method], "after_step", stop_after_three)
+        with pytest.raises(Interrupted, match="after step 3") as stopped:
+            train(settings, tmp_path / "cut", show=False)
+    assert stopped.value.exit_code == 75
+    train(settings, tmp_path / "cut", resume=True, show=False)
+    assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL, over and over, at moments nobody chose; then left to finish."""
+    words = [sys.executable, "-m", "likewise.cli.main", "train", "clip", "--data", SOURCE, "--quiet"]
+    words += ["--image.image-size", "32", "--image.width", "32", "--image.depth", "1", "--text.width", "32"]
+    words += ["--text.heads", "2", "--text.depth", "1", "--training.batch-size", "16", "--training.steps", "60"]
+    words += ["--training.save-every", "1", "--training.evaluate-every", "0", "--training.log-every", "1"]
+    words += ["--training.precision", "float32"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*words, "--out", str(tmp_path / "whole")], check=True, env=environment)
+    cut = [*words, "--out", str(tmp_path / "cut"), "--resume"]
+    moments = random.Random(0)
+    kills = 0
+    while kills < 3:
+        process = subprocess.Popen(cut, env=environment)
+        # Wait until it trains, so that the kills fall on steps and checkpoints rather than on imports.
+        before = _num_lines(tmp_path / "cut" / "metrics.jsonl")
+        while process.poll() is None and _num_lines(tmp_path / "cut" / "metrics.jsonl") == before:
+            time.sleep(0.02)
+        time.sleep(moments.uniform(0, 0.3))
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    assert kills >= 1
+    subprocess.run(cut, check=True, env=environment)
+    assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
+    assert (tmp_path / "whole/model/model.safetensors").read_bytes() == (
+        tmp_path / "cut/model/model.safetensors"
+    ).read_bytes()
+
+
+def _num_lines(path: Path) -> int:
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def test_cached_gradients_equal_the_whole_batch(tmp_path: Path) -> None:
+    """The same steps with pieces of 5 of 16 rows (the last one short), in float32 to rounding."""
+    train(small_settings("clip", steps=3), tmp_path / "whole", show=False)
+    train(small_settings("clip", steps=3, micro_batch_size=5), tmp_path / "pieces", show=False)
+    whole, pieces = weights_of(tmp_path / "whole"), weights_of(tmp_path / "pieces")
+    for name, value in whole.items():
+        torch.testing.assert_close(pieces[name], value, rtol=2e-3, atol=2e-4, msg=name)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = CLIP.objective
+    calls = []
+
+    def broken(self: CLIP, embeddings):  # type: ignore[no-untyped-def]
+        calls.append(1)
+        terms = objective(self, embeddings)
+        if len(calls) < 4:
+            return terms
+        return terms._replace(total=terms.total * float("nan"), parts={"softmax_loss": terms.total * float("nan")})
+
+    monkeypatch.setattr(CLIP, "objective", broken)
+    with pytest.raises(NonFiniteLoss, match=r"softmax_loss.*step 4.*step-00000002") as caught:
+        train(small_settings("clip"), tmp_path / "run", show=False)
+    assert caught.value.exit_code == 5
+    assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / "run").values())
+
+
+def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
+    settings = small_settings("clip", steps=1)
+    train(settings, tmp_path / "run", show=False)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(settings, tmp_path / "run", show=False)
+    other = dataclasses.replace(settings, training=dataclasses.replace(settings.training, seed=1))
+    with pytest.raises(ConfigError, match="other settings"):
+        train(other, tmp_path / "run", resume=True, show=False)
+
+
+def test_a_batch_larger_than_the_data_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--training.batch-size 12"):
+        train(small_settings("clip", batch_size=64), tmp_path / "run", show=False)
+
+
+def test_settings_files_name_the_nearest_key(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[training]\nlerning_rate = 0.1\n")
+    with pytest.raises(ConfigError, match="did you mean 'learning_rate'"):
+        file_arguments(methods()["clip"], file)
+    file.write_text("[trainig]\nsteps = 3\n")
+    with pytest.raises(ConfigError, match="did you mean 'training'"):
+        file_arguments(methods()["clip"], file)
+
+
+def test_collapse_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """A network whose embeddings are all the same is called collapsed, in plain words."""
+    from likewise.encoders.networks import DualNetwork
+
+    monkeypatch.setattr(DualNetwork, "encode_images", lambda self, pixels: torch.ones(len(pixels), self.dim))
+    train(small_settings("clip", steps=1), tmp_path / "run", show=True)
+    assert "nearly all the same" in capsys.readouterr().err
