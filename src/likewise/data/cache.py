@@ -46,6 +46,7 @@ CODE_VERSION = 1
 """Raised whenever the same bytes and settings would give other pixels."""
 
 _PIECE = 64
+_MAX_WORKERS = 32  # beyond, Python's lock is what threads wait for
 _SYNC_SECONDS = 1.0
 _FILES = ("images.npy", "hashes.npy", "sizes.npy")
 _SPARE_BYTES = 256 << 20  # what a cache must leave free for everything else on that disk
@@ -174,13 +175,16 @@ class _Builder:
             _bar(len(self._refs), progress) as advance,
         ):
             advance(len(done) * _PIECE)
+            journal.write("\n")  # ends a line that a kill cut short
             for start, piece in self._decoded(starts):
                 stop = min(start + _PIECE, len(self._refs))
                 hashes[start:stop], sizes[start:stop] = piece.hashes, piece.sizes
                 if images is not None:
                     images[start:stop] = piece.images
                 bad.update(piece.bad)
-                finished.append(json.dumps([start, {str(row): reason for row, reason in piece.bad.items()}]))
+                finished.append(
+                    json.dumps([start, stop, {str(row): reason for row, reason in piece.bad.items()}])
+                )
                 advance(stop - start)
                 if time.monotonic() - synced > _SYNC_SECONDS:
                     _sync(
@@ -219,10 +223,11 @@ class _Builder:
         done = {}
         for line in self._journal.read_text(encoding="utf-8").split("\n")[:-1]:
             try:
-                start, bad = json.loads(line)
-            except json.JSONDecodeError:  # two writes torn by a lost machine
+                start, stop, bad = json.loads(line)
+            except json.JSONDecodeError:  # a line cut short, with the next builder's after it
                 continue
-            done[int(start)] = {int(row): reason for row, reason in bad.items()}
+            if start % _PIECE == 0 and stop == min(start + _PIECE, len(self._refs)):
+                done[int(start)] = {int(row): reason for row, reason in bad.items()}
         return done
 
     def _arrays(
@@ -296,7 +301,8 @@ def _sync(*arrays: Any) -> None:
 
 def num_workers() -> int:
     """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, _MAX_WORKERS)
 
 
 def _allocate(path: Path) -> None:

@@ -116,7 +116,9 @@ def _open(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
-        raise RecordError(f"not an image: {len(data)} bytes beginning {data[:12]!r}") from None
+        raise RecordError(
+            f"not an image, or of no kind that Pillow reads: {len(data)} bytes beginning {data[:12]!r}"
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RecordError(f"absurdly large (a decompression bomb?): {error}") from None
     except _DAMAGE as error:
@@ -133,7 +135,7 @@ def _decode(data: bytes, shrink_to: int | None, fit: str) -> tuple[Image.Image, 
     image = _open(data)
     width, height = image.size
     try:
-        if shrink_to is not None and image.format == "JPEG":
+        if shrink_to is not None and image.format in ("JPEG", "MPO"):
             keep = width / height if fit == "pad" else 1.0  # shape of the part that must not get too small
             target = (
                 (shrink_to, max(1, int(shrink_to / keep)))

@@ -47,7 +47,9 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
     source = Source(kind="folder of images", address=config.source, records=[])
     source.splits_from = "subfolders" if splits else None
     for entry in images:
-        name = relative[entry.address]
+        # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor
+        # saved.
+        name = relative[entry.address].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         parts = name.split("/")[:-1]
         split = parts.pop(0) if parts and parts[0] in splits else None
         try:

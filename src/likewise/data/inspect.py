@@ -105,8 +105,8 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     needs = set()
     if listed.pixels is not None or "image" in listed.columns:
         needs.add("images")
-    if "text" in listed.columns:
-        needs.add("texts")
+    if not needs or 2 * sum(len(record.texts) > 0 for record in listed.records) >= len(listed.records):
+        needs.add("texts")  # captions beside a few of many images are no reason to call the others bad
     loaded = load(
         config,
         image_size=_INSPECT_SIZE,

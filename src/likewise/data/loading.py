@@ -96,7 +96,7 @@ def load(
     num_listed = len(keep) + num_bad
     usable = []
     for number in keep:
-        reason = _lack(source.records[number], needs)
+        reason = _lack(source.records[number], needs, source.pixels is not None)
         if reason is None:
             usable.append(number)
         else:
@@ -217,8 +217,10 @@ def _listed_problems(
     return bad, num_records, num_captions
 
 
-def _lack(record: Record, needs: frozenset[str]) -> str | None:
-    """What the record lacks. Images were looked at when listing."""
+def _lack(record: Record, needs: frozenset[str], drawn: bool) -> str | None:
+    """What the record lacks."""
+    if "images" in needs and record.image is None and not drawn:
+        return "no image"
     if "texts" in needs and not record.texts:
         return "no caption: none is left that can be used"
     if "labels" in needs and record.label is None:

@@ -47,7 +47,7 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
         from likewise.data.drawn import source_of_scenes
 
         return source_of_scenes(config)
-    if any(sign in address for sign in "*?{["):
+    if any(sign in address for sign in "*?{[") and not os.path.exists(address):
         found = _open_files(_matched(address), config, images)
     elif is_folder(address):
         found = _open_folder(address.rstrip("/") or "/", config, images)

@@ -1,0 +1,241 @@
+"""The decoded cache: built once, whole or absent, whoever builds it and however that ends."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.data import DataConfig, Splits, prepare
+from likewise.data import cache as cache_module
+from likewise.data.images import FileImage
+from likewise.data.pixels import CachedPixels, DecodedPixels
+from likewise.errors import DataError, RecordError
+
+SOURCE = str(Path(__file__).parents[2] / "src")
+
+
+def write_photos(folder: Path, count: int, size: int = 40) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number:04d}.jpg")
+    return folder
+
+
+def open_photos(folder: Path, **options: Any) -> Splits:
+    settings = {"cache_dir": str(folder.parent / "cache")} | options
+    return prepare(DataConfig(source=str(folder), **settings), image_size=16, needs=frozenset({"images"}))
+
+
+def caches(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in (folder.parent / "cache").glob("*/cache.json"))
+
+
+def all_pixels(splits: Splits) -> np.ndarray:
+    return splits.train.images(range(len(splits.train))).numpy()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts the pictures that are decoded."""
+    counted: list[int] = []
+    decode = cache_module.decode_square
+
+    def counting(data: bytes, *, size: int, fit: str) -> Any:
+        counted.append(len(data))
+        return decode(data, size=size, fit=fit)
+
+    monkeypatch.setattr(cache_module, "decode_square", counting)
+    return counted
+
+
+def test_a_second_run_decodes_nothing(tmp_path: Path, decoded: list[int]) -> None:
+    folder = write_photos(tmp_path / "photos", 30)
+    first = open_photos(folder)
+    assert len(decoded) == 30
+    second = open_photos(folder)
+    assert len(decoded) == 30
+    assert np.array_equal(all_pixels(first), all_pixels(second))
+    assert first.train.fingerprint == second.train.fingerprint
+    assert isinstance(first.train.pixels, CachedPixels)
+    assert first.train.store_size == 24  # 1.25 x 16, to a multiple of 8
+
+
+def test_changed_files_and_settings_make_another_cache(tmp_path: Path, decoded: list[int]) -> None:
+    folder = write_photos(tmp_path / "photos", 10)
+    for options in ({}, {"fit": "pad"}, {"store_size": 16}):
+        open_photos(folder, **options)
+    assert len(caches(folder)) == 3
+    changed = folder / "0003.jpg"
+    changed.write_bytes((folder / "0004.jpg").read_bytes())
+    os.utime(changed, ns=(1, 1))
+    splits = open_photos(folder)
+    assert len(caches(folder)) == 4
+    assert (
+        splits.summary["groups"]["train"] + splits.summary["groups"]["validation"] == 9
+    )  # two are equal now
+
+
+def test_decoding_at_every_use_gives_the_same_pixels_groups_and_bad_records(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 20)
+    (folder / "0000.jpg").write_bytes(b"nothing")
+    shutil.copy(folder / "0001.jpg", folder / "0002.jpg")
+    stored = open_photos(folder, max_bad_share=0.1)
+    streamed = open_photos(folder, max_bad_share=0.1, cache=False, cache_dir=str(tmp_path / "other"))
+    assert isinstance(streamed.train.pixels, DecodedPixels)
+    assert not list((tmp_path / "other").rglob("images.npy"))
+    assert np.array_equal(all_pixels(stored), all_pixels(streamed))
+    assert stored.bad_records == streamed.bad_records
+    assert stored.train.ids == streamed.train.ids
+    assert stored.train.groups.tolist() == streamed.train.groups.tolist()
+    copied = pickle.loads(pickle.dumps(streamed.train))
+    assert np.array_equal(copied.images([3]).numpy(), streamed.train.images([3]).numpy())
+    (folder / streamed.train.ids[0]).unlink()
+    with pytest.raises(RecordError, match=rf"{streamed.train.ids[0]}: missing"):
+        streamed.train.images([0])
+
+
+def test_a_full_disk_streams_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_photos(tmp_path / "photos", 8)
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: full)
+    with pytest.warns(UserWarning, match=r"decoded at every use instead.*cache_dir"):
+        splits = open_photos(folder)
+    assert isinstance(splits.train.pixels, DecodedPixels)
+
+
+def test_a_disk_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_photos(tmp_path / "photos", 8)
+
+    def no_space(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache_module, "_allocate", no_space)
+    with pytest.raises(DataError, match=r"disk of .* is full.*cache_dir"):
+        open_photos(folder)
+    monkeypatch.undo()
+    assert len(open_photos(folder).train) > 0
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 3)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot be written.*cache_dir"):
+        open_photos(folder, cache_dir=str(tmp_path / "file" / "cache"))
+
+
+SLOW_BUILDER = """
+import sys, time
+from pathlib import Path
+from likewise.data import cache
+from likewise.data.images import FileImage
+decode = cache.decode_square
+def slow(data, *, size, fit):
+    time.sleep(float(sys.argv[2]))
+    return decode(data, size=size, fit=fit)
+cache.decode_square = slow
+cache._PIECE, cache._SYNC_SECONDS = 4, 0.0
+folder = Path(sys.argv[1])
+refs = [FileImage(str(path), 0, "") for path in sorted(folder.iterdir())]
+print("ready", flush=True)
+cache.open_cache(refs, size=16, fit="crop", folder=folder.parent / "cache")
+print("done", flush=True)
+"""
+
+
+def start_builder(folder: Path, seconds_each: float) -> subprocess.Popen[str]:
+    """A process that builds the cache slowly, in pieces of four."""
+    arguments = [sys.executable, "-c", SLOW_BUILDER, str(folder), str(seconds_each)]
+    environment = os.environ | {"PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def build_here(folder: Path, name: str = "cache") -> np.ndarray:
+    """The same cache, built or opened in this process."""
+    refs = [FileImage(str(path), 0, "") for path in sorted(folder.iterdir())]
+    opened = cache_module.open_cache(refs, size=16, fit="crop", folder=folder.parent / name)
+    return np.load(opened.folder / "images.npy")
+
+
+def wait_for_journal(folder: Path, pieces: int) -> None:
+    """Until the builder has written that many lines (the first is empty)."""
+    for _ in range(600):
+        journals = list((folder.parent / "cache").glob("*.partial/journal.jsonl"))
+        if journals and journals[0].read_text().count("\n") >= pieces:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the builder did not get going")
+
+
+def test_two_processes_at_once_build_one_cache(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 60)
+    builders = [start_builder(folder, 0.005) for _ in range(2)]
+    for builder in builders:
+        assert builder.communicate(timeout=120)[0] == "ready\ndone\n"
+        assert builder.returncode == 0
+    assert len(caches(folder)) == 1
+    assert not list((tmp_path / "cache").glob("*.partial"))
+    assert np.array_equal(build_here(folder), build_here(folder, "afresh"))
+
+
+def test_a_killed_builder_leaves_its_work_and_nothing_that_harms(
+    tmp_path: Path, decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_photos(tmp_path / "photos", 60)
+    builder = start_builder(folder, 0.02)
+    wait_for_journal(folder, 3)
+    builder.send_signal(signal.SIGKILL)
+    builder.communicate()
+    assert caches(folder) == []  # nothing incomplete has the final name
+    (partial,) = (tmp_path / "cache").glob("*.partial")
+    lines = (partial / "journal.jsonl").read_text().split("\n")[:-1]
+    finished = sum(line != "" for line in lines)
+    with open(partial / "journal.jsonl", "a") as journal:
+        journal.write("[20, {")  # a line that the kill cut short
+    monkeypatch.setattr(cache_module, "_PIECE", 4)
+    pixels = build_here(folder)
+    assert len(decoded) == 60 - 4 * finished
+    assert np.array_equal(pixels, build_here(folder, "afresh"))
+
+
+def test_one_waits_for_a_builder_that_is_then_killed(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 60)
+    first = start_builder(folder, 0.05)
+    wait_for_journal(folder, 2)
+    second = start_builder(folder, 0.0)
+    assert second.stdout is not None
+    assert second.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert second.communicate(timeout=120)[0] == "done\n"
+    assert len(caches(folder)) == 1
+
+
+def test_a_cache_with_a_missing_part_is_built_anew(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "photos", 12)
+    expected = all_pixels(open_photos(folder))
+    (cache,) = caches(folder)
+    (cache / "cache.json").unlink()
+    assert np.array_equal(all_pixels(open_photos(folder)), expected)
+    assert json.loads((cache / "cache.json").read_text())["count"] == 12
+
+
+def test_a_dataset_sent_to_another_process_opens_the_file_there(tmp_path: Path) -> None:
+    train = open_photos(write_photos(tmp_path / "photos", 30)).train
+    packed = pickle.dumps(train)
+    assert len(packed) < 30_000  # no pixels in it
+    assert np.array_equal(pickle.loads(packed).images([4, 2]).numpy(), train.images([4, 2]).numpy())

@@ -1,0 +1,178 @@
+"""Splits that keep groups together, and datasets cut from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from likewise.data import DataConfig, Splits, prepare
+from likewise.data.splits import draw_parts
+from likewise.errors import ConfigError, SourceError
+
+
+def write_table(folder: Path, rows: list[str], header: str = "image,caption") -> Path:
+    """Sixty pictures and a table of them."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for number in range(60):
+        noise = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / "images" / f"{number}.png")
+    path = folder / "captions.csv"
+    path.write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    return path
+
+
+def opened(path: Path, *needs: str, **options: Any) -> Splits:
+    settings = {"cache_dir": str(path.parent.parent / "cache")} | options
+    needed = frozenset(needs or ("images", "texts"))
+    return prepare(DataConfig(source=str(path), **settings), image_size=16, needs=needed)
+
+
+def five_captions() -> list[str]:
+    return [f"images/{number}.png,caption {number} {way}" for way in range(5) for number in range(60)]
+
+
+def parts(splits: Splits) -> tuple[Any, Any]:
+    assert splits.validation is not None
+    return splits.train, splits.validation
+
+
+def test_captions_of_a_photo_never_straddle(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", five_captions())
+    for needs in (("images", "texts"), ("texts",)):
+        train, validation = parts(opened(path, *needs, validation_share=0.3))
+        assert len(train) + len(validation) == 60
+        assert not set(train.ids) & set(validation.ids)
+        assert not set(train.groups) & set(validation.groups)
+        assert all(len(texts) == 5 for texts in train.texts + validation.texts)
+        assert all(len({text.split()[1] for text in texts}) == 1 for texts in train.texts)
+
+
+def test_equal_pictures_under_other_names_never_straddle(tmp_path: Path) -> None:
+    rows = [f"images/{number}.png,a" for number in range(60)] + [f"images/copy_{n}.png,b" for n in range(60)]
+    path = write_table(tmp_path / "d", rows)
+    for number in range(60):
+        source = tmp_path / "d" / "images" / f"{number}.png"
+        (tmp_path / "d" / "images" / f"copy_{number}.png").write_bytes(source.read_bytes())
+    train, validation = parts(opened(path, validation_share=0.5))
+    assert len(train) + len(validation) == 120
+    assert not set(train.groups) & set(validation.groups)
+    assert {name.replace("copy_", "") for name in train.ids} == {n for n in train.ids if "copy" not in n}
+
+
+def test_a_group_column_keeps_its_rows_together(tmp_path: Path) -> None:
+    rows = [f"images/{number}.png,a picture,patient {number // 6}" for number in range(60)]
+    path = write_table(tmp_path / "d", rows, "image,caption,patient")
+    train, validation = parts(opened(path, group_column="patient", validation_share=0.3))
+    assert len(set(train.groups)) + len(set(validation.groups)) == 10
+    assert not set(train.groups) & set(validation.groups)
+
+
+def test_the_draw_depends_on_the_seed_and_the_group_alone(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", five_captions())
+    first = opened(path, split_seed=1)
+    assert opened(path, split_seed=1).train.fingerprint == first.train.fingerprint
+    assert opened(path, split_seed=2).train.ids != first.train.ids
+    groups = [f"group {number}" for number in range(2000)]
+    drawn = draw_parts(groups, share=0.1, seed=0)
+    assert draw_parts(groups[:500], share=0.1, seed=0) == drawn[:500]  # growing data moves nothing
+    assert 150 < sum(drawn) < 250
+    assert draw_parts(["a", "a"], share=0.5, seed=0) in ([False, False], [True, True])
+    for seed in range(20):
+        assert sorted(draw_parts(["a", "b"], share=0.01, seed=seed)) == [False, True]
+
+
+def test_a_split_column_is_followed_and_a_test_part_left_alone(tmp_path: Path) -> None:
+    names = ["train", "Val", "test"]
+    rows = [f"images/{number}.png,caption {number},{names[number % 3]}" for number in range(60)]
+    path = write_table(tmp_path / "d", rows, "image,caption,split")
+    train, validation = parts(splits := opened(path))
+    assert (len(train), len(validation)) == (20, 20)
+    assert splits.summary["splits_from"] == "column split"
+    _, held_out = parts(opened(path, validation_split="test"))
+    assert held_out.ids == [f"images/{number}.png" for number in range(2, 60, 3)]
+    with pytest.raises(SourceError, match=r"split 'teach'.*Val, test, train"):
+        opened(path, train_split="teach")
+
+
+def test_pictures_in_both_parts_are_counted(tmp_path: Path) -> None:
+    rows = [f"images/{number}.png,caption,{'train' if number else 'val'}" for number in range(60)]
+    path = write_table(tmp_path / "d", [*rows, "images/0.png,caption,train"], "image,caption,split")
+    assert opened(path).summary["groups_in_both_parts"] == 1
+
+
+def test_another_source_to_validate_on(tmp_path: Path) -> None:
+    path = write_table(
+        tmp_path / "d", [f"images/{n}.png,caption,{n % 2}" for n in range(40)], "image,caption,label"
+    )
+    rows = [f"images/{n}.png,other,{n % 3},{'val' if n > 50 else 'x'}" for n in range(40, 60)]
+    other = path.parent / "other.csv"
+    other.write_text("\n".join(["image,caption,label,split", *rows]))
+    train, validation = parts(opened(path, "images", "labels", validation=str(other)))
+    assert len(train) == 40
+    assert validation.ids == [f"images/{n}.png" for n in range(51, 60)]
+    assert train.label_names == validation.label_names == ["0", "1", "2"]
+    assert not set(train.groups) & set(validation.groups)
+
+
+def test_images_come_as_contiguous_bytes_in_the_order_asked(tmp_path: Path) -> None:
+    train = opened(write_table(tmp_path / "d", five_captions()), store_size=20).train
+    images = train.images([3, 1, 3])
+    assert images.shape == (3, 3, 20, 20)
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous()
+    assert torch.equal(images[0], images[2])
+    number = int(train.ids[1].split("/")[1].split(".")[0])
+    original = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    assert np.array_equal(images[1].permute(1, 2, 0).numpy(), original[:, 5:25])  # the middle, not resampled
+    assert np.array_equal(np.asarray(train.original(1)), original)
+    assert torch.equal(train.images(torch.tensor([3, 1, 3])), images)
+    with pytest.raises(IndexError):
+        train.images([len(train)])
+
+
+def test_a_subset_shares_the_pixels(tmp_path: Path) -> None:
+    train = opened(write_table(tmp_path / "d", five_captions())).train
+    part = train.subset([5, 2])
+    assert part.ids == [train.ids[5], train.ids[2]]
+    assert part.texts == [train.texts[5], train.texts[2]] if train.texts is not None else False
+    assert torch.equal(part.images([0, 1]), train.images([5, 2]))
+    assert part.fingerprint != train.fingerprint
+    assert part.subset([1]).original(0).size == (30, 20)
+
+
+def test_max_records_spreads_over_each_part(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", five_captions())
+    splits = opened(path, max_records=10)
+    assert sum(splits.summary["counts"].values()) == 10
+    train, validation = parts(splits)
+    assert any(int(name.split("/")[1][:-4]) > 50 for name in train.ids + validation.ids)
+
+
+def test_fits_make_their_squares(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", five_captions())
+    sizes = {fit: opened(path, fit=fit).train.store_size for fit in ("crop", "pad", "squash")}
+    assert sizes == {"crop": 20, "pad": 24, "squash": 24}  # never above the picture's own side
+    padded = opened(path, fit="pad", store_size=24).train.images([0])[0]
+    assert padded[:, 0].unique(dim=1).shape[1] == 1  # grey above
+    assert padded[:, 12].unique(dim=1).shape[1] > 1
+
+
+def test_impossible_options_are_refused() -> None:
+    for options in (
+        {"source": ""},
+        {"validation_share": 1.0},
+        {"max_bad_share": 2.0},
+        {"fit": "stretch"},
+        {"store_size": 0},
+        {"train_split": "a", "validation_split": "a"},
+        {"encoding": "klingon"},
+    ):
+        with pytest.raises(ConfigError, match=r"data\."):
+            DataConfig(**({"source": "x"} | options))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="needs must be among"):
+        prepare(DataConfig(source="x"), image_size=16, needs=frozenset({"sounds"}))

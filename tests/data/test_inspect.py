@@ -1,0 +1,103 @@
+"""What `likewise data SOURCE` shows."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+from rich.console import Console
+
+from likewise.data import DataConfig
+from likewise.data.contact_sheet import _wrap, draw_contact_sheet
+from likewise.data.duplicates import exact_duplicates, near_duplicates
+from likewise.data.inspect import SourceReport, inspect_source
+from likewise.data.show import print_report
+
+
+def photo(seed: int) -> Image.Image:
+    """Something smooth with structure, as photographs have it."""
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((90, 70), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> SourceReport:
+    folder = tmp_path / "pets"
+    for number in range(10):
+        path = folder / "train" / ("cat" if number < 4 else "dog") / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(number).save(path, quality=95)
+    (folder / "val" / "dog").mkdir(parents=True)
+    (folder / "val" / "dog" / "copy.jpg").write_bytes((folder / "train" / "dog" / "7.jpg").read_bytes())
+    again = ImageEnhance.Brightness(photo(8).resize((45, 35))).enhance(1.01)
+    again.save(folder / "train" / "dog" / "small.jpg", quality=60)
+    (folder / "train" / "dog" / "broken.jpg").write_bytes(b"not at all")
+    (folder / "train" / "dog" / "9.txt").write_text("a caption [of a dog]\n狗在草地上跑\n", encoding="utf-8")
+    return inspect_source(DataConfig(source=str(folder), cache_dir=str(tmp_path / "cache")))
+
+
+def test_report_says_what_there_is(report: SourceReport) -> None:
+    assert report.counts == {"train": 11, "val": 1}
+    assert report.labels == {"dog": 8, "cat": 4}
+    assert report.num_images == 12
+    assert report.picture_sizes == {"smallest": [45, 35], "median": [90, 70], "largest": [90, 70]}
+    assert report.num_sizes == 2
+    assert len(report.examples) == 6
+    assert report.exact_duplicates == [["train/dog/7.jpg", "val/dog/copy.jpg"]]
+    assert report.near_duplicates == [["train/dog/8.jpg", "train/dog/small.jpg"]]
+    assert report.duplicates_across_splits == 1
+    assert [bad.place for bad in report.bad_records if "not an image" in bad.reason] == [
+        "train/dog/broken.jpg"
+    ]
+    json.dumps(report.to_json())
+
+
+def test_report_prints(report: SourceReport) -> None:
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=120))
+    shown = stream.getvalue()
+    for expected in (
+        "folder of images",
+        "dog 8, cat 4",
+        "train/dog/7.jpg = val/dog/copy.jpg",
+        "not an image",
+    ):
+        assert expected in shown
+
+
+def test_contact_sheet(report: SourceReport, tmp_path: Path) -> None:
+    remarks = draw_contact_sheet(report.dataset, tmp_path / "sheet.png", count=7, columns=3, side=100)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width == 3 * (100 + 14) + 14
+    assert all("font" in remark for remark in remarks)
+
+
+def test_captions_are_wrapped_within_their_column() -> None:
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(13)
+    for text in (
+        "a black and white dog runs over the wet grass",
+        "黑白相间的狗在湿漉漉的草地上奔跑着" * 3,
+        "x" * 99,
+        "",
+    ):
+        lines = _wrap(text, font, 90, 3)
+        assert len(lines) <= 3
+        assert all(font.getlength(line) <= 90 for line in lines)
+    assert _wrap("x" * 99, font, 90, 3)[-1].endswith("…")
+
+
+def test_duplicates_by_hand() -> None:
+    assert exact_duplicates(np.array([5, 7, 5, 9, 7, 5], dtype=np.uint64)) == [[0, 2, 5], [1, 4]]
+    hashes = np.array([0b1111, 0b1011, 1 << 40, 0b1111], dtype=np.uint64)
+    thumbnails = np.tile(np.linspace(0, 255, 256, dtype=np.float32), (4, 1))
+    thumbnails[3] = thumbnails[3][::-1]  # the same hash, but another picture
+    assert near_duplicates(hashes, thumbnails) == [[0, 1], [2]] or near_duplicates(hashes, thumbnails) == [
+        [0, 1]
+    ]
+    assert near_duplicates(hashes[:0], thumbnails[:0]) == []
