@@ -60,6 +60,7 @@ BAD_IMAGES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "not an image": ("bad.jpg", lambda: b"<html>404 not found</html>", "not an image"),
     "zero bytes": ("bad.jpg", lambda: b"", "zero bytes"),
     "decompression bomb": ("bad.png", bomb, "absurdly large"),
+    "a program for a printer": ("bad.jpg", lambda: encoded(photo(), "EPS"), "not an image"),
     "one pixel": ("bad.png", lambda: encoded(Image.new("RGB", (1, 1))), "1 x 1 pixels"),
     "one line": ("bad.png", lambda: encoded(Image.new("RGB", (50, 1))), "50 x 1 pixels"),
 }

@@ -118,7 +118,7 @@ def open_cache(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
                 f"the disk of {folder} is full: the cache needs {needed / 1e9:.2f} GB. Free some space, "
-                "choose another place with data.cache_dir, or decode at every use with --no-data.cache"
+                "choose another place with data.cache_dir, or decode at every use with --data.no-cache"
             ) from error
         raise DataError(f"the cache cannot be written in {folder}: {error}; see data.cache_dir") from error
     return _open(folder / name)

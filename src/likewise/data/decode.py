@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,13 @@ MAX_PIXELS = 89_478_485
 MIN_SIDE = 2
 GREY = (124, 116, 104)
 """What `pad` puts around a picture: the mean colour of photographs, so close to zero after normalisation."""
+
+# The usual ones first, as they are tried in order. Not EPS and WMF: Pillow hands those to programs outside,
+# and a file called .jpg may be one.
+_FORMATS = (
+    "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "JPEG2000", "PPM", "TGA", "ICO", "PCX", "SGI",
+    "DDS", "DIB", "PSD", "ICNS", "QOI",
+)  # fmt: skip
 
 # What Pillow's many decoders raise on damaged input.
 _DAMAGE = (
@@ -110,11 +118,18 @@ def _resized(
     return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
 
 
+@lru_cache
+def _formats() -> tuple[str, ...]:
+    """Those of the formats we read that this Pillow knows."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise RecordError("zero bytes: the file is empty")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_formats())
     except UnidentifiedImageError:
         raise RecordError(
             f"not an image, or of no kind that Pillow reads: {len(data)} bytes beginning {data[:12]!r}"
