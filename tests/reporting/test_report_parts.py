@@ -8,6 +8,7 @@ from PIL import Image
 from likewise.reporting.charts import Series, line_chart, nice_ticks
 from likewise.reporting.coloring import color_images
 from likewise.reporting.confusions import find_confusions
+from likewise.reporting.curves import training_charts
 from likewise.reporting.figures import format_percent, format_plain, format_value, name_of
 from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
 from likewise.reporting.inputs import ReportInputs
@@ -139,6 +140,12 @@ def test_a_neighbour_is_never_the_query_itself():
         assert all(answer.right is None for answer in row.answers)
 
 
+def test_queries_have_a_right_neighbour_to_find():
+    rows = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    inputs = ReportInputs(title="", image_embeddings=rows, image_groups=np.array([0, 1, 2, 3, 1, 5, 6, 7, 8]))
+    assert [row.query.text for row in neighbour_rows(inputs)] == ["image 1", "image 4"]
+
+
 def test_confusions_worked_by_hand():
     # two tight clusters; one "b" lies in the cluster of "a"
     embeddings = np.array(
@@ -151,6 +158,14 @@ def test_confusions_worked_by_hand():
     assert [(pair.true, pair.predicted, pair.count, pair.total) for pair in found.pairs] == [("b", "a", 1, 4)]
     assert [[count for count, _ in row] for row in found.matrix] == [[3, 0], [1, 3]]
     assert found.accuracy == pytest.approx(6 / 7)
+
+
+def test_a_single_look_is_no_curve():
+    metrics = [{"kind": "evaluation", "step": 9, "retrieval/image_to_text_r1": 0.5}]
+    assert training_charts(metrics) == []
+    assert len(training_charts(metrics * 2)) == 1
+    both = [{"kind": "train", "step": step, "loss": 1.0, "only_part": 1.0} for step in range(3)]
+    assert "Only part" not in training_charts(both)[0]
 
 
 def test_tables():

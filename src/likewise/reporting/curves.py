@@ -42,8 +42,13 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
     """
     train = _by_name(line for line in metrics if line.get("kind") == "train")
     held_out = _by_name(line for line in metrics if line.get("kind") == "evaluation")
+    # a single look is no curve: its figures stand in the table of results
+    held_out = {name: points for name, points in held_out.items() if len(points) > 1}
     charts = []
-    parts = [name for name in train if name not in _APART]
+    # an objective of one part is its own total
+    parts = [
+        name for name in train if name not in _APART and (name == "loss" or train[name] != train.get("loss"))
+    ]
     parts.sort(key=lambda name: name != "loss")  # the total first, the parts as they were logged
     if parts:
         lines = [Series(name_of(name), train[name]) for name in parts[:NUM_COLOURS]]

@@ -57,7 +57,8 @@ class Row:
 def neighbour_rows(inputs: ReportInputs, *, num_queries: int = 8, k: int = 5) -> list[Row]:
     """Images and the images nearest to them; right where the class, or else the group, is the same.
 
-    Queries go through the classes in turn, or are evenly spaced where there are none.
+    Queries go through the classes in turn; without classes they are evenly spaced, among those that share their
+    group where any do.
     """
     assert inputs.image_embeddings is not None
     kinds = _kinds(inputs)
@@ -204,12 +205,15 @@ def _kinds(inputs: ReportInputs) -> NDArray[np.int64] | None:
 
 
 def _queries(inputs: ReportInputs, count: int) -> NDArray[np.int64]:
-    """Images to look at: of each class the first, then the second, ...; evenly spaced without labels."""
-    total = inputs.num_images or 0
+    """Images to look at: of each class the first, then the second, ...; without labels evenly spaced."""
     if not inputs.has_labels() or inputs.labels is None:
-        return _spaced(total, count)
+        groups = inputs.groups_of_images()
+        _, place, members = np.unique(groups, return_inverse=True, return_counts=True)
+        shared = np.flatnonzero(members[place] > 1)
+        rows = shared if len(shared) else np.arange(len(groups))
+        return rows[_spaced(len(rows), count)]
     labels = np.asarray(inputs.labels)
-    turn = np.zeros(total, dtype=np.int64)
+    turn = np.zeros(len(labels), dtype=np.int64)
     for label in np.unique(labels[labels >= 0]):
         rows = np.flatnonzero(labels == label)
         turn[rows] = np.arange(len(rows))

@@ -203,12 +203,19 @@ def _data(inputs: ReportInputs) -> _Section:
     return _Section(
         {
             "tables": key_tables(_in_words(inputs.data_summary), "Overview", _MAX_KEYS),
-            "fingerprint": inputs.data_summary.get("fingerprint"),
+            "fingerprint": _fingerprint(inputs.data_summary.get("fingerprint")),
             "num_bad": len(inputs.bad_records),
             "reasons": reasons(inputs.bad_records),
             "bad": shown,
         }
     )
+
+
+def _fingerprint(value: Any) -> str | None:
+    """The data's fingerprint, or those of its parts."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{part} {mark}" for part, mark in value.items()) or None
+    return None if value is None else str(value)
 
 
 def _in_words(values: Mapping[str, Any]) -> dict[str, Any]:
