@@ -57,8 +57,8 @@ class Row:
 def neighbour_rows(inputs: ReportInputs, *, num_queries: int = 8, k: int = 5) -> list[Row]:
     """Images and the images nearest to them; right where the class, or else the group, is the same.
 
-    Queries go through the classes in turn; without classes they are evenly spaced, among those that share their
-    group where any do.
+    Queries go through the classes in turn; without classes they are evenly spaced, among those that share
+    their group where any do.
     """
     assert inputs.image_embeddings is not None
     kinds = _kinds(inputs)
