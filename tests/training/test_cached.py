@@ -1,4 +1,4 @@
-"""Cached gradients in float64 against one backward over the whole batch, dropout and learned temperature included."""
+"""Cached gradients in float64 against one backward over the whole batch, with dropout and a temperature."""
 
 from __future__ import annotations
 

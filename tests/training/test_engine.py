@@ -79,7 +79,9 @@ def test_resumed_equals_uninterrupted(method: str, tmp_path: Path, monkeypatch: 
     assert stopped.value.exit_code == 75
     train(settings, tmp_path / "cut", resume=True, show=False)
     assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
-    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
 
 
@@ -87,7 +89,16 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL, over and over, at moments nobody chose; then left to finish."""
     words = [sys.executable, "-m", "likewise.cli.main", "train", "clip", "--data", SOURCE, "--quiet"]
     words += ["--image.image-size", "32", "--image.width", "32", "--image.depth", "1", "--text.width", "32"]
-    words += ["--text.heads", "2", "--text.depth", "1", "--training.batch-size", "16", "--training.steps", "60"]
+    words += [
+        "--text.heads",
+        "2",
+        "--text.depth",
+        "1",
+        "--training.batch-size",
+        "16",
+        "--training.steps",
+        "60",
+    ]
     words += ["--training.save-every", "1", "--training.evaluate-every", "0", "--training.log-every", "1"]
     words += ["--training.precision", "float32"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -128,7 +139,9 @@ def test_cached_gradients_equal_the_whole_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(pieces[name], value, rtol=2e-3, atol=2e-4, msg=name)
 
 
-def test_a_loss_that_is_not_finite_stops_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_not_finite_stops_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     objective = CLIP.objective
     calls = []
 
@@ -137,7 +150,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(tmp_path: Path, monkeypat
         terms = objective(self, embeddings)
         if len(calls) < 4:
             return terms
-        return terms._replace(total=terms.total * float("nan"), parts={"softmax_loss": terms.total * float("nan")})
+        return terms._replace(
+            total=terms.total * float("nan"), parts={"softmax_loss": terms.total * float("nan")}
+        )
 
     monkeypatch.setattr(CLIP, "objective", broken)
     with pytest.raises(NonFiniteLoss, match=r"softmax_loss.*step 4.*step-00000002") as caught:
@@ -157,7 +172,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_batch_larger_than_the_data_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--training.batch-size 12"):
+    with pytest.raises(ConfigError, match=r"--training\.batch-size 12"):
         train(small_settings("clip", batch_size=64), tmp_path / "run", show=False)
 
 

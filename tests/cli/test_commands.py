@@ -1,0 +1,134 @@
+"""The command line: help, one-line errors with their exit codes, and each command on a small run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from small_runs import small_settings
+
+from likewise.cli.main import COMMANDS, main
+from likewise.training.engine import train
+
+
+@pytest.fixture(scope="module")
+def clip_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(small_settings("clip", steps=2), tmp_path_factory.mktemp("clip") / "run", show=False).path
+
+
+def exit_code(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(words))
+    code = left.value.code
+    return 0 if code is None else int(code)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from likewise.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'numpy', 'tyro', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_import_is_light() -> None:
+    code = "import sys, likewise; assert not {'transformers', 'torch'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    assert "usage" in capsys.readouterr().out
+
+
+def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert exit_code("trian") == 2
+    assert "did you mean 'train'" in capsys.readouterr().err
+    assert exit_code("train", "clp", "--data", "scenes") == 2
+    assert "did you mean 'clip'" in capsys.readouterr().err
+    assert exit_code("report", str(tmp_path)) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert exit_code("evaluate", str(tmp_path / "none")) == 4
+    assert (
+        exit_code("train", "clip", "--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "run")) == 3
+    )
+    message = capsys.readouterr().err
+    assert "none.csv" in message
+    assert "Traceback" not in message
+
+
+def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("train", "clip", "--data", "scenes", "--training.lerning-rate", "1") == 2
+    assert "--training.learning-rate" in capsys.readouterr().err
+
+
+def test_evaluate_prints_and_keeps_figures(clip_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(clip_run), "retrieval", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    kept = json.loads((clip_run / "results.json").read_text())["retrieval"]
+    assert printed["retrieval"]["image_to_text_r10"] == pytest.approx(kept["image_to_text_r10"])
+    main(["evaluate", str(clip_run)])
+    assert "image_to_text_r1" in capsys.readouterr().out
+    assert exit_code("evaluate", str(clip_run), "retreival") == 2
+
+
+@pytest.mark.parametrize("what", ["images", "texts"])
+def test_embed_writes_unit_vectors(clip_run: Path, tmp_path: Path, what: str) -> None:
+    main(["embed", str(clip_run), "--out", str(tmp_path / "all.parquet"), "--what", what])
+    main(["embed", str(clip_run), "--out", str(tmp_path / "all.npy"), "--what", what])
+    table = pq.read_table(tmp_path / "all.parquet")
+    vectors = np.load(tmp_path / "all.npy")
+    assert table.num_rows == len(vectors) == 64
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.array(table["embedding"].to_pylist()), vectors, atol=1e-6)
+    assert len((tmp_path / "all.ids.txt").read_text().splitlines()) == 64
+    assert exit_code("embed", str(clip_run), "--out", str(tmp_path / "all.txt")) == 2
+
+
+def test_report_is_written(clip_run: Path) -> None:
+    main(["report", str(clip_run)])
+    page = (clip_run / "report.html").read_text()
+    assert "<html" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_data_shows_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    main(["data", "scenes:train=40,validation=10", "--views", "clip"])
+    assert "50" in capsys.readouterr().out
+    assert (tmp_path / "contact-sheet.png").stat().st_size > 1000
+    assert (tmp_path / "views.png").stat().st_size > 1000
+
+
+def test_a_run_resumes_by_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train(small_settings("clip", steps=2), tmp_path / "run", show=False)
+    (run.model / "config.json").unlink()
+    main(["train", "clip", "--resume", "--out", str(run.path), "--quiet"])
+    assert (run.model / "config.json").is_file()
+
+
+def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    import dataclasses
+
+    from likewise.cli import demo_command
+
+    small = small_settings("clip", steps=2)
+    monkeypatch.setattr(demo_command, "demo_settings", lambda steps: dataclasses.replace(small))
+    main(["demo", "--out", str(tmp_path / "demo")])
+    shown = capsys.readouterr().out
+    assert "image_to_text_r1" in shown
+    for name in ("report.html", "query.png", "model/model.safetensors", "results.json", "config.toml"):
+        assert (tmp_path / "demo" / name).is_file(), name

@@ -1,0 +1,126 @@
+"""The model folder, and what a loaded model takes and refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_runs import small_settings
+
+import likewise
+from likewise.errors import AbilityError, DataError, ModelError
+from likewise.model import Model
+from likewise.training.engine import train
+
+
+@pytest.fixture(scope="module")
+def clip_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(small_settings("clip", steps=1), tmp_path_factory.mktemp("clip") / "run", show=False).path
+
+
+@pytest.fixture(scope="module")
+def simclr_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(
+        small_settings("simclr", steps=1), tmp_path_factory.mktemp("simclr") / "run", show=False
+    ).path
+
+
+@pytest.fixture(scope="module")
+def model(clip_run: Path) -> Model:
+    return likewise.load(clip_run)
+
+
+def picture(width: int = 50, height: int = 40) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_every_form_of_a_picture_gives_the_same_vector(model: Model, tmp_path: Path) -> None:
+    pixels = picture()
+    image = Image.fromarray(pixels)
+    path = tmp_path / "picture.png"
+    image.save(path)
+    encoded = io.BytesIO()
+    image.save(encoded, format="PNG")
+    forms = [pixels, image, path, str(path), encoded.getvalue(), torch.from_numpy(pixels).permute(2, 0, 1)]
+    vectors = np.concatenate([model.encode_images(form) for form in forms])
+    assert vectors.shape == (6, model.dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, np.repeat(vectors[:1], 6, axis=0), atol=1e-6)
+    np.testing.assert_allclose(model.encode_images(forms), vectors, atol=1e-5)
+
+
+def test_batches_do_not_change_the_result(model: Model) -> None:
+    pictures = [picture(30 + n, 40) for n in range(7)]
+    np.testing.assert_allclose(
+        model.encode_images(pictures, batch_size=2), model.encode_images(pictures, batch_size=7), atol=1e-5
+    )
+    texts = ["a red circle", "a blue square above a very large green star", "红色的圆"]
+    np.testing.assert_allclose(
+        model.encode_texts(texts, batch_size=1), model.encode_texts(texts, batch_size=3), atol=1e-5
+    )
+    assert model.encode_images([]).shape == (0, model.dim)
+    assert np.linalg.norm(model.encode_texts("a red circle", normalize=False)) != pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ("https://example.org/picture.jpg", "is an address"),
+        ("no/such/picture.jpg", "cannot be read"),
+        (np.zeros((4, 4, 3), np.float32), "float32"),
+        (np.zeros((4, 4, 7), np.uint8), r"\(4, 4, 7\)"),
+        (b"not a picture", "picture 0"),
+        ({"a": 1}, "is a dict"),
+    ],
+)
+def test_a_bad_picture_is_named(model: Model, bad: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        model.encode_images([bad])  # type: ignore[list-item]
+
+
+def test_a_bad_text_is_named(model: Model) -> None:
+    with pytest.raises(DataError, match="text 1"):
+        model.encode_texts(["fine", "  "])
+
+
+def test_saved_and_loaded_is_the_same(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "copy")
+    model.save(tmp_path / "copy")  # again, over itself
+    assert sorted(file.name for file in (tmp_path / "copy").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+    again = likewise.load(tmp_path / "copy")
+    np.testing.assert_array_equal(again.encode_images(picture()), model.encode_images(picture()))
+    np.testing.assert_array_equal(again.encode_texts("a red circle"), model.encode_texts("a red circle"))
+
+
+def test_a_model_without_texts_says_so(simclr_run: Path) -> None:
+    model = likewise.load(simclr_run)
+    assert model.abilities == ["encode_images"]
+    with pytest.raises(AbilityError, match=r"simclr.*learn from texts"):
+        model.encode_texts("a red circle")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path, clip_run: Path) -> None:
+    with pytest.raises(ModelError, match="does not exist"):
+        likewise.load(tmp_path / "nothing")
+    with pytest.raises(ModelError, match="holds no model"):
+        likewise.load(tmp_path)
+    model = likewise.load(clip_run)
+    model.save(tmp_path / "model")
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    (tmp_path / "model/config.json").write_text(json.dumps(config | {"format": 99}))
+    with pytest.raises(ModelError, match="newer likewise"):
+        likewise.load(tmp_path / "model")
+    (tmp_path / "model/config.json").write_text(json.dumps(config))
+    (tmp_path / "model/model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ModelError, match="does not fit"):
+        likewise.load(tmp_path / "model")
