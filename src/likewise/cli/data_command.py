@@ -12,6 +12,7 @@ from likewise.catalog import find_method
 from likewise.data import DataConfig
 from likewise.data.contact_sheet import draw_contact_sheet
 from likewise.data.inspect import SourceReport, inspect_source
+from likewise.data.show import print_report
 from likewise.errors import ConfigError, DataError
 
 __all__ = ["DataCommand", "run"]
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.json:
         print(json_format.dumps(found.to_json(), indent=2, ensure_ascii=False))
     else:
-        print(found.text())
+        print_report(found)
     has_pictures = found.dataset is not None and found.dataset.pixels is not None and len(found.dataset) > 0
     if has_pictures and options.sheet:
         draw_contact_sheet(found.dataset, options.sheet)

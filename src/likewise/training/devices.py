@@ -31,10 +31,12 @@ def precision_of(config: TrainingConfig) -> str:
 
 def launch(config: TrainingConfig) -> Any:
     """A started Fabric: this process's place among the replicas, its device and precision."""
-    # Fabric announces the precision on standard error at every start; the run's config.toml says it better.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     from lightning_fabric import Fabric
     from lightning_fabric.strategies import DDPStrategy
+
+    # Fabric announces the precision on standard error at every start; the run's config.toml says it better.
+    # (Importing it sets the level, so this comes after.)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.cuda.is_available())
     devices: int | str = 1 if on_cpu and config.devices == "auto" else config.devices

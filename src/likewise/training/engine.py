@@ -39,7 +39,7 @@ from likewise.training.optimizers import build_optimizer, learning_rate
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, read_settings, write_settings
 
-__all__ = ["train"]
+__all__ = ["Session", "prepare_run", "train"]
 
 
 def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, show: bool = True) -> RunFolder:
@@ -60,22 +60,30 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         NonFiniteLoss: a loss or gradient became NaN or infinite.
         Interrupted: a signal asked to stop; the state was saved.
     """
+    session = prepare_run(settings, out, resume=resume, show=show)
+    with _asked_to_stop() as asked:
+        session.loop(asked)
+    session.finish()
+    return session.run
+
+
+def prepare_run(
+    settings: Settings[Any], out: str | Path, *, resume: bool = False, show: bool = True
+) -> Session:
+    """Everything before the first step; arguments and errors as of `train`."""
     run = RunFolder(out)
     fabric = launch(settings.training)
     _claim(run, settings, resume, fabric)
     splits = _prepare(settings, run, fabric, show)
-    session = _Session.build(settings, run, splits, fabric, show)
+    session = Session.build(settings, run, splits, fabric, show)
     if resume:
         session.restore()
-    with _asked_to_stop() as asked:
-        session.loop(asked)
-    session.finish()
-    return run
+    return session
 
 
 @dataclass
-class _Session:
-    """What the loop works on."""
+class Session:
+    """What the loop works on; `prepare_run` makes one, `train` runs it to its end."""
 
     settings: Settings[Any]
     run: RunFolder
@@ -93,7 +101,7 @@ class _Session:
     @classmethod
     def build(
         cls, settings: Settings[Any], run: RunFolder, splits: Splits, fabric: Any, show: bool
-    ) -> _Session:
+    ) -> Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
         tokenizer = _tokenizer(settings, run, splits.train, fabric)
@@ -139,7 +147,7 @@ class _Session:
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
-                terms = self._backward(batch.to(self.fabric.device))
+                terms = self.backward(batch.to(self.fabric.device), Draw(options.seed, self.step))
                 norm = self._clip()
                 self._check_finite(terms, norm)
                 self.optimizer.step()
@@ -161,11 +169,9 @@ class _Session:
                         "Go on with the same command and --resume."
                     )
 
-    def _backward(self, batch: Batch) -> Terms:
+    def backward(self, batch: Batch, draw: Draw) -> Terms:
         """Leave the batch's gradient in the weights; return the loss's parts."""
-        options = self.settings.training
-        draw = Draw(options.seed, self.step)
-        micro = options.micro_batch_size
+        micro = self.settings.training.micro_batch_size
         if micro is None or micro >= len(batch):
             self._seed(0)
             embeddings = self.module(_Input(batch, draw))
