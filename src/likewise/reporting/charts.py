@@ -17,7 +17,7 @@ NUM_COLOURS = 10
 """How many series colours the style sheet defines: classes c0 to c9."""
 
 _WIDTH, _HEIGHT = 360, 200
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 24
 _MAX_POINTS = 300
 _SMOOTH_FROM = 40
 
