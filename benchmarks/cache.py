@@ -2,9 +2,9 @@
 
     python benchmarks/cache.py ../shared/data/flickr8k/captions.csv --size 64
 
-Prints the time to list the records, to prepare them cold and warm, to decode with one thread and with all, and
-to fetch a batch of 256 from the cache. The system holds the files in memory throughout: what is timed is our own
-work.
+Prints the time to list the records, to prepare them cold and warm, to decode with one thread and with all,
+and to fetch a batch of 256 from the cache. The system holds the files in memory throughout: what is timed is
+our own work.
 """
 
 from __future__ import annotations

@@ -199,6 +199,9 @@ def test_compressed_tables_are_read(tmp_path: Path) -> None:
     write_images(tmp_path, ["1.png"])
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"image,caption\n1.png,a dog\n"))
     assert opened(tmp_path / "t.csv.gz").records[0].texts == ("a dog",)
+    (tmp_path / "t.csv.gz").write_bytes((tmp_path / "t.csv.gz").read_bytes()[:-12])
+    with pytest.raises(SourceError, match="cannot be decompressed"):
+        opened(tmp_path / "t.csv.gz")
 
 
 def test_absolute_paths_and_image_root(tmp_path: Path) -> None:
@@ -217,6 +220,16 @@ def test_paths_that_start_at_a_folder_beside_the_table(tmp_path: Path) -> None:
     source = opened(write_csv(tmp_path / "t.csv", [["image", "caption"], ["1.png", "one"]]))
     assert len(source.records) == 1
     assert source.notes == ["image paths start at images/, where the files are"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["image,caption\n1.png,one\n1.png,two\n", "1.png#0\tone\n1.png#1\ttwo\n", "1.png|one\n1.png|two\n"],
+)
+def test_captions_in_a_txt_as_flickr_has_them(tmp_path: Path, lines: str) -> None:
+    write_images(tmp_path / "Images", ["1.png"])
+    (tmp_path / "captions.txt").write_text(lines)
+    assert texts_by_id(opened(tmp_path / "captions.txt")) == {"1.png": ("one", "two")}
 
 
 def test_texts_of_a_table_can_be_used_without_its_images(tmp_path: Path) -> None:

@@ -12,7 +12,16 @@ from likewise.data.config import DataConfig
 from likewise.data.table import Table
 from likewise.errors import SourceError
 
-__all__ = ["IMAGE_EXTENSIONS", "Columns", "canonical_split", "looks_like_image_path", "recognise"]
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "Columns",
+    "canonical_split",
+    "is_image_name",
+    "listed_texts",
+    "looks_like_image_path",
+    "recognise",
+    "without_caption_number",
+]
 
 IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm",
@@ -34,6 +43,7 @@ _NAMES = {
     "id": ("id", "uid", "key", "record_id"),
 }  # fmt: skip
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
+_CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SCORES = {"score", "similarity", "similarity_score", "gold_score"}
 _SPLITS = {
     "train": "train", "training": "train", "tr": "train",
@@ -75,7 +85,21 @@ def canonical_split(name: str) -> str | None:
 
 def looks_like_image_path(value: Any) -> bool:
     """Whether a cell reads like the name of an image file."""
-    return isinstance(value, str) and len(value) < 1024 and value.strip().lower().endswith(IMAGE_EXTENSIONS)
+    return (
+        isinstance(value, str)
+        and len(value) < 1024
+        and without_caption_number(value.strip()).lower().endswith(IMAGE_EXTENSIONS)
+    )
+
+
+def without_caption_number(path: str) -> str:
+    """ "1.jpg" of "1.jpg#0", as Flickr8k and its like number the captions of an image."""
+    return _CAPTION_NUMBER.sub(r"\1", path)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a column of this name usually holds images."""
+    return _plain(name) in _NAMES["image"]
 
 
 def recognise(table: Table, config: DataConfig) -> Columns:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob as local_glob
 import io
+import lzma
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
@@ -23,6 +25,7 @@ __all__ = [
     "normalised",
     "open_binary",
     "read_range",
+    "read_start",
     "read_whole",
     "stat_entry",
     "stem_of",
@@ -147,15 +150,29 @@ def open_binary(address: str) -> IO[bytes]:
 def read_whole(address: str, *, decompress: bool = False) -> bytes:
     """All bytes of a file; of a .gz, .bz2, .xz or .zst its content if `decompress`."""
     if decompress and address.endswith(_COMPRESSIONS):
-        import fsspec
-
-        try:
-            with fsspec.open(address, "rb", compression="infer") as stream:
-                return cast(bytes, stream.read())
-        except (EOFError, ValueError) as error:
-            raise SourceError(f"{address}: cannot be decompressed: {error}") from error
+        return _decompressed(address, -1)
     with open_binary(address) as stream:
         return stream.read()
+
+
+def read_start(address: str, length: int) -> bytes:
+    """The first bytes of a file; of a compressed one, of its content."""
+    if address.endswith(_COMPRESSIONS):
+        return _decompressed(address, length)
+    with open_binary(address) as stream:
+        return stream.read(length)
+
+
+def _decompressed(address: str, length: int) -> bytes:
+    import fsspec
+
+    try:
+        with fsspec.open(address, "rb", compression="infer") as stream:
+            return cast(bytes, stream.read(length))
+    except (EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise SourceError(f"{address}: cannot be decompressed: {error}") from error
 
 
 def read_range(address: str, start: int, length: int) -> bytes:

@@ -13,7 +13,7 @@ from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.duplicates import difference_hashes, exact_duplicates, near_duplicates
 from likewise.data.loading import Loaded, load
-from likewise.data.preparation import size_summary
+from likewise.data.preparation import fit_notes, size_summary
 from likewise.data.record import BadRecord
 from likewise.data.sources import open_source
 
@@ -44,7 +44,7 @@ class SourceReport:
         kind: what it was recognised as.
         columns: role to column; `columns_found`: every column.
         counts: records by split ("all" where the source names none).
-        num_images, num_texts: usable ones.
+        num_images, num_texts: usable ones; `num_repeated_texts` of the texts occurred before.
         texts_per_record: fewest, mean, most.
         text_characters: shortest, median, longest.
         labels: records by label.
@@ -65,6 +65,7 @@ class SourceReport:
     counts: dict[str, int]
     num_images: int
     num_texts: int
+    num_repeated_texts: int
     texts_per_record: tuple[int, float, int] | None
     text_characters: tuple[int, int, int] | None
     labels: dict[str, int]
@@ -130,6 +131,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         counts=_counted([record.split or "all" for record in records]),
         num_images=len(records) if "images" in needs else 0,
         num_texts=len(lengths),
+        num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
         texts_per_record=(min(per_record), len(lengths) / len(records), max(per_record)) if lengths else None,
         text_characters=(lengths[0], lengths[len(lengths) // 2], lengths[-1]) if lengths else None,
         labels=_counted([record.label for record in records if record.label is not None]),
@@ -143,7 +145,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         bad_records=loaded.bad,
         bad_share=loaded.num_bad / max(1, loaded.num_listed),
         dropped_share=loaded.num_dropped / max(1, loaded.num_texts),
-        notes=listed.notes,
+        notes=listed.notes + fit_notes([] if sizes is None else [sizes], config.fit),
         dataset=dataset,
     )
 

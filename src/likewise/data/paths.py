@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from likewise.data.columns import looks_like_image_path
+from likewise.data.columns import looks_like_image_path, without_caption_number
 from likewise.data.files import is_folder, is_remote, join, list_tree, normalised
 from likewise.data.images import FileImage
 from likewise.errors import RecordError
@@ -102,7 +102,9 @@ def find_image_root(folder: str, paths: Iterable[str]) -> str:
     if is_remote(folder):
         return folder
     sample = [path for path in paths if looks_like_image_path(path) and not os.path.isabs(path)][:20]
-    candidates = [folder, *(name for n in _USUAL_FOLDERS if is_folder(name := os.path.join(folder, n)))]
+    sample = [without_caption_number(path) for path in sample]
+    usual = [name for name in sorted(os.listdir(folder or ".")) if name.lower() in _USUAL_FOLDERS]
+    candidates = [folder, *(path for name in usual if is_folder(path := os.path.join(folder, name)))]
     found = [
         sum(os.path.isfile(os.path.join(candidate, path)) for path in sample) for candidate in candidates
     ]

@@ -17,8 +17,9 @@ from likewise.data.record import BadRecord
 from likewise.data.splits import draw_parts
 from likewise.errors import ConfigError
 
-__all__ = ["Splits", "prepare", "size_summary"]
+__all__ = ["Splits", "fit_notes", "prepare", "size_summary"]
 
+_KEPT_BY_CROP = 0.5
 _NEEDS = frozenset({"images", "texts", "labels", "domains"})
 
 
@@ -132,7 +133,7 @@ def _summary(
         "bad_records": sum(one.num_bad for one in loaded),
         "dropped_captions": sum(one.num_dropped for one in loaded),
         "bad_reasons": dict(Counter(one.reason.split(":")[0] for one in bad).most_common(20)),
-        "notes": [note for one in loaded for note in one.source.notes],
+        "notes": [note for one in loaded for note in one.source.notes] + fit_notes(sizes, config.fit),
         "fingerprint": {part: data.fingerprint for part, data in parts.items()},
     }
 
@@ -141,6 +142,19 @@ def _label_counts(data: Dataset) -> dict[str, int]:
     names = data.label_names or []
     counts = np.bincount((data.labels if data.labels is not None else np.zeros(0, np.int64)) + 1, minlength=1)
     return {name: int(counts[i + 1]) if i + 1 < len(counts) else 0 for i, name in enumerate(names)}
+
+
+def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
+    """A remark where `crop` throws away much of most pictures."""
+    if fit != "crop" or not sizes:
+        return []
+    sides = np.concatenate(sizes)
+    kept = float(np.median(sides.min(axis=1) / np.maximum(1, sides.max(axis=1))))
+    if kept >= _KEPT_BY_CROP:
+        return []
+    return [
+        f"the middle square of these pictures is {kept:.0%} of them; data.fit pad or squash keeps the whole"
+    ]
 
 
 def size_summary(sizes: Any) -> dict[str, list[int]]:

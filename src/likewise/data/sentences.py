@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from likewise.data.config import DataConfig
-from likewise.data.files import name_of, read_whole, stem_of
+from likewise.data.files import name_of, read_whole
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.tabular import clean_text
 from likewise.errors import RecordError
@@ -20,7 +20,6 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
     source.splits_from = "files" if splits else None
     for address in addresses:
         name, split = name_of(address), splits.get(address)
-        stem = stem_of(address)
         data = read_whole(address, decompress=True)
         text = data.decode(
             "utf-8-sig" if config.encoding == "utf-8" else config.encoding, errors="surrogateescape"
@@ -34,5 +33,5 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
             except RecordError as error:
                 source.problems.append(Problem("row", BadRecord(place, place, str(error)), split))
                 continue
-            source.records.append(Record(id=f"{stem}:{number}", place=place, texts=texts, split=split))
+            source.records.append(Record(id=place, place=place, texts=texts, split=split))
     return source

@@ -61,6 +61,9 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
         each = f"{most} a record" if fewest == most else f"{fewest} to {most} a record, {mean:.1f} on average"
         facts.append(("texts", f"{report.num_texts:,}: {each}"))
         facts.append(("text length", f"{shortest} to {longest} characters, median {median}"))
+        facts.append(
+            ("repeated texts", f"{report.num_repeated_texts:,}" if report.num_repeated_texts else "none")
+        )
     if report.labels:
         facts.append(("labels", f"{len(report.labels):,}: {_counts(report.labels)}"))
     if report.domains:

@@ -21,7 +21,7 @@ from likewise.data.files import (
 )
 from likewise.data.folders import is_image, named_splits, source_of_images
 from likewise.data.record import Source
-from likewise.data.table import Table, is_table, open_table
+from likewise.data.table import Table, is_delimited, is_table, open_table
 from likewise.data.tabular import source_of_tables
 from likewise.errors import SourceError
 
@@ -94,13 +94,14 @@ def _matched(pattern: str) -> list[str]:
 def _open_files(addresses: list[str], config: DataConfig, images: bool) -> Source:
     """One file, or several of a kind."""
     names = [address.lower() for address in addresses]
-    if all(map(is_table, names)):
+    texts = [name_of(name).split(".")[-1] in ("txt", "text") or ".txt." in name for name in names]
+    if all(map(is_table, names)) or (all(texts) and all(map(is_delimited, addresses))):
         return _open_tables(addresses, config, images)
     if all(".tar" in name_of(name) for name in names):
         from likewise.data.shards import source_of_shards
 
         return source_of_shards(addresses, config, splits_by_stem(addresses, config))
-    if all(name_of(name).split(".")[-1] in ("txt", "text") or ".txt." in name for name in names):
+    if all(texts):
         from likewise.data.sentences import source_of_sentences
 
         return source_of_sentences(addresses, config, splits_by_stem(addresses, config))
@@ -119,7 +120,7 @@ def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
         raise SourceError(f"{folder}: the folder is empty")
     top = {entry.address for entry in entries if _depth(folder, entry) == 1}
     names = {name_of(address) for address in top}
-    if names & {"dataset_dict.json", "dataset_info.json", "state.json"}:
+    if names & {"dataset_dict.json", "state.json"}:
         from likewise.data.huggingface import source_of_saved_dataset
 
         return source_of_saved_dataset(folder, config)

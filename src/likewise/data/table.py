@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from likewise.data.files import folder_of, name_of, open_binary, read_whole, stat_entry
+from likewise.data.files import folder_of, name_of, open_binary, read_start, read_whole, stat_entry
 from likewise.errors import SourceError
 
-__all__ = ["TABLE_SUFFIXES", "Table", "is_table", "open_table"]
+__all__ = ["TABLE_SUFFIXES", "Table", "is_delimited", "is_table", "open_table"]
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 _COMPRESSED = ("", ".gz", ".bz2", ".xz", ".zst")
 _HEAD_ROWS = 50
+_PEEK_BYTES = 4096
 
 
 @dataclass(kw_only=True)
@@ -54,6 +55,15 @@ def is_table(address: str) -> bool:
     """Whether the name is that of a table this package reads."""
     name = address.lower()
     return any(name.endswith(suffix + packed) for suffix in TABLE_SUFFIXES for packed in _COMPRESSED)
+
+
+def is_delimited(address: str) -> bool:
+    """Whether a .txt file is a table after all: its first line has an image or an image column's name."""
+    from likewise.data.columns import is_image_name, looks_like_image_path
+
+    first = read_start(address, _PEEK_BYTES).split(b"\n", 1)[0].decode("utf-8", "replace")
+    cells = first.strip().split(max(",;\t|", key=first.count))
+    return len(cells) > 1 and any(looks_like_image_path(cell) or is_image_name(cell) for cell in cells)
 
 
 def open_table(address: str, *, encoding: str) -> Table:
@@ -182,6 +192,8 @@ def _invented_names(cells: list[str]) -> list[str]:
     from likewise.data.columns import looks_like_image_path
 
     kinds = ["image" if looks_like_image_path(c) else "caption" if " " in c else "column" for c in cells]
+    if sorted(kinds) == ["column", "image"]:
+        kinds = [kind.replace("column", "caption") for kind in kinds]
     return [
         kind if kinds.count(kind) == 1 else f"{kind}_{place}" for place, kind in enumerate(kinds, start=1)
     ]

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from likewise.data.columns import Columns, listed_texts, recognise
+from likewise.data.columns import Columns, listed_texts, recognise, without_caption_number
 from likewise.data.config import DataConfig
 from likewise.data.images import ArrowImage, ParquetImage
 from likewise.data.paths import PathResolver, find_image_root
@@ -142,6 +142,8 @@ class _Reader:
         place = self._table.place(row)
         split = said.get("split") or self._split
         raw = self._images[row] if self._images is not None else None
+        if isinstance(raw, str):
+            raw = without_caption_number(raw)
         id_ = said.get("id") or (raw if isinstance(raw, str) and raw.strip() else place)
         if self._domain is not None:  # tables of several domains may have the same name
             id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
