@@ -12,8 +12,8 @@ resident memory grew over what the process held before (gradients included, inpu
 one row take turns, so that a busy machine slows all alike; figures are medians, ratios are medians of ratios
 within a turn.
 
-On a busy machine threads wait for each other and wall time says little; `--clock processor` takes one thread and
-counts what it computes.
+On a busy machine threads wait for each other and wall time says little: `--clock processor` takes one thread
+and counts what it computes.
 """
 
 from __future__ import annotations
@@ -389,7 +389,7 @@ def print_comparison(sizes: dict[str, list[tuple[int, int]]], plan: Plan) -> Non
         for rows, width in pairs:
             names = [name for name, (_, largest) in TABLE[objective].items() if rows <= largest]
             for name, found in in_turns(objective, names, rows, width, plan).items():
-                memory = "" if "alone" in name else f"{found['megabytes']:.0f}"
+                memory = "" if "alone" in name else f"{found['megabytes']:.3g}"
                 ratio = "" if name == OURS else f"{found['ratio']:.2f} times"
                 cells = (objective, rows, width, name, f"{found['seconds']:.4g}", memory, ratio)
                 print("| " + " | ".join(map(str, cells)) + " |", flush=True)

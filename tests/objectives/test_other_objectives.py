@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from likewise import objectives as o
-from likewise.objectives import _strips
+from likewise.objectives import _strips, _tiles
 
 F64 = torch.float64
 
@@ -296,7 +296,9 @@ def as_the_paper_builds_it(local, global_, mask, tau):
     return (losses.sum(1) / mask.sum(1)).mean()
 
 
-def test_local_information(agree):
+@pytest.mark.parametrize("entries", [0, 10**6])
+def test_local_information(agree, monkeypatch, entries):
+    monkeypatch.setattr(_tiles, "DENSE_ENTRIES", entries)
     local, mask = torch.randn(6, 4, 5, dtype=F64), torch.rand(6, 4) < 0.7
     mask[:, 0] = True
     for given in (mask, None):

@@ -50,6 +50,18 @@ def objective(function: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
+def refuse_second_derivative() -> None:
+    """Called first in a backward pass that has no derivative itself.
+
+    Gradients without a graph would make a penalty on them vanish silently.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "this objective can't be differentiated twice at this size: call backward without create_graph "
+            "(most others can, up to 1024 x 1024 similarities in float32)"
+        )
+
+
 def check_finite(**named: Tensor | float | None) -> None:
     """With checks on, raise for the first input that is not finite, naming it and the first bad row."""
     if not _checking:

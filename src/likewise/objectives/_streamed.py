@@ -14,16 +14,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._numerics import exact, inverse_lengths, working
+from ._numerics import exact, inverse_lengths, refuse_second_derivative, working
 from ._rules import LN_2, LOG2_E, Points, Rules, Tile
 
-__all__ = ["Streamed"]
+__all__ = ["Streamed", "through_length"]
 
 # With |logit| below this, exp(logit) needs no shift: sums over 1e9 keys and their inverses stay normal
 # floats. One exponential then serves rows and columns. Above it (temperature below 1/40) running maxima are
 # kept.
 UNSHIFTED = 40.0
+# Processor: a tile of logits and its rows fit the last cache, and large products reach their full rate.
 TILE_ROWS, TILE_COLUMNS = 1024, 1024
+# Accelerator: few launches matter more.
+LARGE_TILE = (4096, 4096)
 
 
 class _Walk:
@@ -34,7 +37,7 @@ class _Walk:
         self.dtype = working(queries, keys)
         self.product = torch.bfloat16 if rules.precision == "bfloat16" else self.dtype
         self.scale = float(scale)
-        size = rules.tile or (TILE_ROWS, TILE_COLUMNS)
+        size = rules.tile or ((TILE_ROWS, TILE_COLUMNS) if queries.device.type == "cpu" else LARGE_TILE)
         self.height = min(size[0], max(queries.shape[0], 1))
         # A symmetric walk pairs row range i with column range i: tiles must be square.
         self.width = self.height if rules.symmetric else min(size[1], max(keys.shape[0], 1))
@@ -260,7 +263,7 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor, factor: float) -> N
         total.add_(left @ right, alpha=factor)
 
 
-def _through_length(gradient: Tensor, features: Tensor, inverse: Tensor | None, step: int) -> Tensor:
+def through_length(gradient: Tensor, features: Tensor, inverse: Tensor | None, step: int) -> Tensor:
     """From the gradient by unit rows to that by rows, in place; returns the sum of <unit row, gradient>."""
     total = torch.zeros((), dtype=exact(gradient), device=gradient.device)
     for start in range(0, features.shape[0], step):
@@ -291,12 +294,7 @@ class Streamed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        if torch.is_grad_enabled():
-            # create_graph=True. Returning gradients without a graph would make a penalty on them vanish silently.
-            raise RuntimeError(
-                "a comparison streamed in tiles can't be differentiated twice; without create_graph, or with at "
-                "most 1024 x 1024 similarities in float32, it can be used"
-            )
+        refuse_second_derivative()
         queries, keys, scale, row_sum, column_sum, row_peak, column_peak = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
             walk = _Walk(queries, keys, scale, ctx.rules)
@@ -304,10 +302,10 @@ class Streamed(torch.autograd.Function):
             by_queries, by_keys = _backward(walk, weights, _needed(ctx))
             along = None
             if by_queries is not None:
-                along = _through_length(by_queries, queries, walk.inverse_queries, walk.height)
+                along = through_length(by_queries, queries, walk.inverse_queries, walk.height)
                 along = along / 2 if ctx.rules.symmetric else along
             if by_keys is not None:
-                by_columns = _through_length(by_keys, keys, walk.inverse_keys, walk.width)
+                by_columns = through_length(by_keys, keys, walk.inverse_keys, walk.width)
                 along = by_columns if along is None else along
             by_scale = None
             if along is not None and ctx.needs_input_grad[2]:

@@ -37,7 +37,7 @@ def strip_values(function: Callable[..., Tensor], width: int, *rows: Tensor) -> 
     if rows[0].shape[0] <= height:
         return function(*rows)
     # split, not slices: the gradient of a slice is as large as the whole.
-    strips = zip(*(value.split(height) for value in rows), strict=True)
+    strips = zip(*(torch.split(value, height) for value in rows), strict=True)
     values = [checkpoint(function, *strip, use_reentrant=False, preserve_rng_state=False) for strip in strips]
     return torch.cat(values)
 

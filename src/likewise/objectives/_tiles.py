@@ -19,7 +19,7 @@ from ._numerics import unit_rows
 from ._rules import Rules, Tile
 from ._streamed import Streamed
 
-__all__ = ["Comparison", "compare", "row_sums"]
+__all__ = ["LEFT_OUT", "Comparison", "compare", "fits_dense", "row_sums"]
 
 # Below this many similarities the dense formula is as quick, and holds a few megabytes.
 DENSE_ENTRIES = 1024 * 1024
@@ -73,9 +73,14 @@ def row_sums(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Tens
     return sums.clamp_min(LEFT_OUT)
 
 
+def fits_dense(entries: int) -> bool:
+    """Whether so many similarities may be held at once."""
+    return entries <= DENSE_ENTRIES
+
+
 def _is_small(queries: Tensor, keys: Tensor, rules: Rules) -> bool:
     asked = rules.tile is not None or rules.precision is not None
-    return not asked and queries.shape[0] * keys.shape[0] <= DENSE_ENTRIES
+    return not asked and fits_dense(queries.shape[0] * keys.shape[0])
 
 
 def _whole(queries: Tensor, keys: Tensor) -> Tile:

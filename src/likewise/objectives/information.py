@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ._cosine import cosine_logits
 from ._numerics import (
     check_finite,
     check_matrix,
@@ -22,7 +23,7 @@ from ._numerics import (
     working,
 )
 from ._rules import Rules
-from ._tiles import row_sums
+from ._tiles import LEFT_OUT, fits_dense, row_sums
 
 __all__ = ["alignment", "local_information", "uniformity"]
 
@@ -72,17 +73,38 @@ def local_information(
     check_rows(global_.shape[0], rows=rows)
     check_finite(local=local, global_=global_)
     scale = inverse(temperature, global_)
-    queries = unit_rows(global_, normalize)  # (b, D)
-    own = unit_rows(local, normalize)  # (b, L, D)
-    keys = (own if alone else unit_rows(others, normalize))[all_mask]  # (K, D), padding left out
-    owners = all_mask.nonzero()[:, 0]  # (K,)
-    rules = Rules(group_queries=rows, group_keys=owners, normalize=False)
-    negatives = row_sums(queries, keys, scale, rules)  # (b,) over the locals of the other samples
-    positive = torch.bmm(own, (queries * scale)[:, :, None]).squeeze(2)  # (b, L)
+    few = fits_dense(global_.shape[0] * others.shape[0] * others.shape[1])
+    positive, negatives = (_whole_table if few else _streamed_table)(
+        global_, others, all_mask, rows, scale, normalize
+    )
+    mask = all_mask[rows]  # (b, L'): the own ones, as long as the longest of all replicas
     terms = F.softplus(negatives[:, None].to(positive.dtype) - positive).masked_fill(~mask, 0.0)
     per_sample = terms.sum(1) / mask.sum(1).clamp_min(1)
     samples = int(all_mask.any(1).sum()) * global_.shape[0] / max(others.shape[0], 1)
     return (per_sample.sum() / (samples or 1.0)).to(scale.dtype)
+
+
+def _whole_table(
+    global_: Tensor, others: Tensor, mask: Tensor, rows: Tensor, scale: Tensor, normalize: bool
+) -> tuple[Tensor, Tensor]:
+    """(b, L) logits of the own locals and (b,) log-sum-exp over the other samples', from (b, B L) logits."""
+    b, (B, L, D) = global_.shape[0], others.shape
+    logits = cosine_logits(global_, others.reshape(B * L, D), scale, normalize).view(b, B, L)
+    here = torch.arange(b, device=rows.device)
+    hidden = (~mask).expand(b, B, L).clone()
+    hidden[here, rows] = True
+    return logits[here, rows], logits.masked_fill(hidden, LEFT_OUT).flatten(1).logsumexp(1)
+
+
+def _streamed_table(
+    global_: Tensor, others: Tensor, mask: Tensor, rows: Tensor, scale: Tensor, normalize: bool
+) -> tuple[Tensor, Tensor]:
+    """The same, a tile of logits at a time."""
+    own = unit_rows(others[rows], normalize)  # (b, L, D)
+    positive = torch.bmm(own, (unit_rows(global_, normalize) * scale)[:, :, None]).squeeze(2)
+    owners = mask.nonzero()[:, 0]  # (K,) of the locals that exist
+    rules = Rules(group_queries=rows, group_keys=owners, normalize=normalize)
+    return positive, row_sums(global_, others[mask], scale, rules)
 
 
 @objective

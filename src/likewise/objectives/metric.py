@@ -182,7 +182,7 @@ def _ordered(apart: Tensor, same: Tensor, positive: Tensor, margin: float, *, on
 def _triplet_share(labels: Tensor, all_labels: Tensor, mining: str) -> float:
     """What to divide this replica's sum by: all replicas' count times b / B; the count itself with one."""
     total = all_labels.shape[0]
-    _, sizes = all_labels.unique(return_counts=True)
+    _, sizes = torch.unique(all_labels, return_counts=True)
     positives, negatives = sizes - 1, total - sizes
     if mining == "hard":
         return anchor_share(labels, all_labels) if sizes.numel() > 1 else 1.0

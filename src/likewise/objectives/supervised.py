@@ -83,6 +83,6 @@ def anchor_share(labels: Tensor, all_labels: Tensor) -> float:
     With one replica that is their number. Labels alone decide it, so every replica knows it (see
     `likewise.collectives` for why own rows are weighed so).
     """
-    _, counts = all_labels.unique(return_counts=True)
+    _, counts = torch.unique(all_labels, return_counts=True)
     anchors = int(counts[counts > 1].sum())
     return anchors * labels.shape[0] / all_labels.shape[0] if anchors and labels.shape[0] else 1.0
