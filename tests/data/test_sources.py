@@ -442,6 +442,8 @@ def test_scenes(tmp_path: Path) -> None:
     assert splits.train.original(0).size == (32, 32)
     again = prepared("scenes:train=30,validation=20,seed=3,size=32", tmp_path, "images", "texts")
     assert again.train.fingerprint == splits.train.fingerprint
+    smaller = prepared("scenes:train=30,validation=10,seed=3,size=24", tmp_path, "images", "texts")
+    assert smaller.train.fingerprint != splits.train.fingerprint
     assert not np.array_equal(splits.train.images([0]).numpy(), splits.validation.images([0]).numpy())
     captions = [texts[0] for texts in splits.train.texts or []]
     same = {(a == b) == (x == y) for a, x in zip(captions, splits.train.groups, strict=True)

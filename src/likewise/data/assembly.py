@@ -72,6 +72,7 @@ def _dataset(loaded: Loaded, chosen: list[int], names: _Names) -> Dataset:
         domains=_numbers([record.domain for record in records], names.domains) if names.domains else None,
         domain_names=names.domains or None,
         refs=refs if loaded.pixels is not None and len(refs) == len(records) > 0 else None,
+        content=None if loaded.hashes is None else loaded.hashes[chosen],
         pixels=loaded.pixels,
         rows=loaded.rows[chosen] if loaded.pixels is not None else None,
     )

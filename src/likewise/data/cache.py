@@ -40,7 +40,7 @@ from likewise.data.decode import decode_square
 from likewise.data.record import ImageRef
 from likewise.errors import DataError, RecordError
 
-__all__ = ["ImageCache", "cache_folder", "cache_key", "num_workers", "open_cache"]
+__all__ = ["ImageCache", "cache_folder", "cache_key", "content_hash", "num_workers", "open_cache"]
 
 CODE_VERSION = 1
 """Raised whenever the same bytes and settings would give other pixels."""
@@ -287,7 +287,7 @@ def _decode_piece(refs: Sequence[ImageRef], start: int, size: int, fit: str) -> 
         try:
             data = ref.read()
             images[place], sizes[place] = decode_square(data, size=size, fit=fit)
-            hashes[place] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+            hashes[place] = content_hash(data)
         except RecordError as error:
             bad[start + place] = str(error)
     return _Piece(images, hashes, sizes, bad)
@@ -297,6 +297,11 @@ def _sync(*arrays: Any) -> None:
     for array in arrays:
         if array is not None:
             array.flush()
+
+
+def content_hash(data: bytes | memoryview) -> int:
+    """64 bits that name these bytes."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def num_workers() -> int:

@@ -34,6 +34,7 @@ class Dataset:
         domains: (N,) int64 into `domain_names`.
         domain_names: the domains.
         refs: the ways to the encoded images.
+        content: (N,) uint64 hashes of the encoded images (of the pixels where they are drawn in memory).
         pixels: the stored squares, and `rows` (N,) int64, each record's row in them.
     """
 
@@ -45,6 +46,7 @@ class Dataset:
     domains: NDArray[np.int64] | None = None
     domain_names: list[str] | None = None
     refs: list[ImageRef] | None = None
+    content: NDArray[np.uint64] | None = None
     pixels: Pixels | None = None
     rows: NDArray[np.int64] | None = None
 
@@ -58,11 +60,11 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A name for this data, the same on every machine: of ids, file sizes, texts and labels in order."""
-        sizes = None if self.refs is None else [ref.num_bytes for ref in self.refs]
+        """A name for this data, the same on every machine: of ids, images, texts and labels in order."""
+        images = None if self.content is None else self.content.tolist()
         names = self.label_names or []
         labels = None if self.labels is None else [names[i] if i >= 0 else None for i in self.labels]
-        content = json.dumps([self.ids, sizes, self.texts, labels])
+        content = json.dumps([self.ids, images, self.texts, labels])
         return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
     def images(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
@@ -100,5 +102,6 @@ class Dataset:
             labels=None if self.labels is None else self.labels[chosen],
             domains=None if self.domains is None else self.domains[chosen],
             refs=None if self.refs is None else [self.refs[i] for i in places],
+            content=None if self.content is None else self.content[chosen],
             rows=None if self.rows is None else self.rows[chosen],
         )

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.cache import cache_folder, num_workers, open_cache
+from likewise.data.cache import cache_folder, content_hash, num_workers, open_cache
 from likewise.data.config import DataConfig
 from likewise.data.decode import read_size
 from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
@@ -102,10 +102,12 @@ def load(
         else:
             bad.append(BadRecord(source.records[number].id, source.records[number].place, reason))
     pixels: Pixels | None = None
-    cache = None
+    hashes: NDArray[np.uint64] | None = None
+    sizes: NDArray[np.int32] | None = None
     rows = np.asarray(usable, dtype=np.int64)
     if "images" in needs and source.pixels is not None:
         pixels = HeldPixels(source.pixels)
+        hashes = np.asarray([content_hash(source.pixels[row].data) for row in usable], dtype=np.uint64)
     elif "images" in needs:
         refs = [ref for number in usable if (ref := source.records[number].image) is not None]
         size = store_size or config.store_size or _store_size(refs, image_size, config.fit)
@@ -125,17 +127,18 @@ def load(
         bad += [_bad(source.records[usable[row]], reason) for row, reason in sorted(cache.bad.items())]
         rows = np.asarray([row for row in range(len(usable)) if row not in cache.bad], dtype=np.int64)
         usable = [usable[row] for row in rows]
+        hashes, sizes = cache.hashes[rows], cache.sizes[rows]
     records = [source.records[number] for number in usable]
     return Loaded(
         source=source,
         records=records,
         parts=[str(said[number]) for number in usable],
         names_validation=names_validation,
-        group_keys=_group_keys(records, None if cache is None else cache.hashes[rows]),
+        group_keys=_group_keys(records, hashes),
         rows=rows,
         pixels=pixels,
-        hashes=None if cache is None else cache.hashes[rows],
-        sizes=None if cache is None else cache.sizes[rows],
+        hashes=hashes,
+        sizes=sizes,
         bad=bad,
         num_bad=num_listed - len(records),
         num_listed=num_listed,
