@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from likewise.catalog import find_method, methods
+from likewise.collectives import rank
 from likewise.errors import ConfigError
 from likewise.training.engine import train
 from likewise.training.settings import file_arguments, parse_settings
@@ -49,7 +50,7 @@ def run(arguments: Sequence[str]) -> None:
             arguments = [*file_arguments(method, folder / "config.toml"), *arguments]
     settings, options = parse_settings(method, arguments, prog=f"likewise train {name}", command=TrainCommand)
     out = train(settings, options.out or f"runs/{name}", resume=options.resume, show=not options.quiet)
-    if not options.quiet:
+    if not options.quiet and rank() == 0:
         print(f"trained: {out.path}\n  model     {out.model}\n  figures   {out.results}")
         print(f"  next      likewise report {out.path}")
 

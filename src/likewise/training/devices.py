@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from inspect import signature
 from typing import Any
 
 import torch
+from torch import nn
 
 from likewise.training.options import TrainingConfig
 
@@ -46,7 +48,10 @@ def launch(config: TrainingConfig) -> Any:
     if strategy == "ddp" or (strategy == "auto" and several):
         # Queues and running statistics are buffers: broadcasting them at every forward would cost more
         # than the step.
-        strategy = DDPStrategy(broadcast_buffers=False)
+        # PyTorch renamed the option in 2.12.
+        known = signature(nn.parallel.DistributedDataParallel.__init__).parameters
+        option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        strategy = DDPStrategy(**{option: False})
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=devices,

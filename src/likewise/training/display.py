@@ -70,15 +70,17 @@ class Display:
         if self._show and step:
             print(f"going on after step {step} of {self._total_steps}", file=sys.stderr)
 
-    def step(
-        self, step: int, epoch: float, terms: Terms, norm: Tensor, rate: float, waited_seconds: float
-    ) -> None:
-        """One step is done; every `log_every` steps, say so."""
+    def wants(self, step: int) -> bool:
+        """Count a step, and say whether it is one to be told in full."""
         self._step = step
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
-        if step % self._options.log_every and step != self._total_steps:
-            return
+        return step % self._options.log_every == 0 or step == self._total_steps
+
+    def step(
+        self, step: int, epoch: float, terms: Terms, norm: Tensor, rate: float, waited_seconds: float
+    ) -> None:
+        """Say how the steps since the last call went."""
         now = _Mark(step=step, waited=waited_seconds)
         seconds = max(now.at - self._since.at, 1e-9)
         values = {

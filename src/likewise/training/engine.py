@@ -157,7 +157,10 @@ class Session:
 
                 done = self.step == self.total_steps
                 epoch = self.step / self.loader.steps_per_epoch
-                self.display.step(self.step, epoch, terms, norm, rate, batches.waited_seconds)
+                if self.display.wants(self.step):
+                    self.display.step(
+                        self.step, epoch, _mean_terms(terms), norm, rate, batches.waited_seconds
+                    )
                 if options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
                     self._evaluate(epoch)
                 stop = asked()
@@ -308,7 +311,9 @@ class _Embedding(nn.Module):
 
 def _claim(run: RunFolder, settings: Settings[Any], resume: bool, fabric: Any) -> None:
     """Make the folder ours, or refuse: no run is ever overwritten."""
-    if run.config.is_file():
+    held = run.config.is_file()
+    fabric.barrier()  # all replicas have looked before the first one writes
+    if held:
         if not resume:
             raise ConfigError(
                 f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
@@ -361,6 +366,16 @@ def _frozen_batch_norm(method: nn.Module) -> Iterator[None]:
     yield
     for buffer, value in kept:
         buffer.copy_(value)
+
+
+def _mean_terms(terms: Terms) -> Terms:
+    """The mean over the replicas of what each measured on its own rows."""
+    if world_size() == 1:
+        return terms
+    numbers = torch.stack([terms.total.detach().float(), *(part.float() for part in terms.parts.values())])
+    torch.distributed.all_reduce(numbers)
+    total, *parts = (numbers / world_size()).unbind()
+    return Terms(total, dict(zip(terms.parts, parts, strict=True)))
 
 
 def _reduce_gradients(method: nn.Module) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from likewise.data import Splits
 from likewise.evaluation.tasks import Embedded
 from likewise.model import Model
+from likewise.reporting.figures import method_name
 from likewise.reporting.inputs import ReportInputs
 from likewise.training.run import RunFolder
 from likewise.training.settings import read_settings
@@ -30,7 +31,7 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
     settings = read_settings(run.config)
     sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
     shared: dict[str, Any] = {
-        "title": f"{settings.method_name} on {settings.data.source}",
+        "title": f"{method_name(settings.method_name)} on {settings.data.source}",
         "method": settings.method_name,
         "settings": sections,
         "metrics": list(run.read_lines(run.metrics)),
