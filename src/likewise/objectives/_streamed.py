@@ -29,6 +29,14 @@ TILE_ROWS, TILE_COLUMNS = 1024, 1024
 LARGE_TILE = (4096, 4096)
 
 
+def _tile_size(queries: Tensor, keys: Tensor) -> tuple[int, int]:
+    """(rows, columns); few rows against a long queue get wider tiles."""
+    rows, columns = (TILE_ROWS, TILE_COLUMNS) if queries.device.type == "cpu" else LARGE_TILE
+    height = min(rows, max(queries.shape[0], 1))
+    widest = min(4 * columns, rows * columns // height)
+    return height, min(widest, max(keys.shape[0], 1))
+
+
 class _Walk:
     """The tiles of a comparison, with the buffers and base-2 logits of the current one."""
 
@@ -37,10 +45,9 @@ class _Walk:
         self.dtype = working(queries, keys)
         self.product = torch.bfloat16 if rules.precision == "bfloat16" else self.dtype
         self.scale = float(scale)
-        size = rules.tile or ((TILE_ROWS, TILE_COLUMNS) if queries.device.type == "cpu" else LARGE_TILE)
-        self.height = min(size[0], max(queries.shape[0], 1))
-        # A symmetric walk pairs row range i with column range i: tiles must be square.
-        self.width = self.height if rules.symmetric else min(size[1], max(keys.shape[0], 1))
+        self.height, self.width = rules.tile or _tile_size(queries, keys)
+        if rules.symmetric:
+            self.width = self.height  # row range i is paired with column range i
         self.inverse_queries = inverse_lengths(queries) if rules.normalize else None
         self.inverse_keys = self.inverse_queries
         if not rules.symmetric:
@@ -62,6 +69,8 @@ class _Walk:
         """The largest |logit| possible, by Cauchy and Schwarz."""
         if self.rules.normalize:
             return abs(self.scale)
+        if not (self.queries.shape[0] and self.keys.shape[0]):
+            return 0.0
         longest = [
             torch.linalg.vector_norm(x, dim=1, dtype=self.dtype).max() for x in (self.queries, self.keys)
         ]
