@@ -25,7 +25,12 @@ def source_of_scenes(config: DataConfig) -> Source:
 
     options = _parse(config.source)
     source = Source(kind="generated scenes", address=config.source, records=[], splits_from="generated")
-    source.columns = {"image": "drawn", "text": "its caption", "group": "equal captions"}
+    source.columns = {
+        "image": "drawn",
+        "text": "its caption",
+        "label": "the main shape",
+        "group": "equal captions",
+    }
     source.columns_found = ["image", "caption"]
     pixels = []
     parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
@@ -38,9 +43,11 @@ def source_of_scenes(config: DataConfig) -> Source:
         seed = _stream(options["seed"], part)
         drawn = scenes.draw_scenes(options[part], seed=seed, size=options["size"], style=options["style"])
         pixels.append(held(drawn.images))
-        for number, caption in enumerate(drawn.captions):
+        labels = [drawn.label_names[label] for label in drawn.labels]
+        for number, (caption, label) in enumerate(zip(drawn.captions, labels, strict=True)):
             name = f"{part} scene {number}"
-            source.records.append(Record(id=name, place=name, texts=(caption,), group=caption, split=split))
+            record = Record(id=name, place=name, texts=(caption,), label=label, group=caption, split=split)
+            source.records.append(record)
     source.pixels = np.concatenate(pixels) if pixels else None
     return source
 
