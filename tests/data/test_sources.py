@@ -251,6 +251,17 @@ def test_files_give_splits_in_a_folder_or_by_pattern(tmp_path: Path) -> None:
         assert splits.validation.texts == [("two",)]
 
 
+def test_images_described_by_metadata_in_each_part(tmp_path: Path) -> None:
+    for part in ("train", "validation"):
+        write_images(tmp_path / "d" / part, ["1.png", "2.png"])
+        rows = [["file_name", "text"], ["1.png", f"{part} one"], ["2.png", f"{part} two"]]
+        write_csv(tmp_path / "d" / part / "metadata.csv", rows)
+    splits = prepared(tmp_path / "d", tmp_path, "images", "texts")
+    assert splits.train.texts == [("train one",), ("train two",)]
+    assert splits.train.domains is None
+    assert splits.summary["groups_in_both_parts"] == 2  # the same pictures: said, not hidden
+
+
 def test_a_folder_of_different_tables_asks_which(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [["image"], ["1.png"]])
     write_csv(tmp_path / "b.csv", [["question", "answer"], ["what", "that"]])
@@ -384,6 +395,13 @@ def test_tar_shards(tmp_path: Path) -> None:
     assert image.read() == png(10)
     splits = prepared(tmp_path / "shards", tmp_path, "images", max_bad_share=0.5)
     assert [bad.place for bad in splits.bad_records] == [f"00{i}.tar/s{i}/003" for i in range(3)]
+
+
+def test_shards_in_subfolders_give_splits(tmp_path: Path) -> None:
+    write_tar(tmp_path / "s" / "train" / "000.tar", {"a.png": png(0), "b.png": png(1)})
+    write_tar(tmp_path / "s" / "val" / "000.tar", {"a.png": png(2)})
+    splits = prepared(tmp_path / "s", tmp_path)
+    assert splits.summary["counts"] == {"train": 2, "validation": 1}
 
 
 def test_a_truncated_shard_loses_only_its_end(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from likewise.data.config import DataConfig
 from likewise.data.files import (
     Entry,
     expand,
+    folder_of,
     is_folder,
     is_remote,
     list_tree,
@@ -130,7 +131,7 @@ def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
     at_top = [address for address in tables if address in top]
     metadata = [address for address in tables if stem_of(address) == "metadata"]
     if at_top or metadata:
-        return _open_tables(metadata or at_top, config, images)
+        return _open_tables(metadata or at_top, config, images, root=normalised(folder) if metadata else None)
     tars = [entry.address for entry in entries if entry.address.endswith((".tar", ".tar.gz", ".tgz"))]
     if tars:
         return _open_files(tars, config, images)
@@ -149,10 +150,10 @@ def _depth(folder: str, entry: Entry) -> int:
 
 
 def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:
-    """Address to split, where file names tell: train.csv, stsb_validation.tsv, train-00000.parquet."""
+    """Address to split, where names tell: train.csv, stsb_validation.tsv, train-00.tar, train/00.tar."""
     found: dict[str, str] = {}
     for address in addresses:
-        for word in _words(stem_of(address)):
+        for word in [*_words(stem_of(address)), name_of(folder_of(address))]:
             if word in (config.train_split, config.validation_split) or canonical_split(word) is not None:
                 found[address] = word
                 break
@@ -184,6 +185,8 @@ def _open_tables(
         split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
         domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
         found.append((open_table(address, encoding=config.encoding), split, domain))
+    if len({domain for _, _, domain in found}) == 1:
+        found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
     splits_from = "subfolders" if by_folder else "files" if by_stem else None
     source = source_of_tables(found, config, images=images, splits_from=splits_from)
     if "domain" not in source.columns and len({domain for _, _, domain in found if domain}) > 1:
