@@ -239,3 +239,26 @@ def test_a_dataset_sent_to_another_process_opens_the_file_there(tmp_path: Path) 
     packed = pickle.dumps(train)
     assert len(packed) < 30_000  # no pixels in it
     assert np.array_equal(pickle.loads(packed).images([4, 2]).numpy(), train.images([4, 2]).numpy())
+
+
+def test_pieces_of_tables_are_kept_up_to_their_size() -> None:
+    from likewise.data.images import _Recent
+
+    loaded = []
+
+    def piece(name: str, size: int) -> Any:
+        def load() -> tuple[str, int]:
+            loaded.append(name)
+            return name, size
+
+        return recent.get(name, load)
+
+    recent = _Recent(capacity_bytes=10)
+    for name in "abcab":
+        assert piece(name, 3) == name
+    assert loaded == ["a", "b", "c"]
+    piece("d", 3)  # puts out c, the one not used for longest
+    piece("a", 3)
+    piece("large", 99)  # larger than all, and still there while it is used
+    piece("large", 99)
+    assert loaded == ["a", "b", "c", "d", "large"]

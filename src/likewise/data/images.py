@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.data.files import is_remote, read_range, read_whole
+from likewise.data.files import open_binary, read_range, read_whole
 from likewise.errors import DataError, RecordError
 
 __all__ = ["ArrowImage", "FileImage", "MemberImage", "ParquetImage"]
@@ -76,8 +76,20 @@ class ParquetImage:
 
     def read(self) -> bytes:
         """See ImageRef."""
-        load = lambda: _parquet_cells(self.file, self.row_group, self.column)  # noqa: E731
-        return _cell_bytes(_RECENT.get((self.file, self.file_version, self.row_group), load)[self.row])
+        piece = (self.file, self.file_version, self.column, self.row_group)
+        return _cell_bytes(_RECENT.get(piece, self._row_group)[self.row])
+
+    def _row_group(self) -> tuple[Any, int]:
+        """All cells of the row group, and their size in bytes."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with open_binary(self.file) as stream:
+                cells = pq.ParquetFile(stream).read_row_group(self.row_group, columns=[self.column]).column(0)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.file}: row group {self.row_group} cannot be read: {error}") from error
+        return cells, cells.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,46 +113,42 @@ class ArrowImage:
 
     def read(self) -> bytes:
         """See ImageRef."""
-        load = lambda: _arrow_cells(self.file, self.column)  # noqa: E731
-        return _cell_bytes(_RECENT.get((self.file, self.file_version, self.column), load)[self.row])
+        return _cell_bytes(_RECENT.get((self.file, self.file_version, self.column), self._cells)[self.row])
+
+    def _cells(self) -> tuple[Any, int]:
+        """All cells of the file. Mapped, not read: they take no memory of ours."""
+        from likewise.data.arrow import open_arrow
+
+        return open_arrow(self.file).column(self.column), 0
 
 
 class _Recent:
-    """The few column pieces read last: neighbouring records share one, so it is read once, not per image."""
+    """The column pieces read last: neighbouring records share one, so it is read once, not per image.
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._pieces: OrderedDict[Any, Any] = OrderedDict()
+    As many are kept as fit into `capacity_bytes`, and always the last one: threads that work side by side on
+    small row groups need several at once.
+    """
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity_bytes = capacity_bytes
+        self._used_bytes = 0
+        self._pieces: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Any, load: Callable[[], Any]) -> Any:
+    def get(self, key: Any, load: Callable[[], tuple[Any, int]]) -> Any:
         # The lock is held while loading: several threads that want the same piece must not all read it.
         with self._lock:
             if key in self._pieces:
                 self._pieces.move_to_end(key)
             else:
                 self._pieces[key] = load()
-                if len(self._pieces) > self._capacity:
-                    self._pieces.popitem(last=False)
-            return self._pieces[key]
+                self._used_bytes += self._pieces[key][1]
+                while self._used_bytes > self._capacity_bytes and len(self._pieces) > 1:
+                    self._used_bytes -= self._pieces.popitem(last=False)[1][1]
+            return self._pieces[key][0]
 
 
-_RECENT = _Recent(capacity=4)
-
-
-def _parquet_cells(file: str, row_group: int, column: str) -> Any:
-    import pyarrow.parquet as pq
-
-    from likewise.data.files import open_binary
-
-    with open_binary(file) as stream:
-        return pq.ParquetFile(stream).read_row_group(row_group, columns=[column]).column(0)
-
-
-def _arrow_cells(file: str, column: str) -> Any:
-    from likewise.data.arrow import open_arrow
-
-    return open_arrow(file).column(column)
+_RECENT = _Recent(capacity_bytes=512 << 20)
 
 
 def _cell_bytes(cell: Any) -> bytes:
@@ -166,10 +174,3 @@ def _readable(read: Callable[[], bytes]) -> bytes:
         raise RecordError("a folder, where an image file was expected") from None
     except OSError as error:
         raise DataError(f"reading failed, which says nothing about the image itself: {error}") from error
-
-
-def file_image(address: str, num_bytes: int, version: str | int) -> FileImage:
-    """A FileImage; the address is made absolute so that workers need no working directory."""
-    import os
-
-    return FileImage(address if is_remote(address) else os.path.abspath(address), num_bytes, str(version))
