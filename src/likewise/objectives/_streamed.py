@@ -23,8 +23,9 @@ __all__ = ["Streamed", "through_length"]
 # floats. One exponential then serves rows and columns. Above it (temperature below 1/40) running maxima are
 # kept.
 UNSHIFTED = 40.0
-# Processor: a tile of logits and its rows fit the last cache, and large products reach their full rate.
-TILE_ROWS, TILE_COLUMNS = 1024, 1024
+# Processor: a tile of logits and its rows fit the last cache, large products nearly reach their full rate,
+# and the matrix library's own buffers (tens of MB for larger tiles) stay small.
+TILE_ROWS, TILE_COLUMNS = 1024, 512
 # Accelerator: few launches matter more.
 LARGE_TILE = (4096, 4096)
 
