@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.attention import register_attention
 from likewise.errors import ConfigError, ModelError
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
@@ -252,7 +253,9 @@ def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
 
     # A ViT's pooler (a tanh layer of BERT's) would be a weight without use or gradient: [CLS] is read
     # directly.
-    options = {"add_pooling_layer": False} if backbone_config.model_type == "vit" else {}
+    options: dict[str, Any] = {"add_pooling_layer": False} if backbone_config.model_type == "vit" else {}
+    if hasattr(backbone_config, "num_attention_heads"):
+        options["attn_implementation"] = register_attention()
     backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
     if stem_stride is not None:
         stem: Any = backbone.embedder

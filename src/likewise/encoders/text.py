@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.attention import register_attention
 from likewise.errors import ConfigError
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
@@ -190,9 +191,13 @@ def _build_backbone(backbone_config: Any) -> nn.Module:
     from transformers import AutoModel, CLIPTextModel
 
     if backbone_config.model_type == "clip_text_model":
-        backbone: nn.Module = CLIPTextModel(backbone_config)  # AutoModel does not list the text half
+        # AutoModel does not list the text half.
+        backbone: nn.Module = CLIPTextModel._from_config(
+            backbone_config, attn_implementation=register_attention()
+        )
         return backbone
     # BERT's pooler would be a weight without use or gradient: [CLS] is read directly.
     options = {"add_pooling_layer": False} if backbone_config.model_type == "bert" else {}
-    bert: nn.Module = AutoModel.from_config(backbone_config, **options)
+    attention = register_attention()
+    bert: nn.Module = AutoModel.from_config(backbone_config, attn_implementation=attention, **options)
     return bert

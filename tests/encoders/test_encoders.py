@@ -1,0 +1,153 @@
+"""Encoders: shapes, padding, building again from a spec, pre-trained folders, the attention."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from likewise.encoders.attention import _bias, _plain
+from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
+from likewise.encoders.networks import DualNetwork, ImageNetwork, network_from_spec
+from likewise.encoders.text import TextEncoder, TextEncoderConfig
+from likewise.errors import ConfigError, ModelError
+
+IMAGE_CONFIGS = [
+    ImageEncoderConfig(image_size=32, width=32, depth=2),
+    ImageEncoderConfig(image_size=32, width=32, depth=2, pooling="cls"),
+    ImageEncoderConfig(architecture="resnet", image_size=32, width=8),
+    ImageEncoderConfig(architecture="resnet", image_size=64, width=8),
+    ImageEncoderConfig(architecture="resnet", image_size=96, width=8),
+    ImageEncoderConfig(architecture="convnext", image_size=64, width=8),
+]
+
+
+def small_text(architecture: str = "clip") -> TextEncoder:
+    config = TextEncoderConfig(architecture=architecture, width=32, depth=2, heads=2, max_tokens=16)  # type: ignore[arg-type]
+    return TextEncoder.build(config, vocabulary_size=300)
+
+
+@pytest.mark.parametrize(
+    "config", IMAGE_CONFIGS, ids=lambda c: f"{c.architecture}-{c.image_size}-{c.pooling}"
+)
+def test_image_encoders(config: ImageEncoderConfig) -> None:
+    encoder = ImageEncoder.build(config).eval()
+    pixels = torch.randn(3, 3, config.image_size, config.image_size)
+    features = encoder(pixels)
+    assert features.pooled.shape == (3, encoder.dim)
+    assert features.tokens.shape[::2] == (3, encoder.dim)
+    again = ImageEncoder.from_spec(encoder.spec()).eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(pixels).pooled, features.pooled)
+    features.pooled.sum().backward()
+    unused = [name for name, weight in encoder.named_parameters() if weight.grad is None]
+    assert not unused or config.pooling == "mean"
+
+
+def test_small_pictures_keep_their_detail() -> None:
+    """A ResNet's last map: 4 x 4 at 32 px, and no less at 64 px; the standard stem would leave 1 x 1."""
+    for size, cells in ((32, 16), (64, 16), (96, 9)):
+        encoder = ImageEncoder.build(
+            ImageEncoderConfig(architecture="resnet", image_size=size, width=8)
+        ).eval()
+        assert encoder(torch.randn(1, 3, size, size)).tokens.shape[1] == cells
+
+
+@pytest.mark.parametrize("architecture", ["clip", "bert"])
+def test_padding_changes_nothing(architecture: str) -> None:
+    encoder = small_text(architecture).eval()
+    tokens = torch.randint(4, 300, (2, 7))
+    mask = torch.ones(2, 7, dtype=torch.bool)
+    padded = F.pad(tokens, (0, 5))
+    padded_mask = F.pad(mask, (0, 5))
+    torch.testing.assert_close(
+        encoder(padded, padded_mask).pooled, encoder(tokens, mask).pooled, rtol=1e-4, atol=1e-5
+    )
+    assert encoder(tokens, mask).tokens.shape == (2, 7, 32)
+
+
+def test_networks_come_back_from_their_spec() -> None:
+    image = ImageEncoder.build(IMAGE_CONFIGS[0])
+    dual = DualNetwork(image, small_text(), dim=12).eval()
+    before = torch.random.get_rng_state()
+    again = network_from_spec(dual.spec()).eval()
+    assert torch.equal(before, torch.random.get_rng_state())
+    again.load_state_dict(dual.state_dict())
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(again.encode_images(pixels), dual.encode_images(pixels))  # type: ignore[operator]
+    with pytest.raises(ModelError, match="of kind 'dance'"):
+        network_from_spec({"kind": "dance"})
+    with pytest.raises(ModelError, match="lacks"):
+        network_from_spec({"kind": ImageNetwork.kind})
+
+
+def test_a_pretrained_folder_is_read_at_another_size(tmp_path: Path) -> None:
+    source = ImageEncoder.build(ImageEncoderConfig(image_size=32, width=32, depth=1, patch_size=8))
+    source.backbone.save_pretrained(tmp_path / "vit")
+    same = ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=32)).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(same(pixels).tokens, source.eval()(pixels).tokens)
+    larger = ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=64))
+    assert larger(torch.randn(1, 3, 64, 64)).tokens.shape == (1, 64, 32)
+    again = ImageEncoder.from_spec(larger.spec())
+    again.load_state_dict(larger.state_dict())
+    with pytest.raises(ModelError, match=r"--image\.image-size 64"):
+        ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=60))
+    with pytest.raises(ConfigError, match="cannot load"):
+        ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "none")))
+
+
+def test_a_pretrained_text_folder_is_read(tmp_path: Path) -> None:
+    source = small_text("bert").eval()
+    source.backbone.save_pretrained(tmp_path / "bert")
+    config = TextEncoderConfig(pretrained=str(tmp_path / "bert"))
+    encoder = TextEncoder.build(config, vocabulary_size=300).eval()
+    tokens, mask = torch.randint(4, 300, (2, 7)), torch.ones(2, 7, dtype=torch.bool)
+    torch.testing.assert_close(encoder(tokens, mask).pooled, source(tokens, mask).pooled)
+    with pytest.raises(ConfigError, match="301 entries"):
+        TextEncoder.build(config, vocabulary_size=301)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"image_size": 4},
+        {"image_size": 64, "patch_size": 7},
+        {"dropout": 1.0},
+        {"architecture": "resnet", "depth": 3},
+    ],
+)
+def test_bad_options_name_themselves(bad: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"image\."):
+        ImageEncoderConfig(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["whole", "causal", "padded"])
+def test_plain_attention_is_attention(kind: str) -> None:
+    """Against PyTorch's, in float64, values and gradients."""
+    shape = (2, 3, 5, 4)
+    query, key, value = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    mask = None
+    if kind == "padded":
+        mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
+    bias = _bias(mask, query, key, kind == "causal")
+    ours = _plain(query, key, value, bias, 0.5, 0.0).transpose(1, 2)
+    theirs = F.scaled_dot_product_attention(query, key, value, mask, is_causal=kind == "causal")
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn(shape, dtype=torch.float64)
+    for mine, other in zip(
+        torch.autograd.grad((ours * weight).sum(), (query, key, value)),
+        torch.autograd.grad((theirs * weight).sum(), (query, key, value)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, other)
+
+
+def test_bfloat16_on_a_processor_is_close_to_float32() -> None:
+    encoder = ImageEncoder.build(IMAGE_CONFIGS[0]).eval()
+    pixels = torch.randn(4, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder(pixels).pooled.float()
+    assert F.cosine_similarity(half, encoder(pixels).pooled).min() > 0.999
