@@ -56,6 +56,16 @@ def test_report_says_what_there_is(report: SourceReport) -> None:
     json.dumps(report.to_json())
 
 
+def test_a_source_of_bad_records_alone_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("image,caption\n../x.png,one\nnowhere.png,two\n")
+    report = inspect_source(DataConfig(source=str(path), cache_dir=str(tmp_path / "cache")))
+    assert (report.bad_share, report.num_images, report.notes) == (1.0, 0, [])
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=120))
+    assert "t.csv:3: missing" in stream.getvalue()
+
+
 def test_report_prints(report: SourceReport) -> None:
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=120))

@@ -446,7 +446,7 @@ def test_any_fsspec_address(tmp_path: Path) -> None:
     assert texts_by_id(source) == {"images/0.png": ("zero",), "images/1.png": ("one",)}
     assert [p.bad.reason.split(":")[0] for p in source.problems] == [
         "missing",
-        "the path leads outside the data's root memory",
+        "the path leads outside the data's root",
     ]
     splits = prepared("memory://pets/images", tmp_path)
     assert sum(splits.summary["counts"].values()) == 3

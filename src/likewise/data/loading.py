@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.cache import cache_folder, content_hash, num_workers, open_cache
+from likewise.data.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
 from likewise.data.config import DataConfig
 from likewise.data.decode import read_size
 from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
@@ -108,22 +108,10 @@ def load(
     if "images" in needs and source.pixels is not None:
         pixels = HeldPixels(source.pixels)
         hashes = np.asarray([content_hash(source.pixels[row].data) for row in usable], dtype=np.uint64)
-    elif "images" in needs:
+    elif "images" in needs and usable:
         refs = [ref for number in usable if (ref := source.records[number].image) is not None]
         size = store_size or config.store_size or _store_size(refs, image_size, config.fit)
-        cache = open_cache(
-            refs,
-            size=size,
-            fit=config.fit,
-            folder=cache_folder(config.cache_dir),
-            store=config.cache,
-            progress=progress,
-        )
-        pixels = (
-            CachedPixels(cache.folder)
-            if cache.has_pixels
-            else DecodedPixels(refs, size, config.fit, num_workers())
-        )
+        pixels, cache = _open_pictures(refs, size, config, progress)
         bad += [_bad(source.records[usable[row]], reason) for row, reason in sorted(cache.bad.items())]
         rows = np.asarray([row for row in range(len(usable)) if row not in cache.bad], dtype=np.int64)
         usable = [usable[row] for row in rows]
@@ -145,6 +133,17 @@ def load(
         num_dropped=num_dropped,
         num_texts=num_texts,
     )
+
+
+def _open_pictures(
+    refs: list[ImageRef], size: int, config: DataConfig, progress: bool
+) -> tuple[Pixels, ImageCache]:
+    """The stored squares, or pictures to be decoded at every use; and what decoding all once has shown."""
+    folder = cache_folder(config.cache_dir)
+    cache = open_cache(refs, size=size, fit=config.fit, folder=folder, store=config.cache, progress=progress)
+    if cache.has_pixels:
+        return CachedPixels(cache.folder), cache
+    return DecodedPixels(refs, size, config.fit, num_workers()), cache
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:

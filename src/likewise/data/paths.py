@@ -52,7 +52,7 @@ class PathResolver:
             raw = raw.replace("\\", "/")  # written on Windows
         path = os.path.normpath(os.path.join(self.root, raw))
         if not (_within(path, self.root) or (self._anywhere and os.path.isabs(raw))):
-            raise RecordError(f"the path leads outside the data's root {self.root}: {raw}")
+            raise RecordError(f"the path leads outside the data's root: {raw}")
         return self._stat(path)
 
     def _stat(self, path: str) -> FileImage:
@@ -83,7 +83,7 @@ class PathResolver:
 
     def _remote(self, raw: str) -> FileImage:
         if raw.startswith("/") or ".." in raw.replace("\\", "/").split("/"):
-            raise RecordError(f"the path leads outside the data's root {self.root}: {raw}")
+            raise RecordError(f"the path leads outside the data's root: {raw}")
         if self._listing is None:  # one listing, instead of a request an image
             entries = list_tree(self.root)
             self._listing = {e.address: FileImage(e.address, e.num_bytes, e.version) for e in entries}

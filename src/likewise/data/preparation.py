@@ -146,9 +146,9 @@ def _label_counts(data: Dataset) -> dict[str, int]:
 
 def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
     """A remark where `crop` throws away much of most pictures."""
-    if fit != "crop" or not sizes:
+    sides = np.concatenate([np.zeros((0, 2), np.int32), *sizes])
+    if fit != "crop" or len(sides) == 0:
         return []
-    sides = np.concatenate(sizes)
     kept = float(np.median(sides.min(axis=1) / np.maximum(1, sides.max(axis=1))))
     if kept >= _KEPT_BY_CROP:
         return []
