@@ -2,10 +2,10 @@
 
     python benchmarks/engine.py [--method clip] [--data SOURCE] [--rounds 5] [--steps 20]
 
-Both run in one process on the same weights. The bare loop finds its batches in memory, already made, and does
-nothing but embed, compare, go back and step. The engine's loop makes its batches in its thread, clips gradients,
-checks that the loss is finite and writes metrics.jsonl. They take turns, round by round; the ratio is taken
-within a round, and the median over rounds is quoted.
+Both run in one process on the same weights. The bare loop finds its batches in memory, already made, and
+does nothing but embed, compare, go back and step. The engine's loop makes its batches in its thread, clips
+gradients, checks that the loss is finite and writes metrics.jsonl. They take turns, round by round; the
+ratio is taken within a round, and the median over rounds is quoted.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def main() -> None:
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     print(f"| median | {medians[0]:.2f} | {medians[1]:.2f} | {medians[2]:.3f} | {medians[3]:.2%} |")
     print(
-        f"\n{options.method}, {options.batch_size} rows of {options.image_size} px, {torch.get_num_threads()} threads"
+        f"\n{options.method}, {options.batch_size} rows of {options.image_size} px, "
+        f"{torch.get_num_threads()} threads"
     )
 
 

@@ -26,7 +26,15 @@ def help_of(*words: str) -> str:
 
 def reference() -> str:
     """The whole page."""
-    parts = ["# Commands", "", "Made from the commands' own help by `make docs`.", "", "```text", help_of(), "```"]
+    parts = [
+        "# Commands",
+        "",
+        "Made from the commands' own help by `make docs`.",
+        "",
+        "```text",
+        help_of(),
+        "```",
+    ]
     calls = [(name,) for name in COMMANDS if name != "train"] + [("train", name) for name in methods()]
     for words in sorted(calls):
         parts += ["", f"## likewise {' '.join(words)}", "", "```text", help_of(*words), "```"]

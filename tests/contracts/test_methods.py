@@ -120,8 +120,8 @@ def test_two_processes_equal_one(name: str, tmp_path: Path, monkeypatch: pytest.
     method, loader = build(name)
     alone = gradients(method.double(), loader.batch(0))
     assert alone.keys() == together.keys()
-    # Some gradients are zero by symmetry (a key's bias shifts all logits alike), so none is asked for more digits
-    # than a millionth of the whole gradient has.
+    # Some gradients are zero by symmetry (a key's bias shifts all logits alike), so none is asked for more
+    # digits than a millionth of the whole gradient has.
     floor = 1e-6 * torch.cat([value.flatten() for value in alone.values()]).norm()
     for key, value in alone.items():
         error = (together[key] - value).norm() / torch.maximum(value.norm(), floor)

@@ -130,18 +130,42 @@ def test_two_replicas_train_what_one_does(tmp_path: Path) -> None:
     """Through the whole engine, with DDP over gloo: the same weights up to the rounding of float32 sums."""
     words = [sys.executable, "-m", "likewise.cli.main", "train", "clip", "--data", SOURCE, "--quiet"]
     words += ["--image.image-size", "32", "--image.width", "32", "--image.depth", "1", "--text.width", "32"]
-    words += ["--text.heads", "2", "--text.depth", "1", "--training.batch-size", "16", "--training.steps", "3"]
-    words += ["--training.precision", "float32", "--training.log-every", "1", "--training.evaluate-every", "0"]
+    words += [
+        "--text.heads",
+        "2",
+        "--text.depth",
+        "1",
+        "--training.batch-size",
+        "16",
+        "--training.steps",
+        "3",
+    ]
+    words += [
+        "--training.precision",
+        "float32",
+        "--training.log-every",
+        "1",
+        "--training.evaluate-every",
+        "0",
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for name, more in (("one", []), ("two", ["--training.devices", "2"]), ("pieces", ["--training.devices", "2"])):
+    for name, more in (
+        ("one", []),
+        ("two", ["--training.devices", "2"]),
+        ("pieces", ["--training.devices", "2"]),
+    ):
         more = more + (["--training.micro-batch-size", "3"] if name == "pieces" else [])
         subprocess.run([*words, *more, "--out", str(tmp_path / name)], check=True, env=environment)
     one = weights_of(tmp_path / "one")
     for name in ("two", "pieces"):
         for key, value in weights_of(tmp_path / name).items():
             torch.testing.assert_close(value, one[key], rtol=1e-2, atol=2e-4, msg=f"{name}: {key}")
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "two/metrics.jsonl").read_text().splitlines()[:3]]
-    alone = [json.loads(line)["loss"] for line in (tmp_path / "one/metrics.jsonl").read_text().splitlines()[:3]]
+    losses = [
+        json.loads(line)["loss"] for line in (tmp_path / "two/metrics.jsonl").read_text().splitlines()[:3]
+    ]
+    alone = [
+        json.loads(line)["loss"] for line in (tmp_path / "one/metrics.jsonl").read_text().splitlines()[:3]
+    ]
     assert losses == pytest.approx(alone, abs=1e-4)
 
 

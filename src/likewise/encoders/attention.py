@@ -1,8 +1,8 @@
 """The attention that our transformers backbones use: PyTorch's fused one, except where it is the slower.
 
 On a processor that multiplies bfloat16 itself, the backward pass of PyTorch's fused attention is several
-times slower than matrix products and a softmax (2.13; 65 tokens, 3 heads of 64, batch 128, forward and backward
-on one core: 88 ms against 16 ms). In float32, and on GPUs, the fused one is the faster.
+times slower than matrix products and a softmax (2.13; 65 tokens, 3 heads of 64, batch 128, forward and
+backward on one core: 88 ms against 16 ms). In float32, and on GPUs, the fused one is the faster.
 
 Dimensions: B batch, H heads, L queries, K keys, E width of a head.
 """

@@ -1,0 +1,114 @@
+"""Kill a run at twenty random moments; the finished run must have the bits of one never killed.
+
+    python benchmarks/resume.py [--method clip] [--kills 20]
+
+The moments are drawn over the time that the process would need from its start to its end: they fall on
+imports, drawing the data, steps, checkpoints being written and the final evaluation alike.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is killed, and how often."""
+
+    method: str = "clip"
+    """clip or simclr."""
+    kills: int = 20
+    """SIGKILLs."""
+    steps: int = 300
+    """Steps of the run."""
+    seed: int = 0
+    """Draws the moments."""
+
+
+def command(options: Options, out: Path) -> list[str]:
+    """A small run that saves often."""
+    words = [
+        sys.executable,
+        "-m",
+        "likewise.cli.main",
+        "train",
+        options.method,
+        "--out",
+        str(out),
+        "--resume",
+    ]
+    words += ["--data", "scenes:train=512,validation=64,size=32", "--image.image-size", "32", "--quiet"]
+    words += ["--image.architecture", "resnet", "--image.width", "8"]
+    words += [
+        "--training.batch-size",
+        "32",
+        "--training.steps",
+        str(options.steps),
+        "--training.log-every",
+        "1",
+    ]
+    words += ["--training.save-every", "3", "--training.evaluate-every", "50"]
+    return words if options.method == "simclr" else [*words, "--text.width", "32", "--text.heads", "2"]
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    """The weights, averages and counts of the last checkpoint."""
+    newest = sorted((run / "checkpoints").glob("step-*.ckpt"))[-1]
+    state: dict[str, torch.Tensor] = torch.load(newest, weights_only=True)["method"]
+    return state
+
+
+def main() -> None:
+    """Train once whole, once killed again and again; compare."""
+    options = tyro.cli(Options)
+    moments = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        whole, cut = Path(folder) / "whole", Path(folder) / "cut"
+        began = time.perf_counter()
+        subprocess.run(command(options, whole), check=True)
+        seconds = time.perf_counter() - began
+        killed, seen = 0, []
+        while killed < options.kills:
+            process = subprocess.Popen(command(options, cut))
+            # A run that resumes has less left to do, so the later half of the moments would find it finished.
+            time.sleep(
+                moments.uniform(0.3, 0.6) * seconds if killed % 2 else moments.uniform(0, 0.5) * seconds
+            )
+            if process.poll() is not None:
+                print(
+                    f"finished by itself after {killed} kills; raise --steps to place them all",
+                    file=sys.stderr,
+                )
+                break
+            process.kill()
+            process.wait()
+            killed += 1
+            lines = (
+                (cut / "metrics.jsonl").read_text().splitlines() if (cut / "metrics.jsonl").is_file() else []
+            )
+            seen.append(len(lines))
+        subprocess.run(command(options, cut), check=True)
+        expected, found = final_weights(whole), final_weights(cut)
+        same = expected.keys() == found.keys() and all(
+            torch.equal(expected[key], found[key]) for key in expected
+        )
+        model = "model/model.safetensors"
+        same_model = (whole / model).read_bytes() == (cut / model).read_bytes()
+    print(
+        f"{options.method}: {killed} kills, {seconds:.0f} s when left alone; metrics lines: {seen}"
+    )
+    print(f"checkpoint bit for bit the same: {same}; model file the same: {same_model}")
+    sys.exit(0 if same and same_model else 1)
+
+
+if __name__ == "__main__":
+    main()
