@@ -42,6 +42,7 @@ def draw_contact_sheet(
         Remarks for the user, such as that no font has the signs of some captions.
     """
     places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(np.int64))
+    columns = max(1, min(columns, len(places)))
     captions = [_caption(dataset, int(place)) for place in places]
     font, remarks = _font(captions)
     gap, line_height, num_lines = 14, 17, 4
