@@ -333,6 +333,7 @@ def once(function, clock) -> float:
 
 def measure(objective: str, name: str, rows: int, width: int, clock_name: str) -> dict[str, float]:
     import torch
+    import torch._dynamo  # torch.utils.checkpoint loads it at its first use, a second that is no one's work
 
     torch.manual_seed(0)
     clock = CLOCKS[clock_name]

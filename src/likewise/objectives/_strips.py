@@ -18,7 +18,7 @@ __all__ = ["distances", "squared_distances", "strip_values"]
 
 # Pairs held at a time, at least; and rows, at least (fewer make thin products and many sums of key
 # gradients).
-STRIP_ENTRIES = 1024 * 1024
+STRIP_ENTRIES = 256 * 1024
 STRIP_ROWS = 128
 
 

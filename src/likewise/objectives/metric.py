@@ -126,18 +126,19 @@ def triplet_loss(
         raise ValueError(f'mining must be "all", "hard" or "semihard", got {mining!r}')
     anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
     squared = mining != "hard" if squared is None else squared
+    share = _triplet_share(labels, all_labels, mining)
+    if mining == "hard":
+        return _hardest(anchors, others, labels, all_labels, rows, margin, squared).sum() / share
 
     def per_anchor(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
         apart = squared_distances(own, others)
         apart = apart if squared else distances(apart)
         same = label[:, None] == all_labels
         positive = same.scatter(1, place[:, None], False)
-        if mining == "hard":
-            return _hardest(apart, same, positive, margin)
         return _ordered(apart, same, positive, margin, only_nearest=mining == "semihard")
 
     values = strip_values(per_anchor, others.shape[0], anchors, labels, rows)
-    return values.sum().to(anchors.dtype) / _triplet_share(labels, all_labels, mining)
+    return values.sum().to(anchors.dtype) / share
 
 
 def _hadsell(squared: Tensor, same: Tensor, margin: float) -> Tensor:
@@ -145,14 +146,37 @@ def _hadsell(squared: Tensor, same: Tensor, margin: float) -> Tensor:
     return torch.where(same, squared, missing * missing) / 2
 
 
-def _hardest(apart: Tensor, same: Tensor, positive: Tensor, margin: float) -> Tensor:
-    """(r, B) distances to (r,): farthest positive against nearest negative, 0 where either is missing."""
-    far = apart.masked_fill(~positive, -1.0).amax(1)  # distances are >= 0: -1 loses against any
-    near = torch.where(same, torch.finfo(apart.dtype).max, apart).amin(1)
-    both = positive.any(1) & ~same.all(1)
-    return torch.where(
-        both, torch.where(both, far, 0.0) - torch.where(both, near, 0.0) + margin, 0.0
-    ).clamp_min(0)
+def _hardest(
+    anchors: Tensor,
+    others: Tensor,
+    labels: Tensor,
+    all_labels: Tensor,
+    rows: Tensor,
+    margin: float,
+    squared: bool,
+) -> Tensor:
+    """(b,) farthest positive against nearest negative, 0 where either is missing.
+
+    Only the two chosen rows get a gradient: they are found without a graph, their distances made with one.
+    """
+
+    @torch.no_grad()
+    def choose(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
+        apart = squared_distances(own, others)
+        same = label[:, None] == all_labels
+        positive = same.scatter(1, place[:, None], False)
+        far = torch.where(positive, apart, -1.0).argmax(1)  # distances are >= 0: -1 loses against any
+        near = apart.masked_fill_(same, torch.inf).argmin(1)
+        both = positive.any(1) & ~same.all(1)
+        return torch.stack([far, near, both.long()], 1)
+
+    chosen = strip_values(choose, others.shape[0], anchors.detach(), labels, rows)
+    gaps = []
+    for index in (chosen[:, 0], chosen[:, 1]):
+        difference = anchors - others[index]
+        apart = (difference * difference).sum(1)
+        gaps.append(apart if squared else distances(apart))
+    return torch.where(chosen[:, 2] > 0, gaps[0] - gaps[1] + margin, 0.0).clamp_min(0)
 
 
 def _ordered(apart: Tensor, same: Tensor, positive: Tensor, margin: float, *, only_nearest: bool) -> Tensor:
