@@ -96,7 +96,8 @@ def main() -> None:
         rows = []
         for _ in range(options.rounds):
             bare = bare_seconds(session, batches)
-            engine, waiting = engine_seconds(session, options.steps)
+            with session.display:
+                engine, waiting = engine_seconds(session, options.steps)
             rows.append((bare, engine, engine / bare, waiting))
     print("| round | bare, s | engine, s | ratio | waiting for data |\n|---|---|---|---|---|")
     for number, (bare, engine, ratio, waiting) in enumerate(rows, start=1):

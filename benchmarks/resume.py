@@ -103,9 +103,7 @@ def main() -> None:
         )
         model = "model/model.safetensors"
         same_model = (whole / model).read_bytes() == (cut / model).read_bytes()
-    print(
-        f"{options.method}: {killed} kills, {seconds:.0f} s when left alone; metrics lines: {seen}"
-    )
+    print(f"{options.method}: {killed} kills, {seconds:.0f} s when left alone; metrics lines: {seen}")
     print(f"checkpoint bit for bit the same: {same}; model file the same: {same_model}")
     sys.exit(0 if same and same_model else 1)
 

@@ -54,6 +54,16 @@ def test_every_form_of_a_picture_gives_the_same_vector(model: Model, tmp_path: P
     np.testing.assert_allclose(model.encode_images(forms), vectors, atol=1e-5)
 
 
+def test_pil_pictures_are_turned_upright_and_laid_on_white(model: Model) -> None:
+    image = Image.fromarray(picture())
+    turned = image.transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[0x0112] = 6  # "turn a quarter clockwise to see it"
+    np.testing.assert_allclose(model.encode_images(turned), model.encode_images(image), atol=1e-5)
+    clear = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    white = Image.new("RGB", (40, 40), "white")
+    np.testing.assert_allclose(model.encode_images(clear), model.encode_images(white), atol=1e-5)
+
+
 def test_batches_do_not_change_the_result(model: Model) -> None:
     pictures = [picture(30 + n, 40) for n in range(7)]
     np.testing.assert_allclose(

@@ -18,6 +18,9 @@ A message says what was expected, what came and where, and what to try.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 __all__ = [
     "LikewiseError",
     "ConfigError",
@@ -60,7 +63,16 @@ class RecordError(DataError):
 
 
 class TooManyBadRecords(DataError):
-    """More records are bad than the stated share allows."""
+    """More records are bad than the stated share allows.
+
+    Args:
+        message: says how many, and names the first.
+        bad_records: all of them (`likewise.data.BadRecord`).
+    """
+
+    def __init__(self, message: str, bad_records: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.bad_records = tuple(bad_records)
 
 
 class ModelError(LikewiseError):

@@ -233,7 +233,7 @@ class Model:
 
         options = self.config["images"]
         encoder = self._needs("encode_images", EncodesImages).image
-        size = max(options["store_size"] or 0, encoder.image_size)
+        size = options["store_size"] or encoder.image_size
         return square_pictures(images, size=size, fit=options["fit"], first=first)
 
     # -- the folder
@@ -311,7 +311,7 @@ def _model_folder(path: str | os.PathLike[str]) -> Path:
             f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
         )
     name = str(path)
-    if name.count("/") != 1 or name.startswith((".", "/")):
+    if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
         raise ModelError(f"{name} does not exist.")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -58,8 +58,9 @@ def run(arguments: Sequence[str]) -> None:
         print_report(found)
     has_pictures = found.dataset is not None and found.dataset.pixels is not None and len(found.dataset) > 0
     if has_pictures and options.sheet:
-        draw_contact_sheet(found.dataset, options.sheet)
-        _say(f"contact sheet: {options.sheet}", options.json)
+        remarks = draw_contact_sheet(found.dataset, options.sheet)
+        for line in [f"contact sheet: {options.sheet}", *remarks]:
+            _say(line, options.json)
     if method is not None:
         if not has_pictures:
             raise DataError("--views needs pictures, and this source has none that can be read.")

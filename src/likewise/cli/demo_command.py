@@ -21,7 +21,7 @@ from likewise.errors import ConfigError
 from likewise.model import Model, load
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, default_settings
+from likewise.training.settings import Settings, default_settings, read_settings
 
 if TYPE_CHECKING:
     from likewise.data import Dataset
@@ -67,10 +67,10 @@ def run(arguments: Sequence[str]) -> None:
     if not options.query.strip():
         raise ConfigError("--query is empty; expected a text such as 'a red circle above a blue square'.")
     folder = Path(options.out)
-    if options.again and (folder / "config.toml").is_file():
-        shutil.rmtree(folder)
-    began = time.perf_counter()
     settings = demo_settings(options.steps)
+    if options.again and (folder / "config.toml").is_file():
+        _remove_old_demo(folder, settings)
+    began = time.perf_counter()
     print(
         f"Training CLIP on {settings.data.source}: pictures of shapes and sentences about them ...",
         flush=True,
@@ -83,6 +83,13 @@ def run(arguments: Sequence[str]) -> None:
     sheet = answer(model, splits.validation, options.query, folder / "query.png")
     page = report(folder)
     _say(result, sheet, page, options.query, trained - began)
+
+
+def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:
+    """Start over, but never over a run of the user's own."""
+    if read_settings(folder / "config.toml").data.source != settings.data.source:
+        raise ConfigError(f"--again would remove {folder}, which is no demo; name another --out.")
+    shutil.rmtree(folder)
 
 
 def answer(model: Model, pictures: Dataset, query: str, path: Path) -> Path:

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from likewise.errors import RecordError
 
-__all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_square"]
+__all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_rgb", "to_square"]
 
 MAX_PIXELS = 89_478_485
 """Pictures of more pixels are refused: a quarter of a gibibyte as RGB, and Pillow's bound for suspicion."""
@@ -160,7 +160,7 @@ def _decode(data: bytes, shrink_to: int | None, fit: str) -> tuple[Image.Image, 
             image.draft(None, (max(1, target[0]), target[1]))
         orientation = _orientation(image)
         image.load()
-        rgb = _to_rgb(image)
+        rgb = to_rgb(image)
     except _DAMAGE as error:
         truncated = "truncated" in str(error).lower() or len(data) < 64
         raise RecordError(f"{'truncated' if truncated else 'damaged'}: {error}") from None
@@ -178,7 +178,8 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB: what is transparent over white, deep greys scaled to 8 bits."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I") or image.mode == "F":

@@ -74,7 +74,8 @@ def _captions(
     if address is None:
         return ()
     texts = []
-    lines = read_whole(address).decode(config.encoding, errors="surrogateescape").splitlines() or [""]
+    text = read_whole(address).decode(config.encoding, errors="surrogateescape").replace("\r\n", "\n")
+    lines = text.removesuffix("\n").split("\n")  # str.splitlines would also cut at form feeds and the like
     for number, line in enumerate(lines, start=1):
         try:
             texts.append(clean_text(line, config))

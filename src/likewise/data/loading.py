@@ -158,7 +158,8 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
             shown = "\n".join(first.split("\n")[:11])
             raise TooManyBadRecords(
                 f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and data.max_bad_share "
-                f"allows {limit:.1%}. The first ones:{shown}"
+                f"allows {limit:.1%}. The first ones:{shown}",
+                [b for one in loaded for b in one.bad],
             )
     if not any(one.records for one in loaded):
         raise SourceError(f"{loaded[0].source.address}: no usable record in it")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from likewise.data.decode import decode_square, to_square
+from likewise.data.decode import decode_square, to_rgb, to_square
 from likewise.errors import DataError, RecordError
 
 __all__ = ["square_pictures"]
@@ -50,7 +50,9 @@ def _square(picture: Any, size: int, fit: str) -> np.ndarray:
         return decode_square(bytes(picture), size=size, fit=fit)[0]
     if not isinstance(picture, Image.Image):
         picture = Image.fromarray(_as_array(picture))
-    square: np.ndarray = np.asarray(to_square(picture.convert("RGB"), size, fit)).transpose(2, 0, 1)
+    square: np.ndarray = np.asarray(to_square(to_rgb(ImageOps.exif_transpose(picture)), size, fit)).transpose(
+        2, 0, 1
+    )
     return square
 
 

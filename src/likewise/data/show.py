@@ -37,7 +37,10 @@ def print_report(report: SourceReport, console: Console | None = None) -> None:
     for example in report.examples:
         console.print("  " + escape(_one_line(example)))
     if report.bad_records:
-        console.print(f"\n[bold]bad records[/bold] {len(report.bad_records):,}, the first {_MANY} of them")
+        console.print(
+            f"\n[bold]bad records[/bold] {len(report.bad_records):,}, "
+            f"the first {min(_MANY, len(report.bad_records))}"
+        )
         for bad in report.bad_records[:_MANY]:
             console.print("  " + escape(f"{bad.place}: {bad.reason}"))
 

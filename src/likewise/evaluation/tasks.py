@@ -14,7 +14,7 @@ import numpy as np
 
 from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.classification import classification_metrics
-from likewise.evaluation.collapse import signs_of_collapse
+from likewise.evaluation.collapse import alignment, signs_of_collapse
 from likewise.evaluation.neighbours import knn_predict
 from likewise.evaluation.probe import linear_probe
 from likewise.evaluation.retrieval import retrieval
@@ -60,6 +60,7 @@ class Embedded:
                 "there is no held-out part to measure on; see --data.validation and --data.validation-share."
             )
         self.model = model
+        self.splits = splits
         self.train = _first_rows(splits.train, max_train_rows)
         self.held_out = _first_rows(splits.validation, max_rows)
         self.templates = templates
@@ -98,11 +99,13 @@ def _first_rows(dataset: Dataset, count: int | None) -> Dataset:
 
 
 def _collapse(embedded: Embedded) -> dict[str, Any]:
-    positives = None
-    if "encode_texts" in embedded.model.abilities and embedded.held_out.texts is not None:
-        first = np.searchsorted(embedded.caption_rows, np.arange(len(embedded.held_out)))
-        positives = embedded.texts[first]
-    return dict(signs_of_collapse(embedded.images, positives))
+    signs = dict(signs_of_collapse(embedded.images))
+    if "encode_texts" in embedded.model.abilities and embedded.captions:
+        rows, first = np.unique(
+            embedded.caption_rows, return_index=True
+        )  # rows that have a caption, and its place
+        signs["alignment"] = alignment(embedded.images[rows], embedded.texts[first])
+    return signs
 
 
 def _retrieval(embedded: Embedded) -> dict[str, Any]:
@@ -132,7 +135,8 @@ def _zero_shot(embedded: Embedded) -> dict[str, Any]:
     names = embedded.held_out.label_names or []
     rows = prompts(names, embedded.templates)  # C lists of T
     vectors = embedded.model.encode_texts([text for row in rows for text in row])
-    return dict(zero_shot(embedded.images, vectors.reshape(len(rows), len(rows[0]), -1), labels))
+    figures = dict(zero_shot(embedded.images, vectors.reshape(len(rows), len(rows[0]), -1), labels))
+    return figures | {"templates": embedded.templates}
 
 
 def _labels(embedded: Embedded) -> tuple[np.ndarray, np.ndarray]:

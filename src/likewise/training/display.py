@@ -18,6 +18,7 @@ from likewise.training.run import RunFolder
 __all__ = ["Display"]
 
 _PLAIN_LINE_SECONDS = 15.0
+_CURVES = ("_r1", "_r5", "_r10", "accuracy", "deviation", "effective_rank", "alignment", "uniformity")
 
 
 class Display:
@@ -97,9 +98,15 @@ class Display:
         self._say(step, values)
 
     def evaluation(
-        self, step: int, epoch: float, values: dict[str, float], warning: str | None, seconds: float
+        self, step: int, epoch: float, figures: dict[str, dict[str, Any]], warning: str | None, seconds: float
     ) -> None:
         """The held-out part was looked at; its time does not count as training's."""
+        values = {
+            f"{task}/{name}": value
+            for task, of_task in figures.items()
+            for name, value in of_task.items()
+            if name.endswith(_CURVES) and not name.startswith("chance_")
+        }
         self._since.at += seconds
         self._write("evaluation", step, epoch, values)
         if self._show:
@@ -133,10 +140,7 @@ class Display:
         line = json.dumps(
             {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}, ensure_ascii=False
         )
-        if self._file is None:  # the last look comes after the loop
-            with self._run.metrics.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-            return
+        assert self._file is not None, "the display is not open"
         self._file.write(line + "\n")
         self._file.flush()
         for logger in self._loggers:

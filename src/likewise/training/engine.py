@@ -7,12 +7,12 @@ same arithmetic.
 
 from __future__ import annotations
 
-import json
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from likewise.data.loader import Loader, Prefetcher
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TrainingError
+from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TooManyBadRecords, TrainingError
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
 from likewise.methods.method import Ingredients, Method, Progress, Terms
 from likewise.model import Model
@@ -61,9 +61,9 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         Interrupted: a signal asked to stop; the state was saved.
     """
     session = prepare_run(settings, out, resume=resume, show=show)
-    with _asked_to_stop() as asked:
+    with session.display, _asked_to_stop() as asked:
         session.loop(asked)
-    session.finish()
+        session.finish()
     return session.run
 
 
@@ -73,8 +73,10 @@ def prepare_run(
     """Everything before the first step; arguments and errors as of `train`."""
     run = RunFolder(out)
     fabric = launch(settings.training)
-    _claim(run, settings, resume, fabric)
+    _check_free(run, settings, resume)
     splits = _prepare(settings, run, fabric, show)
+    if fabric.is_global_zero and not run.config.is_file():
+        write_settings(settings, run.config)
     session = Session.build(settings, run, splits, fabric, show)
     if resume:
         session.restore()
@@ -97,6 +99,7 @@ class Session:
     display: Display
     total_steps: int
     step: int = 0
+    unchecked: list[tuple[int, Terms, Tensor]] = field(default_factory=list)
 
     @classmethod
     def build(
@@ -142,7 +145,7 @@ class Session:
         options = self.settings.training
         pin = self.fabric.device.type == "cuda"
         self.method.train()
-        with Prefetcher(self.loader, self.step, self.total_steps, pin=pin) as batches, self.display:
+        with Prefetcher(self.loader, self.step, self.total_steps, pin=pin) as batches:
             for batch in batches:
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
@@ -158,6 +161,7 @@ class Session:
                 done = self.step == self.total_steps
                 epoch = self.step / self.loader.steps_per_epoch
                 if self.display.wants(self.step):
+                    self._ask_finite()
                     self.display.step(
                         self.step, epoch, _mean_terms(terms), norm, rate, batches.waited_seconds
                     )
@@ -214,30 +218,49 @@ class Session:
         )
 
     def _check_finite(self, terms: Terms, norm: Tensor) -> None:
-        """Stop before a bad number reaches the weights."""
-        if bool(torch.isfinite(terms.total) & torch.isfinite(norm)):
+        """Stop before a bad number reaches a checkpoint.
+
+        On a CPU that is before the step. On a GPU, asking at every step would make the processor wait for the
+        device each time; there the question is put when numbers are read anyway, and before any saving.
+        """
+        self.unchecked.append((self.step + 1, terms, norm))
+        if self.fabric.device.type == "cpu":
+            self._ask_finite()
+
+    def _ask_finite(self) -> None:
+        """Look at the steps since the last question."""
+        unchecked, self.unchecked = self.unchecked, []
+        if not unchecked or bool(
+            torch.stack([terms.total.detach() + norm for _, terms, norm in unchecked]).isfinite().all()
+        ):
             return
-        bad = [name for name, value in terms.parts.items() if not bool(torch.isfinite(value))]
-        what = (
-            f"the loss ({', '.join(bad) or 'total'})"
-            if not bool(torch.isfinite(terms.total))
-            else "the gradient"
-        )
-        last = latest_checkpoint(self.run.checkpoints)
-        raise NonFiniteLoss(
-            f"{what} became {float(terms.total.detach()):g} (gradient norm {float(norm):g}) "
-            f"at step {self.step + 1}; "
-            f"nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
-            "Try a lower --training.learning-rate, or --training.precision float32."
-        )
+        for step, terms, norm in unchecked:
+            loss_is_bad = not bool(torch.isfinite(terms.total))
+            if not loss_is_bad and bool(torch.isfinite(norm)):
+                continue
+            bad = [name for name, value in terms.parts.items() if not bool(torch.isfinite(value))]
+            what = f"the loss ({', '.join(bad) or 'total'})" if loss_is_bad else "the gradient"
+            last = latest_checkpoint(self.run.checkpoints)
+            raise NonFiniteLoss(
+                f"{what} became {float(terms.total.detach()):g} (gradient norm {float(norm):g}) "
+                f"at step {step}; nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
+                "Try a lower --training.learning-rate, or --training.precision float32."
+            )
 
     def _evaluate(self, epoch: float) -> None:
         """Look at the held-out part."""
-        if not self.fabric.is_global_zero:
+        if not self.fabric.is_global_zero or self.splits.validation is None:
             return
+        rows = self.settings.training.evaluation_rows
+        embedded = Embedded(self.model(), self.splits, max_rows=rows, max_train_rows=5 * rows)
+        self._look(embedded, epoch)
+
+    def _look(self, embedded: Embedded, epoch: float) -> dict[str, dict[str, Any]]:
+        """The quick tasks' figures, shown and written."""
         began = time.perf_counter()
-        values, warning = look_at_held_out(self.model(), self.splits, self.settings.training.evaluation_rows)
-        self.display.evaluation(self.step, epoch, values, warning, time.perf_counter() - began)
+        figures, warning = look_at_held_out(embedded)
+        self.display.evaluation(self.step, epoch, figures, warning, time.perf_counter() - began)
+        return figures
 
     def model(self) -> Model:
         """The network as users will meet it."""
@@ -251,6 +274,7 @@ class Session:
         )
 
     def _save(self) -> None:
+        self._ask_finite()
         state = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -274,19 +298,19 @@ class Session:
                 ) from error
             self.step = state["step"]
         if self.fabric.is_global_zero and self.run.metrics.is_file():
-            self.run.cut_metrics(self.step)
+            self.run.cut_metrics(self.step, finished=self.step == self.total_steps)
         self.display.resumed(self.step)
 
     def finish(self) -> None:
         """Write the model and its figures on the whole held-out part."""
         if self.fabric.is_global_zero:
-            self._evaluate(self.step / self.loader.steps_per_epoch)
             model = self.model()
             model.save(self.run.model)
             if self.splits.validation is not None:
                 embedded = Embedded(model, self.splits)
+                done = self._look(embedded, self.step / self.loader.steps_per_epoch)
                 for task in default_tasks(model, self.splits):
-                    self.run.add_results(task, evaluate(embedded, task))
+                    self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
         self.fabric.barrier()
 
 
@@ -309,32 +333,39 @@ class _Embedding(nn.Module):
         return self.method.embed(given.batch, given.draw)
 
 
-def _claim(run: RunFolder, settings: Settings[Any], resume: bool, fabric: Any) -> None:
-    """Make the folder ours, or refuse: no run is ever overwritten."""
-    held = run.config.is_file()
-    fabric.barrier()  # all replicas have looked before the first one writes
-    if held:
-        if not resume:
-            raise ConfigError(
-                f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
-            )
-        if read_settings(run.config).sections() != settings.sections():
-            raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
-    elif fabric.is_global_zero:
-        write_settings(settings, run.config)
-    fabric.barrier()
+def _check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> None:
+    """Refuse a folder that holds another run: none is ever overwritten."""
+    if not run.config.is_file():
+        return
+    if not resume:
+        raise ConfigError(
+            f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
+        )
+    old = read_settings(run.config)
+    if old.method_name != settings.method_name:
+        raise ConfigError(f"{run.path} is a run of {old.method_name}, not of {settings.method_name}.")
+    if old.sections() != settings.sections():
+        raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
 
 
 def _prepare(settings: Settings[Any], run: RunFolder, fabric: Any, show: bool) -> Splits:
     """Read the data, on the first replica first (it may build the cache), and write down what was found."""
     needs = settings.method_type.needs
     size = settings.image.image_size if "images" in needs else None
-    with fabric.rank_zero_first():
-        splits = prepare(settings.data, image_size=size, needs=needs, progress=show and fabric.is_global_zero)
+    try:
+        with fabric.rank_zero_first():
+            splits = prepare(
+                settings.data, image_size=size, needs=needs, progress=show and fabric.is_global_zero
+            )
+    except TooManyBadRecords as error:
+        run.write_bad_records(error.bad_records)  # a refusal is when one wants to read them
+        raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
     if fabric.is_global_zero:
         run.write_json(run.data, splits.summary)
-        lines = (json.dumps(asdict(bad), ensure_ascii=False) + "\n" for bad in splits.bad_records)
-        run.bad_records.write_text("".join(lines), encoding="utf-8")
+        run.write_bad_records(splits.bad_records)
+        if splits.validation is None and show:
+            print("no held-out part: nothing can be measured; see --data.validation.", file=sys.stderr)
+    fabric.barrier()  # all replicas have looked whether the folder is free before one writes into it
     return splits
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from likewise.data import BadRecord
 from likewise.errors import ConfigError
 
 __all__ = ["RunFolder"]
@@ -60,6 +62,12 @@ class RunFolder:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return value
 
+    def write_bad_records(self, records: Sequence[BadRecord]) -> None:
+        """One line for each record that was set aside."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
+        self.bad_records.write_text("".join(lines), encoding="utf-8")
+
     def add_results(self, task: str, values: dict[str, Any]) -> None:
         """Put a task's figures into results.json, leaving the other tasks' there."""
         self.write_json(self.results, self.read_json(self.results) | {task: values})
@@ -68,15 +76,19 @@ class RunFolder:
         """The objects of a JSONL file; a last line cut short by a kill is left out."""
         if not path.is_file():
             return
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if not line:
+                continue
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 return
 
-    def cut_metrics(self, step: int) -> None:
-        """Forget lines after `step`: a resumed run writes them again."""
+    def cut_metrics(self, step: int, *, finished: bool) -> None:
+        """Forget what a run resumed after `step` writes again: later lines; of a finished one the last look."""
         kept = [line for line in self.read_lines(self.metrics) if line["step"] <= step]
+        if finished:
+            kept = [line for line in kept if line["kind"] == "train" or line["step"] < step]
         beside = self.metrics.with_name(f".{self.metrics.name}.{os.getpid()}")
         beside.write_text(
             "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8"

@@ -154,7 +154,8 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
         raise ConfigError(f"--config {path}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path} is not a TOML file: {error}.") from error
-    tables.pop("method_name", None)
+    if tables.pop("method_name", method.name) != method.name:
+        raise ConfigError(f"{path} is the configuration of another method than {method.name}.")
     sections = default_settings(method, "scenes").sections()
     arguments: list[str] = []
     for section, values in tables.items():

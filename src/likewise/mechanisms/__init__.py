@@ -1,1 +1,0 @@
-"""What carries state between steps: momentum twins, key queues, memory banks."""
