@@ -252,7 +252,7 @@ class Session:
         if not self.fabric.is_global_zero or self.splits.validation is None:
             return
         rows = self.settings.training.evaluation_rows
-        embedded = Embedded(self.model(), self.splits, max_rows=rows, max_train_rows=5 * rows)
+        embedded = Embedded(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows)
         self._look(embedded, epoch)
 
     def _look(self, embedded: Embedded, epoch: float) -> dict[str, dict[str, Any]]:
@@ -309,7 +309,8 @@ class Session:
             if self.splits.validation is not None:
                 embedded = Embedded(model, self.splits)
                 done = self._look(embedded, self.step / self.loader.steps_per_epoch)
-                for task in default_tasks(model, self.splits):
+                # The probe trains classifiers for as long as a small run trains: `likewise evaluate` when wanted.
+                for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
                     self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
         self.fabric.barrier()
 
