@@ -85,7 +85,7 @@ class RunFolder:
                 return
 
     def cut_metrics(self, step: int, *, finished: bool) -> None:
-        """Forget what a run resumed after `step` writes again: later lines; of a finished one the last look."""
+        """Forget what a run resumed after `step` writes again: later lines; if finished, the last look."""
         kept = [line for line in self.read_lines(self.metrics) if line["step"] <= step]
         if finished:
             kept = [line for line in kept if line["kind"] == "train" or line["step"] < step]
