@@ -79,7 +79,9 @@ class Options:
     seeds: tuple[int, ...] = (0,)
     """One training of each contender per seed in the second part."""
     peer_precisions: tuple[Literal["amp", "fp32", "amp_bf16"], ...] = ("amp", "fp32", "amp_bf16")
-    """Of open_clip, in both parts; amp is its default."""
+    """Of open_clip, in the first part; amp is its default."""
+    quality_precisions: tuple[Literal["amp", "fp32", "amp_bf16"], ...] = ("amp", "amp_bf16")
+    """Of open_clip, in the second part."""
     image_size: int = 64
     """Side in pixels."""
     patch_size: int = 8
@@ -96,12 +98,12 @@ class Options:
     """Longest caption in tokens; open_clip pads to it, ours to the longest of a batch."""
     batch_size: int = 128
     """Pairs a step."""
-    learning_rate: float = 1e-3
-    """Peak learning rate of ours."""
+    learning_rate: float = 5e-4
+    """Peak learning rate of ours; the best of 3e-4, 5e-4 and 1e-3 after 120 steps (docs/benchmarks.md)."""
     weight_decay: float = 0.1
     """Weight decay of ours."""
-    peer_learning_rate: float = 1e-3
-    """Peak learning rate of open_clip, the best of a small sweep."""
+    peer_learning_rate: float = 3e-4
+    """Peak learning rate of open_clip; the best of 3e-4, 5e-4 and 1e-3 after 75 s each (docs/benchmarks.md)."""
     peer_weight_decay: float = 0.2
     """Weight decay of open_clip; its default."""
     peer_workers: int = 2
@@ -238,7 +240,9 @@ def measure_quality(options: Options, promised_rate: float) -> list[dict[str, ob
         )
         ours = likewise_measured(out, options.batch_size)
         rows.append(quality_row("ours, default", seed, ours, recalls(embed_validation(options, out))))
-        for name, precision in peers_of(options).items():
+        for name, precision in THEIRS.items():
+            if precision not in options.quality_precisions:
+                continue
             out = options.out / f"open_clip-{precision}-{seed}"
             command = open_clip_command(
                 options, out, precision=precision, seconds=ours.seconds, seed=seed, evaluate=True

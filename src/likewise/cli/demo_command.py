@@ -56,7 +56,7 @@ def demo_settings(steps: int | None = None) -> Settings[Any]:
         image=dataclasses.replace(settings.image, architecture="resnet", width=24),
         text=dataclasses.replace(settings.text, depth=3),
         training=dataclasses.replace(
-            settings.training, steps=steps or 400, batch_size=128, evaluate_every=200, save_every=200
+            settings.training, steps=steps or 400, batch_size=128, learning_rate=1e-3, evaluate_every=200, save_every=200
         ),
     )
 
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
     result = train(settings, folder, resume=folder.exists())
     trained = time.perf_counter()
     model = load(result.path)
-    splits = open_splits(model, str(result.path), None)
+    splits = open_splits(model, str(result.path))
     assert splits.validation is not None
     sheet = answer(model, splits.validation, options.query, folder / "query.png")
     page = report(folder)

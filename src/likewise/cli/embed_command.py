@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from likewise.cli.opened import open_model, open_splits
-from likewise.data import Dataset
+from likewise.cli.opened import OWN_DATA, open_model, open_splits
+from likewise.data import DataConfig, Dataset
 from likewise.errors import ConfigError, DataError
 from likewise.model import Model
 
@@ -25,8 +25,8 @@ class EmbedCommand:
     model: Annotated[str, tyro.conf.Positional]
     """A run's folder, a model folder or a hub name."""
 
-    data: str | None = None
-    """The source; the run's own by default."""
+    data: DataConfig = field(default_factory=lambda: DataConfig(source=OWN_DATA))
+    """What is embedded; the run's own source by default."""
 
     out: str
     """FILE.parquet (columns id, text, embedding) or FILE.npy (the vectors, with FILE.ids.txt beside it)."""
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     if path.suffix not in (".parquet", ".npy"):
         raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy.")
     model = open_model(options.model, options.device)
-    splits = open_splits(model, options.model, options.data)
+    splits = open_splits(model, options.model, options.data, needs=frozenset({options.what}))
     parts = {"train": splits.train, "validation": splits.validation}
     chosen = [part for name, part in parts.items() if part is not None and options.part in ("all", name)]
     if not chosen:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import tyro
 
-from likewise.cli.opened import is_run, open_model, open_splits
-from likewise.evaluation.tasks import TASKS, Embedded, default_tasks, evaluate
+from likewise.cli.opened import OWN_DATA, is_run, open_model, open_splits, whole_source
+from likewise.data import DataConfig
+from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, default_tasks, evaluate
 from likewise.training.run import RunFolder
 
 __all__ = ["EvaluateCommand", "run"]
@@ -29,8 +30,9 @@ class EvaluateCommand:
         str, tyro.conf.Positional, tyro.conf.arg(help=f"{_TASK_LINES}; all: every one that fits.")
     ] = "all"
 
-    data: str | None = None
-    """Another source than the run's own; its validation part is measured on."""
+    data: DataConfig = field(default_factory=lambda: DataConfig(source=OWN_DATA))
+    """Measured on: the validation part; or all of another source that names no parts (tasks that learn from
+    labelled rows keep a drawn part of it for that)."""
 
     templates: str = "photo"
     """Prompts of zero-shot classification: a set's name (photo, plain, ...) or a sentence with one {}."""
@@ -46,15 +48,17 @@ def run(arguments: Sequence[str]) -> None:
     """Measure; print; write into the run's results.json when on its own data."""
     options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
     model = open_model(options.run, options.device)
+    own = options.data.source == OWN_DATA
     splits = open_splits(model, options.run, options.data)
     templates: Any = [options.templates] if "{}" in options.templates else options.templates
-    embedded = Embedded(model, splits, templates=templates)
+    learning = Embedded(model, splits, templates=templates)
+    whole = learning if own else Embedded(model, whole_source(splits), templates=templates)
     tasks = default_tasks(model, splits) if options.task == "all" else [options.task]
-    results = {task: evaluate(embedded, task) for task in tasks}
+    results = {task: evaluate(learning if task in LEARNING_TASKS else whole, task) for task in tasks}
     if is_run(options.run):
         folder = RunFolder(options.run)
         for task, figures in results.items():
-            folder.add_results(task if options.data is None else f"{task} on {options.data}", figures)
+            folder.add_results(task if own else f"{task} on {options.data.source}", figures)
     if options.json:
         print(json.dumps(results, indent=2, ensure_ascii=False))
     else:

@@ -50,7 +50,7 @@ def report(path: str | Path, *, out: str | Path | None = None, device: str = "au
     """
     folder = RunFolder.existing(path)
     model = open_model(str(path), device)
-    splits = open_splits(model, str(path), None)
+    splits = open_splits(model, str(path))
     file = Path(out) if out is not None else folder.report
     write_report(gather_report_inputs(folder, model, splits), file)
     return file

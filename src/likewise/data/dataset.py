@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from likewise.data.record import ImageRef
 from likewise.errors import SourceError
 
 __all__ = ["Dataset"]
+
+T = TypeVar("T")
+S = TypeVar("S", bound=np.generic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +94,22 @@ class Dataset:
             return decode_upright(self.refs[index].read())
         return Image.fromarray(self.images([index])[0].permute(1, 2, 0).contiguous().numpy())
 
+    def joined(self, other: Dataset) -> Dataset:
+        """The records of this part, then those of another part of the same source."""
+        if other.pixels is not self.pixels or other.label_names != self.label_names:
+            raise ValueError("only parts of one source can be joined")
+        return replace(
+            self,
+            ids=self.ids + other.ids,
+            groups=np.concatenate([self.groups, other.groups]),
+            texts=_listed(self.texts, other.texts),
+            labels=_stacked(self.labels, other.labels),
+            domains=_stacked(self.domains, other.domains),
+            refs=_listed(self.refs, other.refs),
+            content=_stacked(self.content, other.content),
+            rows=_stacked(self.rows, other.rows),
+        )
+
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
         """The records at these places, in this order. Pictures are shared, not copied."""
         chosen = np.asarray(indices, dtype=np.int64)
@@ -105,3 +125,11 @@ class Dataset:
             content=None if self.content is None else self.content[chosen],
             rows=None if self.rows is None else self.rows[chosen],
         )
+
+
+def _listed(first: list[T] | None, second: list[T] | None) -> list[T] | None:
+    return None if first is None or second is None else first + second
+
+
+def _stacked(first: NDArray[S] | None, second: NDArray[S] | None) -> NDArray[S] | None:
+    return None if first is None or second is None else np.concatenate([first, second])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from likewise.data import Dataset, Splits
     from likewise.model import Model
 
-__all__ = ["TASKS", "Embedded", "default_tasks", "evaluate"]
+__all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "default_tasks", "evaluate"]
 
 # Neighbours and the probe learn from at most so many labelled training rows.
 _MAX_TRAIN_ROWS = 50_000
@@ -181,6 +181,9 @@ TASKS: dict[str, tuple[Callable[[Embedded], dict[str, Any]], frozenset[str], str
     "collapse": (_collapse, frozenset({"encode_images"}), "spread, effective rank, alignment, uniformity"),
 }
 """By name: the function, what it needs of the model and the data, and a line of help."""
+
+LEARNING_TASKS = frozenset({"neighbours", "probe"})
+"""Tasks that learn from the training part's labels."""
 
 
 def default_tasks(model: Model, splits: Splits) -> list[str]:

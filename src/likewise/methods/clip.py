@@ -63,7 +63,7 @@ class CLIP(Method):
     needs = frozenset({"images", "texts"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
-        "learning_rate": 1e-3,
+        "learning_rate": 5e-4,
         "weight_decay": 0.1,
         "betas": (0.9, 0.98),
         "warmup_share": 0.1,

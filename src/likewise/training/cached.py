@@ -10,17 +10,17 @@ Dimensions: B rows on this replica, m rows a piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.methods.method import Embeddings, Terms
 
-__all__ = ["cached_backward"]
+__all__ = ["cached_backward", "frozen_batch_norm"]
 
 
 def cached_backward(
@@ -78,3 +78,13 @@ def _surrogate(embeddings: Embeddings, gradients: Iterable[tuple[str, Tensor | N
         if gradient is not None and embeddings[name].requires_grad
     ]
     return torch.stack(products).sum()
+
+
+@contextmanager
+def frozen_batch_norm(method: nn.Module) -> Iterator[None]:
+    """Put the running statistics back afterwards."""
+    norms = [module for module in method.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    yield
+    for buffer, value in kept:
+        buffer.copy_(value)

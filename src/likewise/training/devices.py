@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from inspect import signature
 from typing import Any
 
@@ -42,13 +43,15 @@ def launch(config: TrainingConfig) -> Any:
 
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.cuda.is_available())
     devices: int | str = 1 if on_cpu and config.devices == "auto" else config.devices
-    strategy: Any = config.strategy
-    several = config.num_nodes > 1 or (isinstance(devices, int) and devices > 1)
-    several = several or (devices == "auto" and torch.cuda.device_count() > 1)
-    if strategy == "ddp" or (strategy == "auto" and several):
+    # torchrun has started the processes already and says how many; else Fabric starts them.
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices)) if devices != "auto" else devices
+    strategy: Any = "auto"
+    several = config.num_nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several = several or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
+    if several:
         # Queues and running statistics are buffers: broadcasting them at every forward would cost more
         # than the step.
-        # PyTorch renamed the option in 2.12.
+        # Newer versions of PyTorch call the option forward_sync_buffers.
         known = signature(nn.parallel.DistributedDataParallel.__init__).parameters
         option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         strategy = DDPStrategy(**{option: False})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import timedelta
 from typing import IO, Any
 
 from torch import Tensor
@@ -85,7 +86,7 @@ class Display:
         now = _Mark(step=step, waited=waited_seconds)
         seconds = max(now.at - self._since.at, 1e-9)
         values = {
-            "loss": float(terms.total.detach()),
+            "loss": float(terms.total),
             **{name: float(value) for name, value in terms.parts.items()},
             "gradient_norm": float(norm),
             "learning_rate": rate,
@@ -95,7 +96,7 @@ class Display:
         }
         self._since = now
         self._write("train", step, epoch, values)
-        self._say(step, values)
+        self._say(step, values, {name: values[name] for name in terms.parts})
 
     def evaluation(
         self, step: int, epoch: float, figures: dict[str, dict[str, Any]], warning: str | None, seconds: float
@@ -115,18 +116,20 @@ class Display:
             if warning is not None:
                 self._print(f"step {step}: WARNING: {warning}")
 
-    def _say(self, step: int, values: dict[str, float]) -> None:
+    def _say(self, step: int, values: dict[str, float], parts: dict[str, float]) -> None:
         if not self._show:
             return
         text = (
-            f"loss {values['loss']:.3f}  {values['images_per_second']:.0f} rows/s  "
+            f"loss {values['loss']:.3f}{_parts(parts)}  {values['images_per_second']:.0f} rows/s  "
             f"waiting {100 * values['waiting_share']:.1f} %"
         )
         if self._bar is not None:
             self._bar.update(self._task, numbers=text)
         elif time.perf_counter() >= self._next_line:
             self._next_line = time.perf_counter() + _PLAIN_LINE_SECONDS
-            self._print(f"step {step} of {self._total_steps}: {text}")
+            rows_left = (self._total_steps - step) * self._options.batch_size
+            left = timedelta(seconds=round(rows_left / values["images_per_second"]))
+            self._print(f"step {step} of {self._total_steps}: {text}  {left} left")
 
     def _print(self, line: str) -> None:
         if self._bar is not None:
@@ -171,6 +174,11 @@ class _Mark:
         self.at = time.perf_counter()
         self.step = step
         self.waited = waited
+
+
+def _parts(parts: dict[str, float]) -> str:
+    """The loss's parts behind it, where it has several."""
+    return "" if len(parts) < 2 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in parts.items()) + ")"
 
 
 def _worth_showing(name: str) -> bool:

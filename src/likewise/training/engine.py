@@ -7,11 +7,8 @@ same arithmetic.
 
 from __future__ import annotations
 
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,25 +16,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from likewise.collectives import world_size
-from likewise.data import Dataset, Splits, prepare
+from likewise.data import Splits
 from likewise.data.batch import Batch
 from likewise.data.loader import Loader, Prefetcher
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
-from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TooManyBadRecords, TrainingError
+from likewise.encoders.tokenizer import TextTokenizer
+from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TrainingError
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
 from likewise.methods.method import Ingredients, Method, Progress, Terms
 from likewise.model import Model
-from likewise.training.cached import cached_backward
+from likewise.training.cached import cached_backward, frozen_batch_norm
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from likewise.training.devices import launch
 from likewise.training.display import Display
 from likewise.training.heldout import look_at_held_out
 from likewise.training.optimizers import build_optimizer, learning_rate
+from likewise.training.preparing import check_free, prepare_data, prepare_tokenizer
+from likewise.training.replicas import mean_terms, reduce_gradients
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, read_settings, write_settings
+from likewise.training.settings import Settings, write_settings
+from likewise.training.stopping import asked_to_stop
 
 __all__ = ["Session", "prepare_run", "train"]
 
@@ -61,7 +60,7 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         Interrupted: a signal asked to stop; the state was saved.
     """
     session = prepare_run(settings, out, resume=resume, show=show)
-    with session.display, _asked_to_stop() as asked:
+    with session.display, asked_to_stop() as asked:
         session.loop(asked)
         session.finish()
     return session.run
@@ -73,8 +72,8 @@ def prepare_run(
     """Everything before the first step; arguments and errors as of `train`."""
     run = RunFolder(out)
     fabric = launch(settings.training)
-    _check_free(run, settings, resume)
-    splits = _prepare(settings, run, fabric, show)
+    check_free(run, settings, resume)
+    splits = prepare_data(settings, run, fabric, show)
     if fabric.is_global_zero and not run.config.is_file():
         write_settings(settings, run.config)
     session = Session.build(settings, run, splits, fabric, show)
@@ -107,7 +106,7 @@ class Session:
     ) -> Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
-        tokenizer = _tokenizer(settings, run, splits.train, fabric)
+        tokenizer = prepare_tokenizer(settings, run, splits.train, fabric)
         tokens = None if tokenizer is None else TokenTable(splits.train.texts or [], tokenizer)
         loader = Loader(
             splits.train,
@@ -162,9 +161,7 @@ class Session:
                 epoch = self.step / self.loader.steps_per_epoch
                 if self.display.wants(self.step):
                     self._ask_finite()
-                    self.display.step(
-                        self.step, epoch, _mean_terms(terms), norm, rate, batches.waited_seconds
-                    )
+                    self.display.step(self.step, epoch, mean_terms(terms), norm, rate, batches.waited_seconds)
                 if options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
                     self._evaluate(epoch)
                 stop = asked()
@@ -184,7 +181,7 @@ class Session:
             embeddings = self.module(_Input(batch, draw))
             terms = self.method.objective(embeddings)
             self.fabric.backward(terms.total)
-            return terms
+            return Terms(terms.total.detach(), terms.parts)  # without its graph: steps are looked at later
         # Gradients are gathered over the pieces and reduced once, after the last.
         with self.fabric.no_backward_sync(self.module, enabled=self.fabric.world_size > 1):
             terms = cached_backward(
@@ -194,10 +191,10 @@ class Session:
                 draw,
                 micro_batch_size=micro,
                 seed_piece=self._seed,
-                frozen_buffers=lambda: _frozen_batch_norm(self.method),
+                frozen_buffers=lambda: frozen_batch_norm(self.method),
                 backward=self.fabric.backward,
             )
-        _reduce_gradients(self.method)
+        reduce_gradients(self.method)
         return terms
 
     def _seed(self, piece: int) -> None:
@@ -207,15 +204,8 @@ class Session:
         torch.manual_seed(int(bits.item()) & ((1 << 63) - 1))
 
     def _clip(self) -> Tensor:
-        limit = self.settings.training.clip_gradient
-        if self.settings.training.strategy == "fsdp":  # a shard does not know the whole norm
-            clipped: Tensor = self.fabric.clip_gradients(
-                self.module, self.optimizer, max_norm=limit or float("inf"), error_if_nonfinite=False
-            )
-            return clipped
-        return nn.utils.clip_grad_norm_(
-            self.method.parameters(), limit or float("inf"), error_if_nonfinite=False
-        )
+        limit = self.settings.training.clip_gradient or float("inf")
+        return nn.utils.clip_grad_norm_(self.method.parameters(), limit, error_if_nonfinite=False)
 
     def _check_finite(self, terms: Terms, norm: Tensor) -> None:
         """Stop before a bad number reaches a checkpoint.
@@ -231,7 +221,7 @@ class Session:
         """Look at the steps since the last question."""
         unchecked, self.unchecked = self.unchecked, []
         if not unchecked or bool(
-            torch.stack([terms.total.detach() + norm for _, terms, norm in unchecked]).isfinite().all()
+            torch.stack([terms.total + norm for _, terms, norm in unchecked]).isfinite().all()
         ):
             return
         for step, terms, norm in unchecked:
@@ -242,7 +232,7 @@ class Session:
             what = f"the loss ({', '.join(bad) or 'total'})" if loss_is_bad else "the gradient"
             last = latest_checkpoint(self.run.checkpoints)
             raise NonFiniteLoss(
-                f"{what} became {float(terms.total.detach()):g} (gradient norm {float(norm):g}) "
+                f"{what} became {float(terms.total):g} (gradient norm {float(norm):g}) "
                 f"at step {step}; nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
                 "Try a lower --training.learning-rate, or --training.precision float32."
             )
@@ -309,7 +299,7 @@ class Session:
             if self.splits.validation is not None:
                 embedded = Embedded(model, self.splits)
                 done = self._look(embedded, self.step / self.loader.steps_per_epoch)
-                # The probe trains classifiers for as long as a small run trains: `likewise evaluate` when wanted.
+                # The probe can take as long as a small run trains: `likewise evaluate` has it when wanted.
                 for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
                     self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
         self.fabric.barrier()
@@ -332,119 +322,3 @@ class _Embedding(nn.Module):
 
     def forward(self, given: _Input) -> dict[str, Tensor]:
         return self.method.embed(given.batch, given.draw)
-
-
-def _check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> None:
-    """Refuse a folder that holds another run: none is ever overwritten."""
-    if not run.config.is_file():
-        return
-    if not resume:
-        raise ConfigError(
-            f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
-        )
-    old = read_settings(run.config)
-    if old.method_name != settings.method_name:
-        raise ConfigError(f"{run.path} is a run of {old.method_name}, not of {settings.method_name}.")
-    if old.sections() != settings.sections():
-        raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
-
-
-def _prepare(settings: Settings[Any], run: RunFolder, fabric: Any, show: bool) -> Splits:
-    """Read the data, on the first replica first (it may build the cache), and write down what was found."""
-    needs = settings.method_type.needs
-    size = settings.image.image_size if "images" in needs else None
-    try:
-        with fabric.rank_zero_first():
-            splits = prepare(
-                settings.data, image_size=size, needs=needs, progress=show and fabric.is_global_zero
-            )
-    except TooManyBadRecords as error:
-        run.write_bad_records(error.bad_records)  # a refusal is when one wants to read them
-        raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
-    if fabric.is_global_zero:
-        run.write_json(run.data, splits.summary)
-        run.write_bad_records(splits.bad_records)
-        if splits.validation is None and show:
-            print("no held-out part: nothing can be measured; see --data.validation.", file=sys.stderr)
-    fabric.barrier()  # all replicas have looked whether the folder is free before one writes into it
-    return splits
-
-
-def _tokenizer(settings: Settings[Any], run: RunFolder, data: Dataset, fabric: Any) -> TextTokenizer | None:
-    """The tokenizer that is named, or one trained on the training part's captions and kept with the run."""
-    if "texts" not in settings.method_type.needs:
-        return None
-    options = settings.text
-    named = options.tokenizer or options.pretrained
-    if named is not None:
-        return TextTokenizer.load(named, max_tokens=options.max_tokens)
-    with fabric.rank_zero_first():
-        if not run.tokenizer.is_file():
-            texts = (text for row in data.texts or [] for text in row)
-            trained = train_tokenizer(
-                texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens
-            )
-            beside = run.tokenizer.with_suffix(".writing")
-            trained.save(beside)
-            beside.replace(run.tokenizer)
-        return TextTokenizer.load(run.tokenizer, max_tokens=options.max_tokens)
-
-
-@contextmanager
-def _frozen_batch_norm(method: nn.Module) -> Iterator[None]:
-    """Put the running statistics back afterwards."""
-    norms = [module for module in method.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-    yield
-    for buffer, value in kept:
-        buffer.copy_(value)
-
-
-def _mean_terms(terms: Terms) -> Terms:
-    """The mean over the replicas of what each measured on its own rows."""
-    if world_size() == 1:
-        return terms
-    numbers = torch.stack([terms.total.detach().float(), *(part.float() for part in terms.parts.values())])
-    torch.distributed.all_reduce(numbers)
-    total, *parts = (numbers / world_size()).unbind()
-    return Terms(total, dict(zip(terms.parts, parts, strict=True)))
-
-
-def _reduce_gradients(method: nn.Module) -> None:
-    """The mean of the replicas' gradients, in one message."""
-    if world_size() == 1:
-        return
-    gradients = [parameter.grad for parameter in method.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat)
-    flat /= world_size()
-    sizes = [gradient.numel() for gradient in gradients]
-    for gradient, piece in zip(gradients, torch.split(flat, sizes), strict=True):
-        gradient.copy_(piece.view_as(gradient))
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[Callable[[], str | None]]:
-    """Turn SIGTERM and SIGINT into a question that the loop asks after each step."""
-    asked: list[str] = []
-
-    def note(number: int, frame: Any) -> None:
-        del frame
-        if asked:  # the second time, at once
-            raise KeyboardInterrupt
-        asked.append(signal.Signals(number).name)
-
-    def answer() -> str | None:
-        # Every replica must stop after the same step, whichever got the signal.
-        if world_size() > 1:
-            flags: list[str | None] = [None] * world_size()
-            torch.distributed.all_gather_object(flags, asked[0] if asked else None)
-            return next((flag for flag in flags if flag is not None), None)
-        return asked[0] if asked else None
-
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield answer
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

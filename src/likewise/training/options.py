@@ -62,9 +62,6 @@ class TrainingConfig:
     num_nodes: int = 1
     """Machines; start the command on each by torchrun or SLURM."""
 
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How replicas share the work."""
-
     seed: int = 0
     """Decides weights, order and views; the same seed on CPU gives the same bits."""
 

@@ -1,0 +1,41 @@
+"""Stopping on request, between two steps."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from likewise.collectives import world_size
+
+__all__ = ["asked_to_stop"]
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], str | None]]:
+    """Turn SIGTERM and SIGINT into a question that the loop asks after each step."""
+    asked: list[str] = []
+
+    def note(number: int, frame: Any) -> None:
+        del frame
+        if asked:  # the second time, at once
+            raise KeyboardInterrupt
+        asked.append(signal.Signals(number).name)
+
+    def answer() -> str | None:
+        # Every replica must stop after the same step, whichever got the signal.
+        if world_size() > 1:
+            flags: list[str | None] = [None] * world_size()
+            torch.distributed.all_gather_object(flags, asked[0] if asked else None)
+            return next((flag for flag in flags if flag is not None), None)
+        return asked[0] if asked else None
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield answer
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
