@@ -103,7 +103,7 @@ class Options:
     weight_decay: float = 0.1
     """Weight decay of ours."""
     peer_learning_rate: float = 3e-4
-    """Peak learning rate of open_clip; the best of 3e-4, 5e-4 and 1e-3 after 75 s each (docs/benchmarks.md)."""
+    """Peak learning rate of open_clip; the best of 3e-4, 5e-4, 1e-3 after 75 s each (docs/benchmarks.md)."""
     peer_weight_decay: float = 0.2
     """Weight decay of open_clip; its default."""
     peer_workers: int = 2

@@ -256,6 +256,8 @@ class Model:
         if self.tokenizer is not None:
             self.tokenizer.save(beside / _TOKENIZER)
         (beside / _CARD).write_text(_card(self), encoding="utf-8")
+        for file in beside.iterdir():
+            _sync_file(file)
         _replace_folder(beside, folder)
 
     @classmethod
@@ -271,10 +273,9 @@ class Model:
             raise ModelError(f"{folder / _CONFIG} cannot be read: {error}") from error
         if not isinstance(config, dict) or "network" not in config:
             raise ModelError(f"{folder} is not a model of likewise: its config.json has no 'network'.")
-        if config.get("format", 0) > _FORMAT:
-            raise ModelError(
-                f"{folder} was written by a newer likewise (format {config['format']}); update to open it."
-            )
+        if not isinstance(config.get("format"), int) or config["format"] > _FORMAT:
+            version = config.get("format")
+            raise ModelError(f"{folder} is of format {version}, of a newer likewise; update to open it.")
         network = network_from_spec(config["network"])
         try:
             network.load_state_dict(load_file(folder / _WEIGHTS))
@@ -324,6 +325,12 @@ def _model_folder(path: str | os.PathLike[str]) -> Path:
         ) from error
 
 
+def _sync_file(path: Path) -> None:
+    """Make a file's content last through a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _replace_folder(new: Path, folder: Path) -> None:
     """Put `new` where `folder` is; a full folder cannot be renamed over, so the old one steps aside."""
     import shutil
@@ -332,7 +339,12 @@ def _replace_folder(new: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    # The old one, and what a process killed while saving has left.
+    for rest in (
+        *folder.parent.glob(f".{folder.name}.writing-*"),
+        *folder.parent.glob(f".{folder.name}.old-*"),
+    ):
+        shutil.rmtree(rest, ignore_errors=True)
 
 
 def _card(model: Model) -> str:

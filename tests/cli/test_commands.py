@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from small_runs import small_settings
 
 from likewise.cli.main import COMMANDS, main
@@ -96,6 +97,23 @@ def test_embed_writes_unit_vectors(clip_run: Path, tmp_path: Path, what: str) ->
     np.testing.assert_allclose(np.array(table["embedding"].to_pylist()), vectors, atol=1e-6)
     assert len((tmp_path / "all.ids.txt").read_text().splitlines()) == 64
     assert exit_code("embed", str(clip_run), "--out", str(tmp_path / "all.txt")) == 2
+
+
+def test_another_source_without_parts_is_measured_whole(clip_run: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    from likewise.data.scenes import draw_scenes
+
+    scenes = draw_scenes(30, seed=9, size=32)
+    lines = ["image,caption"]
+    for number, (pixels, caption) in enumerate(zip(scenes.images, scenes.captions, strict=True)):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / f"{number}.png")
+        lines.append(f"{number}.png,{caption} {number}")
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    main(["evaluate", str(clip_run), "retrieval", "--data", str(tmp_path / "table.csv"), "--json"])
+    assert json.loads(capsys.readouterr().out)["retrieval"]["num_images"] == 30
+    (tmp_path / "sentences.txt").write_text("a red circle\na blue square\n")
+    sentences = ["--data", str(tmp_path / "sentences.txt"), "--what", "texts"]
+    main(["embed", str(clip_run), *sentences, "--out", str(tmp_path / "sentences.npy")])
+    assert np.load(tmp_path / "sentences.npy").shape[0] == 2
 
 
 def test_report_is_written(clip_run: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from small_runs import small_settings
+from torch import nn
 
 from likewise.catalog import find_method, methods
 from likewise.data import prepare
@@ -22,8 +23,6 @@ from likewise.errors import ConfigError
 from likewise.methods.method import Ingredients, Method, Progress
 
 METHODS = sorted(methods())
-# BatchNorm sees only its own replica's rows, so two replicas are another computation.
-WITHOUT_BATCH_NORM = ["clip"]
 
 
 def build(name: str) -> tuple[Method, Loader]:
@@ -58,8 +57,10 @@ def test_says_what_it_is(name: str) -> None:
     options = method.options
     assert dataclasses.is_dataclass(options)
     assert options.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    with pytest.raises((ConfigError, TypeError)):
-        options(temperature=-1.0)
+    for field in dataclasses.fields(options):
+        if field.name == "temperature":
+            with pytest.raises(ConfigError, match=r"method\.temperature"):
+                options(temperature=-1.0)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -112,8 +113,10 @@ def one_of_two(rank: int, name: str, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", WITHOUT_BATCH_NORM)
+@pytest.mark.parametrize("name", METHODS)
 def test_two_processes_equal_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in build(name)[0].modules()):
+        pytest.skip("BatchNorm sees its own replica's rows only: two replicas are another computation")
     float64_views(monkeypatch)
     torch.multiprocessing.spawn(one_of_two_in_float64, (name, str(tmp_path)), nprocs=2)
     together = torch.load(tmp_path / "gradients.pt", weights_only=True)

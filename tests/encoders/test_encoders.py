@@ -106,6 +106,7 @@ def test_a_pretrained_text_folder_is_read(tmp_path: Path) -> None:
     encoder = TextEncoder.build(config, vocabulary_size=300).eval()
     tokens, mask = torch.randint(4, 300, (2, 7)), torch.ones(2, 7, dtype=torch.bool)
     torch.testing.assert_close(encoder(tokens, mask).pooled, source(tokens, mask).pooled)
+    TextEncoder.from_spec(encoder.spec()).load_state_dict(encoder.state_dict())
     with pytest.raises(ConfigError, match="301 entries"):
         TextEncoder.build(config, vocabulary_size=301)
 

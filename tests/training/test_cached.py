@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import nullcontext
 
 import pytest
@@ -12,7 +13,7 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.methods.method import Terms
 from likewise.objectives import clip_loss
-from likewise.training.cached import cached_backward
+from likewise.training.cached import cached_backward, frozen_batch_norm
 
 
 class Towers(nn.Module):
@@ -67,3 +68,33 @@ def test_gradients_equal_the_whole_batch(micro: int) -> None:
     assert calls == 2 * list(range(len(pieces)))
     for name, parameter in towers.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-10, atol=1e-14, msg=name)
+
+
+class Normed(Towers):
+    """With running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8))
+
+
+def test_running_statistics_count_every_row_once() -> None:
+    torch.manual_seed(0)
+    towers = Normed().double()
+    expected = copy.deepcopy(towers)
+    batch = Batch(index=torch.arange(10), images=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
+    for start in (0, 5):
+        expected.embed(batch.rows(start, start + 5), Draw(0, 0))
+    cached_backward(
+        towers.embed,
+        towers.objective,
+        batch,
+        Draw(0, 0),
+        micro_batch_size=5,
+        seed_piece=lambda number: None,
+        frozen_buffers=lambda: frozen_batch_norm(towers),
+        backward=lambda loss: loss.backward(),
+    )
+    for name, buffer in towers.named_buffers():
+        torch.testing.assert_close(buffer, expected.get_buffer(name), msg=name)
+    assert int(towers.get_buffer("text.1.num_batches_tracked")) == 2

@@ -18,7 +18,15 @@ import torch
 from small_runs import SOURCE, small_settings
 
 from likewise.catalog import methods
-from likewise.errors import ConfigError, Interrupted, NonFiniteLoss
+from likewise.data import DataConfig
+from likewise.errors import (
+    ConfigError,
+    DataError,
+    Interrupted,
+    NonFiniteLoss,
+    TooManyBadRecords,
+    TrainingError,
+)
 from likewise.methods.clip import CLIP
 from likewise.methods.method import Method, Progress
 from likewise.model import load
@@ -160,13 +168,9 @@ def test_two_replicas_train_what_one_does(tmp_path: Path) -> None:
     for name in ("two", "pieces"):
         for key, value in weights_of(tmp_path / name).items():
             torch.testing.assert_close(value, one[key], rtol=1e-2, atol=2e-4, msg=f"{name}: {key}")
-    losses = [
-        json.loads(line)["loss"] for line in (tmp_path / "two/metrics.jsonl").read_text().splitlines()[:3]
-    ]
-    alone = [
-        json.loads(line)["loss"] for line in (tmp_path / "one/metrics.jsonl").read_text().splitlines()[:3]
-    ]
-    assert losses == pytest.approx(alone, abs=1e-4)
+        for figure in ("loss", "gradient_norm"):
+            found = logged(tmp_path / name, figure)
+            assert found == pytest.approx(logged(tmp_path / "one", figure), rel=1e-3), (name, figure)
 
 
 def _num_lines(path: Path) -> int:
@@ -180,6 +184,15 @@ def test_cached_gradients_equal_the_whole_batch(tmp_path: Path) -> None:
     whole, pieces = weights_of(tmp_path / "whole"), weights_of(tmp_path / "pieces")
     for name, value in whole.items():
         torch.testing.assert_close(pieces[name], value, rtol=2e-3, atol=2e-4, msg=name)
+    # AdamW does not see a gradient that is scaled as a whole; its length does.
+    assert logged(tmp_path / "pieces", "gradient_norm") == pytest.approx(
+        logged(tmp_path / "whole", "gradient_norm"), rel=1e-3
+    )
+
+
+def logged(run: Path, name: str) -> list[float]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line[name] for line in lines if line["kind"] == "train"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name(
@@ -204,6 +217,32 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(
     assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / "run").values())
 
 
+def test_resume_keeps_a_batch_size_that_was_named_once(tmp_path: Path) -> None:
+    train(small_settings("clip", batch_size=8, steps=2), tmp_path / "run", show=False)
+    run = train(small_settings("clip", batch_size=None, steps=2), tmp_path / "run", resume=True, show=False)
+    assert read_settings(run.config).training.batch_size == 8
+
+
+def test_a_refused_start_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="batch-size"):
+        train(small_settings("clip", batch_size=64), tmp_path / "run", show=False)
+    train(small_settings("clip", steps=1), tmp_path / "run", show=False)
+
+
+def test_data_that_changed_is_not_resumed_on(tmp_path: Path) -> None:
+    train(small_settings("clip", steps=1), tmp_path / "run", show=False)
+    data = json.loads((tmp_path / "run/data.json").read_text())
+    (tmp_path / "run/data.json").write_text(json.dumps(data | {"fingerprint": "another"}))
+    with pytest.raises(DataError, match="has changed"):
+        train(small_settings("clip", steps=1), tmp_path / "run", resume=True, show=False)
+
+
+def test_a_folder_with_a_model_of_ones_own_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ConfigError, match="is there already"):
+        train(small_settings("clip", steps=1), tmp_path, show=False)
+
+
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     settings = small_settings("clip", steps=1)
     train(settings, tmp_path / "run", show=False)
@@ -217,6 +256,33 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
 def test_a_batch_larger_than_the_data_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--training\.batch-size 12"):
         train(small_settings("clip", batch_size=64), tmp_path / "run", show=False)
+
+
+def test_a_batch_size_that_nobody_named_fits_the_data(tmp_path: Path) -> None:
+    settings = small_settings("clip", batch_size=None, steps=1)
+    run = train(settings, tmp_path / "run", show=False)
+    assert read_settings(run.config).training.batch_size == 48
+    train(settings, tmp_path / "run", resume=True, show=False)
+
+
+def test_refused_data_leaves_the_reasons_and_a_free_folder(tmp_path: Path) -> None:
+    rows = [f"picture-{number}.png,a caption" for number in range(20)]
+    (tmp_path / "captions.csv").write_text("image,caption\n" + "\n".join(rows) + "\n")
+    settings = small_settings("clip")
+    settings = dataclasses.replace(settings, data=DataConfig(source=str(tmp_path / "captions.csv")))
+    with pytest.raises(TooManyBadRecords, match=r"picture-0\.png"):
+        train(settings, tmp_path / "run", show=False)
+    assert len((tmp_path / "run/bad_records.jsonl").read_text().splitlines()) == 20
+    train(small_settings("clip", steps=1), tmp_path / "run", show=False)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    run = train(small_settings("clip", steps=2), tmp_path / "run", show=False)
+    newest = checkpoints.latest_checkpoint(run.checkpoints)
+    assert newest is not None
+    newest.write_bytes(b"damaged")
+    with pytest.raises(TrainingError, match="step-00000002"):
+        train(small_settings("clip", steps=2), tmp_path / "run", resume=True, show=False)
 
 
 def test_settings_files_name_the_nearest_key(tmp_path: Path) -> None:

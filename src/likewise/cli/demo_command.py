@@ -56,7 +56,13 @@ def demo_settings(steps: int | None = None) -> Settings[Any]:
         image=dataclasses.replace(settings.image, architecture="resnet", width=24),
         text=dataclasses.replace(settings.text, depth=3),
         training=dataclasses.replace(
-            settings.training, steps=steps or 400, batch_size=128, learning_rate=1e-3, evaluate_every=200, save_every=200
+            settings.training,
+            steps=400 if steps is None else steps,
+            batch_size=128,
+            learning_rate=1e-3,
+            evaluate_every=200,
+            save_every=200,
+            devices=1,
         ),
     )
 
@@ -70,6 +76,10 @@ def run(arguments: Sequence[str]) -> None:
     settings = demo_settings(options.steps)
     if options.again and (folder / "config.toml").is_file():
         _remove_old_demo(folder, settings)
+    if (folder / "config.toml").is_file() and read_settings(folder / "config.toml") != settings:
+        raise ConfigError(
+            f"{folder} holds another run; add --again to start a demo over, or name another --out."
+        )
     began = time.perf_counter()
     print(
         f"Training CLIP on {settings.data.source}: pictures of shapes and sentences about them ...",

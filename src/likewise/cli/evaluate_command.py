@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
     model = open_model(options.run, options.device)
     own = options.data.source == OWN_DATA
-    splits = open_splits(model, options.run, options.data)
+    splits = open_splits(model, options.run, options.data, progress=not options.json)
     templates: Any = [options.templates] if "{}" in options.templates else options.templates
     learning = Embedded(model, splits, templates=templates)
     whole = learning if own else Embedded(model, whole_source(splits), templates=templates)

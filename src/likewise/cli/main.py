@@ -76,6 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has closed it
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:  # a full disk, a folder that may not be written
+        if debug:
+            raise
+        print(f"likewise {words[0]}: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _unknown(word: str) -> int:

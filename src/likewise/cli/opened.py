@@ -23,6 +23,10 @@ def open_model(path: str, device: str = "auto") -> Model:
     """The model of a run or model folder, on the GPU where there is one."""
     import torch
 
+    try:
+        torch.device("cpu" if device == "auto" else device)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {device}: {str(error).splitlines()[0]}") from error
     return load(path, device=("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
 
 
@@ -46,6 +50,10 @@ def open_splits(
     Raises:
         ConfigError: no source is named and `path` is no run.
     """
+    if data is not None and data.source == OWN_DATA and data != DataConfig(source=OWN_DATA):
+        raise ConfigError(
+            "options of --data need --data SOURCE; a run's own data is read as its config.toml says."
+        )
     config = data
     if config is None or config.source == OWN_DATA:
         if not is_run(path):

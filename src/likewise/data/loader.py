@@ -110,13 +110,17 @@ class Prefetcher:
         start: the first step.
         stop: one past the last step.
         ahead: batches made before they are asked for.
-        pin: page-locked memory, for copies to a GPU that overlap with its work.
+        device: of the training; for a GPU the batches are put into page-locked memory, so that copies overlap
+            with its work.
     """
 
-    def __init__(self, loader: Loader, start: int, stop: int, *, ahead: int = 3, pin: bool = False) -> None:
+    def __init__(
+        self, loader: Loader, start: int, stop: int, *, ahead: int = 3, device: torch.device | None = None
+    ) -> None:
         self._loader = loader
         self._steps = range(start, stop)
-        self._pin = pin
+        self._device = device
+        self._pin = device is not None and device.type == "cuda"
         self._queue: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=ahead)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="likewise-batches", daemon=True)
@@ -147,6 +151,8 @@ class Prefetcher:
 
     def _work(self) -> None:
         try:
+            if self._pin:  # a thread begins on GPU 0, and pinning there would open a context on it
+                torch.cuda.set_device(self._device)
             for step in self._steps:
                 batch = self._loader.batch(step)
                 self._put(batch.pin_memory() if self._pin else batch)

@@ -71,6 +71,10 @@ class ImageEncoderConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the option's name."""
+        for name in ("patch_size", "width", "depth", "heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"image.{name} is {value}; expected at least 1.")
         if self.image_size < 8:
             raise ConfigError(f"image.image_size is {self.image_size} px; the smallest that works is 8.")
         if not 0 <= self.dropout < 1:
@@ -126,6 +130,8 @@ class ImageEncoder(nn.Module):
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.dim: int = _feature_dim(backbone.config)
+        # DeiT has a distillation token behind [CLS].
+        self.num_prefix_tokens = 2 if backbone.config.model_type == "deit" else 1
         self.convolutional = hasattr(backbone.config, "hidden_sizes")
         if self.convolutional:  # oneDNN and cuDNN convolve channels-last without a copy in and out
             self.backbone.to(memory_format=torch.channels_last)
@@ -189,8 +195,8 @@ class ImageEncoder(nn.Module):
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
         states = self.backbone(pixels).last_hidden_state  # (B, 1 + N, D)
-        pooled = states[:, 0] if self.pooling == "cls" else states[:, 1:].mean(dim=1)
-        return ImageFeatures(pooled, states[:, 1:])
+        tokens = states[:, self.num_prefix_tokens :]
+        return ImageFeatures(states[:, 0] if self.pooling == "cls" else tokens.mean(dim=1), tokens)
 
 
 def _feature_dim(config: Any) -> int:
@@ -248,12 +254,15 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     )
 
 
+def _unused_parts(model_type: str) -> dict[str, Any]:
+    """A ViT's pooler (a tanh layer, as BERT's) would be a weight without use: [CLS] is read directly."""
+    return {"add_pooling_layer": False} if model_type in ("vit", "deit") else {}
+
+
 def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
     from transformers import AutoModel
 
-    # A ViT's pooler (a tanh layer of BERT's) would be a weight without use or gradient: [CLS] is read
-    # directly.
-    options: dict[str, Any] = {"add_pooling_layer": False} if backbone_config.model_type == "vit" else {}
+    options: dict[str, Any] = _unused_parts(backbone_config.model_type)
     if hasattr(backbone_config, "num_attention_heads"):
         options["attn_implementation"] = register_attention()
     backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
@@ -274,8 +283,7 @@ def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
 
     try:
         backbone_config = AutoConfig.from_pretrained(name)
-        options = {"add_pooling_layer": False} if backbone_config.model_type in ("vit", "deit") else {}
-        backbone = AutoModel.from_pretrained(name, **options)
+        backbone = AutoModel.from_pretrained(name, **_unused_parts(backbone_config.model_type))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"image.pretrained: cannot load {name!r} ({str(error).splitlines()[0]}). Expected "
@@ -309,7 +317,8 @@ def _resize_positions(backbone: Any, image_size: int) -> None:
             f"try --image.image-size {max(1, round(image_size / patch)) * patch}."
         )
     cells = (image_size // patch) ** 2
-    probe = torch.zeros(1, cells + 1, backbone.config.hidden_size)
+    prefix = 2 if backbone.config.model_type == "deit" else 1
+    probe = torch.zeros(1, cells + prefix, backbone.config.hidden_size)
     with torch.no_grad():
         positions = embeddings.interpolate_pos_encoding(probe, image_size, image_size)
     embeddings.position_embeddings = nn.Parameter(positions.clone())

@@ -110,6 +110,8 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
                 return DualNetwork(image, text, dim=spec["dim"])
     except KeyError as error:
         raise ModelError(f"the model's config.json lacks {error}.") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"no network can be built from the model's config.json: {error}") from error
     raise ModelError(
         f"the model is of kind {spec['kind']!r}, which this version does not know (image, dual); "
         "try a newer version of likewise."

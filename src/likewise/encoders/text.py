@@ -57,6 +57,10 @@ class TextEncoderConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the option's name."""
+        for name in ("width", "depth", "heads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"text.{name} is {value}; expected at least 1.")
         if self.max_tokens < 3:
             raise ConfigError(f"text.max_tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
         if self.vocabulary_size < 300:
@@ -110,10 +114,11 @@ class TextEncoder(nn.Module):
             return cls(
                 _build_backbone(backbone_config), pooling="last" if config.architecture == "clip" else "first"
             )
-        from transformers import AutoModel
+        from transformers import AutoConfig, AutoModel
 
         try:
-            backbone = AutoModel.from_pretrained(config.pretrained)
+            kind = AutoConfig.from_pretrained(config.pretrained).model_type
+            backbone = AutoModel.from_pretrained(config.pretrained, **_unused_parts(kind))
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"text.pretrained: cannot load {config.pretrained!r} ({str(error).splitlines()[0]}). "
@@ -196,8 +201,11 @@ def _build_backbone(backbone_config: Any) -> nn.Module:
             backbone_config, attn_implementation=register_attention()
         )
         return backbone
-    # BERT's pooler would be a weight without use or gradient: [CLS] is read directly.
-    options = {"add_pooling_layer": False} if backbone_config.model_type == "bert" else {}
-    attention = register_attention()
+    attention, options = register_attention(), _unused_parts(backbone_config.model_type)
     bert: nn.Module = AutoModel.from_config(backbone_config, attn_implementation=attention, **options)
     return bert
+
+
+def _unused_parts(model_type: str) -> dict[str, bool]:
+    """BERT's pooler would be a weight without use or gradient: [CLS] is read directly."""
+    return {"add_pooling_layer": False} if model_type in ("bert", "roberta", "xlm-roberta") else {}

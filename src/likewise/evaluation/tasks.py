@@ -7,6 +7,7 @@ them from the training part. Dimensions: N held-out items, M their captions, D w
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,9 @@ class Embedded:
                 "there is no held-out part to measure on; see --data.validation and --data.validation-share."
             )
         self.model = model
-        self.splits = splits
         self.train = _first_rows(splits.train, max_train_rows)
         self.held_out = _first_rows(splits.validation, max_rows)
+        self.splits = replace(splits, train=self.train, validation=self.held_out)
         self.templates = templates
 
     @cached_property
@@ -192,9 +193,14 @@ def default_tasks(model: Model, splits: Splits) -> list[str]:
     if data is None:
         return []
     having = set(model.abilities)
-    having |= {"texts"} if data.texts is not None else set()
-    having |= {"labels"} if data.labels is not None and splits.train.labels is not None else set()
-    return [name for name, (_, needs, _) in TASKS.items() if needs <= having]
+    having |= {"texts"} if any(data.texts or []) else set()
+    having |= {"labels"} if _has_labels(data) and _has_labels(splits.train) else set()
+    fitting = [name for name, (_, needs, _) in TASKS.items() if needs <= having]
+    return fitting if len(data) > 1 else [name for name in fitting if name != "collapse"]
+
+
+def _has_labels(data: Dataset) -> bool:
+    return data.labels is not None and bool((data.labels >= 0).any())
 
 
 def evaluate(embedded: Embedded, task: str) -> dict[str, Any]:
@@ -217,4 +223,8 @@ def evaluate(embedded: Embedded, task: str) -> dict[str, Any]:
         )
     if "texts" in needs and embedded.held_out.texts is None:
         raise DataError(f"{task} needs captions, and the data has none; see --data.text-column.")
-    return function(embedded) | {"data_fingerprint": embedded.held_out.fingerprint}
+    try:
+        figures = function(embedded)
+    except ValueError as error:  # the pure functions' word for data that they cannot measure
+        raise DataError(f"{task} cannot be measured on this data: {error}") from error
+    return figures | {"data_fingerprint": embedded.held_out.fingerprint}

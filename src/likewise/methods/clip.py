@@ -50,6 +50,8 @@ class Config:
         """Refuse what cannot work."""
         if not 0.01 <= self.temperature <= 1:
             raise ConfigError(f"method.temperature is {self.temperature}; expected within [0.01, 1].")
+        if self.loss == "sigmoid" and self.temperature != 0.07:
+            raise ConfigError("method.temperature is softmax's; the sigmoid loss starts at 0.1.")
         if self.embedding_dim < 1:
             raise ConfigError(f"method.embedding_dim is {self.embedding_dim}; expected at least 1.")
 

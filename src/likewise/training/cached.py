@@ -85,6 +85,8 @@ def frozen_batch_norm(method: nn.Module) -> Iterator[None]:
     """Put the running statistics back afterwards."""
     norms = [module for module in method.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-    yield
-    for buffer, value in kept:
-        buffer.copy_(value)
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)

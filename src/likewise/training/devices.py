@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from likewise.errors import ConfigError
 from likewise.training.options import TrainingConfig
 
 __all__ = ["launch", "native_bfloat16", "precision_of"]
@@ -55,12 +56,16 @@ def launch(config: TrainingConfig) -> Any:
         known = signature(nn.parallel.DistributedDataParallel.__init__).parameters
         option = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         strategy = DDPStrategy(**{option: False})
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=devices,
-        num_nodes=config.num_nodes,
-        strategy=strategy,
-        precision=precision_of(config),
-    )
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=devices,
+            num_nodes=config.num_nodes,
+            strategy=strategy,
+            precision=precision_of(config),
+        )
+    except (ValueError, RuntimeError) as error:
+        asked = f"training.accelerator {config.accelerator}, training.devices {config.devices}"
+        raise ConfigError(f"{asked}: {error}") from error
     fabric.launch()
     return fabric

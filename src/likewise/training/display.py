@@ -28,13 +28,17 @@ class Display:
     Args:
         run: where metrics.jsonl goes.
         options: of training.
+        batch_size: rows a step, over all replicas together.
         total_steps: of the whole run.
         show: write to the terminal; a live bar on a screen, a line now and then in a log.
     """
 
-    def __init__(self, run: RunFolder, options: TrainingConfig, *, total_steps: int, show: bool) -> None:
+    def __init__(
+        self, run: RunFolder, options: TrainingConfig, *, batch_size: int, total_steps: int, show: bool
+    ) -> None:
         self._run = run
         self._options = options
+        self._batch_size = batch_size
         self._total_steps = total_steps
         self._show = show
         self._writes = rank() == 0
@@ -90,7 +94,7 @@ class Display:
             **{name: float(value) for name, value in terms.parts.items()},
             "gradient_norm": float(norm),
             "learning_rate": rate,
-            "images_per_second": (step - self._since.step) * self._options.batch_size / seconds,
+            "images_per_second": (step - self._since.step) * self._batch_size / seconds,
             "waiting_share": (waited_seconds - self._since.waited) / seconds,
             "seconds": seconds,
         }
@@ -127,7 +131,7 @@ class Display:
             self._bar.update(self._task, numbers=text)
         elif time.perf_counter() >= self._next_line:
             self._next_line = time.perf_counter() + _PLAIN_LINE_SECONDS
-            rows_left = (self._total_steps - step) * self._options.batch_size
+            rows_left = (self._total_steps - step) * self._batch_size
             left = timedelta(seconds=round(rows_left / values["images_per_second"]))
             self._print(f"step {step} of {self._total_steps}: {text}  {left} left")
 
@@ -178,7 +182,11 @@ class _Mark:
 
 def _parts(parts: dict[str, float]) -> str:
     """The loss's parts behind it, where it has several."""
-    return "" if len(parts) < 2 else " (" + ", ".join(f"{name} {value:.3f}" for name, value in parts.items()) + ")"
+    return (
+        ""
+        if len(parts) < 2
+        else " (" + ", ".join(f"{name} {value:.3f}" for name, value in parts.items()) + ")"
+    )
 
 
 def _worth_showing(name: str) -> bool:

@@ -32,7 +32,7 @@ from likewise.training.devices import launch
 from likewise.training.display import Display
 from likewise.training.heldout import look_at_held_out
 from likewise.training.optimizers import build_optimizer, learning_rate
-from likewise.training.preparing import check_free, prepare_data, prepare_tokenizer
+from likewise.training.preparing import check_free, prepare_data, prepare_tokenizer, with_batch_size
 from likewise.training.replicas import mean_terms, reduce_gradients
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, write_settings
@@ -72,11 +72,13 @@ def prepare_run(
     """Everything before the first step; arguments and errors as of `train`."""
     run = RunFolder(out)
     fabric = launch(settings.training)
-    check_free(run, settings, resume)
+    settings = check_free(run, settings, resume)
     splits = prepare_data(settings, run, fabric, show)
+    settings = with_batch_size(settings, len(splits.train), fabric.world_size)
+    session = Session.build(settings, run, splits, fabric, show)
+    # Only now is nothing left that could refuse: a refused start leaves a folder that can be used again.
     if fabric.is_global_zero and not run.config.is_file():
         write_settings(settings, run.config)
-    session = Session.build(settings, run, splits, fabric, show)
     if resume:
         session.restore()
     return session
@@ -106,6 +108,7 @@ class Session:
     ) -> Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
+        assert options.batch_size is not None, "prepare_run decides it"
         tokenizer = prepare_tokenizer(settings, run, splits.train, fabric)
         tokens = None if tokenizer is None else TokenTable(splits.train.texts or [], tokenizer)
         loader = Loader(
@@ -134,7 +137,13 @@ class Session:
         module = _Embedding(method)
         module, optimizer = fabric.setup(module, build_optimizer(method, options))
         total = options.steps or max(1, round(options.epochs * loader.steps_per_epoch))
-        display = Display(run, options, total_steps=total, show=show and fabric.is_global_zero)
+        display = Display(
+            run,
+            options,
+            batch_size=options.batch_size,
+            total_steps=total,
+            show=show and fabric.is_global_zero,
+        )
         return cls(
             settings, run, splits, fabric, method, module, optimizer, tokenizer, loader, display, total
         )
@@ -142,9 +151,8 @@ class Session:
     def loop(self, asked: Callable[[], str | None]) -> None:
         """Fetch, embed, compare, step, log, evaluate, save: until all steps are done."""
         options = self.settings.training
-        pin = self.fabric.device.type == "cuda"
         self.method.train()
-        with Prefetcher(self.loader, self.step, self.total_steps, pin=pin) as batches:
+        with Prefetcher(self.loader, self.step, self.total_steps, device=self.fabric.device) as batches:
             for batch in batches:
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
@@ -239,6 +247,7 @@ class Session:
 
     def _evaluate(self, epoch: float) -> None:
         """Look at the held-out part."""
+        self._ask_finite()
         if not self.fabric.is_global_zero or self.splits.validation is None:
             return
         rows = self.settings.training.evaluation_rows

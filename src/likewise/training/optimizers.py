@@ -14,15 +14,15 @@ __all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights that decay, and biases, norms and learned scalars that do not.
+    """Two groups: weights that decay (and whose rate LARS adapts), and biases, norms and learned scalars.
 
     Papers from SimCLR to CLIP leave out every tensor with fewer than two dimensions; a temperature that
     decays would drift to 1.
     """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay, "adapt": True},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0, "adapt": False},
     ]
     return [group for group in groups if group["params"]]
 
@@ -57,16 +57,21 @@ def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
 class LARS(torch.optim.Optimizer):
     """Layer-wise adaptive rate scaling (You 2017, arXiv 1708.03888), as SimCLR uses it.
 
-    Each weight's step is scaled by trust * |w| / (|g + decay w|); groups without decay (biases, norms)
+    Each weight's step is scaled by trust * |w| / (|g + decay w|); groups that do not `adapt` (biases, norms)
     take plain momentum steps.
     """
 
     def __init__(
         self, params: Any, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 1e-3
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
-        )
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "adapt": True,
+        }
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
@@ -79,6 +84,7 @@ class LARS(torch.optim.Optimizer):
                 update = weight.grad
                 if group["weight_decay"] > 0:
                     update = update.add(weight, alpha=group["weight_decay"])
+                if group["adapt"]:
                     update = update * _trust_ratio(weight, update, group["trust"])
                 state = self.state[weight]
                 if "momentum" not in state:

@@ -20,8 +20,8 @@ class TrainingConfig:
     steps: int | None = None
     """Optimizer steps, instead of `epochs`."""
 
-    batch_size: int = 256
-    """Rows an optimizer step, over all replicas together."""
+    batch_size: int | None = None
+    """Rows an optimizer step, over all replicas together; 256 unless given, or all where there are fewer."""
 
     micro_batch_size: int | None = None
     """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao
@@ -35,7 +35,8 @@ class TrainingConfig:
     """Peak learning rate."""
 
     weight_decay: float = 0.05
-    """Decoupled weight decay; never on biases, norms and temperatures."""
+    """Weight decay: decoupled with adamw, added to the gradient with sgd and lars; never on biases, norms and
+    temperatures."""
 
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW's two averages."""
@@ -53,8 +54,8 @@ class TrainingConfig:
     """`auto` multiplies in bfloat16 where the hardware does so natively, keeping weights and sums in
     float32."""
 
-    accelerator: str = "auto"
-    """auto, cpu, cuda, mps or tpu."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps", "tpu"] = "auto"
+    """What kind of device."""
 
     devices: int | Literal["auto"] = "auto"
     """Replicas on this machine; on CPU one unless a number is given."""
@@ -82,7 +83,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the option's name."""
-        for name in ("epochs", "batch_size", "learning_rate", "num_nodes", "log_every", "evaluation_rows"):
+        for name in ("epochs", "learning_rate", "num_nodes", "log_every", "evaluation_rows"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; it must be above 0.")
         for name in ("weight_decay", "clip_gradient", "evaluate_every", "save_every", "seed"):
@@ -91,7 +92,11 @@ class TrainingConfig:
         for name in ("warmup_share", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected a share in [0, 1].")
+        if self.devices != "auto" and self.devices < 1:
+            raise ConfigError(f"training.devices is {self.devices}; expected at least 1, or auto.")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"training.steps is {self.steps}; expected at least 1.")
-        if self.micro_batch_size is not None and self.micro_batch_size < 1:
-            raise ConfigError(f"training.micro_batch_size is {self.micro_batch_size}; expected at least 1.")
+        for name in ("batch_size", "micro_batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"training.{name} is {value}; expected at least 1.")

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
 from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, TooManyBadRecords
+from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, read_settings
 
-__all__ = ["check_free", "prepare_data", "prepare_tokenizer"]
+__all__ = ["check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
+
+_BATCH_SIZE = 256
 
 
-def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> None:
-    """Refuse a folder that holds another run: none is ever overwritten."""
+def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
+    """Refuse a folder that holds another run: none is ever overwritten.
+
+    Returns:
+        The settings; of a run that goes on, with what was decided when its data was first seen.
+    """
     if not run.config.is_file():
-        return
+        for path in (run.model, run.checkpoints, run.metrics):
+            if path.exists():
+                raise ConfigError(
+                    f"{path} is there already, but no config.toml of a run; name another --out."
+                )
+        return settings
     if not resume:
         raise ConfigError(
             f"{run.path} already holds a run; add --resume to go on with it, or name another --out."
@@ -25,8 +37,22 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> None:
     old = read_settings(run.config)
     if old.method_name != settings.method_name:
         raise ConfigError(f"{run.path} is a run of {old.method_name}, not of {settings.method_name}.")
+    if settings.training.batch_size is None:
+        settings = _with_training(settings, batch_size=old.training.batch_size)
     if old.sections() != settings.sections():
         raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
+    return settings
+
+
+def with_batch_size(settings: Settings[Any], num_rows: int, world_size: int) -> Settings[Any]:
+    """The settings with a batch size, where none was asked for."""
+    if settings.training.batch_size is not None:
+        return settings
+    return _with_training(settings, batch_size=max(1, min(_BATCH_SIZE, num_rows) // world_size * world_size))
+
+
+def _with_training(settings: Settings[Any], **changes: Any) -> Settings[Any]:
+    return dataclasses.replace(settings, training=dataclasses.replace(settings.training, **changes))
 
 
 def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: bool) -> Splits:
@@ -41,12 +67,18 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
     except TooManyBadRecords as error:
         run.write_bad_records(error.bad_records)  # a refusal is when one wants to read them
         raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
+    began_with = run.read_json(run.data).get("fingerprint") if run.config.is_file() else None
+    if began_with is not None and began_with != splits.summary["fingerprint"]:
+        raise DataError(
+            f"{settings.data.source} has changed since {run.path} began with it (its fingerprint is "
+            f"{splits.summary['fingerprint']}, and was {began_with}); start another run."
+        )
+    fabric.barrier()  # all replicas have looked at the folder before one writes into it
     if fabric.is_global_zero:
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
         if splits.validation is None and show:
             print("no held-out part: nothing can be measured; see --data.validation.", file=sys.stderr)
-    fabric.barrier()  # all replicas have looked whether the folder is free before one writes into it
     return splits
 
 
@@ -61,7 +93,7 @@ def prepare_tokenizer(
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
     with fabric.rank_zero_first():
-        if not run.tokenizer.is_file():
+        if not (run.config.is_file() and run.tokenizer.is_file()):  # one left by a refused start is made anew
             texts = (text for row in data.texts or [] for text in row)
             trained = train_tokenizer(
                 texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens

@@ -66,7 +66,9 @@ class RunFolder:
         """One line for each record that was set aside."""
         self.path.mkdir(parents=True, exist_ok=True)
         lines = (json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-        self.bad_records.write_text("".join(lines), encoding="utf-8")
+        beside = self.bad_records.with_name(f".{self.bad_records.name}.{os.getpid()}")
+        beside.write_text("".join(lines), encoding="utf-8")
+        beside.replace(self.bad_records)
 
     def add_results(self, task: str, values: dict[str, Any]) -> None:
         """Put a task's figures into results.json, leaving the other tasks' there."""

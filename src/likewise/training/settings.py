@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,7 +199,9 @@ def write_settings(settings: Settings[Any], path: Path) -> None:
         # TOML has no null: what is None is left out, and every such option's default is None.
         tables[name] = {key: value for key, value in values.items() if value is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    beside.replace(path)
 
 
 def read_settings(path: Path) -> Settings[Any]:

@@ -18,6 +18,8 @@ __all__ = ["asked_to_stop"]
 def asked_to_stop() -> Iterator[Callable[[], str | None]]:
     """Turn SIGTERM and SIGINT into a question that the loop asks after each step."""
     asked: list[str] = []
+    # A group of its own over gloo: the question crosses once a step, and must not wait for a GPU.
+    group = torch.distributed.new_group(backend="gloo") if world_size() > 1 else None
 
     def note(number: int, frame: Any) -> None:
         del frame
@@ -29,7 +31,7 @@ def asked_to_stop() -> Iterator[Callable[[], str | None]]:
         # Every replica must stop after the same step, whichever got the signal.
         if world_size() > 1:
             flags: list[str | None] = [None] * world_size()
-            torch.distributed.all_gather_object(flags, asked[0] if asked else None)
+            torch.distributed.all_gather_object(flags, asked[0] if asked else None, group=group)
             return next((flag for flag in flags if flag is not None), None)
         return asked[0] if asked else None
 
