@@ -2,8 +2,8 @@
 
     python benchmarks/resume.py [--method clip] [--kills 20]
 
-The moments are drawn over the time that the process would need from its start to its end: they fall on
-imports, drawing the data, steps, checkpoints being written and the final evaluation alike.
+The moments are drawn evenly from the start of each process on: they fall on imports, drawing the data, steps
+and checkpoints being written alike.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class Options:
     """clip or simclr."""
     kills: int = 20
     """SIGKILLs."""
-    steps: int = 300
+    steps: int = 1000
     """Steps of the run."""
+    within: float = 0.35
+    """Kills fall within this share of the time that the whole run takes."""
     seed: int = 0
     """Draws the moments."""
 
@@ -56,7 +58,7 @@ def command(options: Options, out: Path) -> list[str]:
         "--training.log-every",
         "1",
     ]
-    words += ["--training.save-every", "3", "--training.evaluate-every", "50"]
+    words += ["--training.save-every", "3", "--training.evaluate-every", "500"]
     return words if options.method == "simclr" else [*words, "--text.width", "32", "--text.heads", "2"]
 
 
@@ -79,10 +81,9 @@ def main() -> None:
         killed, seen = 0, []
         while killed < options.kills:
             process = subprocess.Popen(command(options, cut))
-            # A run that resumes has less left to do, so the later half of the moments would find it finished.
-            time.sleep(
-                moments.uniform(0.3, 0.6) * seconds if killed % 2 else moments.uniform(0, 0.5) * seconds
-            )
+            # Each kill leaves less to do: within a third of the whole time, most of which is starting up, twenty
+            # of them leave the run unfinished.
+            time.sleep(moments.uniform(0, options.within) * seconds)
             if process.poll() is not None:
                 print(
                     f"finished by itself after {killed} kills; raise --steps to place them all",
