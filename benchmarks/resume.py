@@ -81,8 +81,8 @@ def main() -> None:
         killed, seen = 0, []
         while killed < options.kills:
             process = subprocess.Popen(command(options, cut))
-            # Each kill leaves less to do: within a third of the whole time, most of which is starting up, twenty
-            # of them leave the run unfinished.
+            # Each kill leaves less to do: within a third of the whole time, most of which is starting up,
+            # twenty of them leave the run unfinished.
             time.sleep(moments.uniform(0, options.within) * seconds)
             if process.poll() is not None:
                 print(

@@ -38,7 +38,7 @@ class DemoCommand:
     out: str = "runs/demo"
     """The run's folder."""
 
-    query: str = "a small red circle left of a large blue square"
+    query: str = "a small red circle above a large blue square"
     """The text to be answered with pictures."""
 
     steps: int | None = None
