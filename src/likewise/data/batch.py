@@ -42,6 +42,11 @@ class Batch:
     def __len__(self) -> int:
         return int(self.index.shape[0])
 
+    def classes(self) -> Tensor:
+        """(B,) int64: each row's class, and where it has none a negative number that is its own."""
+        assert self.label is not None
+        return torch.where(self.label >= 0, self.label, -1 - self.index)
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; the copy does not wait when the memory is pinned."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))

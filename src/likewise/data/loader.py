@@ -1,7 +1,6 @@
-"""Batches of a training part, in an order that is a pure function of (seed, step).
+"""Batches of a training part, made ahead of their step.
 
-Nothing about the order is state: a resumed run asks for the step it is at, and any number of replicas
-share one order. Dimensions: N rows, B rows of a batch on one replica, R replicas.
+Dimensions: N rows, B rows of a batch on one replica, R replicas.
 """
 
 from __future__ import annotations
@@ -10,74 +9,56 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 
 import numpy as np
 import torch
 
 from likewise.data.batch import Batch
 from likewise.data.dataset import Dataset
+from likewise.data.order import Order
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
-from likewise.errors import ConfigError
 from likewise.views import caption_flags
 
 __all__ = ["Loader", "Prefetcher"]
 
 
 class Loader:
-    """Random batches without replacement; each epoch is a new order, its last incomplete batch is left out.
+    """Makes the batches of a training part.
 
     Args:
         dataset: the training part, N rows.
         tokens: its captions, or None where there are none.
-        batch_size: rows of a step over all replicas together.
-        seed: decides the order and which caption of a row is read.
+        order: which rows a step has, over all replicas together.
+        seed: decides which caption of a row is read.
         rank: this replica's place.
-        world_size: R.
-
-    Raises:
-        ConfigError: fewer rows than a batch, or a batch that R does not divide.
+        world_size: R; batches are shared evenly.
     """
 
     def __init__(
         self,
         dataset: Dataset,
         tokens: TokenTable | None,
+        order: Order,
         *,
-        batch_size: int,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size > len(dataset):
-            raise ConfigError(
-                f"training.batch_size is {batch_size}, but there are only {len(dataset)} training rows; "
-                f"try --training.batch-size {max(1, len(dataset) // 4)}."
-            )
-        if batch_size % world_size:
-            raise ConfigError(
-                f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas."
-            )
         self._dataset = dataset
         self._tokens = tokens
-        self._batch_size = batch_size
+        self._order = order
         self._seed = seed
-        self._own = slice(rank * (batch_size // world_size), (rank + 1) * (batch_size // world_size))
-        self.steps_per_epoch = len(dataset) // batch_size
+        self._rank, self._world_size = rank, world_size
+        self.steps_per_epoch = order.steps_per_epoch
         self._flags = (
             None if tokens is None else tuple(np.asarray(flag) for flag in caption_flags(tokens.captions))
         )
-        self._order = lru_cache(maxsize=2)(self._order_of_epoch)
-
-    def _order_of_epoch(self, epoch: int) -> np.ndarray:
-        return np.random.Generator(np.random.Philox(key=[self._seed, epoch])).permutation(len(self._dataset))
 
     def rows(self, step: int) -> np.ndarray:
         """This replica's rows at a step: (B,) int64."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        start = place * self._batch_size
-        return self._order(epoch)[start : start + self._batch_size][self._own]
+        everyone = self._order.rows(step).reshape(self._world_size, -1)
+        return np.ascontiguousarray(everyone[self._rank])
 
     def batch(self, step: int) -> Batch:
         """This replica's batch at a step, on the CPU."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["linear_projection", "mlp_projector"]
+__all__ = ["linear_projection", "mlp_head", "mlp_projector"]
 
 
 def linear_projection(dim: int, out_dim: int) -> nn.Linear:
@@ -39,3 +39,21 @@ def mlp_projector(dim: int, hidden_dim: int, out_dim: int, *, num_layers: int = 
         dim = hidden_dim
     layers += [nn.Linear(dim, out_dim, bias=False), nn.BatchNorm1d(out_dim, affine=False)]
     return nn.Sequential(*layers)
+
+
+def mlp_head(dim: int, hidden_dim: int, out_dim: int, *, batch_norm: bool = True) -> nn.Sequential:
+    """Linear, BatchNorm, ReLU, linear: projector and predictor of BYOL (Grill 2020, 2006.07733, section 3.3),
+    predictor of SimSiam; without BatchNorm the projector of MoCo v2 (Chen 2020, 2003.04297).
+
+    Args:
+        dim: D, width of the input.
+        hidden_dim: H.
+        out_dim: P.
+        batch_norm: whether there is one.
+
+    Returns:
+        A module from (B, D) to (B, P).
+    """
+    norm = [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
+    first = nn.Linear(dim, hidden_dim, bias=not batch_norm)
+    return nn.Sequential(first, *norm, nn.ReLU(inplace=True), nn.Linear(hidden_dim, out_dim))

@@ -181,6 +181,10 @@ class ImageEncoder(nn.Module):
             std=tuple(spec["std"]),
         )
 
+    def freeze_patches(self) -> None:
+        """Keep a ViT's patch projection as it is."""
+        self.backbone.embeddings.patch_embeddings.requires_grad_(False)
+
     def forward(self, pixels: Tensor) -> ImageFeatures:
         """Encode normalised pixels.
 

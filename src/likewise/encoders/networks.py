@@ -6,17 +6,26 @@ and has it as its `network`. Dimensions: B batch, S side in pixels, L tokens, D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.colour_channels import CHANNELS, picture_channels
 from likewise.encoders.heads import linear_projection
 from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
 
-__all__ = ["DualNetwork", "EncodesImages", "EncodesTexts", "ImageNetwork", "network_from_spec"]
+__all__ = [
+    "DualNetwork",
+    "EncodesImages",
+    "EncodesTexts",
+    "ImageNetwork",
+    "MultiViewNetwork",
+    "network_from_spec",
+]
 
 
 @runtime_checkable
@@ -54,9 +63,59 @@ class ImageNetwork(nn.Module):
         features: ImageFeatures = self.image(pixels)
         return features.pooled
 
+    forward = encode_images
+
     def spec(self) -> dict[str, Any]:
         """What `network_from_spec` needs."""
         return {"kind": self.kind, "image": self.image.spec()}
+
+
+class MultiViewNetwork(nn.Module):
+    """An image encoder for each of several views that lie in a picture's channels.
+
+    Args:
+        encoders: V image encoders of one size.
+        channels: what each sees, such as ("L", "ab"); see `colour_channels`.
+    """
+
+    kind = "multiview"
+
+    def __init__(self, encoders: Sequence[ImageEncoder], *, channels: Sequence[str]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.channels = tuple(channels)
+        self.dim = sum(encoder.dim for encoder in encoders)
+        # The channels each encoder's three inputs take, in turn: "ab" sees a, b, a.
+        self._places = [
+            [CHANNELS.index(view[place % len(view)]) for place in range(3)] for view in self.channels
+        ]
+
+    @property
+    def image(self) -> ImageEncoder:
+        """The encoder that says size and normalisation."""
+        first = self.encoders[0]
+        assert isinstance(first, ImageEncoder)
+        return first
+
+    def encode_views(self, pixels: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) normalised pixels to V times (B, D / V)."""
+        mean = torch.tensor(self.image.mean, device=pixels.device).view(3, 1, 1)
+        std = torch.tensor(self.image.std, device=pixels.device).view(3, 1, 1)
+        channels = picture_channels(pixels * std + mean).to(pixels.dtype)  # (B, 6, S, S)
+        return [
+            encoder(channels[:, places]).pooled
+            for encoder, places in zip(self.encoders, self._places, strict=True)
+        ]
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, D): the views' features at unit length, side by side."""
+        views = [nn.functional.normalize(view.float(), dim=1) for view in self.encode_views(pixels)]
+        return torch.cat(views, dim=1)
+
+    def spec(self) -> dict[str, Any]:
+        """What `network_from_spec` needs."""
+        images = [encoder.spec() for encoder in self.encoders if isinstance(encoder, ImageEncoder)]
+        return {"kind": self.kind, "channels": list(self.channels), "images": images}
 
 
 class DualNetwork(nn.Module):
@@ -105,6 +164,9 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
         ):  # weights are about to be loaded: leave the caller's stream alone
             if spec["kind"] == ImageNetwork.kind:
                 return ImageNetwork(ImageEncoder.from_spec(spec["image"]))
+            if spec["kind"] == MultiViewNetwork.kind:
+                encoders = [ImageEncoder.from_spec(one) for one in spec["images"]]
+                return MultiViewNetwork(encoders, channels=spec["channels"])
             if spec["kind"] == DualNetwork.kind:
                 image, text = ImageEncoder.from_spec(spec["image"]), TextEncoder.from_spec(spec["text"])
                 return DualNetwork(image, text, dim=spec["dim"])
@@ -113,6 +175,6 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"no network can be built from the model's config.json: {error}") from error
     raise ModelError(
-        f"the model is of kind {spec['kind']!r}, which this version does not know (image, dual); "
+        f"the model is of kind {spec['kind']!r}, which this version does not know (image, multiview, dual); "
         "try a newer version of likewise."
     )

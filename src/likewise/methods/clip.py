@@ -22,9 +22,9 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import DualNetwork
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
-from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import clip_loss, sigmoid_loss
-from likewise.views import ViewConfig, random_view, view_preset
+from likewise.views import ViewConfig, view_preset
 
 __all__ = ["CLIP", "Config"]
 
@@ -95,23 +95,10 @@ class CLIP(Method):
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """Each tower once; the objective normalises."""
-        assert batch.images is not None
         assert batch.tokens is not None
         assert batch.mask is not None
         assert batch.group is not None
-        encoder = self.network.image
-        pixels = random_view(
-            batch.images,
-            size=encoder.image_size,
-            config=self.view_config,
-            draw=draw,
-            index=batch.index,
-            view=0,
-            keep_sides=batch.keep_sides,
-            keep_colours=batch.keep_colours,
-            mean=encoder.mean,
-            std=encoder.std,
-        )  # (B, 3, S, S)
+        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
         return {
             "images": self.network.encode_images(pixels),  # (B, D)
             "texts": self.network.encode_texts(batch.tokens, batch.mask),  # (B, D)

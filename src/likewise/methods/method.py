@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
-from likewise.views import ViewConfig
+from likewise.encoders.image import ImageEncoder
+from likewise.views import ViewConfig, random_view
 
-__all__ = ["Embeddings", "Ingredients", "Method", "Progress", "Terms"]
+__all__ = ["Embeddings", "Ingredients", "Method", "Progress", "Terms", "make_views"]
 
 Embeddings = dict[str, Tensor]
 
@@ -82,6 +84,8 @@ class Method(nn.Module, ABC):
     """Defaults of the training options that the method's paper asks for."""
     pieces_allowed: ClassVar[str | None] = None
     """Why `embed` cannot run on pieces of a batch; None where it can."""
+    constant_rate: ClassVar[tuple[str, ...]] = ()
+    """Names of the parts whose learning rate does not follow the schedule."""
 
     network: nn.Module
     """What is kept after training."""
@@ -110,3 +114,37 @@ class Method(nn.Module, ABC):
     def after_step(self, progress: Progress) -> None:
         """Called after each optimizer step, without a graph: twins, queues, schedules of the method's own."""
         del progress
+
+
+def make_views(
+    batch: Batch, draw: Draw, encoder: ImageEncoder, config: ViewConfig, *, views: tuple[int, ...] = (0, 1)
+) -> Tensor:
+    """Random views of a batch's pictures, as an encoder wants them.
+
+    Args:
+        batch: B rows with pictures.
+        draw: the step's random numbers.
+        encoder: says size and normalisation.
+        config: which views.
+        views: numbers of the views, V of them; each picture's views are independent.
+
+    Returns:
+        (V B, 3, S, S): the first view of every picture, then the second.
+    """
+    assert batch.images is not None, "the engine prepares what `needs` names"
+    made = [
+        random_view(
+            batch.images,
+            size=encoder.image_size,
+            config=config,
+            draw=draw,
+            index=batch.index,
+            view=view,
+            mean=encoder.mean,
+            std=encoder.std,
+            keep_sides=batch.keep_sides,
+            keep_colours=batch.keep_colours,
+        )
+        for view in views
+    ]
+    return torch.cat(made) if len(made) > 1 else made[0]

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
@@ -20,9 +18,9 @@ from likewise.encoders.heads import mlp_projector
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
-from likewise.methods.method import Embeddings, Ingredients, Method, Terms
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import nt_xent
-from likewise.views import ViewConfig, random_view, view_preset
+from likewise.views import ViewConfig, view_preset
 
 __all__ = ["Config", "SimCLR"]
 
@@ -76,23 +74,7 @@ class SimCLR(Method):
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """Both views in one forward pass, so that BatchNorm sees 2B rows, as in the paper's code."""
-        assert batch.images is not None
-        encoder = self.network.image
-        pixels = torch.cat(
-            [
-                random_view(
-                    batch.images,
-                    size=encoder.image_size,
-                    config=self.view_config,
-                    draw=draw,
-                    index=batch.index,
-                    view=view,
-                    mean=encoder.mean,
-                    std=encoder.std,
-                )
-                for view in (0, 1)
-            ]
-        )  # (2B, 3, S, S)
+        pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
         first, second = self.projector(self.network.encode_images(pixels)).chunk(2)  # (B, P) each
         return {"first": first, "second": second}
 

@@ -5,7 +5,7 @@ They compute in float32 or better whatever the inputs' dtype and return a scalar
 """
 
 from ._numerics import checked_inputs
-from .contrastive import clip_loss, info_nce, nt_xent
+from .contrastive import clip_loss, info_nce, moco_loss, nt_xent
 from .domains import (
     coral,
     cross_view_consistency,
@@ -27,6 +27,7 @@ __all__ = [
     "info_nce",
     "clip_loss",
     "nt_xent",
+    "moco_loss",
     "sigmoid_loss",
     "supervised_contrastive",
     "nce",

@@ -14,13 +14,23 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ._numerics import Precision, check_finite, check_matrix, check_rows, inverse, objective, row_mean
+from ._numerics import (
+    Precision,
+    check_finite,
+    check_matrix,
+    check_rows,
+    inverse,
+    objective,
+    row_mean,
+    unit_rows,
+)
 from ._rules import Rules, Teacher, group_shares
 from ._tiles import compare, row_sums
 
-__all__ = ["info_nce", "clip_loss", "nt_xent"]
+__all__ = ["info_nce", "clip_loss", "moco_loss", "nt_xent"]
 
 
 @objective
@@ -246,6 +256,53 @@ def nt_xent(
     result = compare(queries, keys, scale, rules)
     assert result.hard is not None
     return row_mean(result.hard, scale.dtype)
+
+
+@objective
+def moco_loss(
+    queries: Tensor,
+    keys: Tensor,
+    queue: Tensor,
+    *,
+    temperature: float | Tensor,
+    groups: Tensor | None = None,
+    queue_groups: Tensor | None = None,
+    normalize: bool = True,
+    precision: Precision = None,
+    tile: tuple[int, int] | None = None,
+) -> Tensor:
+    """Each query's own key against a queue of other samples' keys; the batch's other keys take no part.
+
+    Args:
+        queries: (B, D).
+        keys: (B, D), row i matches query i; gets no gradient.
+        queue: (K, D); gets no gradient.
+        temperature: above 0; a tensor gets its gradient.
+        groups: (B,) int64.
+        queue_groups: (K,) int64; keys of a query's own group (its own key of an earlier epoch, say) are no
+            negatives.
+        normalize: bring features to unit length.
+        precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
+
+    Returns:
+        Scalar, nats, mean over the queries.
+
+    Reference:
+        He et al. 2019, arXiv 1911.05722, eq. 1 and algorithm 1; equal groups are left out here.
+    """
+    check_matrix(queries=queries, keys=keys, queue=queue)
+    if queries.shape != keys.shape:
+        raise ValueError(f"each query has one key, got {tuple(queries.shape)} and {tuple(keys.shape)}")
+    check_finite(queries=queries, keys=keys, queue=queue)
+    _check_groups(groups, queue_groups, queries, queue)
+    rules = Rules(
+        group_queries=groups, group_keys=queue_groups, normalize=normalize, precision=precision, tile=tile
+    )
+    scale = inverse(temperature, queries)
+    others = row_sums(queries, queue.detach(), scale, rules)  # (B,)
+    own = (unit_rows(queries, normalize) * unit_rows(keys.detach(), normalize)).sum(1) * scale
+    return row_mean(F.softplus(others - own), scale.dtype)  # log(e^own + e^others) - own
 
 
 def _gathered(own: Tensor, everyone: Tensor | None) -> Tensor:

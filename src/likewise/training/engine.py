@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from likewise.data import Splits
 from likewise.data.batch import Batch
 from likewise.data.loader import Loader, Prefetcher
+from likewise.data.order import make_order
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
 from likewise.encoders.tokenizer import TextTokenizer
@@ -26,6 +27,7 @@ from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TrainingErr
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
 from likewise.methods.method import Ingredients, Method, Progress, Terms
 from likewise.model import Model
+from likewise.training.batch_norm import synchronize_batch_norm
 from likewise.training.cached import cached_backward, frozen_batch_norm
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from likewise.training.devices import launch
@@ -114,7 +116,15 @@ class Session:
         loader = Loader(
             splits.train,
             tokens,
-            batch_size=options.batch_size,
+            make_order(
+                options.order,
+                splits.train.labels,
+                num_rows=len(splits.train),
+                batch_size=options.batch_size,
+                examples_per_class=options.examples_per_class,
+                world_size=fabric.world_size,
+                seed=options.seed,
+            ),
             seed=options.seed,
             rank=fabric.global_rank,
             world_size=fabric.world_size,
@@ -134,6 +144,8 @@ class Session:
             raise ConfigError(
                 f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}"
             )
+        if fabric.world_size > 1 and options.sync_batch_norm:
+            synchronize_batch_norm(method, fabric.device)
         module = _Embedding(method)
         module, optimizer = fabric.setup(module, build_optimizer(method, options))
         total = options.steps or max(1, round(options.epochs * loader.steps_per_epoch))
@@ -156,7 +168,7 @@ class Session:
             for batch in batches:
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = options.learning_rate if group["constant_rate"] else rate
                 terms = self.backward(batch.to(self.fabric.device), Draw(options.seed, self.step))
                 norm = self._clip()
                 self._check_finite(terms, norm)

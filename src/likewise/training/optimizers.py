@@ -14,15 +14,24 @@ __all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights that decay (and whose rate LARS adapts), and biases, norms and learned scalars.
+    """Weights that decay (and whose rate LARS adapts) apart from biases, norms and learned scalars; and those
+    whose rate stays constant, where the module names some, apart from the others.
 
     Papers from SimCLR to CLIP leave out every tensor with fewer than two dimensions; a temperature that
     decays would drift to 1.
     """
+    names: tuple[str, ...] = getattr(module, "constant_rate", ())
+    constant = {id(weight) for name in names for weight in module.get_submodule(name).parameters()}
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay, "adapt": True},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0, "adapt": False},
+        {
+            "params": [w for w in trainable if (w.ndim >= 2) == decays and (id(w) in constant) == steady],
+            "weight_decay": weight_decay if decays else 0.0,
+            "adapt": decays,
+            "constant_rate": steady,
+        }
+        for steady in (False, True)
+        for decays in (True, False)
     ]
     return [group for group in groups if group["params"]]
 

@@ -23,6 +23,13 @@ class TrainingConfig:
     batch_size: int | None = None
     """Rows an optimizer step, over all replicas together; 256 unless given, or all where there are fewer."""
 
+    order: Literal["shuffled", "classes", "pairs"] = "shuffled"
+    """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
+    side by side; `pairs`, half of them of one class, half of two. The last two need labels."""
+
+    examples_per_class: int = 4
+    """Examples of a class that stand side by side where the order is `classes`."""
+
     micro_batch_size: int | None = None
     """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao
     2021, arXiv 2101.06983), for about one more forward pass. BatchNorm then sees these rows only, dropout the
@@ -53,6 +60,9 @@ class TrainingConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` multiplies in bfloat16 where the hardware does so natively, keeping weights and sums in
     float32."""
+
+    sync_batch_norm: bool = True
+    """Let BatchNorm see the rows of all replicas: they then train as one would."""
 
     accelerator: Literal["auto", "cpu", "cuda", "mps", "tpu"] = "auto"
     """What kind of device."""
@@ -96,6 +106,10 @@ class TrainingConfig:
             raise ConfigError(f"training.devices is {self.devices}; expected at least 1, or auto.")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"training.steps is {self.steps}; expected at least 1.")
+        if self.examples_per_class < 2:
+            raise ConfigError(
+                f"training.examples_per_class is {self.examples_per_class}; two make a pair of one class."
+            )
         for name in ("batch_size", "micro_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from likewise.data import Dataset, Splits, prepare
+from likewise.data.order import rows_together
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.training.run import RunFolder
@@ -46,9 +47,11 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
 
 def with_batch_size(settings: Settings[Any], num_rows: int, world_size: int) -> Settings[Any]:
     """The settings with a batch size, where none was asked for."""
-    if settings.training.batch_size is not None:
+    options = settings.training
+    if options.batch_size is not None:
         return settings
-    return _with_training(settings, batch_size=max(1, min(_BATCH_SIZE, num_rows) // world_size * world_size))
+    unit = world_size * rows_together(options.order, options.examples_per_class)
+    return _with_training(settings, batch_size=max(1, min(_BATCH_SIZE, num_rows) // unit) * unit)
 
 
 def _with_training(settings: Settings[Any], **changes: Any) -> Settings[Any]:

@@ -89,12 +89,25 @@ PRESETS: dict[str, ViewConfig] = {
     "simclr-small": ViewConfig(blur=0.0),
     # open_clip's default: a mild crop and nothing else.
     "clip": replace(_AS_IT_IS, crop_scale=(0.9, 1.0), crop_ratio=(3 / 4, 4 / 3), caption_safe=True),
+    # For labelled pictures, where the label already says what belongs together.
+    "mild": replace(
+        _AS_IT_IS,
+        crop_scale=(0.6, 1.0),
+        crop_ratio=(3 / 4, 4 / 3),
+        flip=0.5,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        jitter=0.8,
+    ),
+    # Crops and flips alone: the channels are the views (Tian 2019, 1906.05849).
+    "crops": replace(_AS_IT_IS, crop_scale=(0.2, 1.0), crop_ratio=(3 / 4, 4 / 3), flip=0.5),
     "none": _AS_IT_IS,
 }
 
 
 def view_preset(name: str) -> ViewConfig:
-    """The preset of that name: simclr, simclr-small, clip or none.
+    """The preset of that name: simclr, simclr-small, clip, mild, crops or none.
 
     Raises:
         ConfigError: there is no such preset.

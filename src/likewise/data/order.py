@@ -1,0 +1,208 @@
+"""Which rows make the batch of a step: pure functions of (seed, step), so that nothing about the order is
+state and all replicas agree on it.
+
+Dimensions: N rows, B rows of a batch over all replicas, K rows of a class that stand together.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.errors import ConfigError, DataError
+
+__all__ = ["ClassOrder", "Order", "OrderName", "PairOrder", "ShuffledOrder", "make_order", "rows_together"]
+
+Rows = NDArray[np.int64]
+OrderName = Literal["shuffled", "classes", "pairs"]
+
+
+class Order(Protocol):
+    """The rows of each step's batch."""
+
+    steps_per_epoch: int
+
+    def rows(self, step: int) -> Rows:
+        """(B,) int64 rows of all replicas' batches, side by side."""
+
+
+def make_order(
+    kind: OrderName,
+    labels: Rows | None,
+    *,
+    num_rows: int,
+    batch_size: int,
+    examples_per_class: int,
+    world_size: int,
+    seed: int,
+) -> Order:
+    """The order of that name.
+
+    Args:
+        kind: `shuffled` rows; `classes`: K rows of a class side by side; `pairs`: rows 2i and 2i + 1 are of
+            the same class in one half of the pairs, of different ones in the other.
+        labels: (N,) int64, negative where a row has none; needed by the last two.
+        num_rows: N.
+        batch_size: B.
+        examples_per_class: K.
+        world_size: replicas that share a batch evenly; what stands together stays on one.
+        seed: decides the order.
+
+    Raises:
+        ConfigError: a batch that cannot be cut so.
+        DataError: there are no labels, or a single class.
+    """
+    if batch_size > num_rows:
+        raise ConfigError(
+            f"training.batch_size is {batch_size}, but there are only {num_rows} training rows; "
+            f"try --training.batch-size {max(1, num_rows // 4)}."
+        )
+    together = rows_together(kind, examples_per_class)
+    if batch_size % world_size:
+        raise ConfigError(
+            f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas."
+        )
+    if batch_size % (world_size * together):
+        whole = world_size * together
+        raise ConfigError(
+            f"training.batch_size {batch_size}: training.order {kind} needs a multiple of {whole}, "
+            f"{together} rows that stand together on each of {world_size} replicas; "
+            f"try --training.batch-size {max(1, batch_size // whole) * whole}."
+        )
+    if kind == "shuffled":
+        return ShuffledOrder(num_rows, batch_size=batch_size, seed=seed)
+    known = _known_classes(labels, kind)
+    if kind == "classes":
+        return ClassOrder(known, batch_size=batch_size, examples_per_class=examples_per_class, seed=seed)
+    return PairOrder(known, batch_size=batch_size, seed=seed)
+
+
+def rows_together(kind: OrderName, examples_per_class: int) -> int:
+    """How many rows of a batch cannot be parted: a batch is a multiple of that on each replica."""
+    return {"shuffled": 1, "classes": examples_per_class, "pairs": 4}[kind]
+
+
+def _known_classes(labels: Rows | None, kind: str) -> Rows:
+    known = np.empty(0, np.int64) if labels is None else np.unique(labels[labels >= 0])
+    if labels is None or len(known) < 2:
+        raise DataError(
+            f"training.order {kind} draws rows by their class, and the training part has {len(known)} "
+            "classes; see --data.label-column, or use --training.order shuffled."
+        )
+    return labels
+
+
+def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
+    """Random numbers of one epoch or step."""
+    return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, 0, purpose]))
+
+
+class ShuffledOrder:
+    """Random rows without replacement; each epoch is a new order, its last incomplete batch is left out."""
+
+    def __init__(self, num_rows: int, *, batch_size: int, seed: int) -> None:
+        self.steps_per_epoch = num_rows // batch_size
+        self._num_rows, self._batch_size, self._seed = num_rows, batch_size, seed
+        self._epoch = lru_cache(maxsize=2)(self._permutation)
+
+    def _permutation(self, epoch: int) -> Rows:
+        return _generator(self._seed, 0, epoch).permutation(self._num_rows)
+
+    def rows(self, step: int) -> Rows:
+        """See `Order`."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return self._epoch(epoch)[place * self._batch_size : (place + 1) * self._batch_size]
+
+
+class ClassOrder:
+    """Batches of B / K classes with K examples each (Hermans 2017, arXiv 1703.07737, section 2).
+
+    In an epoch every labelled row appears once; a class whose size K does not divide fills its last K rows
+    up from its own. Classes are dealt out evenly over the epoch, so that a batch holds different ones as far
+    as there are enough.
+    """
+
+    def __init__(self, labels: Rows, *, batch_size: int, examples_per_class: int, seed: int) -> None:
+        self._classes = [np.flatnonzero(labels == one) for one in np.unique(labels[labels >= 0])]
+        self._batch_size, self._together, self._seed = batch_size, examples_per_class, seed
+        chunks = sum(-(-len(rows) // examples_per_class) for rows in self._classes)
+        self.steps_per_epoch = chunks * examples_per_class // batch_size
+        if self.steps_per_epoch == 0:
+            raise ConfigError(
+                f"training.batch_size is {batch_size}, but there are only {chunks} times "
+                f"{examples_per_class} labelled rows; try a smaller one."
+            )
+        self._epoch = lru_cache(maxsize=2)(self._chunks)
+
+    def _chunks(self, epoch: int) -> Rows:
+        """(chunks, K) rows."""
+        random = _generator(self._seed, 1, epoch)
+        chunks, places = [], []
+        for rows in self._classes:
+            count = -(-len(rows) // self._together)
+            chunks.append(np.resize(random.permutation(rows), (count, self._together)))
+            # The r-th of n falls into the r-th n-th of the epoch: no class comes in a row.
+            places.append((np.arange(count) + random.random(count)) / count)
+        return np.concatenate(chunks)[np.argsort(np.concatenate(places))]
+
+    def rows(self, step: int) -> Rows:
+        """See `Order`."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        per_batch = self._batch_size // self._together
+        return self._epoch(epoch)[place * per_batch : (place + 1) * per_batch].reshape(-1)
+
+
+class PairOrder:
+    """B / 2 pairs side by side, in turn of the same class and of different ones.
+
+    First rows go through the labelled rows without replacement (those of the same-class pairs through the
+    classes with two rows or more); the second is any other row of the class, or one of another class, each
+    other class being equally likely.
+    """
+
+    def __init__(self, labels: Rows, *, batch_size: int, seed: int) -> None:
+        names, inverse, counts = np.unique(labels[labels >= 0], return_inverse=True, return_counts=True)
+        rows = np.flatnonzero(labels >= 0)
+        order = np.argsort(inverse, kind="stable")
+        self._by_class = rows[order]  # rows of a class side by side
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._class_of = inverse[order]  # (labelled,) class of each place in `_by_class`
+        self._paired = np.flatnonzero(counts[self._class_of] >= 2)
+        self._num_classes, self._batch_size, self._seed = len(names), batch_size, seed
+        if len(self._paired) == 0:
+            raise DataError(
+                "training.order pairs needs classes with two examples, and every class has one; "
+                "see --data.label-column."
+            )
+        self.steps_per_epoch = max(1, len(rows) // batch_size)
+        self._walk = lru_cache(maxsize=8)(self._permutation)
+
+    def _permutation(self, kind: int, turn: int) -> Rows:
+        count = len(self._paired) if kind == 0 else len(self._by_class)
+        return _generator(self._seed, 2 + kind, turn).permutation(count)
+
+    def _stream(self, kind: int, start: int, count: int, length: int) -> Rows:
+        """`count` numbers from place `start` of an endless row of permutations of `length`."""
+        places = np.arange(start, start + count)
+        return np.array([self._walk(kind, int(place // length))[place % length] for place in places])
+
+    def rows(self, step: int) -> Rows:
+        """See `Order`."""
+        quarter = self._batch_size // 4
+        random = _generator(self._seed, 4, step)
+        same = self._paired[self._stream(0, step * quarter, quarter, len(self._paired))]
+        apart = self._stream(1, step * quarter, quarter, len(self._by_class))
+        first, last = self._starts[self._class_of[same]], self._starts[self._class_of[same] + 1]
+        # One of the class's others: skip over the row itself.
+        partner = first + (random.random(quarter) * (last - first - 1)).astype(np.int64)
+        partner += partner >= same
+        other = (random.random(quarter) * (self._num_classes - 1)).astype(np.int64)
+        other += other >= self._class_of[apart]
+        start, stop = self._starts[other], self._starts[other + 1]
+        stranger = start + (random.random(quarter) * (stop - start)).astype(np.int64)
+        pairs: Rows = np.stack([same, partner, apart, stranger], axis=1)  # (B / 4, 4)
+        rows: Rows = self._by_class[pairs.reshape(-1)]
+        return rows

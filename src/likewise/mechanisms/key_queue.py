@@ -1,0 +1,56 @@
+"""The newest keys of a momentum encoder, first in, first out.
+
+Dimensions: K queue, B rows that are pushed, D width of the keys.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["KeyQueue"]
+
+_NOBODY = -1
+
+
+class KeyQueue(nn.Module):
+    """K keys of unit length with the groups they belong to.
+
+    It starts full of random directions that belong to no group (He 2019, arXiv 1911.05722, algorithm 1), so
+    the number of negatives never changes. Across replicas push what `gather_rows` returns: every replica
+    then holds the same queue, and nothing has to be sent for it.
+
+    Args:
+        size: K, any number: it need not be a multiple of the batch.
+        dim: D.
+    """
+
+    keys: Tensor  # (K, D)
+    groups: Tensor  # (K,) int64
+    place: Tensor  # () int64, where the next key goes
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"a queue needs room for one key at least, got {size}")
+        self.register_buffer("keys", nn.functional.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("groups", torch.full((size,), _NOBODY, dtype=torch.int64))
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    def __len__(self) -> int:
+        return int(self.keys.shape[0])
+
+    @torch.no_grad()
+    def push(self, keys: Tensor, groups: Tensor) -> None:
+        """Put keys in the place of the oldest; of more than K the last K stay.
+
+        Args:
+            keys: (B, D), brought to unit length here.
+            groups: (B,) int64, not negative: equal numbers are the same thing.
+        """
+        keys, groups = keys[-len(self) :], groups[-len(self) :]
+        # Places are computed on the device: reading `place` would make the processor wait for it.
+        places = (self.place + torch.arange(len(keys), device=keys.device)) % len(self)
+        self.keys[places] = nn.functional.normalize(keys.detach().to(self.keys.dtype), dim=1)
+        self.groups[places] = groups
+        self.place.copy_((self.place + len(keys)) % len(self))

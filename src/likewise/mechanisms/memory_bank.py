@@ -1,0 +1,47 @@
+"""One slowly changing vector a training row.
+
+Dimensions: N rows of the training part, B rows of a batch, D width of the vectors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["MemoryBank"]
+
+
+class MemoryBank(nn.Module):
+    """N unit vectors, at first random directions (Wu 2018, arXiv 1805.01978, section 3.1).
+
+    Across replicas update with what `gather_rows` returns: every replica then holds the same bank.
+
+    Args:
+        size: N.
+        dim: D.
+    """
+
+    vectors: Tensor  # (N, D)
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"a memory bank needs one row at least, got {size}")
+        self.register_buffer("vectors", nn.functional.normalize(torch.randn(size, dim), dim=1))
+
+    def __len__(self) -> int:
+        return int(self.vectors.shape[0])
+
+    @torch.no_grad()
+    def update(self, index: Tensor, vectors: Tensor, momentum: float) -> None:
+        """Turn the rows' vectors towards new ones: momentum * old + (1 - momentum) * new, at unit length.
+
+        Args:
+            index: (B,) int64 places of the rows, each at most once.
+            vectors: (B, D), brought to unit length here.
+            momentum: in [0, 1]; 0 keeps the new ones only.
+        """
+        new = nn.functional.normalize(vectors.detach().to(self.vectors.dtype), dim=1)
+        self.vectors[index] = nn.functional.normalize(
+            torch.lerp(self.vectors[index], new, 1 - momentum), dim=1
+        )

@@ -1,0 +1,103 @@
+"""BYOL: bootstrap your own latent.
+
+Grill et al., 2020, arXiv 2006.07733, algorithm 1. The online network predicts what its slowly moving twin
+says of another view of the same picture. There are no negatives; predictor and twin keep it from collapse.
+
+Dimensions: B batch, D features, P projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.heads import mlp_head
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.mechanisms import MomentumTwin, cosine_momentum
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
+from likewise.objectives import byol_loss
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["BYOL", "Config"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of BYOL."""
+
+    hidden_dim: int = 4096
+    """Width of the hidden layer of projector and predictor."""
+
+    projection_dim: int = 256
+    """Width of the space in which the twin is predicted."""
+
+    ema_momentum: float = 0.996
+    """The twin's momentum at the start; it rises to 1 along a cosine."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        for name in ("hidden_dim", "projection_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"method.{name} is {getattr(self, name)}; expected at least 1.")
+        if not 0 <= self.ema_momentum <= 1:
+            raise ConfigError(f"method.ema_momentum is {self.ema_momentum}; expected within [0, 1].")
+
+
+class BYOL(Method):
+    """An image encoder with projector and predictor, and the twin of the first two."""
+
+    name = "byol"
+    summary = "a network predicts what its slow twin says of another view; no negatives"
+    paper = "Grill 2020, arXiv 2006.07733"
+    needs = frozenset({"images"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
+
+    network: ImageNetwork
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """SimCLR's, without blur at 32 px and below."""
+        return view_preset("simclr" if image_size > 32 else "simclr-small")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        hidden, projection = config.hidden_dim, config.projection_dim
+        self.projector = mlp_head(self.network.dim, hidden, projection)
+        self.predictor = mlp_head(projection, hidden, projection)
+        self.twin = MomentumTwin(self._online())
+
+    def _online(self) -> nn.Module:
+        return nn.Sequential(self.network, self.projector)
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Both views through the online network in one pass, and through the twin in another."""
+        pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
+        projections: Tensor = self.projector(self.network(pixels))  # (2B, P)
+        predictions = self.predictor(projections).chunk(2)  # (B, P) each
+        targets = self.twin(pixels).chunk(2)  # (B, P) each, no graph
+        return {
+            "first_prediction": predictions[0],
+            "second_prediction": predictions[1],
+            "first_target": targets[0],
+            "second_target": targets[1],
+        }
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Equation 2, each view predicting the other, both directions summed."""
+        total = byol_loss(embeddings["first_prediction"], embeddings["second_target"])
+        total = total + byol_loss(embeddings["second_prediction"], embeddings["first_target"])
+        return Terms(total, {"byol_loss": total.detach()})
+
+    def after_step(self, progress: Progress) -> None:
+        """The twin follows, ever more slowly (section 3.2)."""
+        self.twin.follow(self._online(), cosine_momentum(self.config.ema_momentum, progress.share))

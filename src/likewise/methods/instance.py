@@ -1,0 +1,139 @@
+"""Instance discrimination: unsupervised feature learning via non-parametric instance discrimination.
+
+Wu, Xiong, Yu and Lin, 2018, arXiv 1805.01978. Every picture is a class of its own, and stands for it by a
+vector in a memory bank; a view must find its picture's among all, or tell it from noise.
+
+Dimensions: B batch, D features, P projection, N training rows, K noise samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likewise.collectives import gather_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.mechanisms import MemoryBank
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
+from likewise.objectives import info_nce, nce, nce_log_normalizer
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "Instance"]
+
+# Up to so many rows the whole softmax costs less than the network.
+_MOST_FOR_SOFTMAX = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of instance discrimination."""
+
+    loss: Literal["auto", "softmax", "nce"] = "auto"
+    """`softmax` over all training rows; `nce` against noise samples, for sets too large for that; `auto`
+    takes the softmax up to 65,536 rows."""
+
+    num_noise: int = 4096
+    """Noise samples a step (nce)."""
+
+    temperature: float = 0.07
+    """Divides the cosine similarities."""
+
+    bank_momentum: float = 0.5
+    """Share of the old vector when a row's vector is renewed."""
+
+    projection_dim: int = 128
+    """Width of the bank's vectors."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.temperature <= 0:
+            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
+        if not 0 <= self.bank_momentum < 1:
+            raise ConfigError(f"method.bank_momentum is {self.bank_momentum}; expected within [0, 1).")
+        for name in ("num_noise", "projection_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"method.{name} is {getattr(self, name)}; expected at least 1.")
+
+
+class Instance(Method):
+    """An image encoder with a linear projector, and a bank of one vector a training row."""
+
+    name = "instance"
+    summary = "each picture is a class of its own: a view must find it in a memory of all"
+    paper = "Wu 2018, arXiv 1805.01978"
+    needs = frozenset({"images"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
+
+    network: ImageNetwork
+    log_normalizer: Tensor
+    _newest: tuple[Tensor, Tensor]
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """Crops, flips, colour and grey as in the paper's code, which has no blur."""
+        del image_size
+        return view_preset("simclr-small")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.projector = nn.Linear(self.network.dim, config.projection_dim)
+        self.bank = MemoryBank(ingredients.num_rows, config.projection_dim)
+        fits = ingredients.num_rows <= _MOST_FOR_SOFTMAX
+        self.uses_noise = config.loss == "nce" or (config.loss == "auto" and not fits)
+        if self.uses_noise:
+            # log Z, estimated on the first batch and kept (section 3.2); NaN until then.
+            self.register_buffer("log_normalizer", torch.tensor(float("nan")))
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """One view of each picture."""
+        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
+        embeddings = {"query": self.projector(self.network(pixels)), "index": batch.index}
+        if self.uses_noise:
+            embeddings["noise_seed"] = draw.bits(batch.index, 1, purpose="noise")  # (B, 1)
+        return embeddings
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """The softmax over all rows (equation 2), or noise contrast (equations 4 to 8)."""
+        query, index = embeddings["query"], embeddings["index"]
+        self._newest = gather_rows(index), gather_rows(query.detach())
+        temperature = self.config.temperature
+        if not self.uses_noise:
+            total = info_nce(query, self.bank.vectors, index, temperature=temperature)
+            return Terms(total, {"softmax": total.detach()})
+        noise = self._draw_noise(gather_rows(embeddings["noise_seed"]))  # (K, P)
+        if bool(self.log_normalizer.isnan()):
+            estimate = nce_log_normalizer(
+                self._newest[1], noise, temperature=temperature, num_items=len(self.bank)
+            )
+            self.log_normalizer.copy_(estimate)
+        total = nce(
+            query,
+            self.bank.vectors[index],
+            noise,
+            temperature=temperature,
+            num_items=len(self.bank),
+            log_normalizer=self.log_normalizer,
+        )
+        return Terms(total, {"nce": total.detach()})
+
+    def _draw_noise(self, seeds: Tensor) -> Tensor:
+        """(K, P) vectors of rows drawn evenly; the first row's seed draws them, on all replicas alike."""
+        places = torch.arange(self.config.num_noise, device=seeds.device)
+        bits = Draw(int(seeds[0, 0]), 0).bits(places, 1, purpose="noise")[:, 0]
+        return self.bank.vectors[bits.remainder(len(self.bank))]
+
+    def after_step(self, progress: Progress) -> None:
+        """The batch's vectors in the bank turn towards the new ones."""
+        del progress
+        self.bank.update(*self._newest, self.config.bank_momentum)

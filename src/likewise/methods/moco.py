@@ -1,0 +1,203 @@
+"""MoCo: momentum contrast for unsupervised visual representation learning, versions 1 to 3.
+
+v1: He et al. 2019, arXiv 1911.05722, algorithm 1. v2: Chen et al. 2020, arXiv 2003.04297: an MLP projector,
+stronger views. v3: Chen, Xie and He 2021, arXiv 2104.02057, algorithm 1: the batch instead of a queue, a
+predictor, both directions. A query must find, among many keys, the one that the slow twin made of another
+view of the same picture.
+
+Dimensions: B batch, D features, P projection, K queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from likewise.collectives import gather_rows, own_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.heads import mlp_head, mlp_projector
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.mechanisms import KeyQueue, MomentumTwin, cosine_momentum
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
+from likewise.objectives import info_nce, moco_loss
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "MoCo"]
+
+_TEMPERATURE = {"v1": 0.07, "v2": 0.2, "v3": 0.2}
+_MOMENTUM = {"v1": 0.999, "v2": 0.999, "v3": 0.99}
+_PROJECTION = {"v1": 128, "v2": 128, "v3": 256}
+_LONGEST_QUEUE = 65_536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of MoCo."""
+
+    version: Literal["v1", "v2", "v3"] = "v2"
+    """v1: linear projector and a queue; v2: with an MLP; v3: predictor, no queue, for large batches and
+    ViTs."""
+
+    temperature: float | None = None
+    """Divides the cosine similarities; by default 0.07 (v1) or 0.2."""
+
+    ema_momentum: float | None = None
+    """The twin's momentum; by default 0.999 throughout (v1, v2), or from 0.99 to 1 along a cosine (v3)."""
+
+    queue_size: int | None = None
+    """Keys in the queue (v1, v2); by default 65,536, or a quarter of the training rows where that is less."""
+
+    symmetric: bool = False
+    """Let each view be query and key in turn (v1, v2; v3 always does): twice the cost a step, and better."""
+
+    hidden_dim: int | None = None
+    """Width of hidden layers: by default that of the features (v2) or 4096 (v3); v1 has none."""
+
+    projection_dim: int | None = None
+    """Width of queries and keys; by default 128 (v1, v2) or 256 (v3)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, and what would be ignored."""
+        if self.temperature is not None and self.temperature <= 0:
+            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
+        if self.ema_momentum is not None and not 0 <= self.ema_momentum <= 1:
+            raise ConfigError(f"method.ema_momentum is {self.ema_momentum}; expected within [0, 1].")
+        for name in ("queue_size", "hidden_dim", "projection_dim"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"method.{name} is {value}; expected at least 1.")
+        if self.version == "v3" and (self.queue_size is not None or self.symmetric):
+            raise ConfigError("method.queue_size, method.symmetric: v3 has no queue and is always symmetric.")
+        if self.version == "v1" and self.hidden_dim is not None:
+            raise ConfigError("method.hidden_dim: v1 has a linear projector; use method.version v2.")
+
+
+class MoCo(Method):
+    """An image encoder with projector (and predictor), the twin of the first two, and a queue."""
+
+    name = "moco"
+    summary = (
+        "a view must find the slow twin's key of another view among many (v1, v2: a queue; v3: the batch)"
+    )
+    paper = "He 2019, arXiv 1911.05722; Chen 2020, arXiv 2003.04297; Chen 2021, arXiv 2104.02057"
+    needs = frozenset({"images"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
+
+    network: ImageNetwork
+    _newest: tuple[Tensor, Tensor]
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """Version 2's, which are SimCLR's; without blur at 32 px and below."""
+        return view_preset("simclr" if image_size > 32 else "simclr-small")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.temperature = config.temperature or _TEMPERATURE[config.version]
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        projection = config.projection_dim or _PROJECTION[config.version]
+        self._build_heads(self.network.dim, projection)
+        self.twin = MomentumTwin(self._online())
+        if config.version != "v3":
+            by_data = max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
+            self.queue = KeyQueue(config.queue_size or by_data, projection)
+        elif ingredients.image.architecture == "vit" and ingredients.image.pretrained is None:
+            # A patch projection that learns makes ViTs unstable, one at random does as well (section 4.3).
+            self.network.image.freeze_patches()
+
+    def _build_heads(self, dim: int, projection: int) -> None:
+        if self.config.version == "v3":
+            hidden = self.config.hidden_dim or 4096
+            layers, predictor = (2, mlp_head) if self.network.image.convolutional else (3, mlp_projector)
+            self.projector: nn.Module = mlp_projector(dim, hidden, projection, num_layers=layers)
+            self.predictor: nn.Module = predictor(projection, hidden, projection)
+        else:
+            is_linear = self.config.version == "v1"
+            hidden = self.config.hidden_dim or dim
+            self.projector = (
+                nn.Linear(dim, projection)
+                if is_linear
+                else mlp_head(dim, hidden, projection, batch_norm=False)
+            )
+            self.predictor = nn.Identity()
+
+    def _online(self) -> nn.Module:
+        return nn.Sequential(self.network, self.projector)
+
+    @property
+    def _symmetric(self) -> bool:
+        return self.config.symmetric or self.config.version == "v3"
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """The first view becomes the query and the second the key; in the symmetric form both are both."""
+        assert batch.group is not None
+        pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
+        first, second = pixels.chunk(2)
+        queries: Tensor = self.predictor(self.projector(self.network(pixels if self._symmetric else first)))
+        keys: Tensor = self.twin(pixels if self._symmetric else second)  # no graph
+        if not self._symmetric:
+            return {"query": queries, "key": keys, "group": batch.group}
+        queries_of, keys_of = queries.chunk(2), keys.chunk(2)  # (B, P) each
+        return {
+            "query": queries_of[0],
+            "second_query": queries_of[1],
+            "first_key": keys_of[0],
+            "key": keys_of[1],
+            "group": batch.group,
+        }
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Each query's own key against the queue (v1, v2), or against the batch's other keys (v3)."""
+        pairs = [("query", "key"), ("second_query", "first_key")][: 2 if self._symmetric else 1]
+        compare = self._against_batch if self.config.version == "v3" else self._against_queue
+        losses = [compare(embeddings[q], embeddings[k], embeddings["group"]) for q, k in pairs]
+        total = torch.stack(losses).mean()
+        if self.config.version == "v3":
+            total = total * (2 * len(losses) * self.temperature)  # the sum of both directions, times 2 tau
+        else:
+            # Only now, when no loss is left to compute: a key is never a negative of its own picture.
+            keys = torch.cat([gather_rows(embeddings[key].detach()) for _, key in pairs])
+            self._newest = keys, gather_rows(embeddings["group"]).repeat(len(pairs))
+        return Terms(total, {"info_nce": torch.stack(losses).mean().detach()})
+
+    def _against_queue(self, query: Tensor, key: Tensor, group: Tensor) -> Tensor:
+        queue = self.queue
+        return moco_loss(
+            query,
+            key,
+            # The queue is changed in place before the next step's graph, never within this one's.
+            queue.keys,
+            temperature=self.temperature,
+            groups=group,
+            queue_groups=queue.groups,
+        )
+
+    def _against_batch(self, query: Tensor, key: Tensor, group: Tensor) -> Tensor:
+        return info_nce(
+            query,
+            gather_rows(key),
+            own_rows(query),
+            temperature=self.temperature,
+            group_queries=group,
+            group_keys=gather_rows(group),
+        )
+
+    def after_step(self, progress: Progress) -> None:
+        """The queue takes the newest keys; the twin follows."""
+        momentum = (
+            _MOMENTUM[self.config.version] if self.config.ema_momentum is None else self.config.ema_momentum
+        )
+        if self.config.version == "v3":
+            momentum = cosine_momentum(momentum, progress.share)
+        else:
+            self.queue.push(*self._newest)
+        self.twin.follow(self._online(), momentum)

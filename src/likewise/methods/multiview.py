@@ -1,0 +1,114 @@
+"""CMC: contrastive multiview coding.
+
+Tian, Krishnan and Isola, 2019, arXiv 1906.05849. Several views of a scene (here: the light and the colour of
+a picture, or any other split of its channels) each have an encoder of their own; views of the same picture
+belong together, for every pair of views.
+
+Dimensions: B batch, V views, D features of one view, P projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from likewise.collectives import gather_rows, own_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.colour_channels import CHANNELS
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import MultiViewNetwork
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
+from likewise.objectives import clip_loss
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "MultiView"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of contrastive multiview coding."""
+
+    channels: tuple[str, ...] = ("L", "ab")
+    """The views: each some of the channels L, a, b (light, green to red, blue to yellow), R, G, B."""
+
+    temperature: float = 0.1
+    """Divides the cosine similarities; the paper has 0.07 with a bank of 16,384 negatives."""
+
+    projection_dim: int = 128
+    """Width of the space the views are compared in."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.temperature <= 0:
+            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
+        if self.projection_dim < 1:
+            raise ConfigError(f"method.projection_dim is {self.projection_dim}; expected at least 1.")
+        if len(self.channels) < 2:
+            raise ConfigError(f"method.channels {self.channels}: expected two views or more, such as L ab.")
+        for view in self.channels:
+            if not view or set(view) - set(CHANNELS):
+                raise ConfigError(
+                    f"method.channels: {view!r} is no view; name some of {', '.join(CHANNELS)}."
+                )
+
+
+class MultiView(Method):
+    """An image encoder and a projector for each view; the embedding is that of all views side by side."""
+
+    name = "multiview"
+    summary = "the light and the colour of a picture belong together, each seen by its own encoder"
+    paper = "Tian 2019, arXiv 1906.05849"
+    needs = frozenset({"images"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
+
+    network: MultiViewNetwork
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """Crops and flips: changed colours would change what the colour view says."""
+        del image_size
+        return view_preset("crops")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        encoders = [ImageEncoder.build(ingredients.image) for _ in config.channels]
+        self.network = MultiViewNetwork(encoders, channels=config.channels)
+        dim = encoders[0].dim
+        self.projectors = nn.ModuleList(nn.Linear(dim, config.projection_dim) for _ in encoders)
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """One crop of each picture, whose channels are the views."""
+        assert batch.group is not None
+        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
+        features = self.network.encode_views(pixels)  # V times (B, D)
+        projections = [project(one) for project, one in zip(self.projectors, features, strict=True)]
+        named = zip(self.config.channels, projections, strict=True)
+        return {"group": batch.group} | {f"{place} {view}": p for place, (view, p) in enumerate(named)}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Both directions of every pair of views (the full graph, equation 8), averaged over the pairs."""
+        group = embeddings["group"]
+        views = {name: value for name, value in embeddings.items() if name != "group"}
+        parts = {}
+        for first, second in combinations(views, 2):
+            parts[f"{first[2:]} with {second[2:]}"] = clip_loss(
+                views[first],
+                views[second],
+                temperature=self.config.temperature,
+                all_images=gather_rows(views[first]),
+                all_texts=gather_rows(views[second]),
+                rows=own_rows(group),
+                groups=group,
+                all_groups=gather_rows(group),
+            )
+        total = torch.stack(list(parts.values())).mean()
+        return Terms(total, {name: loss.detach() for name, loss in parts.items()})

@@ -1,0 +1,82 @@
+"""Siamese networks: one network sees both pictures of a pair; same ones come near, different ones apart.
+
+Pairs and margin: Hadsell, Chopra and LeCun 2006, "Dimensionality reduction by learning an invariant mapping",
+equation 4. Verification and one-shot recognition with them: Koch, Zemel and Salakhutdinov 2015, "Siamese
+neural networks for one-shot image recognition"; compared today as in Musgrave 2020, arXiv 2003.08505.
+
+Dimensions: B batch (B / 2 pairs), D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
+from likewise.objectives import siamese_loss
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "Siamese"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of Siamese networks."""
+
+    margin: float = 1.0
+    """Distance beyond which different pictures no longer count; of unit vectors it is at most 2."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if not 0 < self.margin <= 2:
+            raise ConfigError(
+                f"method.margin is {self.margin}; unit vectors are compared: expected within (0, 2]."
+            )
+
+
+class Siamese(Method):
+    """An image encoder whose features are compared directly."""
+
+    name = "siamese"
+    summary = "pairs of one class come near, pairs of two classes go apart"
+    paper = "Hadsell 2006; Koch 2015; see Musgrave 2020, arXiv 2003.08505"
+    needs = frozenset({"images", "labels"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "order": "pairs",
+    }
+
+    network: ImageNetwork
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """Mild: the labels say what belongs together."""
+        del image_size
+        return view_preset("mild")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Both pictures of each pair in one forward pass: rows 2i and 2i + 1."""
+        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
+        return {"features": self.network(pixels), "label": batch.classes()}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Equation 4 over the pairs."""
+        features, label = embeddings["features"], embeddings["label"]
+        pairs = len(label) // 2
+        first, second = features[: 2 * pairs].view(pairs, 2, -1).unbind(1)  # (B / 2, D) each
+        same = label[: 2 * pairs : 2] == label[1 : 2 * pairs : 2]
+        total = siamese_loss(first, second, same, margin=self.config.margin)
+        return Terms(total, {"siamese_loss": total.detach(), "share_same": same.float().mean()})

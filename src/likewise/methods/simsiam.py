@@ -1,0 +1,100 @@
+"""SimSiam: exploring simple Siamese representation learning.
+
+Chen and He, 2020, arXiv 2011.10566, algorithm 1. One network sees two views; from each a predictor guesses
+the other's projection, which gets no gradient. No negatives, no twin, no large batch.
+
+Dimensions: B batch, D features, P projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.heads import mlp_head, mlp_projector
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
+from likewise.objectives import simsiam_loss
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "SimSiam"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of SimSiam."""
+
+    projection_dim: int = 2048
+    """Width of the projector, hidden layers and output."""
+
+    predictor_dim: int = 512
+    """Width of the predictor's bottleneck; a quarter of the projection works best (section 4.4)."""
+
+    num_projector_layers: int = 3
+    """Linear layers of the projector: 3 as for ImageNet, 2 as for CIFAR."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        for name, least in (("projection_dim", 1), ("predictor_dim", 1), ("num_projector_layers", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"method.{name} is {getattr(self, name)}; expected at least {least}.")
+
+
+class SimSiam(Method):
+    """An image encoder with projector and predictor."""
+
+    name = "simsiam"
+    summary = "a network predicts its own answer to another view, which is held still; no negatives, no twin"
+    paper = "Chen 2020, arXiv 2011.10566"
+    needs = frozenset({"images"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "optimizer": "sgd",
+        "learning_rate": 0.05,
+        "weight_decay": 1e-4,
+        "warmup_share": 0.0,
+    }
+    # The predictor should be up to date with the projections it guesses: it keeps its rate (section 4.2).
+    constant_rate = ("predictor",)
+
+    network: ImageNetwork
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """SimCLR's, without blur at 32 px and below."""
+        return view_preset("simclr" if image_size > 32 else "simclr-small")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        width = config.projection_dim
+        self.projector = mlp_projector(self.network.dim, width, width, num_layers=config.num_projector_layers)
+        self.predictor = mlp_head(width, config.predictor_dim, width)
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Both views in one forward pass."""
+        pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
+        projections: Tensor = self.projector(self.network(pixels))  # (2B, P)
+        predictions = self.predictor(projections).chunk(2)  # (B, P) each
+        targets = projections.detach().chunk(2)  # stop-gradient: without it all collapses (section 4.1)
+        return {
+            "first_prediction": predictions[0],
+            "second_prediction": predictions[1],
+            "first_target": targets[0],
+            "second_target": targets[1],
+        }
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """Equation 4: the mean of both directions."""
+        first = simsiam_loss(embeddings["first_prediction"], embeddings["second_target"])
+        second = simsiam_loss(embeddings["second_prediction"], embeddings["first_target"])
+        total = (first + second) / 2
+        return Terms(total, {"simsiam_loss": total.detach()})

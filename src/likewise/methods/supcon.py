@@ -1,0 +1,100 @@
+"""SupCon: supervised contrastive learning.
+
+Khosla et al., 2020, arXiv 2004.11362. As SimCLR, but all views of a class belong together: labels say which
+pictures are alike, the contrast spreads the classes apart.
+
+Dimensions: B batch, D features, P projection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from likewise.collectives import gather_rows, own_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.heads import mlp_projector
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
+from likewise.objectives import supervised_contrastive
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "SupCon"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of supervised contrast."""
+
+    temperature: float = 0.1
+    """Divides the cosine similarities."""
+
+    hidden_dim: int | None = None
+    """Width of the projector's hidden layer; by default that of the features."""
+
+    projection_dim: int = 128
+    """Width of the space the views are compared in."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.temperature <= 0:
+            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
+        if self.projection_dim < 1:
+            raise ConfigError(f"method.projection_dim is {self.projection_dim}; expected at least 1.")
+
+
+class SupCon(Method):
+    """An image encoder with a projector."""
+
+    name = "supcon"
+    summary = "all views of all pictures of a class belong together"
+    paper = "Khosla 2020, arXiv 2004.11362"
+    needs = frozenset({"images", "labels"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "order": "classes",
+    }
+
+    network: ImageNetwork
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """SimCLR's, without blur at 32 px and below."""
+        return view_preset("simclr" if image_size > 32 else "simclr-small")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        dim = self.network.dim
+        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim)
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """Both views in one forward pass."""
+        pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
+        projections: Tensor = self.projector(self.network(pixels))
+        first, second = projections.chunk(2)  # (B, P) each
+        return {"first": first, "second": second, "label": batch.classes()}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """L_out (equation 2) over all 2B views; a picture without a label has its other view alone."""
+        features = torch.cat([embeddings["first"], embeddings["second"]])  # (2B, P)
+        labels = embeddings["label"].repeat(2)
+        total = supervised_contrastive(
+            features,
+            labels,
+            temperature=self.config.temperature,
+            all_features=gather_rows(features),
+            all_labels=gather_rows(labels),
+            rows=own_rows(features),
+        )
+        return Terms(total, {"supervised_contrastive": total.detach()})

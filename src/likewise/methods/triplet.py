@@ -1,0 +1,90 @@
+"""Triplets: an anchor is nearer to a positive than to a negative, by a margin.
+
+FaceNet: Schroff, Kalenichenko and Philbin 2015, arXiv 1503.03832, equations 2 to 4 (semi-hard negatives).
+Batch-hard: Hermans, Beyer and Leibe 2017, arXiv 1703.07737, equation 5. Each batch holds some classes with
+some examples each; the triplets are chosen within it.
+
+Dimensions: B batch, D features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from likewise.collectives import gather_rows, own_rows
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
+from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
+from likewise.objectives import triplet_loss
+from likewise.views import ViewConfig, view_preset
+
+__all__ = ["Config", "Triplet"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of the triplet loss."""
+
+    margin: float = 0.2
+    """By how much the negative must be farther; distances of unit vectors are at most 2."""
+
+    mining: Literal["all", "hard", "semihard"] = "semihard"
+    """`semihard`: for each positive the nearest negative that is farther (FaceNet); `hard`: the farthest
+    positive and nearest negative of each anchor; `all`: every triplet of the batch."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.margin <= 0:
+            raise ConfigError(f"method.margin is {self.margin}; expected above 0.")
+
+
+class Triplet(Method):
+    """An image encoder whose features are compared directly."""
+
+    name = "triplet"
+    summary = "a picture is nearer to those of its class than to others, by a margin"
+    paper = "Schroff 2015, arXiv 1503.03832; Hermans 2017, arXiv 1703.07737"
+    needs = frozenset({"images", "labels"})
+    options = Config
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "order": "classes",
+    }
+
+    network: ImageNetwork
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """Mild: the labels say what belongs together."""
+        del image_size
+        return view_preset("mild")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """One view of each picture."""
+        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
+        return {"features": self.network(pixels), "label": batch.classes()}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """The mined triplets of the whole batch, at unit length."""
+        features, label = embeddings["features"], embeddings["label"]
+        total = triplet_loss(
+            features,
+            label,
+            margin=self.config.margin,
+            mining=self.config.mining,
+            all_features=gather_rows(features),
+            all_labels=gather_rows(label),
+            rows=own_rows(features),
+        )
+        return Terms(total, {"triplet_loss": total.detach()})
