@@ -1,49 +1,86 @@
-"""Every method through the same checks: what it says of itself, that it learns, that replicas equal one."""
+"""Every method through the same checks: what it says of itself, that it learns without collapse, that
+replicas equal one.
+
+That a resumed run equals one never stopped, and that a saved model is the trained one, is checked for every
+method in tests/training/test_engine.py.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from small_runs import small_settings
-from torch import nn
 
 from likewise.catalog import find_method, methods
 from likewise.data import prepare
 from likewise.data.batch import Batch
 from likewise.data.loader import Loader
+from likewise.data.order import make_order
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
+from likewise.encoders.image import ImageEncoder
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError
-from likewise.methods.method import Ingredients, Method, Progress
+from likewise.evaluation.collapse import collapse_warning, signs_of_collapse
+from likewise.methods import method as method_module
+from likewise.methods.byol import BYOL
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms
+from likewise.methods.simsiam import SimSiam
+from likewise.training.batch_norm import synchronize_batch_norm
+from likewise.training.compared import look_at_compared
 
 METHODS = sorted(methods())
+# What a method can also be: each goes through the same checks.
+VARIANTS = {
+    "moco v1": ("moco", {"version": "v1", "ema_momentum": 0.9}),
+    "moco symmetric": ("moco", {"symmetric": True, "ema_momentum": 0.9}),
+    "moco v3": ("moco", {"version": "v3", "queue_size": None, "hidden_dim": 32, "projection_dim": 16}),
+    "instance nce": ("instance", {"loss": "nce", "num_noise": 40}),
+    "triplet hard": ("triplet", {"mining": "hard"}),
+    "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
+}
+ALL = [*METHODS, *VARIANTS]
 
 
 def build(name: str) -> tuple[Method, Loader]:
-    """A small method in float64 and its batches of 16."""
-    settings = small_settings(name)
+    """A small method and its batches of 16."""
+    method, options = VARIANTS.get(name, (name, {}))
+    settings = small_settings(method)
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
     tokens, size = None, 0
     if "texts" in settings.method_type.needs:
         texts = splits.train.texts or []
         tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
         tokens, size = TokenTable(texts, tokenizer), tokenizer.size
+    ingredients = ingredients_of(method, vocabulary_size=size)
     torch.manual_seed(0)
-    ingredients = Ingredients(
+    order = make_order(
+        settings.training.order,
+        splits.train.labels,
+        num_rows=len(splits.train),
+        batch_size=16,
+        examples_per_class=4,
+        world_size=1,
+        seed=0,
+    )
+    made = settings.method_type(dataclasses.replace(settings.method, **options), ingredients)
+    return made, Loader(splits.train, tokens, order, seed=0)
+
+
+def ingredients_of(method: str, *, vocabulary_size: int = 0) -> Ingredients:
+    settings = small_settings(method)
+    return Ingredients(
         image=settings.image,
         text=settings.text,
         views=settings.views,
-        vocabulary_size=size,
-        num_rows=len(splits.train),
-    )
-    return settings.method_type(settings.method, ingredients), Loader(
-        splits.train, tokens, batch_size=16, seed=0
+        vocabulary_size=vocabulary_size,
+        num_rows=48,
     )
 
 
@@ -57,31 +94,101 @@ def test_says_what_it_is(name: str) -> None:
     options = method.options
     assert dataclasses.is_dataclass(options)
     assert options.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    for field in dataclasses.fields(options):
-        if field.name == "temperature":
-            with pytest.raises(ConfigError, match=r"method\.temperature"):
-                options(temperature=-1.0)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_learns_a_tiny_set(name: str) -> None:
-    method, loader = build(name)
-    optimizer = torch.optim.AdamW(method.parameters(), lr=3e-3)
+def test_refuses_what_cannot_work_with_the_option_s_name(name: str) -> None:
+    options = find_method(name).options
+    for field in dataclasses.fields(options):
+        if field.name in ("temperature", "margin", "ema_momentum", "bank_momentum") or field.name.endswith(
+            ("_dim", "_size")
+        ):
+            with pytest.raises(ConfigError, match=rf"method\.{field.name}"):
+                options(**{field.name: -1})
+
+
+def train(method: Method, loader: Loader, *, steps: int, rate: float = 3e-3) -> list[float]:
+    """The losses of some steps on one batch, whose views are new at each."""
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=rate)
     batch = loader.batch(0)
     losses = []
-    for step in range(40):
+    for step in range(steps):
         terms = method.objective(method.embed(batch, Draw(0, step)))
         optimizer.zero_grad()
         terms.total.backward()
         optimizer.step()
-        method.after_step(Progress(step + 1, 40))
+        method.after_step(Progress(step + 1, steps))
         losses.append(float(terms.total.detach()))
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
-    vectors = method.network.encode_images(torch.randn(16, 3, 32, 32)).detach()  # type: ignore[operator]
+    return losses
+
+
+def warning_after(method: Method, loader: Loader) -> str | None:
+    """What the signs of collapse say: of the embeddings as users get them, and of what is compared."""
+    batch = loader.batch(0)
+    with torch.no_grad():
+        _, warning = look_at_compared(method.embed(batch, Draw(1, 0)))
+        method.eval()
+        encoder: ImageEncoder = method.network.image  # type: ignore[assignment]
+        views = method_module.make_views(batch, Draw(1, 0), encoder, method.view_config, views=(0,))  # type: ignore[arg-type]
+        vectors = method.network.encode_images(views)  # type: ignore[operator]
     assert vectors.isfinite().all()
+    return warning or collapse_warning(signs_of_collapse(vectors))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ALL)
+def test_learns_a_tiny_set_without_collapse(name: str) -> None:
+    method, loader = build(name)
+    # Keys of a slow twin are found slowly.
+    losses = train(method, loader, steps=100 if "moco" in name else 50, rate=1e-3)
+    # A queue starts with random keys, easily told apart: the losses count from when it is full.
+    before, after = sum(losses[5:10]) / 5, sum(losses[-5:]) / 5
+    assert after < before - 0.05 * abs(before)
+    assert warning_after(method, loader) is None
+
+
+class WithoutStopGradient(SimSiam):
+    """SimSiam whose targets get a gradient too, and which has no predictor."""
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        pixels = method_module.make_views(batch, draw, self.network.image, self.view_config)
+        first, second = self.projector(self.network(pixels)).chunk(2)
+        return {"first": first, "second": second}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        return Terms(-torch.cosine_similarity(embeddings["first"], embeddings["second"]).mean(), {})
+
+
+class WithoutPredictor(BYOL):
+    """BYOL whose twin is the network itself, and whose predictor is left out."""
+
+    def after_step(self, progress: Progress) -> None:
+        del progress
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        pixels = method_module.make_views(batch, draw, self.network.image, self.view_config)
+        first, second = self.projector(self.network(pixels)).chunk(2)
+        return {"first": first, "second": second}
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        return Terms((embeddings["first"] - embeddings["second"]).square().sum(1).mean(), {})
+
+
+@pytest.mark.parametrize("broken", [WithoutStopGradient, WithoutPredictor])
+def test_a_broken_twin_is_caught_by_the_signs_of_collapse(broken: type[Method]) -> None:
+    whole, loader = build(broken.name)
+    torch.manual_seed(0)
+    method = broken(whole.config, ingredients_of(broken.name))  # type: ignore[call-arg]
+    # A BatchNorm at the projector's end would hold up the spread of a collapsed network by amplifying noise.
+    method.projector = torch.nn.Linear(method.network.dim, 16)  # type: ignore[arg-type]
+    losses = train(method, loader, steps=60, rate=1e-2)
+    assert losses[-1] < losses[0]
+    assert warning_after(method, loader) is not None
+    untouched = build(broken.name)[0]
+    train(untouched, loader, steps=60, rate=1e-3)
+    assert warning_after(untouched, loader) is None
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
     method, loader = build(name)
     batch, draw = loader.batch(0), Draw(0, 7)
@@ -93,53 +200,91 @@ def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
         torch.testing.assert_close(torch.cat([piece[key] for piece in pieces]), value, rtol=1e-4, atol=1e-5)
 
 
-def gradients(method: Method, batch: Batch) -> dict[str, torch.Tensor]:
-    embeddings = method.embed(batch, Draw(0, 0))
-    embeddings = {key: v.double() if v.is_floating_point() else v for key, v in embeddings.items()}
-    method.objective(embeddings).total.backward()
-    return {key: p.grad for key, p in method.named_parameters() if p.grad is not None}
+@pytest.mark.parametrize("name", ALL)
+def test_objectives_see_embeddings_alone(name: str) -> None:
+    """Cached gradients call `objective` on detached copies: it must not reach for anything `embed` kept."""
+    method, loader = build(name)
+    embeddings = method.embed(loader.batch(0), Draw(0, 0))
+    again = {
+        key: value.detach().requires_grad_() if value.is_floating_point() else value
+        for key, value in embeddings.items()
+    }
+    method.objective(again).total.backward()
+    assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in again.values())
 
 
-def one_of_two(rank: int, name: str, folder: str) -> None:
+def two_steps(method: Method, loader: Loader, rows: slice, reduce: Callable[[torch.Tensor], None]) -> dict:  # type: ignore[type-arg]
+    """Gradients of the second step, and all state after it: weights, twins, queues, banks, statistics."""
+    weights = {key: value for key, value in method.named_parameters() if value.requires_grad}
+    for step in range(2):
+        batch = loader.batch(step).rows(rows.start, rows.stop)
+        method.objective(method.embed(batch, Draw(0, step))).total.backward()
+        gradients = {}
+        for key, value in weights.items():
+            if value.grad is None:
+                continue
+            reduce(value.grad)
+            gradients[key] = value.grad.clone()
+            with torch.no_grad():
+                value -= 0.05 * value.grad
+            value.grad = None
+        method.after_step(Progress(step + 1, 2))
+    return {
+        "gradients": gradients,
+        "state": {key: value.clone() for key, value in method.state_dict().items()},
+    }
+
+
+def one_of_two(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    method, loader = build(name)
-    own = gradients(method.double(), loader.batch(0).rows(rank * 8, rank * 8 + 8))
-    for value in own.values():
-        dist.all_reduce(value)
-        value /= 2
-    if rank == 0:
-        torch.save(own, f"{folder}/gradients.pt")
+
+    def reduce(gradient: torch.Tensor) -> None:
+        dist.all_reduce(gradient)
+        gradient /= 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        float64_views(patch)
+        for name in ALL:
+            method, loader = build(name)
+            synchronize_batch_norm(method, torch.device("cpu"))
+            found = two_steps(method.double(), loader, slice(rank * 8, rank * 8 + 8), reduce)
+            if rank == 0:
+                torch.save(found, f"{folder}/{name}.pt")
+    dist.barrier()
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_two_processes_equal_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in build(name)[0].modules()):
-        pytest.skip("BatchNorm sees its own replica's rows only: two replicas are another computation")
+@pytest.fixture(scope="module")
+def of_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes compute for every method, a file each; starting them takes longest."""
+    folder = tmp_path_factory.mktemp("two")
+    torch.multiprocessing.spawn(one_of_two, (str(folder),), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_two_processes_equal_one(name: str, of_two_processes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients and all state after two steps, with BatchNorm over both."""
+    together = torch.load(of_two_processes / f"{name}.pt", weights_only=True)
     float64_views(monkeypatch)
-    torch.multiprocessing.spawn(one_of_two_in_float64, (name, str(tmp_path)), nprocs=2)
-    together = torch.load(tmp_path / "gradients.pt", weights_only=True)
     method, loader = build(name)
-    alone = gradients(method.double(), loader.batch(0))
-    assert alone.keys() == together.keys()
-    # Some gradients are zero by symmetry (a key's bias shifts all logits alike), so none is asked for more
-    # digits than a millionth of the whole gradient has.
-    floor = 1e-6 * torch.cat([value.flatten() for value in alone.values()]).norm()
-    for key, value in alone.items():
-        error = (together[key] - value).norm() / torch.maximum(value.norm(), floor)
-        assert error < 1e-10, key
-
-
-def one_of_two_in_float64(rank: int, name: str, folder: str) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        float64_views(patch)
-        one_of_two(rank, name, folder)
+    alone = two_steps(method.double(), loader, slice(0, 16), lambda gradient: None)
+    for part in ("gradients", "state"):
+        assert alone[part].keys() == together[part].keys()
+        floats = {key: value for key, value in alone[part].items() if value.is_floating_point()}
+        # Some gradients are zero by symmetry (a key's bias shifts all logits alike), so none is asked for
+        # more digits than a millionth of the whole has.
+        floor = 1e-6 * torch.cat([value.flatten() for value in floats.values()]).norm()
+        for key, value in alone[part].items():
+            if key not in floats:
+                assert torch.equal(value, together[part][key]), key
+                continue
+            error = (together[part][key] - value).norm() / torch.maximum(value.norm(), floor)
+            assert error < 1e-10, key
 
 
 def float64_views(patch: pytest.MonkeyPatch) -> None:
     """Views come in float32; networks in float64 want float64."""
-    import likewise.methods.clip as clip
-
-    made = clip.random_view
-    patch.setattr(clip, "random_view", lambda *args, **options: made(*args, **options).double())
+    made = method_module.random_view
+    patch.setattr(method_module, "random_view", lambda *args, **options: made(*args, **options).double())

@@ -18,8 +18,8 @@ from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.errors import ConfigError
 from likewise.mechanisms import MomentumTwin, cosine_momentum
+from likewise.methods.checks import check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import byol_loss
 from likewise.views import ViewConfig, view_preset
@@ -42,11 +42,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        for name in ("hidden_dim", "projection_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"method.{name} is {getattr(self, name)}; expected at least 1.")
-        if not 0 <= self.ema_momentum <= 1:
-            raise ConfigError(f"method.ema_momentum is {self.ema_momentum}; expected within [0, 1].")
+        check_counts(self, "hidden_dim", "projection_dim")
+        check_shares(self, "ema_momentum")
 
 
 class BYOL(Method):

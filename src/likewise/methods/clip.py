@@ -22,6 +22,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import DualNetwork
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
+from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import clip_loss, sigmoid_loss
 from likewise.views import ViewConfig, view_preset
@@ -52,8 +53,7 @@ class Config:
             raise ConfigError(f"method.temperature is {self.temperature}; expected within [0.01, 1].")
         if self.loss == "sigmoid" and self.temperature != 0.07:
             raise ConfigError("method.temperature is softmax's; the sigmoid loss starts at 0.1.")
-        if self.embedding_dim < 1:
-            raise ConfigError(f"method.embedding_dim is {self.embedding_dim}; expected at least 1.")
+        check_counts(self, "embedding_dim")
 
 
 class CLIP(Method):

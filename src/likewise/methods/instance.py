@@ -19,8 +19,8 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.errors import ConfigError
 from likewise.mechanisms import MemoryBank
+from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import info_nce, nce, nce_log_normalizer
 from likewise.views import ViewConfig, view_preset
@@ -53,13 +53,9 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.temperature <= 0:
-            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
-        if not 0 <= self.bank_momentum < 1:
-            raise ConfigError(f"method.bank_momentum is {self.bank_momentum}; expected within [0, 1).")
-        for name in ("num_noise", "projection_dim"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"method.{name} is {getattr(self, name)}; expected at least 1.")
+        check_above_zero(self, "temperature")
+        check_shares(self, "bank_momentum")
+        check_counts(self, "num_noise", "projection_dim")
 
 
 class Instance(Method):

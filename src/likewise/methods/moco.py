@@ -24,6 +24,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
 from likewise.mechanisms import KeyQueue, MomentumTwin, cosine_momentum
+from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import info_nce, moco_loss
 from likewise.views import ViewConfig, view_preset
@@ -64,18 +65,13 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, and what would be ignored."""
-        if self.temperature is not None and self.temperature <= 0:
-            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
-        if self.ema_momentum is not None and not 0 <= self.ema_momentum <= 1:
-            raise ConfigError(f"method.ema_momentum is {self.ema_momentum}; expected within [0, 1].")
-        for name in ("queue_size", "hidden_dim", "projection_dim"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"method.{name} is {value}; expected at least 1.")
+        check_above_zero(self, "temperature")
+        check_shares(self, "ema_momentum")
+        check_counts(self, "queue_size", "hidden_dim", "projection_dim")
         if self.version == "v3" and (self.queue_size is not None or self.symmetric):
             raise ConfigError("method.queue_size, method.symmetric: v3 has no queue and is always symmetric.")
         if self.version == "v1" and self.hidden_dim is not None:
-            raise ConfigError("method.hidden_dim: v1 has a linear projector; use method.version v2.")
+            raise ConfigError("method.hidden_dim: v1 has a linear projector; use --method.version v2.")
 
 
 class MoCo(Method):

@@ -23,6 +23,7 @@ from likewise.encoders.colour_channels import CHANNELS
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import MultiViewNetwork
 from likewise.errors import ConfigError
+from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import clip_loss
 from likewise.views import ViewConfig, view_preset
@@ -45,10 +46,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.temperature <= 0:
-            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
-        if self.projection_dim < 1:
-            raise ConfigError(f"method.projection_dim is {self.projection_dim}; expected at least 1.")
+        check_above_zero(self, "temperature")
+        check_counts(self, "projection_dim")
         if len(self.channels) < 2:
             raise ConfigError(f"method.channels {self.channels}: expected two views or more, such as L ab.")
         for view in self.channels:

@@ -17,7 +17,7 @@ from likewise.draw import Draw
 from likewise.encoders.heads import mlp_projector
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.errors import ConfigError
+from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import nt_xent
 from likewise.views import ViewConfig, view_preset
@@ -41,10 +41,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.temperature <= 0:
-            raise ConfigError(f"method.temperature is {self.temperature}; it divides, so it must be above 0.")
-        if self.projection_dim < 1:
-            raise ConfigError(f"method.projection_dim is {self.projection_dim}; expected at least 1.")
+        check_above_zero(self, "temperature")
+        check_counts(self, "hidden_dim", "projection_dim")
 
 
 class SimCLR(Method):

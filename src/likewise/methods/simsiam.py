@@ -18,7 +18,7 @@ from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.errors import ConfigError
+from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import simsiam_loss
 from likewise.views import ViewConfig, view_preset
@@ -41,9 +41,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        for name, least in (("projection_dim", 1), ("predictor_dim", 1), ("num_projector_layers", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"method.{name} is {getattr(self, name)}; expected at least {least}.")
+        check_counts(self, "projection_dim", "predictor_dim")
+        check_counts(self, "num_projector_layers", least=2)
 
 
 class SimSiam(Method):

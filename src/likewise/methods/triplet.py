@@ -17,7 +17,7 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.errors import ConfigError
+from likewise.methods.checks import check_above_zero
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import triplet_loss
 from likewise.views import ViewConfig, view_preset
@@ -38,8 +38,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        if self.margin <= 0:
-            raise ConfigError(f"method.margin is {self.margin}; expected above 0.")
+        check_above_zero(self, "margin")
 
 
 class Triplet(Method):

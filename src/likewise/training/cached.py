@@ -33,7 +33,7 @@ def cached_backward(
     seed_piece: Callable[[int], None],
     frozen_buffers: Callable[[], AbstractContextManager[None]],
     backward: Callable[[Tensor], None],
-) -> Terms:
+) -> tuple[Terms, Embeddings]:
     """Leave in `.grad` what one backward over the whole batch would leave there.
 
     Args:
@@ -48,7 +48,7 @@ def cached_backward(
         backward: runs backward from a scalar (scaled, where the precision asks for it).
 
     Returns:
-        The terms of the whole batch, without a graph.
+        The terms and the embeddings of the whole batch, without a graph.
     """
     pieces = [batch.rows(start, start + micro_batch_size) for start in range(0, len(batch), micro_batch_size)]
     with torch.no_grad():
@@ -67,7 +67,7 @@ def cached_backward(
             again = embed(piece, draw)
             rows = slice(number * micro_batch_size, number * micro_batch_size + len(piece))
             backward(_surrogate(again, ((name, leaf.grad, rows) for name, leaf in leaves.items())))
-    return Terms(terms.total.detach(), terms.parts)
+    return Terms(terms.total.detach(), terms.parts), {name: value.detach() for name, value in whole.items()}
 
 
 def _surrogate(embeddings: Embeddings, gradients: Iterable[tuple[str, Tensor | None, slice]]) -> Tensor:

@@ -25,11 +25,12 @@ from likewise.draw import Draw
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TrainingError
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
-from likewise.methods.method import Ingredients, Method, Progress, Terms
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms
 from likewise.model import Model
 from likewise.training.batch_norm import synchronize_batch_norm
 from likewise.training.cached import cached_backward, frozen_batch_norm
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
 from likewise.training.display import Display
 from likewise.training.heldout import look_at_held_out
@@ -103,6 +104,8 @@ class Session:
     total_steps: int
     step: int = 0
     unchecked: list[tuple[int, Terms, Tensor]] = field(default_factory=list)
+    compared: Embeddings = field(default_factory=dict)
+    """What the newest step's objective compared."""
 
     @classmethod
     def build(
@@ -201,10 +204,11 @@ class Session:
             embeddings = self.module(_Input(batch, draw))
             terms = self.method.objective(embeddings)
             self.fabric.backward(terms.total)
+            self.compared = {name: value.detach() for name, value in embeddings.items()}
             return Terms(terms.total.detach(), terms.parts)  # without its graph: steps are looked at later
         # Gradients are gathered over the pieces and reduced once, after the last.
         with self.fabric.no_backward_sync(self.module, enabled=self.fabric.world_size > 1):
-            terms = cached_backward(
+            terms, self.compared = cached_backward(
                 lambda piece, draw: self.module(_Input(piece, draw)),
                 self.method.objective,
                 batch,
@@ -270,6 +274,9 @@ class Session:
         """The quick tasks' figures, shown and written."""
         began = time.perf_counter()
         figures, warning = look_at_held_out(embedded)
+        compared, compared_warning = look_at_compared(self.compared)
+        figures |= {"compared": compared} if compared else {}
+        warning = compared_warning or warning
         self.display.evaluation(self.step, epoch, figures, warning, time.perf_counter() - began)
         return figures
 
