@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from likewise.objectives import clip_loss, info_nce, nt_xent
+from likewise.objectives import clip_loss, info_nce, moco_loss, nt_xent
 
 TILES = [None, (8, 8), (5, 16)]
 
@@ -185,6 +185,53 @@ def test_nt_xent_against_a_loop(agree, tile, tau):
         *pairs(11),
         temperature(tau),
     )
+
+
+def naive_moco(queries, keys, queue, tau, groups=None, queue_groups=None):
+    """One cross-entropy a query: its key first, then the queue (algorithm 1)."""
+    losses = []
+    for i, query in enumerate(unit(queries)):
+        logits = [query @ unit(keys)[i].detach() / tau]
+        for j, other in enumerate(unit(queue)):
+            if groups is None or groups[i] != queue_groups[j]:
+                logits.append(query @ other / tau)
+        losses.append(-torch.log_softmax(torch.stack(logits), 0)[0])
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("tau", [1.0, 0.07, 0.01])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_moco_loss_against_a_loop(agree, tile, tau, grouped):
+    queries, keys = pairs()
+    queue = torch.randn(33, 6, dtype=torch.float64)
+    groups, queue_groups = (torch.arange(21), torch.arange(33) + 15) if grouped else (None, None)
+    agree(
+        lambda q, t: moco_loss(
+            q, keys, queue, temperature=t, groups=groups, queue_groups=queue_groups, tile=tile
+        ),
+        lambda q, t: naive_moco(q, keys, queue, t, groups, queue_groups),
+        queries,
+        temperature(tau),
+    )
+
+
+def test_moco_loss_by_hand():
+    query, key = torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])
+    queue = torch.tensor([[0.0, 1.0], [0.0, -3.0]])
+    # Its key at 1, two others at 0: log(1 + 2/e).
+    assert float(moco_loss(query, key, queue, temperature=1.0)) == pytest.approx(math.log(1 + 2 / math.e))
+    # Nothing but its own group in the queue: nothing to tell apart.
+    own = torch.zeros(1, dtype=torch.int64)
+    assert float(moco_loss(query, key, queue, temperature=0.1, groups=own, queue_groups=own.repeat(2))) == 0
+
+
+def test_moco_loss_moves_queries_alone():
+    query, key, queue = (torch.randn(4, 3, requires_grad=True) for _ in range(3))
+    moco_loss(query, key, queue, temperature=0.2).backward()
+    assert query.grad.abs().sum() > 0
+    assert key.grad is None
+    assert queue.grad is None
 
 
 def test_features_as_they_are():

@@ -22,6 +22,12 @@ PAIRWISE = {
     "clip_loss": lambda a, b: o.clip_loss(a, b, temperature=0.1),
     "clip_loss_cold": lambda a, b: o.clip_loss(a, b, temperature=0.001),
     "nt_xent": lambda a, b: o.nt_xent(a, b, temperature=0.1),
+    "moco_loss": lambda a, b: (
+        o.moco_loss(
+            a, b, torch.cat([b, a]), temperature=0.1, groups=labels(a), queue_groups=labels(a).repeat(2)
+        )
+        + 0 * b.sum()
+    ),
     "sigmoid_loss": lambda a, b: o.sigmoid_loss(a, b, temperature=0.1, bias=-10.0),
     "supervised_contrastive": lambda a, b: (
         o.supervised_contrastive(a, labels(a), temperature=0.1) + 0 * b.sum()

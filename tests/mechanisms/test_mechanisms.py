@@ -1,0 +1,95 @@
+"""Twin, queue and bank against NumPy simulations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from likewise.mechanisms import KeyQueue, MemoryBank, MomentumTwin, cosine_momentum
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_twin_is_the_moving_average_of_weights_and_statistics() -> None:
+    torch.manual_seed(0)
+    online = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).double()
+    twin = MomentumTwin(online)
+    expected = {key: value.numpy().copy() for key, value in online.state_dict().items()}
+    for step in range(5):
+        with torch.no_grad():
+            for weight in online.parameters():
+                weight += torch.randn_like(weight)
+            online(torch.randn(8, 3, dtype=torch.float64))  # moves BatchNorm's statistics
+        twin.follow(online, 0.9)
+        for key, value in online.state_dict().items():
+            new = value.numpy()
+            expected[key] = new if new.dtype == np.int64 else 0.9 * expected[key] + 0.1 * new
+        assert int(twin.module[1].num_batches_tracked) == step + 1  # type: ignore[index]
+    for key, value in twin.module.state_dict().items():
+        np.testing.assert_allclose(value.numpy(), expected[key], rtol=1e-12)
+
+
+def test_twin_starts_equal_shares_nothing_and_has_no_gradient() -> None:
+    online = nn.Linear(3, 2)
+    twin = MomentumTwin(online)
+    rows = torch.randn(4, 3, requires_grad=True)
+    made = twin(rows)
+    assert torch.equal(made, online(rows))
+    assert not made.requires_grad
+    assert not any(weight.requires_grad for weight in twin.parameters())
+    with torch.no_grad():
+        online.weight += 1
+    assert not torch.equal(twin(rows), online(rows))
+    twin.follow(online, 0.0)
+    assert torch.equal(twin(rows), online(rows))
+
+
+def test_cosine_momentum_by_hand() -> None:
+    assert cosine_momentum(0.996, 0.0) == pytest.approx(0.996)
+    assert cosine_momentum(0.996, 0.5) == pytest.approx(0.998)
+    assert cosine_momentum(0.996, 1.0) == 1.0
+
+
+@pytest.mark.parametrize("batches", [[4, 4, 4], [3, 5, 2, 7], [20], [7, 25, 1]])
+def test_queue_holds_the_newest(batches: list[int]) -> None:
+    """Batches that divide the queue of 8, that do not, and that are longer than it."""
+    torch.manual_seed(0)
+    queue = KeyQueue(8, 3).double()
+    keys = queue.keys.numpy().copy()
+    groups, place = np.full(8, -1), 0
+    for number, size in enumerate(batches):
+        new = torch.randn(size, 3, dtype=torch.float64)
+        queue.push(new, torch.arange(size) + 100 * number)
+        for row in range(max(0, size - 8), size):  # of more than fit, the last
+            keys[place], groups[place] = unit(new.numpy())[row], 100 * number + row
+            place = (place + 1) % 8
+    np.testing.assert_allclose(queue.keys.numpy(), keys, rtol=1e-12)
+    assert queue.groups.tolist() == groups.tolist()
+    assert int(queue.place) == place
+
+
+def test_queue_and_bank_are_part_of_the_state() -> None:
+    assert set(KeyQueue(4, 2).state_dict()) == {"keys", "groups", "place"}
+    assert set(MemoryBank(4, 2).state_dict()) == {"vectors"}
+
+
+def test_bank_turns_towards_the_new() -> None:
+    torch.manual_seed(0)
+    bank = MemoryBank(6, 3).double()
+    before = bank.vectors.numpy().copy()
+    index, new = torch.tensor([4, 1]), torch.randn(2, 3, dtype=torch.float64)
+    bank.update(index, new, 0.5)
+    expected = before.copy()
+    expected[[4, 1]] = unit(0.5 * before[[4, 1]] + 0.5 * unit(new.numpy()))
+    np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
+
+
+def test_empty_ones_are_refused() -> None:
+    with pytest.raises(ValueError, match="one key"):
+        KeyQueue(0, 3)
+    with pytest.raises(ValueError, match="one row"):
+        MemoryBank(0, 3)

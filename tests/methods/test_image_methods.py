@@ -1,0 +1,286 @@
+"""What makes each image method that method: against plain transcriptions of the papers' algorithms."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small_runs import VIT, small_settings
+from torch import Tensor, nn
+
+from likewise.catalog import find_method
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.heads import mlp_head
+from likewise.errors import ConfigError
+from likewise.methods.method import Ingredients, Method, Progress, make_views
+from likewise.training.optimizers import build_optimizer
+from likewise.training.options import TrainingConfig
+
+
+def build(name: str, *, image: dict[str, Any] | None = None, **options: Any) -> Method:
+    settings = small_settings(name)
+    torch.manual_seed(0)
+    return find_method(name)(  # type: ignore[call-arg]
+        dataclasses.replace(settings.method, **options),
+        Ingredients(
+            image=dataclasses.replace(settings.image, **(image or {})),
+            text=settings.text,
+            views=settings.views,
+            num_rows=40,
+        ),
+    )
+
+
+def batch(rows: int = 6, first: int = 0, label: Tensor | None = None) -> Batch:
+    torch.manual_seed(rows)
+    index = torch.arange(first, first + rows)
+    images = torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8)
+    return Batch(index=index, images=images, group=index, label=label)
+
+
+def unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows.double(), dim=1)
+
+
+def views_of(method: Any, rows: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+    return make_views(rows, draw, method.network.image, method.view_config).chunk(2)  # type: ignore[return-value]
+
+
+def test_moco_follows_algorithm_1() -> None:
+    """Two steps against the pseudocode: twin and queue as before the step; then push and follow."""
+    method: Any = build("moco", temperature=0.2, ema_momentum=0.9, queue_size=10).eval()
+    queue = method.queue.keys.clone().double()
+    for step in range(2):
+        rows, draw = batch(4, first=4 * step), Draw(0, step)
+        first, second = views_of(method, rows, draw)
+        with torch.no_grad():
+            q = unit(method.projector(method.network(first)))
+            k = unit(method.twin(second))
+            logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], dim=1) / 0.2
+            expected = F.cross_entropy(logits, torch.zeros(4, dtype=torch.int64))
+            terms = method.objective(method.embed(rows, draw))
+        assert terms.total.item() == pytest.approx(expected.item(), rel=1e-5)
+        method.after_step(Progress(step + 1, 2))
+        queue[4 * step : 4 * step + 4] = k
+        torch.testing.assert_close(method.queue.keys.double(), queue, rtol=1e-5, atol=1e-6)
+    assert method.queue.groups.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, -1, -1]
+
+
+def test_a_picture_is_never_the_negative_of_its_own_views() -> None:
+    """In the symmetric form both views' keys are pushed, after both losses; later they are left out."""
+    method: Any = build("moco", symmetric=True, queue_size=6).eval()
+    rows = batch(3)
+    losses = []
+    for step in range(2):
+        with torch.no_grad():
+            terms = method.objective(method.embed(rows, Draw(0, step)))
+        method.after_step(Progress(step + 1, 4))
+        losses.append(terms.total.item())
+    assert method.queue.groups.tolist() == [0, 1, 2, 0, 1, 2]
+    alone = batch(1)
+    method.queue.groups.fill_(0)
+    with torch.no_grad():
+        assert float(method.objective(method.embed(alone, Draw(0, 9))).total) == 0
+
+
+def test_moco_v3_follows_algorithm_1() -> None:
+    method: Any = build("moco", version="v3", queue_size=None, hidden_dim=32, projection_dim=16).eval()
+    rows, draw = batch(5), Draw(0, 0)
+    first, second = views_of(method, rows, draw)
+
+    def ctr(q: Tensor, k: Tensor) -> Tensor:
+        return 2 * 0.2 * F.cross_entropy(unit(q) @ unit(k).T / 0.2, torch.arange(5))
+
+    with torch.no_grad():
+        q1, q2 = (method.predictor(method.projector(method.network(x))) for x in (first, second))
+        k1, k2 = method.twin(first), method.twin(second)
+        expected = ctr(q1, k2) + ctr(q2, k1)
+        found = method.objective(method.embed(rows, draw)).total
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_moco_v3_holds_a_vit_s_patches_still() -> None:
+    method: Any = build("moco", image=VIT | {"architecture": "vit"}, version="v3", queue_size=None)
+    frozen = {name for name, weight in method.network.named_parameters() if not weight.requires_grad}
+    assert frozen
+    assert all("patch_embeddings" in name for name in frozen)
+    before = {name: weight.clone() for name, weight in method.network.named_parameters()}
+    optimizer = build_optimizer(method, TrainingConfig(learning_rate=1e-2, weight_decay=0.1))
+    method.objective(method.embed(batch(), Draw(0, 0))).total.backward()
+    optimizer.step()
+    moved = {
+        name for name, weight in method.network.named_parameters() if not torch.equal(weight, before[name])
+    }
+    assert moved
+    assert not moved & frozen
+
+
+def test_moco_refuses_what_would_be_ignored() -> None:
+    with pytest.raises(ConfigError, match="v3 has no queue"):
+        build("moco", version="v3", queue_size=10)
+    with pytest.raises(ConfigError, match="linear projector"):
+        build("moco", version="v1", hidden_dim=10, queue_size=None)
+
+
+def test_byol_follows_algorithm_1() -> None:
+    method: Any = build("byol", ema_momentum=0.9).eval()
+    with torch.no_grad():  # apart from the online network, as after some steps
+        for weight in method.twin.parameters():
+            weight += 0.01 * torch.randn_like(weight)
+    rows, draw = batch(5), Draw(0, 0)
+    first, second = views_of(method, rows, draw)
+    with torch.no_grad():
+        q1, q2 = (unit(method.predictor(method.projector(method.network(x)))) for x in (first, second))
+        z1, z2 = unit(method.twin(first)), unit(method.twin(second))
+        expected = (q1 - z2).square().sum(1).mean() + (q2 - z1).square().sum(1).mean()
+        found = method.objective(method.embed(rows, draw)).total
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    online, twin = method.network.state_dict(), method.twin.module[0].state_dict()
+    key = next(iter(online))
+    wanted = twin[key].double() * (1 - 0.1 * (math.cos(math.pi / 4) + 1) / 2)
+    wanted += online[key].double() * (0.1 * (math.cos(math.pi / 4) + 1) / 2)
+    method.after_step(Progress(1, 4))
+    torch.testing.assert_close(method.twin.module[0].state_dict()[key].double(), wanted)
+
+
+def test_byol_and_moco_send_no_gradient_into_the_twin() -> None:
+    for name in ("byol", "moco"):
+        method: Any = build(name)
+        method.objective(method.embed(batch(), Draw(0, 0))).total.backward()
+        assert all(weight.grad is None for weight in method.twin.parameters())
+        assert all(weight.grad is not None for weight in method.network.parameters())
+
+
+def test_simsiam_stops_the_gradient_and_keeps_its_predictor_s_rate() -> None:
+    method: Any = build("simsiam").eval()
+    rows, draw = batch(5), Draw(0, 0)
+    first, second = views_of(method, rows, draw)
+    z1, z2 = (method.projector(method.network(x)) for x in (first, second))
+    p1, p2 = method.predictor(z1), method.predictor(z2)
+    expected = -(F.cosine_similarity(p1, z2.detach()) + F.cosine_similarity(p2, z1.detach())).mean() / 2
+    wanted = torch.autograd.grad(expected, list(method.parameters()))
+    found = method.objective(method.embed(rows, draw)).total
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    for one, other in zip(torch.autograd.grad(found, list(method.parameters())), wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+    groups = build_optimizer(method, TrainingConfig(optimizer="sgd")).param_groups
+    constant = {id(weight) for group in groups if group["constant_rate"] for weight in group["params"]}
+    assert constant == {id(weight) for weight in method.predictor.parameters()}
+    total = sum(len(group["params"]) for group in groups)
+    assert total == sum(1 for _ in method.parameters())
+
+
+def test_instance_finds_its_row_among_all() -> None:
+    method: Any = build("instance", temperature=0.07, bank_momentum=0.5).eval()
+    rows, draw = batch(4, first=7), Draw(0, 0)
+    first, _ = views_of(method, rows, draw)
+    bank = method.bank.vectors.clone().double()
+    with torch.no_grad():
+        v = unit(method.projector(method.network(first)))
+        expected = F.cross_entropy(v @ bank.T / 0.07, rows.index)
+        found = method.objective(method.embed(rows, draw)).total
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    method.after_step(Progress(1, 2))
+    bank[7:11] = unit(0.5 * bank[7:11] + 0.5 * v)
+    torch.testing.assert_close(method.bank.vectors.double(), bank, rtol=1e-5, atol=1e-6)
+
+
+def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
+    method: Any = build("instance", loss="nce", num_noise=64).eval()
+    assert math.isnan(float(method.log_normalizer))
+    with torch.no_grad():
+        embeddings = method.embed(batch(4), Draw(0, 0))
+        noise = method._draw_noise(embeddings["noise_seed"]).double()
+        logits = unit(embeddings["query"]) @ noise.T / 0.07
+        method.objective(embeddings)
+        first = float(method.log_normalizer)
+        method.after_step(Progress(1, 2))
+        again = method.objective(method.embed(batch(4), Draw(0, 1))).total
+    assert float(method.log_normalizer) == first
+    assert first == pytest.approx(math.log(40) + float(logits.exp().mean().log()), rel=1e-5)
+    assert again.isfinite()
+    seeds = torch.full((4, 1), 5, dtype=torch.int64)
+    noise = method._draw_noise(seeds)
+    assert noise.shape == (64, 32)
+    assert torch.equal(noise, method._draw_noise(seeds))
+    assert not torch.equal(noise, method._draw_noise(seeds + 1))
+
+
+def test_supcon_takes_unlabelled_pictures_as_their_own_class() -> None:
+    method: Any = build("supcon").eval()
+    label = torch.tensor([3, 3, -1, -1, 5])
+    embeddings = method.embed(batch(5, label=label), Draw(0, 0))
+    assert embeddings["label"].tolist() == [3, 3, -3, -4, 5]
+    z = unit(torch.cat([embeddings["first"], embeddings["second"]]))
+    y = embeddings["label"].repeat(2)
+    losses = []
+    for i in range(10):
+        others = [j for j in range(10) if j != i]
+        log_sum = torch.logsumexp(torch.stack([z[i] @ z[j] / 0.1 for j in others]), 0)
+        positives = [j for j in others if y[j] == y[i]]
+        losses.append(-torch.stack([z[i] @ z[j] / 0.1 - log_sum for j in positives]).mean())
+    found = method.objective(embeddings).total
+    assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+
+
+def test_siamese_compares_neighbouring_rows() -> None:
+    method: Any = build("siamese", margin=0.8).eval()
+    label = torch.tensor([0, 0, 1, 2, 4, 4])
+    embeddings = method.embed(batch(6, label=label), Draw(0, 0))
+    x = unit(embeddings["features"])
+    apart = [(x[i] - x[i + 1]).norm() for i in (0, 2, 4)]
+    expected = (apart[0] ** 2 + (0.8 - apart[1]).clamp_min(0) ** 2 + apart[2] ** 2) / 6
+    terms = method.objective(embeddings)
+    assert terms.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert float(terms.parts["share_same"]) == pytest.approx(2 / 3)
+
+
+def test_multiview_contrasts_every_pair_of_views() -> None:
+    method: Any = build("multiview", channels=("L", "a", "bRG"), temperature=0.2).eval()
+    embeddings = method.embed(batch(5), Draw(0, 0))
+    views = [unit(embeddings[key]) for key in ("0 L", "1 a", "2 bRG")]
+    both_ways = []
+    for i in range(3):
+        for j in range(3):
+            if i != j:
+                both_ways.append(F.cross_entropy(views[i] @ views[j].T / 0.2, torch.arange(5)))
+    found = method.objective(embeddings)
+    assert found.total.item() == pytest.approx(torch.stack(both_ways).mean().item(), rel=1e-5)
+    assert set(found.parts) == {"L with a", "L with bRG", "a with bRG"}
+
+
+def test_multiview_s_encoders_see_their_channels_alone() -> None:
+    method: Any = build("multiview").eval()
+    encoder = method.network.image
+    mean, std = torch.tensor(encoder.mean).view(3, 1, 1), torch.tensor(encoder.std).view(3, 1, 1)
+    colours = torch.rand(2, 3, 32, 32)
+    grey = torch.full((2, 3, 32, 32), 0.5)
+    with torch.no_grad():
+        light, colour = method.network.encode_views((colours - mean) / std)
+        of_grey = method.network.encode_views((grey - mean) / std)
+        brighter = method.network.encode_views((grey * 1.5 - mean) / std)
+    assert not torch.allclose(light, of_grey[0])
+    torch.testing.assert_close(of_grey[1], brighter[1], atol=1e-4, rtol=1e-3)  # grey has no colour
+    assert not torch.allclose(of_grey[0], brighter[0], atol=1e-4)
+    assert method.network.dim == light.shape[1] + colour.shape[1]
+
+
+@pytest.mark.parametrize("channels", [("L",), ("L", ""), ("L", "x")])
+def test_multiview_refuses_views_that_are_none(channels: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"method\.channels"):
+        build("multiview", channels=channels)
+
+
+def test_heads_have_no_bias_before_a_batch_norm() -> None:
+    head = mlp_head(4, 8, 2)
+    assert [type(layer) for layer in head] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert head[0].bias is None
+    plain = mlp_head(4, 8, 2, batch_norm=False)
+    assert [type(layer) for layer in plain] == [nn.Linear, nn.ReLU, nn.Linear]
+    assert plain[0].bias is not None
