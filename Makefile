@@ -32,6 +32,7 @@ format: setup
 
 docs: setup
 	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_methods.py
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

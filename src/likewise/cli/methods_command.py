@@ -1,25 +1,67 @@
-"""`likewise methods`."""
+"""`likewise methods [NAME]`."""
 
 from __future__ import annotations
 
+import dataclasses
+import textwrap
 from collections.abc import Sequence
 
-from likewise.catalog import methods
+from likewise.catalog import find_method, methods
+from likewise.errors import ConfigError
+from likewise.methods.method import Method
 
 __all__ = ["run"]
 
+_HELP = """usage: likewise methods [NAME]
+
+Lists the ways of training: what each learns from, and its paper. With a NAME: its idea, when to choose it,
+and its options' defaults."""
+
 
 def run(arguments: Sequence[str]) -> None:
-    """List the methods, a line each."""
+    """List the methods, a line each; or tell about one."""
     if arguments and arguments[0] in ("-h", "--help"):
-        print("usage: likewise methods\n\nLists the ways of training: what each learns from, and its paper.")
-        return
+        print(_HELP)
+    elif len(arguments) > 1:
+        raise ConfigError(f"expected one method's name, got {' '.join(arguments)}.")
+    elif arguments:
+        _tell(find_method(arguments[0]))
+    else:
+        _list()
+
+
+def _list() -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in ("method", "what belongs together", "needs", "paper"):
+    for heading in ("method", "what belongs together", "needs", "cost", "paper"):
         table.add_column(heading)
     for name, method in methods().items():
-        table.add_row(name, method.summary, ", ".join(sorted(method.needs)), method.paper)
-    Console().print(table)
+        cost = "" if method.cost is None else f"{method.cost:.1f}"
+        table.add_row(name, method.summary, ", ".join(sorted(method.needs)), cost, method.paper)
+    console = Console()
+    console.print(table)
+    console.print("\ncost: a step's time, where SimCLR's is 1. More about one: likewise methods NAME")
+
+
+def _tell(method: type[Method]) -> None:
+    print(f"{method.name}: {method.summary}\n")
+    for heading, text in (
+        ("Idea", method.idea),
+        ("Choose it when", method.choose_when),
+        ("Needs", ", ".join(sorted(method.needs))),
+        ("A step costs", "" if method.cost is None else f"{method.cost:.1f} times SimCLR's"),
+        ("Paper", method.paper),
+        ("Options", _options(method)),
+    ):
+        if text:
+            body = textwrap.indent(textwrap.fill(text, 98), "  ")
+            print(f"{heading}\n{body}\n")
+    print(f"All options: likewise train {method.name} --help")
+
+
+def _options(method: type[Method]) -> str:
+    defaults = method.options()
+    named = (f"{field.name} {getattr(defaults, field.name)}" for field in dataclasses.fields(defaults))
+    return "; ".join(named)

@@ -52,6 +52,17 @@ class BYOL(Method):
     name = "byol"
     summary = "a network predicts what its slow twin says of another view; no negatives"
     paper = "Grill 2020, arXiv 2006.07733"
+    idea = (
+        "A network sees one view of a picture and predicts, through a small predictor, what its "
+        "slowly moving twin says of another view. Nothing is pushed apart: predictor and twin keep "
+        "the solution in which all pictures are the same from being found. The twin's weights are a "
+        "moving average of the network's, ever slower towards the end."
+    )
+    choose_when = (
+        "No labels and small batches, where contrastive methods run short of negatives; it gives "
+        "among the best features once trained long enough. It needs longer than SimCLR to show "
+        "anything, and the signs of collapse deserve a look."
+    )
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

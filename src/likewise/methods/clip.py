@@ -62,6 +62,17 @@ class CLIP(Method):
     name = "clip"
     summary = "a picture and its caption belong together, other captions and pictures do not"
     paper = "Radford 2021, arXiv 2103.00020; Zhai 2023, arXiv 2303.15343"
+    idea = (
+        "A picture and its caption go through an encoder each into one space, where they should meet. "
+        "All other captions and pictures of the batch are what they must be told from, with a "
+        "temperature that is learned. Pictures can then be found by words, and named by classes "
+        "nobody trained on."
+    )
+    choose_when = (
+        "You have pictures with texts, and want search by words, zero-shot labels or features that "
+        "know what words name. Larger batches help; captions of the same photo are never negatives of "
+        "one another."
+    )
     needs = frozenset({"images", "texts"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

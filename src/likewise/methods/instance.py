@@ -64,6 +64,16 @@ class Instance(Method):
     name = "instance"
     summary = "each picture is a class of its own: a view must find it in a memory of all"
     paper = "Wu 2018, arXiv 1805.01978"
+    idea = (
+        "Every picture is a class of its own, and a memory bank keeps one vector for each. A view "
+        "must find its own picture's vector among those of all, by a softmax over the whole set or by "
+        "telling it from noise. The vectors turn slowly towards what the network says."
+    )
+    choose_when = (
+        "No labels and a small machine: one view a picture makes it the cheapest step of all, "
+        "whatever the batch. It suits sets up to a few hundred thousand pictures; on larger ones a "
+        "vector grows old before its picture comes again."
+    )
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

@@ -74,6 +74,12 @@ class Method(nn.Module, ABC):
     summary: ClassVar[str]
     """One line for `likewise methods`."""
     paper: ClassVar[str]
+    idea: ClassVar[str]
+    """Three sentences for `likewise methods NAME` and docs/methods.md."""
+    choose_when: ClassVar[str]
+    """For whom and for what data it is the right one."""
+    cost: ClassVar[float | None] = None
+    """A step's time over SimCLR's, as benchmarks/step_cost.py measured it; None where nothing compares."""
     needs: ClassVar[frozenset[str]]
     """Of images, texts, labels, domains."""
     options: ClassVar[type]

@@ -82,6 +82,16 @@ class MoCo(Method):
         "a view must find the slow twin's key of another view among many (v1, v2: a queue; v3: the batch)"
     )
     paper = "He 2019, arXiv 1911.05722; Chen 2020, arXiv 2003.04297; Chen 2021, arXiv 2104.02057"
+    idea = (
+        "A view's query must find the key that a slowly moving twin made of another view of the same "
+        "picture. Versions 1 and 2 look among a long queue of recent keys, so that many negatives "
+        "need no large batch; version 3 looks among the batch and adds a predictor. The twin changes "
+        "slowly, so that old keys still compare with new ones."
+    )
+    choose_when = (
+        "No labels and batches of 256 or fewer: version 2; a ViT and batches of a thousand or more: "
+        "version 3. With `--method.symmetric` each step costs twice as much and teaches more."
+    )
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

@@ -63,6 +63,17 @@ class MultiView(Method):
     name = "multiview"
     summary = "the light and the colour of a picture belong together, each seen by its own encoder"
     paper = "Tian 2019, arXiv 1906.05849"
+    idea = (
+        "A picture is split into its light and its colours (or any other channels), and each has an "
+        "encoder of its own. What the encoders say of the same picture belongs together, for every "
+        "pair of views; what they say of different ones does not. The embedding is that of all "
+        "encoders side by side."
+    )
+    choose_when = (
+        "No labels, and senses that differ: colour says something that light does not. It needs "
+        "colour pictures, and no augmentation that changes colours; use it where jittering colours "
+        "would destroy what matters."
+    )
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

@@ -45,6 +45,16 @@ class Siamese(Method):
     name = "siamese"
     summary = "pairs of one class come near, pairs of two classes go apart"
     paper = "Hadsell 2006; Koch 2015; see Musgrave 2020, arXiv 2003.08505"
+    idea = (
+        "One network sees both pictures of a pair and compares its two answers. Pairs of one class "
+        "are drawn together, pairs of two classes are pushed beyond a margin. Half of the pairs of "
+        "each batch are of one class."
+    )
+    choose_when = (
+        "Labels with many classes and few examples each, and the question is whether two pictures "
+        "show the same: signatures, faces, parts. Triplets or SupCon usually separate classes better "
+        "for the same time, since they compare all rows of a batch."
+    )
     needs = frozenset({"images", "labels"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

@@ -51,6 +51,15 @@ class SimCLR(Method):
     name = "simclr"
     summary = "two random views of a picture belong together, those of other pictures do not"
     paper = "Chen 2020, arXiv 2002.05709"
+    idea = (
+        "Two random views of each picture are drawn. Each must find the other among all other views "
+        "of the batch, after a projector that is thrown away. What the views have in common, whatever "
+        "was cropped and recoloured, is what the network learns to see."
+    )
+    choose_when = (
+        "The first thing to try without labels: simple, fast to show results, hard to break. It wants "
+        "batches of 256 or more; with fewer use MoCo or BYOL."
+    )
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

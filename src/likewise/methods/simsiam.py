@@ -51,6 +51,15 @@ class SimSiam(Method):
     name = "simsiam"
     summary = "a network predicts its own answer to another view, which is held still; no negatives, no twin"
     paper = "Chen 2020, arXiv 2011.10566"
+    idea = (
+        "One network sees two views; from each a predictor guesses what the network says of the "
+        "other. That other answer is held still (no gradient), which alone keeps the network from "
+        "saying the same of all pictures. There are no negatives, no twin and no queue."
+    )
+    choose_when = (
+        "No labels, small batches and little memory: BYOL without the twin. Like BYOL it needs "
+        "patience, and a learning rate that is not too high; watch the signs of collapse."
+    )
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

@@ -53,6 +53,16 @@ class SupCon(Method):
     name = "supcon"
     summary = "all views of all pictures of a class belong together"
     paper = "Khosla 2020, arXiv 2004.11362"
+    idea = (
+        "As SimCLR, with labels: all views of all pictures of a class belong together, and apart from "
+        "all others. Each batch holds several examples of each of its classes. Pictures without a "
+        "label keep their own two views as their class."
+    )
+    choose_when = (
+        "You have labels and want embeddings rather than a classifier: retrieval, few-shot "
+        "recognition, classes to come. On a fixed set of classes a linear probe on it is a strong "
+        "classifier too."
+    )
     needs = frozenset({"images", "labels"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

@@ -47,6 +47,16 @@ class Triplet(Method):
     name = "triplet"
     summary = "a picture is nearer to those of its class than to others, by a margin"
     paper = "Schroff 2015, arXiv 1503.03832; Hermans 2017, arXiv 1703.07737"
+    idea = (
+        "An anchor should be nearer to a picture of its class than to one of another, by a margin. "
+        "The triplets are chosen within each batch: the hardest, the semi-hard ones or all. Distances "
+        "are those of unit vectors, and the features themselves are compared."
+    )
+    choose_when = (
+        "Labels with many classes of few examples each, and you want distances that mean something: "
+        "verification, few-shot, deduplication. Semi-hard mining is the safe choice; the hardest "
+        "triplets can collapse an untrained network."
+    )
     needs = frozenset({"images", "labels"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
