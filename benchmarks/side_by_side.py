@@ -17,6 +17,7 @@ __all__ = [
     "flags",
     "likewise_measured",
     "markdown_table",
+    "mean_and_deviation",
     "peer_measured",
     "rate_tables",
     "run",
@@ -45,8 +46,11 @@ class Measured:
     """Share of the time in which the loop waited for a batch."""
 
 
-def run(command: Sequence[str | Path], log: Path) -> None:
+def run(command: Sequence[str | Path], log: Path) -> float:
     """Run a command from the repository's root with its output in `log`.
+
+    Returns:
+        The greatest resident memory of any one of its processes, in MiB.
 
     Raises:
         SystemExit: It failed; shows the end of the log.
@@ -55,18 +59,21 @@ def run(command: Sequence[str | Path], log: Path) -> None:
     paths = [str(REPOSITORY / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}  # this checkout, installed or not
     with open(log, "w", encoding="utf-8") as output:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [str(part) for part in command],
             cwd=REPOSITORY,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    if done.returncode != 0:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
         raise SystemExit(
-            f"exit code {done.returncode} from {' '.join(map(str, command))}\n{tail}\n(all of it: {log})"
+            f"exit code {process.returncode} from {' '.join(map(str, command))}\n{tail}\n(all of it: {log})"
         )
+    return usage.ru_maxrss / 1024  # Linux counts it in KiB
 
 
 def flags(settings: dict[str, object]) -> list[str]:
@@ -164,6 +171,13 @@ def write_results(
     }
     (folder / "results.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     print("\n" + "\n\n".join(tables))
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """As a cell of a table; the deviation needs two values."""
+    if len(values) < 2:
+        return f"{values[0]:.1f}"
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def markdown_table(rows: Sequence[dict[str, object]]) -> str:

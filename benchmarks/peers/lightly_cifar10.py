@@ -1,9 +1,9 @@
-"""Train lightly's SimCLR on CIFAR-10 for a stated number of epochs, then write embeddings of both splits.
+"""Train lightly's SimCLR, MoCo or BYOL on CIFAR-10 for stated epochs, then write embeddings of both splits.
 
-Transform, loss and projection head are lightly's; data set, loader, loop, SGD and cosine schedule follow the
-SimCLR part of its CIFAR-10 benchmark (docs/source/getting_started/benchmarks/cifar10_benchmark.py), in plain
-PyTorch as its examples are: jitter of strength 0.5, no blur, the two views through the network one after the
-other, head 512-512-128 (scaled with the width), learning rate 0.06 times batch/128, momentum 0.9, decay 5e-4.
+Transform, losses and heads are lightly's; data set, loader, loop, SGD and cosine schedule follow its
+CIFAR-10 benchmark (docs/source/getting_started/benchmarks/cifar10_benchmark.py), in plain PyTorch as its
+examples are: jitter of strength 0.5, no blur, the two views through the network one after the other, heads
+scaled with the width, learning rate 0.06 times batch/128, momentum 0.9, decay 5e-4.
 
 In its favour, beyond that benchmark: images are decoded once and held in memory as arrays (as torchvision's
 own CIFAR10 does), the worker processes live through all epochs, the learning rate follows the cosine by step.
@@ -13,6 +13,7 @@ yet started) and stops after the last step. Run with the peers' interpreter; not
 """
 
 import argparse
+import copy
 import io
 import json
 import math
@@ -26,8 +27,14 @@ import numpy as np
 import pyarrow.parquet
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
-from lightly.loss import NTXentLoss
-from lightly.models.modules import SimCLRProjectionHead
+from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+from lightly.models.modules import (
+    BYOLPredictionHead,
+    BYOLProjectionHead,
+    MoCoProjectionHead,
+    SimCLRProjectionHead,
+)
+from lightly.models.utils import batch_shuffle, batch_unshuffle, deactivate_requires_grad, update_momentum
 from lightly.transforms import SimCLRTransform
 from lightly.transforms.utils import IMAGENET_NORMALIZE
 from PIL import Image
@@ -64,20 +71,77 @@ class SmallResNet18(ResNet):
 
 
 class SimCLR(nn.Module):
-    """Backbone and lightly's projection head, as in its SimCLR example.
+    """Backbone and lightly's projection head; widths of heads are scaled with the backbone's.
 
     Args:
         width: Channels of the first stage.
+        temperature: Divides the cosines; 0.5 in the benchmark.
     """
+
+    def __init__(self, width: int, temperature: float = 0.5) -> None:
+        super().__init__()
+        self.backbone = SmallResNet18(width)
+        self.projection_head = SimCLRProjectionHead(8 * width, 8 * width, 128)
+        self.criterion = NTXentLoss(temperature=temperature)
+
+    def loss(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Of two views (B, 3, 32, 32) each."""
+        views = [self.projection_head(self.backbone(view)) for view in (first, second)]
+        return self.criterion(*views)
+
+
+class MoCo(nn.Module):
+    """The benchmark's MoCo: symmetric, a bank of 4,096 keys, momentum 0.99."""
+
+    def __init__(self, width: int, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.backbone = SmallResNet18(width)
+        self.projection_head = MoCoProjectionHead(8 * width, 8 * width, 128)
+        self.backbone_momentum = copy.deepcopy(self.backbone)
+        self.projection_head_momentum = copy.deepcopy(self.projection_head)
+        deactivate_requires_grad(self.backbone_momentum)
+        deactivate_requires_grad(self.projection_head_momentum)
+        self.criterion = NTXentLoss(temperature=temperature, memory_bank_size=(4096, 128))
+
+    def loss(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Of two views (B, 3, 32, 32) each."""
+        update_momentum(self.backbone, self.backbone_momentum, m=0.99)
+        update_momentum(self.projection_head, self.projection_head_momentum, m=0.99)
+        return 0.5 * (self._one_way(first, second) + self._one_way(second, first))
+
+    def _one_way(self, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            shuffled, order = batch_shuffle(key)
+            keys = batch_unshuffle(self.projection_head_momentum(self.backbone_momentum(shuffled)), order)
+        return self.criterion(self.projection_head(self.backbone(query)), keys)
+
+
+class BYOL(nn.Module):
+    """The benchmark's BYOL: heads of 1,024 and 256, momentum 0.99."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.backbone = SmallResNet18(width)
-        self.projection_head = SimCLRProjectionHead(8 * width, 8 * width, 128)
+        self.projection_head = BYOLProjectionHead(8 * width, 1024, 256)
+        self.prediction_head = BYOLPredictionHead(256, 1024, 256)
+        self.backbone_momentum = copy.deepcopy(self.backbone)
+        self.projection_head_momentum = copy.deepcopy(self.projection_head)
+        deactivate_requires_grad(self.backbone_momentum)
+        deactivate_requires_grad(self.projection_head_momentum)
+        self.criterion = NegativeCosineSimilarity()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Projections (B, 128), not normalised, of images (B, 3, 32, 32)."""
-        return self.projection_head(self.backbone(images))
+    def loss(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Of two views (B, 3, 32, 32) each."""
+        update_momentum(self.backbone, self.backbone_momentum, m=0.99)
+        update_momentum(self.projection_head, self.projection_head_momentum, m=0.99)
+        predictions = [self.prediction_head(self.projection_head(self.backbone(v))) for v in (first, second)]
+        with torch.no_grad():
+            targets = [self.projection_head_momentum(self.backbone_momentum(v)) for v in (first, second)]
+        one, other = self.criterion(predictions[0], targets[1]), self.criterion(predictions[1], targets[0])
+        return 0.5 * (one + other)
+
+
+MODELS = {"simclr": SimCLR, "moco": MoCo, "byol": BYOL}
 
 
 class ArrayImages(Dataset):
@@ -103,6 +167,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=REPOSITORY / "../shared/data/cifar10")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--method", choices=sorted(MODELS), default="simclr")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--max-seconds", type=float, default=math.inf, help="for rates: end early, at a step")
     parser.add_argument("--batch-size", type=int, default=128)
@@ -110,7 +175,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--precision", choices=["fp32", "bf16"], default="fp32", help="fp32 is lightly's default"
     )
-    parser.add_argument("--temperature", type=float, default=0.5)
     parser.add_argument("--optimizer", choices=["sgd", "adamw"], default="sgd")
     parser.add_argument("--learning-rate", type=float, help="0.06 x batch/128 for sgd, 1e-3 for adamw")
     parser.add_argument("--weight-decay", type=float, default=5e-4)
@@ -140,11 +204,12 @@ def cpu_seconds() -> float:
 
 
 def make_optimizer(options: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     if options.optimizer == "sgd":
         return torch.optim.SGD(
-            model.parameters(), lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay
+            weights, lr=options.learning_rate, momentum=0.9, weight_decay=options.weight_decay
         )
-    return torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    return torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=options.weight_decay)
 
 
 def learning_rate_share(step: int, warmup_steps: int, num_steps: int) -> float:
@@ -175,7 +240,6 @@ def train(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> 
         num_workers=options.workers,
         persistent_workers=options.workers > 0,
     )
-    criterion = NTXentLoss(temperature=options.temperature)
     optimizer = make_optimizer(options, model)
     num_steps = options.epochs * len(loader)
     warmup_steps = round(options.warmup_epochs * len(loader))
@@ -192,7 +256,7 @@ def train(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> 
         for first, second in loader:
             waited += time.perf_counter() - asked
             with autocast(options):
-                loss = criterion(model(first), model(second))
+                loss = model.loss(first, second)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -220,7 +284,7 @@ def train(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> 
 
 
 @torch.inference_mode()
-def encode(options: argparse.Namespace, model: SimCLR, images: np.ndarray) -> np.ndarray:
+def encode(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> np.ndarray:
     """Backbone features (N, 8 x width) float32, no augmentation, in the precision of the training."""
     model.eval()
     normalise = transforms.Compose([transforms.ToTensor(), transforms.Normalize(**IMAGENET_NORMALIZE)])
@@ -235,7 +299,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     np.random.seed(options.seed)
     images, labels = read_split(options.data, "train")
-    model = SimCLR(options.width)
+    model = MODELS[options.method](options.width)
 
     summary = {
         "peer": f"lightly {version('lightly')}",
