@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from likewise.evaluation.chance import accuracy_chance, first_hit_chance
 from likewise.evaluation.classification import Classification, classification_metrics, most_confused
+from likewise.evaluation.clustering import Cluster, clustering, describe_clusters, k_means
 from likewise.evaluation.collapse import (
     alignment,
     collapse_warning,
@@ -16,11 +17,14 @@ from likewise.evaluation.collapse import (
     signs_of_collapse,
     uniformity,
 )
+from likewise.evaluation.few_shot import Episode, episode_examples, few_shot, most_ways
 from likewise.evaluation.neighbours import Neighbours, knn_accuracy, knn_predict, nearest
 from likewise.evaluation.probe import ProbeResult, linear_probe
+from likewise.evaluation.ranking import ranking
 from likewise.evaluation.retrieval import first_ranks, retrieval
 from likewise.evaluation.seeds import Spread, over_seeds
 from likewise.evaluation.templates import TEMPLATES, prompts
+from likewise.evaluation.verification import best_threshold, equal_error_rate, verification
 from likewise.evaluation.zero_shot import class_embeddings, zero_shot, zero_shot_predict
 
 __all__ = [
@@ -37,6 +41,18 @@ __all__ = [
     "class_embeddings",
     "zero_shot",
     "zero_shot_predict",
+    "Episode",
+    "few_shot",
+    "episode_examples",
+    "most_ways",
+    "verification",
+    "best_threshold",
+    "equal_error_rate",
+    "ranking",
+    "Cluster",
+    "clustering",
+    "describe_clusters",
+    "k_means",
     "Classification",
     "classification_metrics",
     "most_confused",

@@ -71,9 +71,10 @@ def few_shot(
 
     Returns:
         `accuracy` in [0, 1] (of ways with exactly equal cosines the first is answered; ways are in an order
-        drawn by lot, so a collapsed model scores chance); `confidence_interval`, half the width of its 95 % interval over the episodes
-        drawn (it says how far other draws from these items would fall, not other items); `chance_accuracy`;
-        `num_ways`, `num_shots`, `num_queries`, `num_episodes`, and `num_domains` under `within`.
+        drawn by lot, so a collapsed model scores chance); `confidence_interval`, half the width of its 95 %
+        interval over the episodes drawn (how far other draws from these items would fall, not other items);
+        `chance_accuracy`; `num_ways`, `num_shots`, `num_queries`, `num_episodes`, and `num_domains`
+        under `within`.
 
     Raises:
         ValueError: too few classes with enough items to fill an episode; values that are not finite; shapes
@@ -203,5 +204,5 @@ def _similarities(
         means = F.normalize(rows[chosen].mean(dim=2), dim=-1, eps=1e-12)  # (e, W, D)
         asking = rows[asked].flatten(1, 2)  # (e, W * Q, D)
         cosines = asking @ means.transpose(1, 2)  # (e, W * Q, W)
-        tiles.append(cosines.unflatten(1, (num_ways, num_queries)))
+        tiles.append(cosines.reshape(-1, num_ways, num_queries, num_ways))
     return torch.cat(tiles)
