@@ -11,7 +11,8 @@ import tyro
 
 from likewise.cli.opened import OWN_DATA, is_run, open_model, open_splits, whole_source
 from likewise.data import DataConfig
-from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, default_tasks, evaluate
+from likewise.errors import ConfigError
+from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, Episodes, default_tasks, evaluate
 from likewise.training.run import RunFolder
 
 __all__ = ["EvaluateCommand", "run"]
@@ -34,8 +35,18 @@ class EvaluateCommand:
     """Measured on: the validation part; or all of another source that names no parts (tasks that learn from
     labelled rows keep a drawn part of it for that)."""
 
-    templates: str = "photo"
-    """Prompts of zero-shot classification: a set's name (photo, plain, ...) or a sentence with one {}."""
+    templates: str | None = None
+    """Prompts of zero-shot classification: a set's name (photo, plain, ...) or a sentence with one {};
+    photo when not given."""
+
+    ways: int | None = None
+    """Classes of a few-shot episode; as many as the data has, at most 20, when not given."""
+
+    shots: int | None = None
+    """Examples of each class of a few-shot episode; 1 when not given."""
+
+    episodes: int | None = None
+    """Few-shot episodes drawn; 1000 when not given."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -50,10 +61,11 @@ def run(arguments: Sequence[str]) -> None:
     model = open_model(options.run, options.device)
     own = options.data.source == OWN_DATA
     splits = open_splits(model, options.run, options.data, progress=not options.json)
-    templates: Any = [options.templates] if "{}" in options.templates else options.templates
-    learning = Embedded(model, splits, templates=templates)
-    whole = learning if own else Embedded(model, whole_source(splits), templates=templates)
     tasks = default_tasks(model, splits) if options.task == "all" else [options.task]
+    _refuse_ignored(options, tasks)
+    given = _task_options(options)
+    learning = Embedded(model, splits, **given)
+    whole = learning if own else Embedded(model, whole_source(splits), **given)
     results = {task: evaluate(learning if task in LEARNING_TASKS else whole, task) for task in tasks}
     if is_run(options.run):
         folder = RunFolder(options.run)
@@ -63,6 +75,31 @@ def run(arguments: Sequence[str]) -> None:
         print(json.dumps(results, indent=2, ensure_ascii=False))
     else:
         show_results(results)
+
+
+def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:
+    """Raise where an option was given that none of the tasks reads."""
+    for task, names in (("few-shot", ("ways", "shots", "episodes")), ("zero-shot", ("templates",))):
+        given = [f"--{name}" for name in names if getattr(options, name) is not None]
+        if given and task not in tasks:
+            raise ConfigError(
+                f"{', '.join(given)}: only {task} reads this; the task is {options.task}"
+                f"{' (' + ', '.join(tasks) + ')' if options.task == 'all' else ''}."
+            )
+
+
+def _task_options(options: EvaluateCommand) -> dict[str, Any]:
+    """What the tasks are told."""
+    for name, least in (("ways", 2), ("shots", 1), ("episodes", 2)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name} must be at least {least}, got {value}.")
+    templates = "photo" if options.templates is None else options.templates
+    counts = {"num_ways": options.ways, "num_shots": options.shots, "num_episodes": options.episodes}
+    return {
+        "templates": [templates] if "{}" in templates else templates,
+        "episodes": Episodes(**{name: value for name, value in counts.items() if value is not None}),
+    }
 
 
 def show_results(results: dict[str, dict[str, Any]]) -> None:

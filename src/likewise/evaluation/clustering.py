@@ -96,7 +96,7 @@ def k_means(
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     rows = as_unit_rows(embeddings, "embeddings").cpu().numpy()
     if not 1 <= num_clusters <= len(rows):

@@ -1,21 +1,22 @@
 """The tasks by name: from a model and the parts of a data set to figures.
 
-Every task is measured on the held-out part; what needs labelled examples (neighbours, the probe) takes
-them from the training part. Dimensions: N held-out items, M their captions, D width of the embedding.
+Every task is measured on the held-out part; what learns from labelled examples (neighbours, the probe) takes
+them from the training part. The tasks of class_tasks.py need labels of the held-out part alone, whose classes
+may be others than training's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.evaluation.class_tasks import class_tasks_of, clusters, episodes, rankings, verified
 from likewise.evaluation.classification import classification_metrics
 from likewise.evaluation.collapse import alignment, signs_of_collapse
+from likewise.evaluation.embedded import Embedded, Episodes
 from likewise.evaluation.neighbours import knn_predict
 from likewise.evaluation.probe import linear_probe
 from likewise.evaluation.retrieval import retrieval
@@ -26,77 +27,7 @@ if TYPE_CHECKING:
     from likewise.data import Dataset, Splits
     from likewise.model import Model
 
-__all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "default_tasks", "evaluate"]
-
-# Neighbours and the probe learn from at most so many labelled training rows.
-_MAX_TRAIN_ROWS = 50_000
-
-
-class Embedded:
-    """A model's embeddings of the held-out part (and of the training part, where a task asks), each made
-    once.
-
-    Args:
-        model: encodes.
-        splits: the data; the held-out part is `splits.validation`.
-        templates: prompts of zero-shot classification: a set's name, or sentences with one `{}` each.
-        max_rows: most held-out rows looked at; None for all.
-        max_train_rows: most training rows learnt from.
-
-    Raises:
-        DataError: there is no held-out part.
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        splits: Splits,
-        *,
-        templates: str | list[str] = "photo",
-        max_rows: int | None = None,
-        max_train_rows: int = _MAX_TRAIN_ROWS,
-    ) -> None:
-        if splits.validation is None:
-            raise DataError(
-                "there is no held-out part to measure on; see --data.validation and --data.validation-share."
-            )
-        self.model = model
-        self.train = _first_rows(splits.train, max_train_rows)
-        self.held_out = _first_rows(splits.validation, max_rows)
-        self.splits = replace(splits, train=self.train, validation=self.held_out)
-        self.templates = templates
-
-    @cached_property
-    def images(self) -> np.ndarray:
-        """(N, D) of the held-out pictures."""
-        return self.model.encode_dataset_images(self.held_out)
-
-    @cached_property
-    def train_images(self) -> np.ndarray:
-        """(rows, D) of the training pictures."""
-        return self.model.encode_dataset_images(self.train)
-
-    @cached_property
-    def captions(self) -> list[str]:
-        """All M captions of the held-out part, row by row."""
-        return [text for row in self.held_out.texts or [] for text in row]
-
-    @cached_property
-    def caption_rows(self) -> np.ndarray:
-        """(M,) int64: which row each caption is of."""
-        return np.repeat(np.arange(len(self.held_out)), [len(row) for row in self.held_out.texts or []])
-
-    @cached_property
-    def texts(self) -> np.ndarray:
-        """(M, D) of the held-out captions."""
-        return self.model.encode_texts(self.captions)
-
-
-def _first_rows(dataset: Dataset, count: int | None) -> Dataset:
-    if count is None or count >= len(dataset):
-        return dataset
-    # Spread over the whole part: sources are often sorted by class.
-    return dataset.subset(np.linspace(0, len(dataset) - 1, count).astype(np.int64))
+__all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "Episodes", "default_tasks", "evaluate"]
 
 
 def _collapse(embedded: Embedded) -> dict[str, Any]:
@@ -132,7 +63,7 @@ def _probe(embedded: Embedded) -> dict[str, Any]:
 
 
 def _zero_shot(embedded: Embedded) -> dict[str, Any]:
-    labels, _ = _labels(embedded)
+    labels = _known_labels(embedded.held_out)
     names = embedded.held_out.label_names or []
     rows = prompts(names, embedded.templates)  # C lists of T
     vectors = embedded.model.encode_texts([text for row in rows for text in row])
@@ -141,10 +72,31 @@ def _zero_shot(embedded: Embedded) -> dict[str, Any]:
 
 
 def _labels(embedded: Embedded) -> tuple[np.ndarray, np.ndarray]:
-    labels, train_labels = embedded.held_out.labels, embedded.train.labels
-    if labels is None or train_labels is None:
+    """Labels of the held-out and the training part, which must have a class in common."""
+    if not _share_classes(embedded.splits):
+        labels, train_labels = (_known_labels(part) for part in (embedded.held_out, embedded.train))
+        raise DataError(
+            "this task learns classes from the training part, and no class of the held-out part is among its "
+            f"{len(np.unique(train_labels[train_labels >= 0]))} "
+            f"(held out: {len(np.unique(labels[labels >= 0]))}); "
+            "few-shot, verification, ranking and clustering need no shared class."
+        )
+    return _known_labels(embedded.held_out), _known_labels(embedded.train)
+
+
+def _known_labels(data: Dataset) -> np.ndarray:
+    if data.labels is None or not bool((data.labels >= 0).any()):
         raise DataError("this task needs labels, and the data has none; see --data.label-column.")
-    return labels, train_labels
+    return data.labels
+
+
+def _share_classes(splits: Splits) -> bool:
+    """Whether a class of the held-out part occurs in the training part."""
+    held_out = splits.validation
+    if held_out is None or held_out.labels is None or splits.train.labels is None:
+        return False
+    shared = np.intersect1d(held_out.labels, splits.train.labels)
+    return bool((shared >= 0).any())
 
 
 def _classified(
@@ -166,18 +118,38 @@ TASKS: dict[str, tuple[Callable[[Embedded], dict[str, Any]], frozenset[str], str
     ),
     "neighbours": (
         _neighbours,
-        frozenset({"encode_images", "labels"}),
+        frozenset({"encode_images", "labels", "shared classes"}),
         "classes by the 20 nearest training pictures",
     ),
     "probe": (
         _probe,
-        frozenset({"encode_images", "labels"}),
+        frozenset({"encode_images", "labels", "shared classes"}),
         "classes by a linear classifier on frozen features",
     ),
     "zero-shot": (
         _zero_shot,
         frozenset({"encode_images", "encode_texts", "labels"}),
         "classes by their names alone",
+    ),
+    "few-shot": (
+        episodes,
+        frozenset({"encode_images", "labels"}),
+        "classes known by an example each",
+    ),
+    "verification": (
+        verified,
+        frozenset({"encode_images", "labels"}),
+        "whether two pictures are of one class",
+    ),
+    "ranking": (
+        rankings,
+        frozenset({"encode_images", "labels"}),
+        "how purely a picture's own class comes first",
+    ),
+    "clustering": (
+        clusters,
+        frozenset({"encode_images", "labels"}),
+        "whether k-means finds the classes",
     ),
     "collapse": (_collapse, frozenset({"encode_images"}), "spread, effective rank, alignment, uniformity"),
 }
@@ -194,13 +166,12 @@ def default_tasks(model: Model, splits: Splits) -> list[str]:
         return []
     having = set(model.abilities)
     having |= {"texts"} if any(data.texts or []) else set()
-    having |= {"labels"} if _has_labels(data) and _has_labels(splits.train) else set()
+    having |= {"shared classes"} if _share_classes(splits) else set()
+    supported = class_tasks_of(data)
+    having |= {"labels"} if data.labels is not None and bool((data.labels >= 0).any()) else set()
     fitting = [name for name, (_, needs, _) in TASKS.items() if needs <= having]
+    fitting = [name for name in fitting if supported.get(name, True)]
     return fitting if len(data) > 1 else [name for name in fitting if name != "collapse"]
-
-
-def _has_labels(data: Dataset) -> bool:
-    return data.labels is not None and bool((data.labels >= 0).any())
 
 
 def evaluate(embedded: Embedded, task: str) -> dict[str, Any]:

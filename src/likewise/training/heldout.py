@@ -11,6 +11,8 @@ __all__ = ["look_at_held_out"]
 
 # The probe trains a classifier: too slow to look at often. Zero-shot's prompts say little early on.
 _QUICK = ("retrieval", "neighbours", "collapse")
+# Where no class of the held-out part is known from training, so that neighbours cannot vote.
+_UNKNOWN_CLASSES = ("few-shot", "ranking")
 
 
 def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str | None]:
@@ -22,6 +24,8 @@ def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str
     Returns:
         Figures by task, and a plain warning when the embeddings collapse.
     """
-    tasks = [task for task in default_tasks(embedded.model, embedded.splits) if task in _QUICK]
+    fitting = default_tasks(embedded.model, embedded.splits)
+    quick = _QUICK if "neighbours" in fitting else _QUICK + _UNKNOWN_CLASSES
+    tasks = [task for task in fitting if task in quick]
     figures = {task: evaluate(embedded, task) for task in tasks}
     return figures, collapse_warning(figures["collapse"]) if "collapse" in figures else None
