@@ -28,6 +28,9 @@ _APART = {
 _SCHEDULED = {"learning_rate", "temperature", "logit_scale"}
 """Smooth by themselves: a running mean would only bend them."""
 
+_NO_CURVES = ("dimension", "deviation", "confidence_interval")
+"""Constant, or another curve's own."""
+
 _MAX_CHARTS = 12
 
 
@@ -68,7 +71,7 @@ def _held_out_charts(figures: Mapping[str, tuple[tuple[float, float], ...]]) -> 
     single = []
     for name, points in figures.items():
         task, _, metric = name.rpartition("/")
-        if metric.startswith(("chance_", "num_")) or metric in ("dimension", "deviation"):
+        if metric.startswith(("chance_", "num_")) or metric.endswith(_NO_CURVES):
             continue  # constant, or the same curve as another
         if is_share(metric):
             shares.setdefault(task, []).append(Series(name_of(metric), points))

@@ -31,6 +31,28 @@ _NAMES = {
     "neighbours": "Nearest neighbours",
     "probe": "Linear probe",
     "zero-shot": "Zero-shot classification",
+    "few-shot": "Few-shot classification",
+    "verification": "Same class or not",
+    "ranking": "Ranking by class",
+    "clustering": "Clustering by k-means",
+    "map_at_r": "MAP@R",
+    "r_precision": "R-precision",
+    "precision_at_1": "Precision at 1",
+    "roc_auc": "Area under the ROC curve",
+    "equal_error_rate": "Equal error rate",
+    "nmi": "Normalised mutual information",
+    "ari": "Adjusted Rand index",
+    "confidence_interval": "95 % interval, plus or minus",
+    "threshold": "Threshold (cosine)",
+    "num_ways": "Ways",
+    "num_shots": "Shots",
+    "num_queries": "Queries",
+    "num_episodes": "Episodes",
+    "num_pairs": "Pairs",
+    "num_classes": "Classes",
+    "num_clusters": "Clusters",
+    "num_domains": "Domains",
+    "num_ways_within_domain": "Ways within a domain",
     "collapse": "Health of the embeddings",
     "relative_deviation": "Spread (1 is even, 0 collapsed)",
     "deviation": "Deviation a dimension",
@@ -47,7 +69,10 @@ _METHODS = {
     "siglip": "SigLIP",
 }
 
-_SHARE = re.compile(r"(^|_)(r\d+|accuracy|precision|recall|f1|top_\d+|share|nmi|ari)$")
+_SHARE = re.compile(
+    r"(^|_)(r\d+|accuracy|precision|recall|f1|top_\d+|share|nmi|ari|map_at_r|precision_at_1|roc_auc|equal_error_rate|"
+    r"confidence_interval)$"
+)
 
 _DIRECTION = re.compile(r"^(image_to_text|text_to_image)_(.+)$")
 
@@ -61,6 +86,9 @@ def name_of(metric: str) -> str:
         return f"{directed[1].replace('_', ' ').capitalize()}, {inner}"
     if metric in _NAMES:
         return _NAMES[metric]
+    if metric.startswith("within_domain_"):
+        inner = name_of(metric.removeprefix("within_domain_"))
+        return f"Within a domain: {inner if inner[:3].isupper() else inner[0].lower() + inner[1:]}"
     return metric.replace("_", " ").strip().capitalize() or metric
 
 

@@ -53,11 +53,16 @@ class ReportInputs:
     """(N,) class of each image, negative where none is known."""
     label_names: Sequence[str] | None = None
     """Names of the classes; their numbers when None."""
+    domains: NDArray[np.int64] | None = None
+    """(N,) domain of each image, negative where none is known; episodes stay inside one."""
+    domain_names: Sequence[str] | None = None
+    """Names of the domains; their numbers when None."""
 
     def __post_init__(self) -> None:
         for name, count in (("thumbnails", self.num_images), ("labels", self.num_images)):
             _check_rows(name, getattr(self, name), count)
         _check_rows("image_groups", self.image_groups, self.num_images)
+        _check_rows("domains", self.domains, self.num_images)
         for name in ("captions", "caption_image", "text_groups"):
             _check_rows(name, getattr(self, name), self.num_texts)
         if self.thumbnails is not None and (self.thumbnails.ndim != 4 or self.thumbnails.shape[1] != 3):
@@ -116,6 +121,19 @@ class ReportInputs:
         if label < 0:
             return "unlabelled"
         return f"class {label}" if self.label_names is None else str(self.label_names[label])
+
+    def several_domains(self) -> NDArray[np.int64] | None:
+        """(N,) domains where there are two or more, else None."""
+        if self.domains is None or len(np.unique(self.domains[self.domains >= 0])) < 2:
+            return None
+        return np.asarray(self.domains, dtype=np.int64)
+
+    def domain_name(self, index: int) -> str | None:
+        """The name of an image's domain, its number when it has none; None when it is not known."""
+        if self.domains is None or self.domains[index] < 0:
+            return None
+        domain = int(self.domains[index])
+        return f"domain {domain}" if self.domain_names is None else str(self.domain_names[domain])
 
     def has_labels(self) -> bool:
         """Whether two images or more have a known class."""

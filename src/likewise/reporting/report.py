@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from likewise.evaluation.arrays import as_matrix
 from likewise.evaluation.collapse import deviation
+from likewise.reporting.classes import find_clusters, find_episodes
 from likewise.reporting.coloring import Coloring, color_images, color_texts
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
@@ -32,6 +33,7 @@ from likewise.reporting.galleries import (
     text_to_image_rows,
 )
 from likewise.reporting.inputs import ReportInputs
+from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
 
@@ -89,6 +91,9 @@ def render_report(inputs: ReportInputs) -> str:
         "neighbours": _neighbours,
         "retrievals": _retrievals,
         "confusions": _confusions,
+        "roc": _roc,
+        "episodes": _episodes,
+        "clusters": _clusters,
         "data": _data,
         "settings": _settings,
     }
@@ -101,6 +106,7 @@ def render_report(inputs: ReportInputs) -> str:
         # the style sheet is ours: the only text besides the drawings that is not escaped
         style=Markup(folder.joinpath("report.css").read_text(encoding="utf-8")),
         legend_mark=legend_mark,
+        has_labels=inputs.image_embeddings is not None and inputs.has_labels(),
         **{name: make(inputs) for name, make in sections.items()},
     )
 
@@ -191,6 +197,38 @@ def _confusions(inputs: ReportInputs) -> _Section:
     if inputs.image_embeddings is None or not inputs.has_labels():
         return _Section(missing="The data has no class labels.")
     return _Section({"found": find_confusions(inputs)})
+
+
+def _roc(inputs: ReportInputs) -> _Section:
+    return _of_classes(inputs, lambda: {"found": find_roc(inputs)})
+
+
+def _episodes(inputs: ReportInputs) -> _Section:
+    if inputs.thumbnails is None:
+        return _Section(missing="No pictures were given.")
+    return _of_classes(inputs, lambda: {"tables": find_episodes(inputs)})
+
+
+def _clusters(inputs: ReportInputs) -> _Section:
+    if inputs.thumbnails is None:
+        return _Section(missing="No pictures were given.")
+
+    def make() -> dict[str, Any]:
+        pure, mixed = find_clusters(inputs)
+        return {"pure": pure, "mixed": mixed}
+
+    return _of_classes(inputs, make)
+
+
+def _of_classes(inputs: ReportInputs, make: Callable[[], dict[str, Any]]) -> _Section:
+    """A section that needs labels, and perhaps more of them than there are."""
+    if inputs.image_embeddings is None or not inputs.has_labels():
+        return _Section(missing="The data has no class labels.")
+    try:
+        return _Section(make())
+    except ValueError as error:  # the pure functions' word for data that they cannot measure
+        reason = str(error).rstrip(".")
+        return _Section(missing=f"{reason[0].upper()}{reason[1:]}.")
 
 
 def _data(inputs: ReportInputs) -> _Section:

@@ -29,6 +29,8 @@ _MAIN = (
     ("neighbours", "accuracy", "Neighbour accuracy"),
     ("probe", "accuracy", "Linear probe accuracy"),
     ("zero-shot", "accuracy", "Zero-shot accuracy"),
+    ("few-shot", "accuracy", "Few-shot accuracy"),
+    ("ranking", "r_precision", "R-precision"),
 )
 
 
@@ -73,9 +75,23 @@ def summary(inputs: ReportInputs) -> str:
         if accuracy is not None:
             chance = _chance(inputs.results[task], "accuracy")
             sentences.append(f"{words} {format_percent(accuracy)} of the images{chance}.")
-    if len(sentences) == 1 and not headlines(inputs.results):
+    sentences.append(_few_shot(inputs.results.get("few-shot", {})))
+    if not any(sentences[1:]) and not headlines(inputs.results):
         sentences.append("It has not been evaluated yet.")
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _few_shot(figures: Mapping[str, Any]) -> str:
+    names = ("accuracy", "confidence_interval", "num_ways", "num_shots")
+    accuracy, interval, ways, shots = (_number(figures.get(name)) for name in names)
+    if accuracy is None or ways is None or shots is None:
+        return ""
+    examples = "one example" if shots == 1 else f"{shots:.0f} examples"
+    within = "" if interval is None else f" ± {100 * interval:.1f}"
+    return (
+        f"Shown {examples} of each of {ways:.0f} classes, it finds the class of "
+        f"{100 * accuracy:.1f}{within} % of the images{_chance(figures, 'accuracy')}."
+    )
 
 
 def warning(inputs: ReportInputs) -> str | None:

@@ -45,7 +45,7 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
             if _is_figure(value) and not name.startswith(("chance_", "num_"))
         ]
         counts = [
-            f"{format_plain(value)} {name_of(name).lower()}"
+            f"{format_plain(value)} {_counted(name_of(name).lower(), value)}"
             for name, value in figures.items()
             if name.startswith("num_") and _is_figure(value)
         ]
@@ -60,6 +60,13 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
                 )
             )
     return tables
+
+
+def _counted(plural: str, value: Any) -> str:
+    """The plural, or for a count of one its singular."""
+    if value != 1:
+        return plural
+    return plural.removesuffix("ies") + "y" if plural.endswith("ies") else plural.removesuffix("s")
 
 
 def _is_figure(value: Any) -> bool:

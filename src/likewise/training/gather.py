@@ -59,4 +59,6 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
         image_groups=held_out.groups,
         labels=held_out.labels,
         label_names=held_out.label_names,
+        domains=held_out.domains,
+        domain_names=held_out.domain_names,
     )
