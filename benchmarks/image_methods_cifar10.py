@@ -82,6 +82,8 @@ CONTENDERS = {
         },
     ),
     "ours: supcon": Contender(method="supcon"),
+    "ours: triplet": Contender(method="triplet"),
+    "ours: siamese": Contender(method="siamese"),
     "ours: multiview": Contender(method="multiview"),
     "lightly: simclr": Contender(method="simclr"),
     "lightly: moco": Contender(method="moco"),

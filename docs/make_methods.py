@@ -19,8 +19,8 @@ OPENING = """# Methods
 Which way of training for which data. Made from the methods' own words by `make docs`; the same stands in
 `likewise methods NAME`, and every option in `likewise train NAME --help`.
 
-The cost is a step's time where SimCLR's is 1, with the same network (a ResNet-18 of 16 channels at 32 px), the same
-batch and each method's own default heads, as `python benchmarks/step_cost.py` measures it.
+The cost is a step's time where SimCLR's is 1, with the same narrow ResNet-18 at 32 px and the same batch, as
+`benchmarks/image_methods_cifar10.py` measures it ([benchmarks](benchmarks.md)).
 
 | method | needs | cost | what belongs together |
 |---|---|---:|---|

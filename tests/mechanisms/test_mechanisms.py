@@ -74,7 +74,7 @@ def test_queue_holds_the_newest(batches: list[int]) -> None:
 
 def test_queue_and_bank_are_part_of_the_state() -> None:
     assert set(KeyQueue(4, 2).state_dict()) == {"keys", "groups", "place"}
-    assert set(MemoryBank(4, 2).state_dict()) == {"vectors"}
+    assert set(MemoryBank(4, 2).state_dict()) == {"vectors", "seen"}
 
 
 def test_bank_turns_towards_the_new() -> None:
@@ -84,7 +84,12 @@ def test_bank_turns_towards_the_new() -> None:
     index, new = torch.tensor([4, 1]), torch.randn(2, 3, dtype=torch.float64)
     bank.update(index, new, 0.5)
     expected = before.copy()
-    expected[[4, 1]] = unit(0.5 * before[[4, 1]] + 0.5 * unit(new.numpy()))
+    expected[[4, 1]] = unit(new.numpy())  # seen for the first time
+    np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
+    index, new = torch.tensor([1, 0]), torch.randn(2, 3, dtype=torch.float64)
+    bank.update(index, new, 0.25)
+    expected[1] = unit(0.25 * expected[1] + 0.75 * unit(new.numpy())[:1])[0]
+    expected[0] = unit(new.numpy())[1]
     np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
 
 

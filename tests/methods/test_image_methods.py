@@ -186,8 +186,10 @@ def test_instance_finds_its_row_among_all() -> None:
         expected = F.cross_entropy(v @ bank.T / 0.07, rows.index)
         found = method.objective(method.embed(rows, draw)).total
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    method.bank.seen[:9] = True  # two of the four
     method.after_step(Progress(1, 2))
-    bank[7:11] = unit(0.5 * bank[7:11] + 0.5 * v)
+    bank[7:9] = unit(0.5 * bank[7:9] + 0.5 * v[:2])
+    bank[9:11] = v[2:]
     torch.testing.assert_close(method.bank.vectors.double(), bank, rtol=1e-5, atol=1e-6)
 
 

@@ -22,12 +22,14 @@ class MemoryBank(nn.Module):
     """
 
     vectors: Tensor  # (N, D)
+    seen: Tensor  # (N,) bool
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         if size < 1:
             raise ValueError(f"a memory bank needs one row at least, got {size}")
         self.register_buffer("vectors", nn.functional.normalize(torch.randn(size, dim), dim=1))
+        self.register_buffer("seen", torch.zeros(size, dtype=torch.bool))
 
     def __len__(self) -> int:
         return int(self.vectors.shape[0])
@@ -36,12 +38,15 @@ class MemoryBank(nn.Module):
     def update(self, index: Tensor, vectors: Tensor, momentum: float) -> None:
         """Turn the rows' vectors towards new ones: momentum * old + (1 - momentum) * new, at unit length.
 
+        A row that comes for the first time takes the new vector whole. In the paper it keeps half of its
+        random start, and is told from the others by that for some epochs instead of by what it shows.
+
         Args:
             index: (B,) int64 places of the rows, each at most once.
             vectors: (B, D), brought to unit length here.
             momentum: in [0, 1]; 0 keeps the new ones only.
         """
         new = nn.functional.normalize(vectors.detach().to(self.vectors.dtype), dim=1)
-        self.vectors[index] = nn.functional.normalize(
-            torch.lerp(self.vectors[index], new, 1 - momentum), dim=1
-        )
+        share = torch.where(self.seen[index], momentum, 0.0)[:, None].to(new.dtype)  # (B, 1)
+        self.vectors[index] = nn.functional.normalize(share * self.vectors[index] + (1 - share) * new, dim=1)
+        self.seen[index] = True

@@ -79,7 +79,7 @@ class Method(nn.Module, ABC):
     choose_when: ClassVar[str]
     """For whom and for what data it is the right one."""
     cost: ClassVar[float | None] = None
-    """A step's time over SimCLR's, as benchmarks/step_cost.py measured it; None where nothing compares."""
+    """A step's time over SimCLR's, as benchmarks/image_methods_cifar10.py measured it; None where nothing compares."""
     needs: ClassVar[frozenset[str]]
     """Of images, texts, labels, domains."""
     options: ClassVar[type]
