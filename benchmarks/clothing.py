@@ -1,0 +1,180 @@
+"""Features of clothes: a backbone trained on 3,068 photos without labels, against one at random and with.
+
+    python benchmarks/clothing.py
+
+The same narrow ResNet-18 at 64 px, its weights as drawn (`untrained`; its BatchNorm has seen pictures),
+trained by SimCLR and BYOL, which see no label, by SupCon, which does, and by plain cross-entropy as the
+supervised bound. Then, from the pooled features of each, a linear classifier and nearest neighbours learnt on
+the training part and measured on the 341 photos of the validation part, which nothing before has looked at.
+
+Each finished training leaves its figures in --out, and a second call goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from side_by_side import REPOSITORY
+from torch import nn
+from trainings import Record, check_names, class_figures, kept, quality_rows, report, train_likewise
+
+# The flags of each contender besides those that all share, its method first; None: not a method of ours.
+CONTENDERS: dict[str, tuple[str | None, dict[str, object]]] = {
+    "untrained": ("simclr", {"training.learning-rate": 1e-12, "training.epochs": 2}),
+    "simclr": ("simclr", {"method.temperature": 0.2}),
+    "byol": ("byol", {"method.hidden-dim": 1024, "method.ema-momentum": 0.99}),
+    "supcon": ("supcon", {"method.temperature": 0.1}),
+    "cross-entropy": (None, {}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings that hold for all contenders."""
+
+    data: Path = REPOSITORY / "../shared/data/clothing"
+    """Folder with train/ and validation/, a subfolder for each class."""
+    out: Path = Path("runs/benchmark-clothing")
+    """Folder for the runs, their figures and table.md; what is there already is not trained again."""
+    only: tuple[str, ...] = ()
+    """Contenders to train in this call; all unless given."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training of each contender per seed."""
+    epochs: int = 100
+    """Epochs of each training."""
+    image_size: int = 64
+    """Side of the pictures."""
+    width: int = 16
+    """Channels of the ResNet-18's first stage; 64 is the paper's."""
+    batch_size: int = 128
+    """Pictures a step."""
+    learning_rate: float = 1e-3
+    """Of AdamW."""
+    weight_decay: float = 1e-4
+    """Of AdamW; cross-entropy, which overfits first, has 0.05."""
+    max_records: int | None = None
+    """Use only so many pictures of each part in training; for trying things out."""
+
+
+def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
+    """The flags of one training, but for where its data lies."""
+    settings: dict[str, object] = {
+        "image.architecture": "resnet",
+        "image.image-size": options.image_size,
+        "image.width": options.width,
+        "training.batch-size": options.batch_size,
+        "training.epochs": options.epochs,
+        "training.learning-rate": options.learning_rate,
+        "training.weight-decay": options.weight_decay,
+        "training.seed": seed,
+    }
+    settings |= CONTENDERS[name][1]
+    if options.max_records is not None:
+        settings["data.max-records"] = options.max_records
+    return settings
+
+
+def train_with_labels(options: Options, seed: int, folder: Path) -> Record:
+    """Cross-entropy on the classes: AdamW, cosine, crops, flips and a little colour; leaves folder/model."""
+    from likewise.data import DataConfig, prepare
+    from likewise.data.order import ShuffledOrder
+    from likewise.draw import Draw
+    from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
+    from likewise.encoders.networks import ImageNetwork
+    from likewise.model import Model
+    from likewise.views import random_view, view_preset
+
+    torch.manual_seed(seed)
+    data = DataConfig(source=str(options.data), max_records=options.max_records)
+    train = prepare(data, image_size=options.image_size, needs=frozenset({"images", "labels"})).train
+    assert train.labels is not None
+    assert train.label_names is not None
+    network = ImageNetwork(
+        ImageEncoder.build(
+            ImageEncoderConfig(architecture="resnet", image_size=options.image_size, width=options.width)
+        )
+    )
+    classifier = nn.Linear(network.dim, len(train.label_names))
+    order = ShuffledOrder(len(train), batch_size=options.batch_size, seed=seed)
+    steps = options.epochs * order.steps_per_epoch
+    weights = [*network.parameters(), *classifier.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+    )
+    labels, views = torch.from_numpy(train.labels), view_preset("mild")
+    started = time.perf_counter()
+    for step in range(steps):
+        rows = torch.from_numpy(order.rows(step))
+        pixels = random_view(
+            train.images(rows),
+            size=options.image_size,
+            config=views,
+            draw=Draw(seed=seed, step=step),
+            index=rows,
+            view=0,
+            mean=network.image.mean,
+            std=network.image.std,
+        )
+        loss = F.cross_entropy(classifier(network(pixels)), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    seconds = time.perf_counter() - started
+    folder.mkdir(parents=True)
+    model = Model.trained(
+        network,
+        tokenizer=None,
+        method="cross-entropy",
+        fit=data.fit,
+        store_size=train.store_size,
+        trained_on={"source": str(options.data)},
+    )
+    model.save(folder / "model")
+    return {"seconds": seconds, "images_per_second": steps * options.batch_size / seconds}
+
+
+def features_of(model_folder: Path, part: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) and names of the classes (N,) of all pictures of a part."""
+    import likewise
+
+    paths = sorted(path for path in part.glob("*/*") if path.is_file())
+    features = likewise.load(model_folder).encode_images(paths)
+    return features, np.array([path.parent.name for path in paths])
+
+
+def train_and_measure(options: Options, name: str, seed: int, folder: Path) -> Record:
+    """One training, and what its features are good for."""
+    method = CONTENDERS[name][0]
+    if method is None:
+        training = train_with_labels(options, seed, folder)
+    else:
+        training = train_likewise(method, {"data": options.data} | settings_of(options, name, seed), folder)
+    parts = (features_of(folder / "model", options.data / part) for part in ("train", "validation"))
+    return {"training": training, "figures": class_figures(*parts)}
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    names = check_names(options.only, list(CONTENDERS))
+    options.out.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        for name in names:
+
+            def work(folder: Path, name: str = name, seed: int = seed) -> Record:
+                return train_and_measure(options, name, seed, folder)
+
+            kept(options.out, name, seed, settings_of(options, name, seed), work)
+    report(options.out, list(CONTENDERS), options.seeds, list(quality_rows(options.out, CONTENDERS).values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""One-shot recognition of characters of alphabets never seen: siamese, triplet and supcon on Omniglot.
+
+    python benchmarks/omniglot.py
+
+Trains on the 30 training alphabets and measures on the 20 evaluation ones, which decide nothing: no training
+looks at them before its last step. To choose settings, `--tune` trains on 25 of the training alphabets and
+measures on the other 5 in the same way.
+
+1. 20-way one-shot within an alphabet, as Lake's protocol (Lake 2015, Science 350(6266)): 20 characters of one
+   alphabet, one picture of each by one drawer, and the same by another drawer to be told apart. Unlike his
+   400 fixed trials, episodes are drawn at random, over all alphabets that have 20 characters.
+2. The same across alphabets: 20 characters of any alphabets (easier, and what many papers report).
+3. Verification: are two pictures the same character? Accuracy at a threshold chosen on other characters,
+   ROC-AUC and equal error rate; both pictures of any alphabets, and then of one.
+
+`interval` is half the 95 % interval over the episodes of one training; ± is the deviation over seeds. The
+baseline `untrained` is the same network with its first weights (its BatchNorm has seen pictures). Each
+finished training leaves its figures in --out, and a second call goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import tyro
+from PIL import Image
+from side_by_side import REPOSITORY
+from trainings import Record, check_names, encoded_images, kept, quality_rows, report, train_likewise
+
+LONGEST_MINUTES = 20  # of training on two cores: what this benchmark allows itself
+TUNING_ALPHABETS = 5  # of the training alphabets that --tune measures on
+WAYS = 20
+
+# Characters: no flips and no colours. A little turning, and crops that leave the strokes whole.
+VIEWS: dict[str, object] = {
+    "views.crop-scale": (0.7, 1.0),
+    "views.crop-ratio": (0.8, 1.25),
+    "views.rotation-degrees": 12,
+    "views.flip": 0.0,
+    "views.jitter": 0.0,
+    "views.grey": 0.0,
+    "views.blur": 0.0,
+}
+
+# The flags of each contender besides those that all share, its method first.
+CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
+    "untrained": ("siamese", {"training.learning-rate": 1e-12, "training.steps": 50}),
+    "siamese": ("siamese", {"training.steps": 4000, "method.margin": 1.0}),
+    "triplet": (
+        "triplet",
+        {"training.steps": 4000, "method.mining": "semihard", "training.examples-per-class": 4},
+    ),
+    "supcon": (
+        "supcon",
+        {"training.steps": 2000, "method.temperature": 0.1, "training.examples-per-class": 4},
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings that hold for all contenders."""
+
+    data: Path = REPOSITORY / "../shared/data/omniglot"
+    """Folder with train.parquet and evaluation.parquet (columns image, alphabet, label, drawer)."""
+    out: Path = Path("runs/benchmark-omniglot")
+    """Folder for the runs, their figures and table.md; what is there already is not trained again."""
+    only: tuple[str, ...] = ()
+    """Contenders to train in this call; all unless given."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training of each contender per seed."""
+    tune: bool = False
+    """Choose settings: train on 25 of the training alphabets and measure on the other 5."""
+    turned_classes: bool = False
+    """Learn each character also turned by 90, 180 and 270 degrees, as further characters."""
+    image_size: int = 32
+    """Side of the pictures, which come with 105 px."""
+    width: int = 16
+    """Channels of the ResNet-18's first stage; 64 is the paper's."""
+    batch_size: int = 128
+    """Pictures a step."""
+    learning_rate: float = 1e-3
+    """Of AdamW."""
+    weight_decay: float = 1e-4
+    """Of AdamW."""
+    steps: int | None = None
+    """Steps of each training, instead of the contender's own number."""
+    episodes: int = 2000
+    """One-shot episodes of each kind."""
+    max_records: int | None = None
+    """Use only so many pictures of each part in training; for trying things out."""
+
+
+def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
+    """The flags of one training, but for where its data lies."""
+    settings: dict[str, object] = {
+        "data.domain-column": "alphabet",
+        "image.architecture": "resnet",
+        "image.image-size": options.image_size,
+        "image.width": options.width,
+        "training.batch-size": options.batch_size,
+        "training.learning-rate": options.learning_rate,
+        "training.weight-decay": options.weight_decay,
+        "training.seed": seed,
+    }
+    settings |= VIEWS | CONTENDERS[name][1]
+    if options.steps is not None and name != "untrained":
+        settings["training.steps"] = options.steps
+    if options.max_records is not None:
+        settings["data.max-records"] = options.max_records
+    return settings
+
+
+def tables(options: Options) -> tuple[pyarrow.Table, pyarrow.Table]:
+    """What is trained on, and what is measured on; of different alphabets."""
+    train = pyarrow.parquet.read_table(options.data / "train.parquet")
+    if not options.tune:
+        return train, pyarrow.parquet.read_table(options.data / "evaluation.parquet")
+    alphabets = np.array(train["alphabet"].to_pylist())
+    characters = np.array(train["label"].to_pylist())
+    names = np.unique(alphabets)
+    able = [name for name in names if len(np.unique(characters[alphabets == name])) >= WAYS]
+    chosen = np.random.default_rng(0).choice(able, TUNING_ALPHABETS, replace=False)
+    held_out = np.isin(alphabets, chosen)
+    return train.filter(pyarrow.array(~held_out)), train.filter(pyarrow.array(held_out))
+
+
+def turned(table: pyarrow.Table) -> pyarrow.Table:
+    """The table, then each picture turned by 90, 180 and 270 degrees as one of another character."""
+    parts = [table]
+    for degrees in (90, 180, 270):
+        images = []
+        for encoded in encoded_images(table):
+            buffer = io.BytesIO()
+            Image.open(io.BytesIO(encoded)).rotate(degrees).save(buffer, format="PNG")
+            images.append({"bytes": buffer.getvalue(), "path": None})
+        labels = [f"{label} turned by {degrees}" for label in table["label"].to_pylist()]
+        columns = {"image": pyarrow.array(images, table.schema.field("image").type), "label": labels}
+        parts.append(
+            pyarrow.table(
+                {name: columns.get(name, table[name]) for name in table.column_names}, schema=table.schema
+            )
+        )
+    return pyarrow.concat_tables(parts)
+
+
+def training_data(options: Options, train: pyarrow.Table, held_out: pyarrow.Table) -> Path:
+    """The folder that training reads: the data itself, or one in --out with what the options make of it."""
+    if not options.tune and not options.turned_classes:
+        return options.data
+    kind = ["data", *(["tune"] if options.tune else []), *(["turned"] if options.turned_classes else [])]
+    folder = options.out / "-".join(kind)
+    if not (folder / "evaluation.parquet").is_file():  # written last
+        folder.mkdir(parents=True, exist_ok=True)
+        whole = turned(train) if options.turned_classes else train
+        pyarrow.parquet.write_table(whole, folder / "train.parquet")
+        pyarrow.parquet.write_table(held_out, folder / "evaluation.parquet")
+    return folder
+
+
+def numbers(names: list[str]) -> np.ndarray:
+    """(N,) integers, equal for equal names."""
+    return np.unique(names, return_inverse=True)[1]
+
+
+def figures_of(model_folder: Path, held_out: pyarrow.Table, episodes: int) -> dict[str, float]:
+    """One-shot and verification figures of a model on a table of alphabets it has not learnt from."""
+    import likewise
+    from likewise.evaluation import few_shot, verification
+
+    embeddings = likewise.load(model_folder).encode_images(encoded_images(held_out))
+    characters, alphabets = numbers(held_out["label"].to_pylist()), numbers(held_out["alphabet"].to_pylist())
+    # "0709_01.png" is by the first drawer of that alphabet.
+    drawers = numbers([Path(name).stem.split("_")[1] for name in held_out["drawer"].to_pylist()])
+    within = few_shot(
+        embeddings,
+        characters,
+        num_ways=WAYS,
+        num_episodes=episodes,
+        within=alphabets,
+        sources=drawers,
+    )
+    across = few_shot(embeddings, characters, num_ways=WAYS, num_episodes=episodes)
+    anywhere = verification(embeddings, characters)
+    inside = verification(embeddings, characters, within=alphabets)
+    return {
+        "one-shot within": within["accuracy"],
+        "interval": within["confidence_interval"],
+        "one-shot across": across["accuracy"],
+        "interval (across)": across["confidence_interval"],
+        "verification": anywhere["accuracy"],
+        "ROC-AUC": anywhere["roc_auc"],
+        "equal error": anywhere["equal_error_rate"],
+        "verification within": inside["accuracy"],
+        "ROC-AUC within": inside["roc_auc"],
+        "equal error within": inside["equal_error_rate"],
+    }
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    names = check_names(options.only, list(CONTENDERS))
+    options.out.mkdir(parents=True, exist_ok=True)
+    train, held_out = tables(options)
+    data = training_data(options, train, held_out)
+
+    for seed in options.seeds:
+        for name in names:
+            settings = settings_of(options, name, seed)
+
+            def work(folder: Path, name: str = name, settings: dict[str, object] = settings) -> Record:
+                measured = train_likewise(CONTENDERS[name][0], {"data": data} | settings, folder)
+                return {
+                    "training": measured,
+                    "figures": figures_of(folder / "model", held_out, options.episodes),
+                }
+
+            deciding = settings | {
+                key: asdict(options)[key] for key in ("tune", "turned_classes", "episodes")
+            }
+            record = kept(options.out, name, seed, deciding, work)
+            if record["training"]["seconds"] > 60 * LONGEST_MINUTES:
+                print(f"{name}, seed {seed}: trained for more than {LONGEST_MINUTES} minutes")
+    report(options.out, list(CONTENDERS), options.seeds, list(quality_rows(options.out, CONTENDERS).values()))
+
+
+if __name__ == "__main__":
+    main()
