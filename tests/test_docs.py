@@ -107,7 +107,8 @@ def test_the_examples_run(inside: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.slow
-def test_the_command_reference_is_current() -> None:
-    check = [sys.executable, str(ROOT / "docs" / "make_commands.py"), "--check"]
+@pytest.mark.parametrize("page", ["commands", "methods"])
+def test_the_made_pages_are_current(page: str) -> None:
+    check = [sys.executable, str(ROOT / "docs" / f"make_{page}.py"), "--check"]
     done = subprocess.run(check, check=False)
-    assert done.returncode == 0, "docs/commands.md is out of date: run `make docs`"
+    assert done.returncode == 0, f"docs/{page}.md is out of date: run `make docs`"
