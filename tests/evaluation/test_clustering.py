@@ -75,6 +75,8 @@ def test_what_cannot_be_measured_says_so():
     rows, labels = corners()
     with pytest.raises(ValueError, match="two classes"):
         clustering(rows, np.zeros_like(labels))
+    with pytest.raises(ValueError, match="alone in its class"):
+        clustering(rows, np.arange(len(rows)))
     with pytest.raises(ValueError, match="no item has a label"):
         clustering(rows, np.full_like(labels, -1))
     with pytest.raises(ValueError, match="num_clusters"):

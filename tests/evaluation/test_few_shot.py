@@ -21,7 +21,7 @@ def test_values_worked_by_hand():
     assert figures["confidence_interval"] == 0.0
     assert figures["chance_accuracy"] == 0.25
     # Two classes of an item near each axis. Supports near different axes: both queries are mistaken. Both
-    # near the same one: the class whose support is the nearer to the other axis gets both queries, half right.
+    # near the same one: the class whose support is the nearer to the other axis gets both queries.
     mixed = np.array([0, 1, 1, 0])
     rows = np.array([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9]], dtype=np.float32)
     accuracy = few_shot(rows, mixed, num_ways=2, num_episodes=4000)["accuracy"]

@@ -108,5 +108,6 @@ def test_what_cannot_be_measured_says_so():
     with pytest.raises(ValueError, match="no two of 0"):
         ranking(rows, np.full(4, -1))
     with pytest.raises(ValueError, match="row 1"):
-        ranking(np.where(np.arange(4)[:, None] == 1, np.nan, rows), np.zeros(4, dtype=int))
-    assert ranking(rows[:2], np.zeros(2, dtype=int))["map_at_r"] == 1
+        ranking(np.where(np.arange(4)[:, None] == 1, np.nan, rows), np.arange(4) % 2)
+    with pytest.raises(ValueError, match="of one class"):
+        ranking(rows, np.zeros(4, dtype=int))

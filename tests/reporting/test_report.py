@@ -12,7 +12,7 @@ EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
 def made_inputs(count=40, captions_each=2, seed=0):
-    """Images and texts that mostly find one another, in three classes."""
+    """Images and texts that mostly find one another, in four classes."""
     rng = np.random.default_rng(seed)
     images = rng.normal(size=(count, 8)).astype(np.float32)
     owner = np.repeat(np.arange(count), captions_each)
@@ -63,15 +63,15 @@ def made_inputs(count=40, captions_each=2, seed=0):
         thumbnails=rng.integers(0, 255, (count, 3, 16, 16)).astype(np.uint8),
         captions=[f"a caption of picture {place}" for place in owner],
         caption_image=owner,
-        labels=np.arange(count) % 3,
-        label_names=["circle", "square", "star"],
+        labels=np.arange(count) % 4,
+        label_names=["circle", "square", "star", "ring"],
     )
 
 
 class Page(HTMLParser):
     """What a browser would build: tags with their attributes, text outside style."""
 
-    VOID = frozenset({"meta", "link", "img", "line", "rect", "circle", "path"})
+    VOID = frozenset({"meta", "link", "img", "line", "rect", "circle", "path", "col"})
 
     def __init__(self, html):
         super().__init__()
@@ -110,7 +110,8 @@ def full():
 
 def test_the_page_is_well_formed_and_whole(full):
     assert full.open == []
-    for part in ("results", "curves", "map", "neighbours", "retrievals", "confusions", "data", "settings"):
+    shown = "results curves map neighbours retrievals confusions roc episodes clusters data settings"
+    for part in shown.split():
         assert any(attributes.get("id") == part for attributes in full.all("section")), part
     assert "Left out" not in full.words
     ids = [attributes["id"] for _, attributes in full.tags if "id" in attributes]
@@ -170,7 +171,7 @@ def test_text_of_the_user_stays_text():
         data_summary={EVIL: EVIL, "fingerprint": EVIL, "columns": {EVIL: EVIL}},
         bad_records=[{"id": EVIL, "place": EVIL, "reason": EVIL}],
         captions=[EVIL] * len(inputs.captions),
-        label_names=[EVIL, EVIL + "1", EVIL + "2"],
+        label_names=[EVIL, EVIL + "1", EVIL + "2", EVIL + "3"],
         shown_part=EVIL,
     )
     for version in (
@@ -278,7 +279,7 @@ def test_values_that_are_not_finite_are_refused():
     [
         {"captions": ["too few"]},
         {"labels": np.zeros(3, np.int64)},
-        {"labels": np.full(40, 3)},
+        {"labels": np.full(40, 4)},
         {"caption_image": np.full(80, 40)},
         {"thumbnails": np.zeros((40, 16, 16, 3), np.uint8)},
         {"text_embeddings": np.zeros((80, 9), np.float32)},

@@ -52,7 +52,8 @@ def clustering(
         `num_clusters`, `num_items`.
 
     Raises:
-        ValueError: fewer than two classes; more clusters than items; values that are not finite.
+        ValueError: fewer than two classes, or every item alone in its class; more clusters than items; values
+            that are not finite.
 
     Reference:
         Vinh et al. 2010, JMLR 11 (NMI_sum, and that it grows with C by lot alone); Hubert and Arabie 1985.
@@ -63,6 +64,8 @@ def clustering(
     num_classes = len(np.unique(classes))
     if num_classes < 2:
         raise ValueError(f"labels: clusters need two classes to agree with, there is {num_classes}")
+    if num_classes == len(rows):
+        raise ValueError(f"labels: each of {len(rows)} items is alone in its class, so any clusters agree")
     assigned, _ = k_means(rows, num_classes if num_clusters is None else num_clusters, seed=seed)
     generator = np.random.default_rng(seed)
     shuffled = [

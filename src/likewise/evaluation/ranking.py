@@ -43,7 +43,7 @@ def ranking(
         `precision_at_1`; the same behind `chance_` for an order drawn by lot; `num_items` that asked.
 
     Raises:
-        ValueError: no two items of one class; values that are not finite; shapes that don't fit.
+        ValueError: fewer than two classes, or no two items of one; values that are not finite; shapes that don't fit.
 
     Reference:
         Musgrave, Belongie and Lim 2020, 2003.08505, section 4.2.
@@ -56,6 +56,8 @@ def ranking(
     known = (classes >= 0) & (domains >= 0)
     parts = [(known & (domains == domain)).nonzero()[:, 0] for domain in sorted(set(domains[known].tolist()))]
     num_known = int(known.sum())
+    if num_known and bool((classes[known] == classes[known][0]).all()):
+        raise ValueError(f"labels: all {num_known} labelled items are of one class, so any order is right")
     found, chances = [], []
     for part in parts:
         own = torch.unique(classes[part], return_inverse=True)[1]

@@ -16,7 +16,7 @@ from likewise.evaluation.pairs import draw_pairs, halves_of_classes
 
 __all__ = ["verification", "best_threshold", "equal_error_rate"]
 
-_MAX_ROC_POINTS = 200
+_MAX_ROC_POINTS = 100
 
 _Floats = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def verification(
     Returns:
         `accuracy`, `roc_auc`, `equal_error_rate` (where the share of pairs wrongly accepted equals that
         wrongly refused; interpolated), in [0, 1], with their chance levels; `threshold`, the mean of the two
-        chosen cosines; `num_pairs`, `num_classes`; `roc`, at most 200 points [share of different pairs
+        chosen cosines; `num_pairs`, `num_classes`; `roc`, at most 100 points [share of different pairs
         accepted, share of same pairs accepted] from [0, 0] to [1, 1].
 
     Raises:
@@ -150,7 +150,7 @@ def equal_error_rate(accepted_wrongly: _Floats, accepted_rightly: _Floats) -> fl
 
 
 def _thinned(x: _Floats, y: _Floats) -> list[list[float]]:
-    """At most 200 of the curve's points, evenly spaced along it, both ends among them."""
+    """At most 100 of the curve's points, evenly spaced along it, both ends among them."""
     along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
     wanted = np.linspace(0, along[-1], min(_MAX_ROC_POINTS, len(x)))
     places = np.unique(np.clip(np.searchsorted(along, wanted), 0, len(x) - 1))

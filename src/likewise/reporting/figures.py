@@ -93,7 +93,7 @@ def name_of(metric: str) -> str:
         return _NAMES[metric]
     if metric.startswith("within_domain_"):
         inner = name_of(metric.removeprefix("within_domain_"))
-        return f"Within a domain: {inner if inner[:3].isupper() else inner[0].lower() + inner[1:]}"
+        return f"Within a domain: {inner[0].lower() + inner[1:] if inner[1].islower() else inner}"
     return metric.replace("_", " ").strip().capitalize() or metric
 
 

@@ -42,12 +42,20 @@ def headlines(results: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
         if value is not None:
             chance = _number(results[task].get("chance_" + metric))
             beside = "chance not given" if chance is None else f"chance {format_percent(chance)}"
+            name = _ways_and_shots(results[task]) if task == "few-shot" else name
             found.append(Headline(name, format_percent(value), beside))
     signs = results.get("collapse", {})
     rank, dimension = _number(signs.get("effective_rank")), _number(signs.get("dimension"))
     if rank is not None and dimension is not None:
         found.append(Headline("Effective rank", f"{rank:.0f}", f"of {format_plain(dimension)} dimensions"))
     return found[:5]
+
+
+def _ways_and_shots(figures: Mapping[str, Any]) -> str:
+    ways, shots = (_number(figures.get(name)) for name in ("num_ways", "num_shots"))
+    if ways is None or shots is None:
+        return "Few-shot accuracy"
+    return f"{ways:.0f}-way {shots:.0f}-shot accuracy"
 
 
 def summary(inputs: ReportInputs) -> str:
