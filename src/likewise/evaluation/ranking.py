@@ -43,7 +43,8 @@ def ranking(
         `precision_at_1`; the same behind `chance_` for an order drawn by lot; `num_items` that asked.
 
     Raises:
-        ValueError: fewer than two classes, or no two items of one; values that are not finite; shapes that don't fit.
+        ValueError: fewer than two classes, or no two items of one; values that are not finite; shapes that
+            don't fit.
 
     Reference:
         Musgrave, Belongie and Lim 2020, 2003.08505, section 4.2.
