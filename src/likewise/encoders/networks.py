@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.colour_channels import CHANNELS, picture_channels
+from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.heads import linear_projection
 from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.text import TextEncoder
@@ -167,6 +168,8 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
             if spec["kind"] == MultiViewNetwork.kind:
                 encoders = [ImageEncoder.from_spec(one) for one in spec["images"]]
                 return MultiViewNetwork(encoders, channels=spec["channels"])
+            if spec["kind"] == FusionNetwork.kind:
+                return FusionNetwork.from_spec(spec)
             if spec["kind"] == DualNetwork.kind:
                 image, text = ImageEncoder.from_spec(spec["image"]), TextEncoder.from_spec(spec["text"])
                 return DualNetwork(image, text, dim=spec["dim"])
@@ -175,6 +178,6 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"no network can be built from the model's config.json: {error}") from error
     raise ModelError(
-        f"the model is of kind {spec['kind']!r}, which this version does not know (image, multiview, dual); "
-        "try a newer version of likewise."
+        f"the model is of kind {spec['kind']!r}, which this version does not know (image, multiview, dual, "
+        "fusion); try a newer version of likewise."
     )

@@ -47,6 +47,12 @@ class TextTokenizer:
         number = self._tokenizer.token_to_id(MASK)
         return None if number is None else int(number)
 
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Numbers that stand for no part of a text: padding, start, end, mask."""
+        added = self._tokenizer.get_added_tokens_decoder()
+        return tuple(sorted(number for number, token in added.items() if token.special))
+
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The tokens of each text, not padded.
 

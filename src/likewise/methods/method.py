@@ -15,7 +15,7 @@ from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.views import ViewConfig, random_view
 
-__all__ = ["Embeddings", "Ingredients", "Method", "Progress", "Terms", "make_views"]
+__all__ = ["Embeddings", "Ingredients", "Method", "Progress", "Terms", "Words", "make_views"]
 
 Embeddings = dict[str, Tensor]
 
@@ -37,11 +37,29 @@ class Progress(NamedTuple):
 
     step: int
     total_steps: int
+    steps_per_epoch: int = 1
 
     @property
     def share(self) -> float:
         """In [0, 1]."""
         return self.step / max(1, self.total_steps)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training part that are done."""
+        return self.step / self.steps_per_epoch
+
+
+class Words(NamedTuple):
+    """What a method must know of the tokenizer to hide words.
+
+    Attributes:
+        mask_id: the token that stands for a hidden word; None where there is none.
+        special_ids: tokens that are no words.
+    """
+
+    mask_id: int | None
+    special_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +71,7 @@ class Ingredients:
         text: the text encoder's options.
         views: how random views are made.
         vocabulary_size: entries of the tokenizer; 0 where there are no texts.
+        words: of the tokenizer; None where there are no texts.
         num_rows: rows of the training part (memory banks need it).
     """
 
@@ -60,6 +79,7 @@ class Ingredients:
     text: TextEncoderConfig
     views: ViewConfig
     vocabulary_size: int = 0
+    words: Words | None = None
     num_rows: int = 0
 
 
@@ -79,13 +99,16 @@ class Method(nn.Module, ABC):
     choose_when: ClassVar[str]
     """For whom and for what data it is the right one."""
     cost: ClassVar[float | None] = None
-    """A step's time over SimCLR's, as benchmarks/image_methods_cifar10.py measured it; None where nothing compares."""
+    """A step's time over SimCLR's, as benchmarks/image_methods_cifar10.py measured it; None where nothing
+    compares."""
     needs: ClassVar[frozenset[str]]
     """Of images, texts, labels, domains."""
     options: ClassVar[type]
     """The method's Config."""
     image_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of the image encoder's options that the method's paper asks for."""
+    text_defaults: ClassVar[dict[str, Any]] = {}
+    """Defaults of the text encoder's options that it needs."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of the training options that the method's paper asks for."""
     pieces_allowed: ClassVar[str | None] = None

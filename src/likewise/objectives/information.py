@@ -38,6 +38,8 @@ def local_information(
     all_local: Tensor | None = None,
     all_mask: Tensor | None = None,
     rows: Tensor | None = None,
+    groups: Tensor | None = None,
+    all_groups: Tensor | None = None,
     normalize: bool = True,
 ) -> Tensor:
     """Each sample's global feature must find each of its own locals among the other samples' locals.
@@ -53,6 +55,8 @@ def local_information(
         all_local: (B, L', D) of all replicas; the own ones when None.
         all_mask: (B, L').
         rows: (b,) int64 where the own samples stand among all; required with gathered ones.
+        groups: (b,) int64; locals of samples of the own group are no negatives. Each its own when None.
+        all_groups: (B,) of all replicas.
         normalize: bring features to unit length.
 
     Returns:
@@ -70,12 +74,17 @@ def local_information(
         if not alone:
             raise ValueError("gathered samples need rows=own_rows(...): where the own ones stand among them")
         rows = torch.arange(global_.shape[0], device=global_.device)
-    check_rows(global_.shape[0], rows=rows)
+    all_groups = groups if all_groups is None else all_groups
+    if groups is None or all_groups is None:
+        groups, all_groups = rows, torch.arange(others.shape[0], device=rows.device)
+    check_rows(global_.shape[0], rows=rows, groups=groups)
+    check_rows(others.shape[0], all_groups=all_groups)
     check_finite(local=local, global_=global_)
     scale = inverse(temperature, global_)
+    same = (groups, all_groups)
     few = fits_dense(global_.shape[0] * others.shape[0] * others.shape[1])
     positive, negatives = (_whole_table if few else _streamed_table)(
-        global_, others, all_mask, rows, scale, normalize
+        global_, others, all_mask, rows, same, scale, normalize
     )
     mask = all_mask[rows]  # (b, L'): the own ones, as long as the longest of all replicas
     terms = F.softplus(negatives[:, None].to(positive.dtype) - positive).masked_fill(~mask, 0.0)
@@ -85,25 +94,36 @@ def local_information(
 
 
 def _whole_table(
-    global_: Tensor, others: Tensor, mask: Tensor, rows: Tensor, scale: Tensor, normalize: bool
+    global_: Tensor,
+    others: Tensor,
+    mask: Tensor,
+    rows: Tensor,
+    groups: tuple[Tensor, Tensor],
+    scale: Tensor,
+    normalize: bool,
 ) -> tuple[Tensor, Tensor]:
     """(b, L) logits of the own locals and (b,) log-sum-exp over the other samples', from (b, B L) logits."""
     b, (B, L, D) = global_.shape[0], others.shape
     logits = cosine_logits(global_, others.reshape(B * L, D), scale, normalize).view(b, B, L)
     here = torch.arange(b, device=rows.device)
-    hidden = (~mask).expand(b, B, L).clone()
-    hidden[here, rows] = True
+    hidden = ~mask | (groups[0][:, None] == groups[1])[:, :, None]  # (b, B, L)
     return logits[here, rows], logits.masked_fill(hidden, LEFT_OUT).flatten(1).logsumexp(1)
 
 
 def _streamed_table(
-    global_: Tensor, others: Tensor, mask: Tensor, rows: Tensor, scale: Tensor, normalize: bool
+    global_: Tensor,
+    others: Tensor,
+    mask: Tensor,
+    rows: Tensor,
+    groups: tuple[Tensor, Tensor],
+    scale: Tensor,
+    normalize: bool,
 ) -> tuple[Tensor, Tensor]:
     """The same, a tile of logits at a time."""
     own = unit_rows(others[rows], normalize)  # (b, L, D)
     positive = torch.bmm(own, (unit_rows(global_, normalize) * scale)[:, :, None]).squeeze(2)
     owners = mask.nonzero()[:, 0]  # (K,) of the locals that exist
-    rules = Rules(group_queries=rows, group_keys=owners, normalize=normalize)
+    rules = Rules(group_queries=groups[0], group_keys=groups[1][owners], normalize=normalize)
     return positive, row_sums(global_, others[mask], scale, rules)
 
 

@@ -24,6 +24,7 @@ def draw_hard_negatives(
     group_queries: Tensor,
     group_candidates: Tensor,
     generator: torch.Generator | None = None,
+    uniform: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """For each query one candidate of another group, with probability softmax(similarity / tau) over those.
 
@@ -37,6 +38,7 @@ def draw_hard_negatives(
         group_queries: (b,) int64; the sample's own number where nothing else is known to be equal.
         group_candidates: (M,) int64.
         generator: source of the draws, on the device of the features.
+        uniform: (b, M) numbers in [0, 1) that draw, instead of a generator.
 
     Returns:
         Indices (b,) int64 into the candidates, and (b,) bool: whether the query has any candidate of another
@@ -51,12 +53,20 @@ def draw_hard_negatives(
     keys = unit_rows(candidates)
     scaled = unit_rows(queries) * inverse(temperature, queries)
 
-    def per_query(own: Tensor, group: Tensor) -> Tensor:
+    if uniform is not None and uniform.shape != (queries.shape[0], candidates.shape[0]):
+        wanted = (queries.shape[0], candidates.shape[0])
+        raise ValueError(f"uniform must have shape {wanted}, got {tuple(uniform.shape)}")
+    drawn_rows = torch.arange(queries.shape[0], device=queries.device)
+
+    def per_query(own: Tensor, group: Tensor, row: Tensor) -> Tensor:
         logits = own @ keys.t().to(own.dtype)  # (r, M)
-        noise = torch.empty_like(logits).exponential_(generator=generator)
+        if uniform is None:
+            waits = torch.empty_like(logits).exponential_(generator=generator)
+        else:
+            waits = -uniform[row].to(logits.dtype).clamp_min(2.0**-30).log()
         equal = group[:, None] == group_candidates
-        drawn = (logits - noise.log()).masked_fill(equal, -torch.inf).argmax(1)
+        drawn = (logits - waits.log()).masked_fill(equal, -torch.inf).argmax(1)
         return torch.stack([drawn, (~equal).any(1).long()], 1)
 
-    found = strip_values(per_query, candidates.shape[0], scaled, group_queries)
+    found = strip_values(per_query, candidates.shape[0], scaled, group_queries, drawn_rows)
     return torch.where(found[:, 1] > 0, found[:, 0], 0), found[:, 1] > 0

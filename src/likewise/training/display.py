@@ -19,7 +19,18 @@ from likewise.training.run import RunFolder
 __all__ = ["Display"]
 
 _PLAIN_LINE_SECONDS = 15.0
-_CURVES = ("_r1", "_r5", "_r10", "accuracy", "deviation", "effective_rank", "alignment", "uniformity")
+_CURVES = (
+    "_r1",
+    "_r5",
+    "_r10",
+    "accuracy",
+    "r_precision",
+    "map_at_r",
+    "deviation",
+    "effective_rank",
+    "alignment",
+    "uniformity",
+)
 
 
 class Display:

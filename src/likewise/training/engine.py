@@ -25,7 +25,7 @@ from likewise.draw import Draw
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TrainingError
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
-from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, Words
 from likewise.model import Model
 from likewise.training.batch_norm import synchronize_batch_norm
 from likewise.training.cached import cached_backward, frozen_batch_norm
@@ -140,6 +140,7 @@ class Session:
                 text=settings.text,
                 views=settings.views,
                 vocabulary_size=0 if tokenizer is None else tokenizer.size,
+                words=None if tokenizer is None else Words(tokenizer.mask_id, tokenizer.special_ids),
                 num_rows=len(splits.train),
             ),
         )
@@ -178,7 +179,7 @@ class Session:
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
                 self.step += 1
-                self.method.after_step(Progress(self.step, self.total_steps))
+                self.method.after_step(Progress(self.step, self.total_steps, self.loader.steps_per_epoch))
 
                 done = self.step == self.total_steps
                 epoch = self.step / self.loader.steps_per_epoch

@@ -78,7 +78,7 @@ def default_settings(method: type[Method], source: Any, *, image_size: int = 64)
         method_name=method.name,
         data=DataConfig(source=source),
         image=ImageEncoderConfig(image_size=image_size, **method.image_defaults),
-        text=TextEncoderConfig(),
+        text=TextEncoderConfig(**method.text_defaults),
         views=method.default_views(image_size),
         method=method.options(),
         training=TrainingConfig(**method.training_defaults),

@@ -1,4 +1,4 @@
-"""Random views of images, a batch at a time, on the device that trains."""
+"""Random views of images and hidden words, a batch at a time, on the device that trains."""
 
 from likewise.views.captions import caption_flags
 from likewise.views.config import PRESETS, ViewConfig, view_preset
@@ -10,6 +10,7 @@ from likewise.views.image import (
     center_view,
     random_view,
 )
+from likewise.views.tokens import NOT_ASKED, mask_tokens
 
 __all__ = [
     "ViewConfig",
@@ -18,6 +19,8 @@ __all__ = [
     "random_view",
     "center_view",
     "caption_flags",
+    "mask_tokens",
+    "NOT_ASKED",
     "CLIP_MEAN",
     "CLIP_STD",
     "IMAGENET_MEAN",

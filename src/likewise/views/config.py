@@ -102,12 +102,15 @@ PRESETS: dict[str, ViewConfig] = {
     ),
     # Crops and flips alone: the channels are the views (Tian 2019, 1906.05849).
     "crops": replace(_AS_IT_IS, crop_scale=(0.2, 1.0), crop_ratio=(3 / 4, 4 / 3), flip=0.5),
+    # TCL's and ALBEF's family. Of RandAugment's operations only these have a batched form here; respecting
+    # captions is ours.
+    "tcl": ViewConfig(crop_scale=(0.2, 1.0), caption_safe=True),
     "none": _AS_IT_IS,
 }
 
 
 def view_preset(name: str) -> ViewConfig:
-    """The preset of that name: simclr, simclr-small, clip, mild, crops or none.
+    """The preset of that name: simclr, simclr-small, clip, mild, crops, tcl or none.
 
     Raises:
         ConfigError: there is no such preset.

@@ -1,0 +1,110 @@
+"""The network that TCL and its kin leave: it embeds pictures and texts, and judges pairs of them.
+
+Dimensions: B batch, P pairs, L tokens, N patches, D width of the shared space, E, F widths of the encoders.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
+from likewise.encoders.image import ImageEncoder, ImageFeatures
+from likewise.encoders.text import TextEncoder
+
+__all__ = ["FusionNetwork"]
+
+
+class FusionNetwork(nn.Module):
+    """An image encoder, a text encoder, and a fusion encoder on top of both.
+
+    Args:
+        image: the image encoder.
+        text: the lower half of a BERT.
+        fusion: the upper half, with cross-attention.
+        dim: D, width of the space that pictures and texts share.
+        vocabulary_size: of the head for hidden words.
+    """
+
+    kind = "fusion"
+
+    def __init__(
+        self, image: ImageEncoder, text: TextEncoder, fusion: FusionEncoder, *, dim: int, vocabulary_size: int
+    ) -> None:
+        super().__init__()
+        self.image, self.text, self.fusion = image, text, fusion
+        self.image_projection = nn.Linear(image.dim, dim)
+        self.text_projection = nn.Linear(text.dim, dim)
+        self.match_head = nn.Linear(text.dim, 2)
+        self.language_head = LanguageHead(text.dim, vocabulary_size)
+        self.dim = dim
+        self.vocabulary_size = vocabulary_size
+
+    @classmethod
+    def build(
+        cls,
+        image: ImageEncoder,
+        text: TextEncoder,
+        *,
+        fusion_depth: int | None,
+        dim: int,
+        vocabulary_size: int,
+    ) -> FusionNetwork:
+        """From an image encoder and a whole BERT, which is cut in two."""
+        fusion = cut_fusion(text, depth=fusion_depth, image_dim=image.dim)
+        return cls(image, text, fusion, dim=dim, vocabulary_size=vocabulary_size)
+
+    def image_states(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, 1 + N, E): the pooled token, then one a patch."""
+        features: ImageFeatures = self.image(pixels)
+        return torch.cat([features.pooled[:, None], features.tokens], dim=1)
+
+    def text_states(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) tokens and mask to (B, L, F), [CLS] first."""
+        states: Tensor = self.text(tokens, mask).tokens
+        return states
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, D)."""
+        projected: Tensor = self.image_projection(self.image(pixels).pooled)
+        return projected
+
+    def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) tokens and mask to (B, D)."""
+        projected: Tensor = self.text_projection(self.text_states(tokens, mask)[:, 0])
+        return projected
+
+    def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
+        """(P, L, F), (P, L) and (P, 1 + N, E) to (P, 2); class 1 is "they belong together"."""
+        logits: Tensor = self.match_head(self.fusion(text_states, mask, image_states)[:, 0])
+        return logits
+
+    def word_logits(self, states: Tensor) -> Tensor:
+        """(M, F) fused states of hidden words to (M, V)."""
+        embedding: nn.Embedding = self.text.backbone.get_input_embeddings()
+        logits: Tensor = self.language_head(states, embedding.weight)
+        return logits
+
+    def spec(self) -> dict[str, Any]:
+        """What `from_spec` needs."""
+        return {
+            "kind": self.kind,
+            "dim": self.dim,
+            "vocabulary_size": self.vocabulary_size,
+            "image": self.image.spec(),
+            "text": self.text.spec(),
+            "fusion": self.fusion.spec(),
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> FusionNetwork:
+        """The inverse of `spec`, with fresh weights."""
+        return cls(
+            ImageEncoder.from_spec(spec["image"]),
+            TextEncoder.from_spec(spec["text"]),
+            FusionEncoder.from_spec(spec["fusion"]),
+            dim=spec["dim"],
+            vocabulary_size=spec["vocabulary_size"],
+        )

@@ -1,0 +1,426 @@
+"""TCL: vision-language pre-training with triple contrastive learning.
+
+Yang et al., 2022, arXiv 2202.10401. Pictures and texts are aligned across the two kinds (CMA), contrasted
+within each kind (IMC), and their global features with local ones (LMI); a fusion encoder then judges whether
+a picture and a text match (ITM) and finds hidden words (MLM). Without IMC and LMI it is ALBEF (Li 2021, arXiv
+2107.07651), whose momentum distillation it keeps.
+
+Dimensions: B batch, D shared space, E, F widths of the encoders, L tokens, N patches, K queue, P pairs, V
+words.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from likewise.collectives import gather_rows, own_rows, replica_share
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders.fusion_network import FusionNetwork
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.text import TextEncoder
+from likewise.errors import ConfigError
+from likewise.mechanisms import KeyQueue, MomentumTwin
+from likewise.methods.checks import check_above_zero, check_counts, check_shares
+from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
+from likewise.objectives import (
+    draw_hard_negatives,
+    info_nce,
+    local_information,
+    masked_language_loss,
+    matching_loss,
+)
+from likewise.views import NOT_ASKED, ViewConfig, mask_tokens, view_preset
+
+__all__ = ["TCL", "Config"]
+
+_LONGEST_QUEUE = 65_536
+_COLDEST, _WARMEST = 0.001, 0.5  # the learned temperature is clamped to these before each step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of TCL. A part of weight 0 is not computed."""
+
+    embedding_dim: int = 256
+    """Width of the space that pictures and texts share."""
+
+    fusion_depth: int | None = None
+    """Layers cut from the top of the text encoder for fusion; by default half of them."""
+
+    temperature: float = 0.07
+    """The learned temperature's start."""
+
+    queue_size: int | None = None
+    """Keys in each of the two queues; by default 65,536, or a quarter of the training rows where that is
+    less."""
+
+    ema_momentum: float = 0.995
+    """The twins' momentum."""
+
+    distillation: float = 0.4
+    """Share of the twins' opinion in the targets of CMA and MLM; reached after the first epoch."""
+
+    hidden_share: float = 0.15
+    """Share of the words that MLM hides."""
+
+    same_group: Literal["left_out", "shared"] = "left_out"
+    """What other captions of the same picture (or equal ones) are to CMA and IMC: `left_out` of the
+    comparison, or `shared`: positives too, as for fine-tuning to retrieval."""
+
+    negatives: Literal["replica", "all"] = "replica"
+    """Where ITM's negatives come from: this replica's rows, or those of all (whose tokens are then sent)."""
+
+    cma: float = 1.0
+    """Weight of cross-modal alignment."""
+
+    imc: float = 1.0
+    """Weight of intra-modal contrast; 0 together with `lmi` 0 is ALBEF."""
+
+    lmi: float = 1.0
+    """Weight of local mutual information."""
+
+    itm: float = 1.0
+    """Weight of image-text matching."""
+
+    mlm: float = 1.0
+    """Weight of masked language modelling."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        check_counts(self, "embedding_dim", "fusion_depth", "queue_size")
+        check_shares(self, "ema_momentum", "distillation", "hidden_share")
+        check_above_zero(self, "temperature")
+        if not _COLDEST <= self.temperature <= _WARMEST:
+            raise ConfigError(
+                f"method.temperature is {self.temperature}; expected in [{_COLDEST}, {_WARMEST}]."
+            )
+        weights = {name: getattr(self, name) for name in ("cma", "imc", "lmi", "itm", "mlm")}
+        for name, weight in weights.items():
+            if weight < 0:
+                raise ConfigError(f"method.{name} is {weight}; a weight cannot be negative.")
+        if weights["cma"] == 0:
+            raise ConfigError("method.cma is 0; without it pictures and texts never meet in one space.")
+
+
+class TCL(Method):
+    """Image, text and fusion encoder, their momentum twins, and two queues."""
+
+    name = "tcl"
+    summary = "a picture and its text belong together, across kinds, within each, as wholes and as parts"
+    paper = "Yang 2022, arXiv 2202.10401; Li 2021, arXiv 2107.07651"
+    idea = (
+        "Pictures and texts meet in one space, contrasted across the two kinds and within each, and "
+        "wholes with their parts, all against what slow twins say. A fusion encoder then reads the text "
+        "while looking at the picture: it judges whether the two match, on negatives that look alike, and "
+        "finds hidden words. Ranking is fast by the space and exact by the judge."
+    )
+    choose_when = (
+        "You have pictures with texts and want the best retrieval from a limited set, or a model that "
+        "answers, entails and grounds later. A step costs several times CLIP's; for zero-shot labels at "
+        "great scale CLIP is simpler."
+    )
+    needs = frozenset({"images", "texts"})
+    options = Config
+    text_defaults: ClassVar[dict[str, Any]] = {"architecture": "bert", "dropout": 0.1}
+    training_defaults: ClassVar[dict[str, Any]] = {
+        "learning_rate": 3e-4,
+        "weight_decay": 0.02,
+        "warmup_share": 0.1,
+        "final_share": 0.1,
+    }
+    pieces_allowed = (
+        "for the pairs that its fusion encoder judges are chosen by the similarities of the whole batch"
+    )
+
+    network: FusionNetwork
+    alpha: Tensor
+    _newest: tuple[Tensor, Tensor, Tensor]
+
+    @classmethod
+    def default_views(cls, image_size: int) -> ViewConfig:
+        """The paper's family, respecting captions: no flip where one names a side, nor new colours."""
+        del image_size
+        return view_preset("tcl")
+
+    def __init__(self, config: Config, ingredients: Ingredients) -> None:
+        super().__init__()
+        self.config = config
+        self.view_config = ingredients.views
+        self.words = ingredients.words
+        self.network = FusionNetwork.build(
+            ImageEncoder.build(ingredients.image),
+            TextEncoder.build(ingredients.text, vocabulary_size=ingredients.vocabulary_size),
+            fusion_depth=config.fusion_depth,
+            dim=config.embedding_dim,
+            vocabulary_size=ingredients.vocabulary_size,
+        )
+        if config.mlm and (self.words is None or self.words.mask_id is None):
+            raise ConfigError("method.mlm: the tokenizer has no [MASK] token; set --method.mlm 0.")
+        self.twin = MomentumTwin(self.network)
+        size = config.queue_size or max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
+        self.image_queue = KeyQueue(size, config.embedding_dim)
+        self.text_queue = KeyQueue(size, config.embedding_dim)
+        self.temperature = nn.Parameter(torch.tensor(config.temperature))
+        self.register_buffer("alpha", torch.zeros(()))
+
+    # -- the networks
+
+    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+        """All that is compared, and the logits of fused pairs and of hidden words."""
+        assert batch.tokens is not None
+        assert batch.mask is not None
+        assert batch.group is not None
+        network, mask = self.network, batch.mask
+        first, second = make_views(batch, draw, network.image, self.view_config).chunk(2)
+        image_states = network.image_states(first)  # (B, 1 + N, E)
+        text_states = network.text_states(batch.tokens, mask)  # (B, L, F)
+        found = {
+            "images": network.image_projection(image_states[:, 0]),  # (B, D)
+            "texts": network.text_projection(text_states[:, 0]),  # (B, D)
+            "group": batch.group,
+        }
+        twin_states = self._embed_by_twins(second, batch.tokens, mask, found)
+        if self.config.itm:
+            self._judge_pairs(image_states, text_states, mask, found, batch, draw)
+        if self.config.mlm:
+            self._guess_words(image_states, twin_states, batch, draw, found)
+        return found
+
+    @torch.no_grad()
+    def _embed_by_twins(self, pixels: Tensor, tokens: Tensor, mask: Tensor, found: Embeddings) -> Tensor:
+        """Global and local features of the twins; returns the image twin's states."""
+        twin = self._twin()
+        image_states, text_states = twin.image_states(pixels), twin.text_states(tokens, mask)
+        found["twin_images"] = twin.image_projection(image_states[:, 0])  # (B, D)
+        found["twin_texts"] = twin.text_projection(text_states[:, 0])  # (B, D)
+        if self.config.lmi:
+            patches = _unit(twin.image_projection(image_states[:, 1:]))
+            words = _unit(twin.text_projection(text_states[:, 1:]))
+            found |= {"patches": _pool_patches(patches), "words": words, "word_mask": mask[:, 1:]}
+        return image_states
+
+    def _judge_pairs(
+        self,
+        image_states: Tensor,
+        text_states: Tensor,
+        mask: Tensor,
+        found: Embeddings,
+        batch: Batch,
+        draw: Draw,
+    ) -> None:
+        """Fuse B pairs, B texts with another picture and B pictures with another text, in one pass."""
+        group, index = found["group"], batch.index
+        images, texts = found["images"].detach(), found["texts"].detach()
+        everyone = {"states": image_states, "texts": text_states, "mask": mask, "group": group}
+        if self.config.negatives == "all":
+            images_, texts_ = gather_rows(images), gather_rows(texts)
+            everyone = {
+                "states": gather_rows(image_states),
+                "texts": gather_rows(text_states, lengths_vary=True),
+                "mask": gather_rows(mask, lengths_vary=True),
+                "group": gather_rows(group),
+            }
+        else:
+            images_, texts_ = images, texts
+        drawn = {}
+        for kind, queries, candidates in (("images", texts, images_), ("texts", images, texts_)):
+            drawn[kind] = draw_hard_negatives(
+                queries,
+                candidates,
+                temperature=self.temperature.detach(),
+                group_queries=group,
+                group_candidates=everyone["group"],
+                uniform=draw.uniform(index, len(candidates), purpose=f"negative {kind}"),
+            )
+        (other_image, has_image), (other_text, has_text) = drawn["images"], drawn["texts"]
+        length = everyone["mask"].shape[1]
+        own_texts, own_mask = _lengthened(text_states, length), _lengthened(mask, length)
+        # A row that has no negative (a batch of one photo's captions) brings its true pair only.
+        logits = self.network.match_logits(
+            torch.cat([own_texts, own_texts[has_image], everyone["texts"][other_text[has_text]]]),
+            torch.cat([own_mask, own_mask[has_image], everyone["mask"][other_text[has_text]]]),
+            torch.cat([image_states, everyone["states"][other_image[has_image]], image_states[has_text]]),
+        )  # (P, 2), P = 3B at most
+        found["match_logits"] = logits
+        found["matches"] = torch.arange(len(logits), device=logits.device) < len(mask)
+
+    def _guess_words(
+        self, image_states: Tensor, twin_states: Tensor, batch: Batch, draw: Draw, found: Embeddings
+    ) -> None:
+        """Hide words; logits at the hidden ones alone, of the network and of its twin."""
+        assert batch.tokens is not None
+        assert batch.mask is not None
+        assert self.words is not None
+        assert self.words.mask_id is not None
+        tokens, words = mask_tokens(
+            batch.tokens,
+            batch.mask,
+            draw=draw,
+            index=batch.index,
+            mask_id=self.words.mask_id,
+            vocabulary_size=self.network.vocabulary_size,
+            special_ids=self.words.special_ids,
+            share=self.config.hidden_share,
+        )  # (B, L) each
+        hidden = words != NOT_ASKED
+        found["hidden_words"] = words[hidden]  # (M,)
+        found["word_logits"] = _word_logits(self.network, tokens, batch.mask, image_states, hidden)  # (M, V)
+        if self.config.distillation:
+            with torch.no_grad():
+                logits = _word_logits(self._twin(), tokens, batch.mask, twin_states, hidden)
+            found["twin_word_logits"] = logits  # (M, V)
+
+    def _twin(self) -> FusionNetwork:
+        twin = self.twin.module
+        assert isinstance(twin, FusionNetwork)
+        return twin
+
+    # -- the objective
+
+    def objective(self, embeddings: Embeddings) -> Terms:
+        """(mean of the six contrastive parts) + ITM + MLM."""
+        config = self.config
+        parts = self._across(embeddings)
+        if config.imc:
+            parts |= self._within(embeddings)
+        if config.lmi:
+            parts |= self._with_parts(embeddings)
+        weights = [getattr(config, name[:3]) for name in parts]
+        weighed = torch.stack([w * part for w, part in zip(weights, parts.values(), strict=True)])
+        total = weighed.sum() / sum(weights)
+        rows = embeddings["images"]
+        if config.itm:
+            logits = embeddings["match_logits"]
+            pairs = torch.tensor(len(logits), device=logits.device)
+            count = replica_share(pairs, rows)
+            parts["itm"] = matching_loss(logits, embeddings["matches"], count=count)
+            total = total + config.itm * parts["itm"]
+        if config.mlm:
+            words = embeddings["hidden_words"]
+            parts["mlm"] = masked_language_loss(
+                embeddings["word_logits"],
+                words,
+                teacher_logits=embeddings.get("twin_word_logits"),
+                teacher_weight=self.alpha,
+                count=replica_share(torch.tensor(len(words), device=words.device), rows),
+            )
+            total = total + config.mlm * parts["mlm"]
+        keys = (embeddings[name].detach() for name in ("twin_images", "twin_texts", "group"))
+        self._newest = tuple(gather_rows(key) for key in keys)  # type: ignore[assignment]
+        shown = {name: part.detach() for name, part in parts.items()}
+        return Terms(total, shown | {"temperature": self.temperature.detach()})
+
+    def _across(self, embeddings: Embeddings) -> dict[str, Tensor]:
+        """CMA: each picture against the text twin's keys and each text against the image twin's, with targets
+        that the twins soften."""
+        keys = self._keys(embeddings)
+        return {
+            f"cma_{kind}": self._compare(
+                embeddings[kind],
+                keys[other],
+                embeddings["group"],
+                target_queries=embeddings[f"twin_{kind}"],
+                target_keys=keys[other][0],
+                target_weight=self.alpha,
+            )
+            for kind, other in (("images", "texts"), ("texts", "images"))
+        }
+
+    def _within(self, embeddings: Embeddings) -> dict[str, Tensor]:
+        """IMC: each picture against the image twin's keys, each text against the text twin's."""
+        keys = self._keys(embeddings)
+        return {
+            f"imc_{kind}": self._compare(embeddings[kind], keys[kind], embeddings["group"])
+            for kind in ("images", "texts")
+        }
+
+    def _with_parts(self, embeddings: Embeddings) -> dict[str, Tensor]:
+        """LMI: each global feature against the twin's local ones of its own sample and of all others."""
+        group = embeddings["group"]
+        patches, words, word_mask = (embeddings[name] for name in ("patches", "words", "word_mask"))
+        shared: dict[str, Any] = {
+            "temperature": self.temperature,
+            "rows": own_rows(group),
+            "groups": group,
+            "all_groups": gather_rows(group),
+        }
+        images = local_information(patches, embeddings["images"], all_local=gather_rows(patches), **shared)
+        texts = local_information(
+            words,
+            embeddings["texts"],
+            mask=word_mask,
+            all_local=gather_rows(words, lengths_vary=True),
+            all_mask=gather_rows(word_mask, lengths_vary=True),
+            **shared,
+        )
+        return {"lmi_images": images, "lmi_texts": texts}
+
+    def _keys(self, embeddings: Embeddings) -> dict[str, tuple[Tensor, Tensor]]:
+        """Keys of each kind, the batch's and then the queue's, and their groups."""
+        groups = gather_rows(embeddings["group"])
+        queues = {"images": self.image_queue, "texts": self.text_queue}
+        return {
+            kind: (
+                torch.cat([_unit(gather_rows(embeddings[f"twin_{kind}"])), queue.keys]),  # (B + K, D)
+                torch.cat([groups, queue.groups]),
+            )
+            for kind, queue in queues.items()
+        }
+
+    def _compare(self, rows: Tensor, keys: tuple[Tensor, Tensor], group: Tensor, **targets: Any) -> Tensor:
+        """InfoNCE of this replica's rows against keys."""
+        return info_nce(
+            rows,
+            keys[0],
+            own_rows(rows),
+            temperature=self.temperature,
+            group_queries=group,
+            group_keys=keys[1],
+            same_group=self.config.same_group,
+            **targets,
+        )
+
+    @torch.no_grad()
+    def after_step(self, progress: Progress) -> None:
+        """Queues take the twins' newest keys; the twins follow; the temperature stays within its bounds."""
+        images, texts, groups = self._newest
+        self.image_queue.push(images, groups)
+        self.text_queue.push(texts, groups)
+        self.twin.follow(self.network, self.config.ema_momentum)
+        self.temperature.clamp_(_COLDEST, _WARMEST)
+        self.alpha.fill_(self.config.distillation * min(1.0, progress.epoch))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=-1)
+
+
+def _word_logits(
+    network: FusionNetwork, tokens: Tensor, mask: Tensor, image_states: Tensor, hidden: Tensor
+) -> Tensor:
+    """(M, V) logits of the hidden words; all other positions would be computed for nothing."""
+    fused = network.fusion(network.text_states(tokens, mask), mask, image_states)  # (B, L, F)
+    return network.word_logits(fused[hidden])
+
+
+def _lengthened(rows: Tensor, length: int) -> Tensor:
+    """(B, L, ...) with padding up to `length` tokens."""
+    missing = length - rows.shape[1]
+    return F.pad(rows, [0, 0] * (rows.dim() - 2) + [0, missing]) if missing else rows
+
+
+def _pool_patches(patches: Tensor) -> Tensor:
+    """(B, g g, D) patches to (B, c c, D) means of regions, c = floor(sqrt(g)); any grid works."""
+    B, N, D = patches.shape
+    side = math.isqrt(N)
+    assert side * side == N, "square pictures have square grids"
+    grid = patches.transpose(1, 2).reshape(B, D, side, side)
+    pooled: Tensor = F.adaptive_avg_pool2d(grid, math.isqrt(side))
+    return pooled.flatten(2).transpose(1, 2)
