@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.networks import EncodesImages, EncodesTexts, network_from_spec
+from likewise.encoders.networks import EncodesImages, EncodesTexts, MatchesPairs, network_from_spec
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import AbilityError, DataError, ModelError
 from likewise.views import center_view
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from likewise.data.dataset import Dataset
+    from likewise.matching import PairJudge
 
 __all__ = ["ImageInput", "Model", "load"]
 
@@ -100,7 +101,7 @@ class Model:
     @property
     def abilities(self) -> list[str]:
         """What this model can do, such as `encode_images`."""
-        protocols = {"encode_images": EncodesImages, "encode_texts": EncodesTexts}
+        protocols = {"encode_images": EncodesImages, "encode_texts": EncodesTexts, "match": MatchesPairs}
         return [name for name, protocol in protocols.items() if isinstance(self.network, protocol)]
 
     @property
@@ -163,12 +164,38 @@ class Model:
             AbilityError: the model has no text encoder.
             DataError: a text is empty or not a string.
         """
-        several = [texts] if isinstance(texts, str) else list(texts)
-        for place, text in enumerate(several):
-            if not isinstance(text, str) or not text.strip():
-                raise DataError(f"text {place} is {text!r}; expected a text that is not empty.")
+        several = _checked_texts(texts)
         batches = (several[start : start + batch_size] for start in range(0, len(several), batch_size))
         return self._collect((self._text_vectors(batch) for batch in batches), normalize)
+
+    def match(self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str]) -> np.ndarray:
+        """Probability that each picture and text belong together.
+
+        Args:
+            images: N, in any form that `encode_images` takes.
+            texts: as many; or one for all pictures, or one picture for all texts.
+
+        Returns:
+            (N,) float32 in [0, 1].
+
+        Raises:
+            AbilityError: the model cannot match pairs.
+            DataError: other numbers of pictures and texts; a picture or text that cannot be read.
+        """
+        from likewise.matching import PairJudge
+
+        several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
+        sentences = _checked_texts(texts)
+        count = max(len(several), len(sentences))
+        if {len(several), len(sentences)} - {1, count} or not (several and sentences):
+            raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
+        judge = PairJudge(self, [self._stored(several, 0)], sentences)
+        image_places, text_places = (
+            np.arange(count) if number == count else np.zeros(count, np.int64)
+            for number in (len(several), len(sentences))
+        )
+        odds = judge(image_places, text_places)
+        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all pictures of a dataset, read from its cache."""
@@ -177,6 +204,16 @@ class Model:
         return self._collect(
             (self._image_vectors(dataset.images(batch)) for batch in batches), normalize=True
         )
+
+    def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairJudge:
+        """A judge of pairs of a dataset's pictures and some texts, each encoded once."""
+        from likewise.matching import PairJudge
+
+        places = np.arange(len(dataset))
+        stored = (
+            dataset.images(places[start : start + batch_size]) for start in range(0, len(dataset), batch_size)
+        )
+        return PairJudge(self, stored, texts, batch_size=batch_size)
 
     def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
         vectors = [batch.float() for batch in batches]
@@ -187,20 +224,23 @@ class Model:
 
     def _image_vectors(self, stored: Tensor) -> Tensor:
         """(B, D) of stored (B, 3, S, S) uint8 squares."""
-        network = self._needs("encode_images", EncodesImages)
-        with self._computing():
-            encoder = network.image
-            pixels = center_view(
-                stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
-            )
-            return cast(Tensor, network.encode_images(pixels))
+        network = self.needs("encode_images", EncodesImages)
+        with self.computing():
+            return cast(Tensor, network.encode_images(self.pixels(stored)))
+
+    def pixels(self, stored: Tensor) -> Tensor:
+        """(B, 3, S, S) of stored (B, 3, S', S') uint8 squares, as the image encoder wants them."""
+        encoder = cast(Any, self.network).image
+        return center_view(
+            stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
+        )
 
     def _text_vectors(self, texts: Sequence[str]) -> Tensor:
         """(B, D) of some texts."""
-        network = self._needs("encode_texts", EncodesTexts)
+        network = self.needs("encode_texts", EncodesTexts)
         assert self.tokenizer is not None
         tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
-        with self._computing():
+        with self.computing():
             device = self.device
             return cast(
                 Tensor,
@@ -208,7 +248,7 @@ class Model:
             )
 
     @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """Evaluation mode without a graph; training mode comes back afterwards."""
         training = self.network.training
         self.network.eval()
@@ -218,10 +258,13 @@ class Model:
         finally:
             self.network.train(training)
 
-    def _needs(self, ability: str, protocol: type) -> Any:
+    def needs(self, ability: str, protocol: type) -> Any:
+        """The network, if it has an ability; else an AbilityError that says which methods give it."""
         if isinstance(self.network, protocol):
             return self.network
-        needed = {"encode_images": "images", "encode_texts": "texts"}[ability]
+        needed = {"encode_images": "images", "encode_texts": "texts", "match": "images and texts by fusion"}[
+            ability
+        ]
         raise AbilityError(
             f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; models of the methods "
             f"that learn from {needed} can, see `likewise methods`."
@@ -232,7 +275,7 @@ class Model:
         from likewise.data.picture_input import square_pictures
 
         options = self.config["images"]
-        encoder = self._needs("encode_images", EncodesImages).image
+        encoder = self.needs("encode_images", EncodesImages).image
         size = options["store_size"] or encoder.image_size
         return square_pictures(images, size=size, fit=options["fit"], first=first)
 
@@ -288,6 +331,15 @@ class Model:
             tokenizer = TextTokenizer.load(folder / _TOKENIZER, **config["texts"])
         network.to(device).eval()
         return cls(network, config, tokenizer)
+
+
+def _checked_texts(texts: str | Sequence[str]) -> list[str]:
+    """Several texts, none of them empty."""
+    several = [texts] if isinstance(texts, str) else list(texts)
+    for place, text in enumerate(several):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"text {place} is {text!r}; expected a text that is not empty.")
+    return several
 
 
 def _is_single_image(images: Any) -> bool:

@@ -48,6 +48,10 @@ class EvaluateCommand:
     episodes: int | None = None
     """Few-shot episodes drawn; 1000 when not given."""
 
+    rerank: int | None = None
+    """Retrieval in two stages: so many of each query's best by cosine are judged again, pair by pair (models
+    that can match); none when not given."""
+
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
@@ -79,7 +83,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:
     """Raise where an option was given that none of the tasks reads."""
-    for task, names in (("few-shot", ("ways", "shots", "episodes")), ("zero-shot", ("templates",))):
+    for task, names in (
+        ("few-shot", ("ways", "shots", "episodes")),
+        ("zero-shot", ("templates",)),
+        ("retrieval", ("rerank",)),
+    ):
         given = [f"--{name}" for name in names if getattr(options, name) is not None]
         if given and task not in tasks:
             raise ConfigError(
@@ -90,13 +98,14 @@ def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:
 
 def _task_options(options: EvaluateCommand) -> dict[str, Any]:
     """What the tasks are told."""
-    for name, least in (("ways", 2), ("shots", 1), ("episodes", 2)):
+    for name, least in (("ways", 2), ("shots", 1), ("episodes", 2), ("rerank", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name} must be at least {least}, got {value}.")
     templates = "photo" if options.templates is None else options.templates
     counts = {"num_ways": options.ways, "num_shots": options.shots, "num_episodes": options.episodes}
     return {
+        "rerank": options.rerank,
         "templates": [templates] if "{}" in templates else templates,
         "episodes": Episodes(**{name: value for name, value in counts.items() if value is not None}),
     }

@@ -24,6 +24,7 @@ __all__ = [
     "EncodesImages",
     "EncodesTexts",
     "ImageNetwork",
+    "MatchesPairs",
     "MultiViewNetwork",
     "network_from_spec",
 ]
@@ -47,6 +48,22 @@ class EncodesTexts(Protocol):
 
     def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L) tokens and mask to (B, D) vectors, not of unit length."""
+
+
+@runtime_checkable
+class MatchesPairs(Protocol):
+    """The ability to judge whether a text belongs to a picture."""
+
+    image: ImageEncoder
+
+    def image_states(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised pixels to (B, N, E) tokens."""
+
+    def text_states(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, L) tokens and mask to (B, L, F)."""
+
+    def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
+        """(P, L, F), (P, L) and (P, N, E) to (P, 2); class 1 is "they belong together"."""
 
 
 class ImageNetwork(nn.Module):

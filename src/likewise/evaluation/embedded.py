@@ -5,6 +5,7 @@ N held-out items, M their captions, D width of the embedding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ class Embedded:
         splits: the data; the held-out part is `splits.validation`.
         templates: prompts of zero-shot classification: a set's name, or sentences with one `{}` each.
         episodes: what few-shot episodes are made of; the plain ones when None.
+        rerank: candidates of each query that the model judges again in retrieval; None for none.
         max_rows: most held-out rows looked at; None for all.
         max_train_rows: most training rows learnt from.
 
@@ -58,6 +60,7 @@ class Embedded:
         *,
         templates: str | list[str] = "photo",
         episodes: Episodes | None = None,
+        rerank: int | None = None,
         max_rows: int | None = None,
         max_train_rows: int = _MAX_TRAIN_ROWS,
     ) -> None:
@@ -70,12 +73,18 @@ class Embedded:
         self.held_out = _first_rows(splits.validation, max_rows)
         self.splits = replace(splits, train=self.train, validation=self.held_out)
         self.templates = templates
+        self.rerank = rerank
         self.episodes = Episodes() if episodes is None else episodes
 
     @cached_property
     def images(self) -> np.ndarray:
         """(N, D) of the held-out pictures."""
         return self.model.encode_dataset_images(self.held_out)
+
+    @cached_property
+    def judge(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+        """Scores pairs of a held-out picture and a caption; the model must be able to match."""
+        return self.model.judge_dataset(self.held_out, self.captions)
 
     @cached_property
     def train_images(self) -> np.ndarray:

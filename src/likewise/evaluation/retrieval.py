@@ -12,7 +12,7 @@ import torch
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
 from likewise.evaluation.chance import first_hit_chance
 
-__all__ = ["retrieval", "first_ranks", "RECALL_AT", "TIE"]
+__all__ = ["retrieval", "first_ranks", "summarise_ranks", "RECALL_AT", "TIE"]
 
 RECALL_AT = (1, 5, 10)
 
@@ -101,13 +101,13 @@ def retrieval(
         if len(counted) == 0:
             raise ValueError("no image and text have equal groups: there is nothing to retrieve")
         counts[name] = len(counted)
-        result |= {f"{name}_{key}": value for key, value in _summary(counted).items()}
+        result |= {f"{name}_{key}": value for key, value in summarise_ranks(counted).items()}
         chance = first_hit_chance(_num_right(own, theirs), len(candidates), RECALL_AT)
         result |= {f"chance_{name}_{key}": value for key, value in chance.items()}
     return result | {"num_images": counts["image_to_text"], "num_texts": counts["text_to_image"]}
 
 
-def _summary(ranks: torch.Tensor) -> dict[str, float]:
+def summarise_ranks(ranks: torch.Tensor) -> dict[str, float]:
     """Recall at each k, median rank and mean reciprocal rank of (Q,) ranks from 1."""
     recalls = {f"r{k}": float((ranks <= k).double().mean()) for k in RECALL_AT}
     return recalls | {

@@ -19,6 +19,7 @@ from likewise.evaluation.collapse import alignment, signs_of_collapse
 from likewise.evaluation.embedded import Embedded, Episodes
 from likewise.evaluation.neighbours import knn_predict
 from likewise.evaluation.probe import linear_probe
+from likewise.evaluation.reranking import reranked_retrieval
 from likewise.evaluation.retrieval import retrieval
 from likewise.evaluation.templates import prompts
 from likewise.evaluation.zero_shot import zero_shot
@@ -42,7 +43,15 @@ def _collapse(embedded: Embedded) -> dict[str, Any]:
 
 def _retrieval(embedded: Embedded) -> dict[str, Any]:
     groups = embedded.held_out.groups
-    return dict(retrieval(embedded.images, embedded.texts, groups, groups[embedded.caption_rows]))
+    given = (embedded.images, embedded.texts, groups, groups[embedded.caption_rows])
+    figures = dict(retrieval(*given))
+    if embedded.rerank is None:
+        return figures
+    if "match" not in embedded.model.abilities:
+        raise AbilityError(
+            f"re-ranking needs a model that can match pairs; this one can {embedded.model.abilities}."
+        )
+    return figures | reranked_retrieval(*given, judge=embedded.judge, num_judged=embedded.rerank)
 
 
 def _neighbours(embedded: Embedded) -> dict[str, Any]:

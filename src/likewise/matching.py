@@ -1,0 +1,80 @@
+"""Judging pairs: does this text belong to this picture?
+
+Each picture and each text is encoded once, whatever the number of pairs; only the fusion layers run for every
+pair. Dimensions: N pictures, M texts, P pairs, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likewise.encoders.networks import MatchesPairs
+
+if TYPE_CHECKING:
+    from likewise.model import Model
+
+__all__ = ["PairJudge"]
+
+
+class PairJudge:
+    """Pictures and texts, encoded, whose pairs can be judged.
+
+    Args:
+        model: has the ability to match.
+        stored: batches of stored (B, 3, S, S) uint8 squares, N in all.
+        texts: M texts.
+        batch_size: pairs fused at once.
+    """
+
+    def __init__(
+        self, model: Model, stored: Iterable[Tensor], texts: list[str], *, batch_size: int = 256
+    ) -> None:
+        self._network: MatchesPairs = model.needs("match", MatchesPairs)
+        self._model = model
+        self._batch_size = batch_size
+        assert model.tokenizer is not None
+        tokens, mask = model.tokenizer.pad(model.tokenizer.encode(texts))
+        self._mask = torch.from_numpy(mask).to(model.device)  # (M, L)
+        with model.computing():
+            images = [self._network.image_states(model.pixels(batch)) for batch in stored]
+            self._images = torch.cat(images)  # (N, 1 + patches, E)
+            states = [
+                self._network.text_states(
+                    torch.from_numpy(tokens[start : start + batch_size]).to(model.device),
+                    self._mask[start : start + batch_size],
+                )
+                for start in range(0, len(tokens), batch_size)
+            ]
+            self._texts = torch.cat(states)  # (M, L, F)
+
+    def __call__(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """Log odds that each pair belongs together.
+
+        Args:
+            images: (P,) places among the pictures.
+            texts: (P,) places among the texts.
+
+        Returns:
+            (P,) float32; above 0 means more likely than not.
+        """
+        # Pairs with texts of one length side by side: no work on padding.
+        lengths = self._mask.sum(dim=1).cpu().numpy()[texts]
+        order = np.argsort(lengths, kind="stable")
+        odds = np.empty(len(order), np.float32)
+        with self._model.computing():
+            for start in range(0, len(order), self._batch_size):
+                places = order[start : start + self._batch_size]
+                longest = int(lengths[places].max())
+                image, text = (
+                    torch.from_numpy(np.ascontiguousarray(kind[places])) for kind in (images, texts)
+                )
+                logits = self._network.match_logits(
+                    self._texts[text, :longest], self._mask[text, :longest], self._images[image]
+                ).float()  # (p, 2)
+                odds[places] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
+        return odds

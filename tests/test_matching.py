@@ -1,0 +1,126 @@
+"""Judging pairs by a model of TCL, and re-ranking with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import small_settings
+
+from likewise import train
+from likewise.cli.main import main
+from likewise.errors import AbilityError, DataError
+from likewise.evaluation.reranking import reranked_ranks, reranked_retrieval
+from likewise.evaluation.retrieval import retrieval
+from likewise.model import Model, load
+from likewise.training.run import RunFolder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(small_settings("tcl", steps=2), tmp_path_factory.mktemp("tcl") / "run", show=False).path
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> Model:
+    return load(run)
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+
+
+def test_match_gives_probabilities_whatever_stands_beside(model: Model) -> None:
+    pictures, texts = [picture(seed) for seed in range(3)], ["a red circle", "two blue squares in a row", "x"]
+    together = model.match(pictures, texts)
+    assert together.shape == (3,)
+    assert ((together > 0) & (together < 1)).all()
+    alone = [float(model.match(image, text)[0]) for image, text in zip(pictures, texts, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+    np.testing.assert_allclose(model.match(pictures, "x")[2], together[2], rtol=1e-4)
+    np.testing.assert_allclose(model.match(pictures[0], texts)[0], together[0], rtol=1e-4)
+
+
+def test_match_is_what_the_network_says(model: Model) -> None:
+    network: Any = model.network
+    assert model.tokenizer is not None
+    tokens, mask = (
+        torch.from_numpy(part) for part in model.tokenizer.pad(model.tokenizer.encode(["a red circle"]))
+    )
+    pixels = model.pixels(model._stored([picture(0)], 0))
+    with torch.no_grad():
+        logits = network.match_logits(network.text_states(tokens, mask), mask, network.image_states(pixels))
+    assert float(model.match(picture(0), "a red circle")[0]) == pytest.approx(
+        float(logits.softmax(1)[0, 1]), rel=1e-4
+    )
+
+
+def test_what_makes_no_pairs_is_refused(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="2 pictures and 3 texts"):
+        model.match([picture(0), picture(1)], ["a", "b", "c"])
+    with pytest.raises(DataError, match="do not make pairs"):
+        model.match([], ["a"])
+    other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)
+    with pytest.raises(AbilityError, match="cannot match"):
+        other.match(picture(0), "a")
+
+
+def naive_ranks(queries, candidates, own, theirs, judge, k):  # type: ignore[no-untyped-def]
+    ranks = []
+    for q, query in enumerate(queries):
+        order = sorted(range(len(candidates)), key=lambda c: -float(query @ candidates[c]))
+        scores = {c: float(judge(np.array([q]), np.array([c]))[0]) for c in order[:k]}
+        order = sorted(order[:k], key=lambda c: -scores[c]) + order[k:]
+        right = [place for place, c in enumerate(order, 1) if theirs[c] == own[q]]
+        ranks.append(right[0] if right else 0)
+    return ranks
+
+
+@pytest.mark.parametrize("k", [1, 3, 12, 99])
+def test_reranking_against_a_loop(k: int) -> None:
+    rng = np.random.default_rng(0)
+    queries, candidates = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for rows in (rng.normal(size=(9, 4)), rng.normal(size=(12, 4)))
+    )
+    own, theirs = rng.integers(0, 6, 9), rng.integers(0, 6, 12)
+    table = rng.normal(size=(9, 12)).astype(np.float32)
+
+    def judge(q: np.ndarray, c: np.ndarray) -> np.ndarray:
+        return table[q, c]
+
+    found = reranked_ranks(queries, candidates, own, theirs, judge=judge, num_judged=k)
+    assert found.tolist() == naive_ranks(queries, candidates, own, theirs, judge, k)
+
+
+def test_a_perfect_judge_of_all_candidates_puts_the_right_ones_first() -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(20, 8)), rng.normal(size=(40, 8))
+    groups, of = np.arange(20), np.repeat(np.arange(20), 2)
+
+    def judge(image: np.ndarray, text: np.ndarray) -> np.ndarray:
+        return (groups[image] == of[text]).astype(np.float32)
+
+    figures = reranked_retrieval(images, texts, groups, of, judge=judge, num_judged=40)
+    assert figures["reranked_image_to_text_r1"] == figures["reranked_text_to_image_r1"] == 1
+    assert retrieval(images, texts, groups, of)["image_to_text_r1"] < 0.5
+    # A judge without opinion ties everything, and ties count against the model.
+    blind = reranked_retrieval(
+        images, texts, groups, of, judge=lambda i, t: np.zeros(len(i), np.float32), num_judged=40
+    )
+    assert blind["reranked_image_to_text_r10"] == 0
+    with pytest.raises(ValueError, match="at least one"):
+        reranked_retrieval(images, texts, groups, of, judge=judge, num_judged=0)
+
+
+def test_evaluate_reranks_on_request(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(run), "retrieval", "--rerank", "4", "--device", "cpu"])
+    assert "reranked_image_to_text_r1" in capsys.readouterr().out
+    figures = RunFolder(run).read_json(RunFolder(run).results)["retrieval"]
+    assert figures["num_judged"] == 4
+    assert 0 <= figures["reranked_text_to_image_r10"] <= 1
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), "collapse", "--rerank", "4", "--device", "cpu"])
