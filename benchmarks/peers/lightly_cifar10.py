@@ -20,6 +20,7 @@ import math
 import resource
 import sys
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,7 @@ import pyarrow.parquet
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
 from lightly.loss import NegativeCosineSimilarity, NTXentLoss
+from lightly.models.batchnorm import get_norm_layer
 from lightly.models.modules import (
     BYOLPredictionHead,
     BYOLProjectionHead,
@@ -52,13 +54,14 @@ class SmallResNet18(ResNet):
 
     Args:
         width: Channels of the first stage (64 in the paper), doubled at each of the three others.
+        num_splits: Parts of a batch that BatchNorm sees apart; 0 for the whole.
     """
 
-    def __init__(self, width: int) -> None:
-        super().__init__(BasicBlock, [2, 2, 2, 2])
+    def __init__(self, width: int, num_splits: int = 0) -> None:
+        super().__init__(BasicBlock, [2, 2, 2, 2], norm_layer=partial(get_norm_layer, num_splits=num_splits))
         self.inplanes = width
         self.conv1 = nn.Conv2d(3, width, kernel_size=3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = self._norm_layer(width)
         self.maxpool = nn.Identity()
         self.layer1 = self._make_layer(BasicBlock, width, 2)
         self.layer2 = self._make_layer(BasicBlock, 2 * width, 2, stride=2)
@@ -91,11 +94,11 @@ class SimCLR(nn.Module):
 
 
 class MoCo(nn.Module):
-    """The benchmark's MoCo: symmetric, a bank of 4,096 keys, momentum 0.99."""
+    """The benchmark's MoCo: symmetric, a bank of 4,096 keys, momentum 0.99, BatchNorm over 8 parts."""
 
     def __init__(self, width: int, temperature: float = 0.1) -> None:
         super().__init__()
-        self.backbone = SmallResNet18(width)
+        self.backbone = SmallResNet18(width, num_splits=8)
         self.projection_head = MoCoProjectionHead(8 * width, 8 * width, 128)
         self.backbone_momentum = copy.deepcopy(self.backbone)
         self.projection_head_momentum = copy.deepcopy(self.projection_head)
@@ -183,6 +186,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--jitter-strength", type=float, default=0.5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-records", type=int, help="train on the first ones only, to try things out")
     parser.add_argument("--no-evaluation", action="store_true", help="for rates only: write no embeddings")
     options = parser.parse_args()
     if options.learning_rate is None:
@@ -227,7 +231,8 @@ def train(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> 
     """The training loop.
 
     Returns:
-        Steps made, seconds, images (not views) a second, share of the time waiting for data, last loss.
+        Steps made, seconds, images (not views) a second, share of the time waiting for data, last loss;
+        greatest resident memory of this process and of the largest worker (pages shared with it included).
     """
     transform = SimCLRTransform(
         input_size=32, gaussian_blur=0.0, cj_strength=options.jitter_strength, min_scale=options.min_scale
@@ -268,7 +273,7 @@ def train(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> 
         if ends[-1] > options.max_seconds:
             break
 
-    del loader  # ends its workers, whose processor time counts from then on
+    del loader  # ends its workers, whose processor time and memory count from then on
     warm = min(STEPS_TO_WARM_UP, len(ends) - 1)
     return {
         "steps": len(ends),
@@ -280,6 +285,8 @@ def train(options: argparse.Namespace, model: nn.Module, images: np.ndarray) -> 
         "waiting_share": waited / ends[-1],
         "cpu_seconds_per_1000_images": 1000 * (cpu_seconds() - cpu_before) / (len(ends) * options.batch_size),
         "last_loss": loss.item(),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,  # Linux counts it in KiB
+        "worker_peak_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
     }
 
 
@@ -303,7 +310,7 @@ def main() -> None:
 
     summary = {
         "peer": f"lightly {version('lightly')}",
-        **train(options, model, images),
+        **train(options, model, images[: options.max_records]),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -319,7 +326,7 @@ def main() -> None:
             validation_labels=validation_labels,
         )
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2))
-    json.dump({name: summary[name] for name in list(summary)[:9]}, sys.stdout, indent=2)
+    json.dump({name: summary[name] for name in list(summary)[:11]}, sys.stdout, indent=2)
     print()
 
 
