@@ -38,7 +38,9 @@ import tyro
 from side_by_side import REPOSITORY, flags, peer_measured, run
 from trainings import (
     Record,
+    as_texts,
     check_names,
+    check_settings,
     class_figures,
     encoded_images,
     kept,
@@ -245,9 +247,22 @@ def read_rounds(options: Options) -> list[dict[str, Record]]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
 
 
+def short_training(options: Options, name: str, folder: Path) -> Record:
+    """The rate and the memory of one contender, and the settings they were measured with."""
+    if name.startswith("ours"):
+        settings = likewise_settings(options, name, steps=options.rate_steps, seed=0)
+        measured = train_likewise(CONTENDERS[name].method, {"data": options.data} | settings, folder)
+    else:
+        settings = lightly_settings(options, name, seed=0)
+        short = ("--max-seconds", str(options.rate_seconds), "--no-evaluation")
+        measured = train_lightly(options, settings, folder, *short)
+    return {"settings": as_texts(settings)} | measured
+
+
 def measure_rates(options: Options, names: list[str]) -> None:
     """Short trainings, every contender of this call once a round, until there are rounds enough that hold
     them all."""
+    path = options.out / "rates.json"
     rounds = read_rounds(options)
     while sum(set(names) <= set(one) for one in rounds) < options.rate_rounds:
         found: dict[str, Record] = {}
@@ -255,19 +270,14 @@ def measure_rates(options: Options, names: list[str]) -> None:
             folder = options.out / f"rate-{len(rounds)}-{place_of(name)}"
             if folder.exists():
                 shutil.rmtree(folder)  # of a round that was broken off
-            if name.startswith("ours"):
-                settings = likewise_settings(options, name, steps=options.rate_steps, seed=0)
-                found[name] = train_likewise(
-                    CONTENDERS[name].method, {"data": options.data} | settings, folder
-                )
-            else:
-                settings = lightly_settings(options, name, seed=0)
-                short = ("--max-seconds", str(options.rate_seconds), "--no-evaluation")
-                found[name] = train_lightly(options, settings, folder, *short)
+            found[name] = short_training(options, name, folder)
+            for one in rounds:
+                if name in one:
+                    check_settings(path, one[name]["settings"], found[name]["settings"])
             rate = found[name]["steady_images_per_second"]
             print(f"round {len(rounds) + 1}: {name}: {rate:.0f} images/s", flush=True)
         rounds.append(found)
-        (options.out / "rates.json").write_text(json.dumps(rounds, indent=2), encoding="utf-8")
+        path.write_text(json.dumps(rounds, indent=2), encoding="utf-8")
 
 
 def rate_row(rounds: list[dict[str, Record]], name: str) -> dict[str, object]:
@@ -311,10 +321,11 @@ def main() -> None:
     names = check_names(options.only, list(CONTENDERS))
     options.out.mkdir(parents=True, exist_ok=True)
     measure_rates(options, names)
-    for seed in options.seeds if options.epochs else ():
+    seeds = options.seeds if options.epochs else ()
+    for seed in seeds:
         for name in names:
             train_whole(options, name, seed)
-    report(options.out, list(CONTENDERS), options.seeds, table_rows(options))
+    report(options.out, list(CONTENDERS), seeds, table_rows(options))
 
 
 if __name__ == "__main__":

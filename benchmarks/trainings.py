@@ -19,7 +19,9 @@ import numpy as np
 from side_by_side import flags, likewise_measured, markdown_table, mean_and_deviation, run
 
 __all__ = [
+    "as_texts",
     "check_names",
+    "check_settings",
     "class_figures",
     "encoded_images",
     "kept",
@@ -69,6 +71,21 @@ def train_likewise(method: str, settings: Mapping[str, object], folder: Path) ->
     return asdict(likewise_measured(folder, int(str(settings["training.batch-size"])))) | {"peak_mib": peak}
 
 
+def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings as a record has them."""
+    return {key: str(value) for key, value in settings.items()}
+
+
+def check_settings(path: Path, before: Mapping[str, str], settings: Mapping[str, object]) -> None:
+    """Refuse figures that were made with other settings than those of this call."""
+    differing = sorted({key for key, _ in before.items() ^ as_texts(settings).items()})
+    if differing:
+        raise SystemExit(
+            f"{path} was made with another {', '.join(differing)}; "
+            "remove it to train again, or name another --out"
+        )
+
+
 def kept(
     out: Path, name: str, seed: int, settings: Mapping[str, object], train: Callable[[Path], Record]
 ) -> Record:
@@ -85,20 +102,14 @@ def kept(
         SystemExit: the record that stands there was made with other settings.
     """
     path = out / f"{place_of(name)}-{seed}.json"
-    said = {key: str(value) for key, value in settings.items()}
     if path.is_file():
         record: Record = json.loads(path.read_text(encoding="utf-8"))
-        differing = sorted(key for key, _ in record["settings"].items() ^ said.items())
-        if differing:
-            raise SystemExit(
-                f"{path} was made with another {', '.join(dict.fromkeys(differing))}; "
-                "remove it to train again, or name another --out"
-            )
+        check_settings(path, record["settings"], settings)
         return record
     folder = out / f"{place_of(name)}-{seed}"
     if folder.exists():
         shutil.rmtree(folder)  # of a training that was broken off
-    record = {"contender": name, "seed": seed, "settings": said} | train(folder)
+    record = {"contender": name, "seed": seed, "settings": as_texts(settings)} | train(folder)
     beside = path.with_suffix(".writing")
     beside.write_text(json.dumps(record, indent=2), encoding="utf-8")
     beside.replace(path)

@@ -1,0 +1,71 @@
+"""How the Omniglot benchmark deals alphabets, and what it measures on them."""
+
+import io
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def omniglot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark's script, which is no part of the package."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import omniglot
+
+    return omniglot
+
+
+def picture(place: int) -> dict:
+    pixels = np.zeros((12, 12), np.uint8)
+    pixels[0, place % 12] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Eight alphabets for training, the last too small for an episode; two for evaluation."""
+    for part, sizes in (("train", [20] * 7 + [3]), ("evaluation", [20, 20])):
+        rows = [(f"{part}{a}", c, d) for a, size in enumerate(sizes) for c in range(size) for d in (1, 2)]
+        columns = {
+            "image": [picture(place) for place in range(len(rows))],
+            "alphabet": [alphabet for alphabet, _, _ in rows],
+            "label": [f"{alphabet}/{character}" for alphabet, character, _ in rows],
+            "drawer": [f"{character:04}_{drawer:02}.png" for _, character, drawer in rows],
+        }
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / f"{part}.parquet")
+    return tmp_path
+
+
+def test_tuning_never_sees_an_evaluation_alphabet(omniglot, data):
+    train, held_out = omniglot.tables(omniglot.Options(data=data, tune=True))
+    trained, measured = (set(table["alphabet"].to_pylist()) for table in (train, held_out))
+    assert len(measured) == omniglot.TUNING_ALPHABETS
+    assert trained.isdisjoint(measured)
+    assert trained | measured == {f"train{number}" for number in range(8)}
+    assert "train7" not in measured
+
+
+def test_final_figures_are_of_the_evaluation_alphabets(omniglot, data):
+    train, held_out = omniglot.tables(omniglot.Options(data=data))
+    assert len(set(train["alphabet"].to_pylist())) == 8
+    assert set(held_out["alphabet"].to_pylist()) == {"evaluation0", "evaluation1"}
+
+
+def test_turned_pictures_are_further_characters(omniglot, data):
+    train, _ = omniglot.tables(omniglot.Options(data=data))
+    whole = omniglot.turned(train)
+    assert whole.num_rows == 4 * train.num_rows
+    assert whole.schema == train.schema
+    assert len(set(whole["label"].to_pylist())) == 4 * len(set(train["label"].to_pylist()))
+    first, quarter = (
+        np.asarray(Image.open(io.BytesIO(whole["image"][row].as_py()["bytes"])))
+        for row in (3, train.num_rows + 3)
+    )
+    assert np.array_equal(quarter, np.rot90(first))
