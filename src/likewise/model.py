@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from likewise.data.dataset import Dataset
+    from likewise.explaining import Explanation
     from likewise.matching import PairJudge
 
 __all__ = ["ImageInput", "Model", "load"]
@@ -189,7 +190,7 @@ class Model:
         count = max(len(several), len(sentences))
         if {len(several), len(sentences)} - {1, count} or not (several and sentences):
             raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
-        judge = PairJudge(self, [self._stored(several, 0)], sentences)
+        judge = PairJudge(self, [self.stored_squares(several)], sentences)
         image_places, text_places = (
             np.arange(count) if number == count else np.zeros(count, np.int64)
             for number in (len(several), len(sentences))
@@ -204,6 +205,27 @@ class Model:
         return self._collect(
             (self._image_vectors(dataset.images(batch)) for batch in batches), normalize=True
         )
+
+    def explain(
+        self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str]
+    ) -> list[Explanation]:
+        """Where the words of texts look in pictures; see `likewise.explaining`.
+
+        Args:
+            images: N, in any form that `encode_images` takes.
+            texts: N.
+
+        Raises:
+            AbilityError: the model has no fusion encoder.
+            DataError: other numbers of pictures and texts; a picture or text that cannot be read.
+        """
+        from likewise.explaining import explain
+
+        several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
+        sentences = _checked_texts(texts)
+        if len(several) != len(sentences):
+            raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
+        return explain(self, self.stored_squares(several), sentences)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairJudge:
         """A judge of pairs of a dataset's pictures and some texts, each encoded once."""
@@ -269,6 +291,10 @@ class Model:
             f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; models of the methods "
             f"that learn from {needed} can, see `likewise methods`."
         )
+
+    def stored_squares(self, images: Sequence[ImageInput]) -> Tensor:
+        """(N, 3, S, S) uint8 squares of pictures given in any form, as training saw them."""
+        return self._stored(images, 0)
 
     def _stored(self, images: Sequence[ImageInput], first: int) -> Tensor:
         """(B, 3, S, S) uint8 squares of pictures given in any form."""

@@ -5,6 +5,8 @@ Dimensions: P pairs, L tokens, N image tokens (the pooled one first, then one a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,6 +65,19 @@ class FusionEncoder(nn.Module):
         for layer in self.layers:
             states = layer(states, attention_mask, seen)
         return states
+
+    @contextmanager
+    def kept_attention(self, layer: int) -> Iterator[list[Tensor]]:
+        """Within it, one layer's attention to the image, (P, H, L, N) with its graph, is put into a list."""
+        kept: list[Tensor] = []
+        attention: Any = self.layers[layer].crossattention
+        fast, self.config._attn_implementation = self.config._attn_implementation, "eager"
+        hook = attention.self.register_forward_hook(lambda module, given, made: kept.append(made[1]))
+        try:
+            yield kept
+        finally:
+            hook.remove()
+            self.config._attn_implementation = fast
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs."""

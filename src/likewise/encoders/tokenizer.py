@@ -17,6 +17,9 @@ from likewise.errors import ConfigError, ModelError
 
 __all__ = ["TextTokenizer", "train_tokenizer"]
 
+# CJK and what follows it in Unicode.
+_FIRST_WITHOUT_SPACES = "\u2e80"
+
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 
 
@@ -61,6 +64,22 @@ class TextTokenizer:
         """
         return [
             np.array(encoding.ids, dtype=np.int32) for encoding in self._tokenizer.encode_batch(list(texts))
+        ]
+
+    def word_spans(self, text: str) -> list[tuple[str, list[int]]]:
+        """The words of a text, each with the places of its tokens in what `encode` returns.
+
+        Where a script puts no spaces between words (Chinese, say), each character is one.
+        """
+        encoding = self._tokenizer.encode(text)
+        found: dict[Any, list[int]] = {}
+        for place, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+            if word is not None and text[start:end].strip():
+                spaced = text[start] < _FIRST_WITHOUT_SPACES
+                found.setdefault((word, None if spaced else start), []).append(place)
+        return [
+            (text[encoding.offsets[places[0]][0] : encoding.offsets[places[-1]][1]].strip(), places)
+            for places in found.values()
         ]
 
     def pad(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

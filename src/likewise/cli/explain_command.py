@@ -1,0 +1,88 @@
+"""`likewise explain MODEL IMAGE TEXT`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+
+from likewise.cli.opened import open_model
+from likewise.errors import ConfigError, DataError
+from likewise.explaining import Explanation, explain, overlay
+
+__all__ = ["ExplainCommand", "draw_explanation", "run"]
+
+_MOST_WORDS = 23
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainCommand:
+    """Show where each word of a text looks in a picture, and how likely the two belong together."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """A run's folder, a model folder or a hub name; of a method with a fusion encoder (tcl)."""
+
+    image: Annotated[str, tyro.conf.Positional]
+    """A picture file."""
+
+    text: Annotated[str, tyro.conf.Positional]
+    """A text."""
+
+    out: str = "explanation.png"
+    """The picture that is written: the original, the whole text, then word by word."""
+
+    layer: int | None = None
+    """Which fusion layer's attention, from 0; the middle one when not given."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Explain one pair, and write the sheet."""
+    options = tyro.cli(ExplainCommand, args=list(arguments), prog="likewise explain")
+    if not options.text.strip():
+        raise DataError("the text is empty.")
+    path = Path(options.out)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf"):
+        raise ConfigError(f"--out {path}: expected a picture's name, such as explanation.png.")
+    model = open_model(options.model, options.device)
+    stored = model.stored_squares([options.image])
+    try:
+        found = explain(model, stored, [options.text], layer=options.layer)[0]
+    except ValueError as error:
+        raise ConfigError(f"--layer: {error}.") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_explanation(stored[0].numpy(), found, path)
+    print(f"they belong together with probability {found.probability:.3f}; wrote {path}")
+
+
+def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> None:
+    """A sheet: the picture, the map of the whole text, and one for each word."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = found.words[:_MOST_WORDS]
+    columns = min(6, 2 + len(shown))
+    lines = -(-(2 + len(shown)) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(2 * columns, 2.25 * lines), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    cells = axes.flat
+    cells[0].imshow(picture.transpose(1, 2, 0))
+    cells[0].set_title(f"match {found.probability:.0%}", fontsize=10)
+    cells[1].imshow(overlay(picture, found.whole))
+    cells[1].set_title("the whole text", fontsize=10)
+    for place, word in enumerate(shown):
+        cells[2 + place].imshow(overlay(picture, found.maps[place]))
+        cells[2 + place].set_title(word, fontsize=10)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,161 @@
+"""Grad-CAM over cross-attention, and the pictures made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_runs import small_settings
+
+from likewise import train
+from likewise.cli.main import main
+from likewise.encoders.tokenizer import train_tokenizer
+from likewise.errors import AbilityError, DataError
+from likewise.explaining import overlay, word_maps
+from likewise.model import Model, load
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(small_settings("tcl", steps=2), tmp_path_factory.mktemp("tcl") / "run", show=False).path
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> Model:
+    return load(run)
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+
+
+def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
+    """By a perturbation of one attention weight: the logit's slope is the gradient that the map takes."""
+    network: Any = model.network
+    assert model.tokenizer is not None
+    encoded = model.tokenizer.pad(model.tokenizer.encode(["a red circle", "blue"]))
+    tokens, mask = (torch.from_numpy(part) for part in encoded)
+    pixels = model.pixels(model.stored_squares([picture(0), picture(1)]))
+    network.double()
+    try:
+        maps, logits = word_maps(network, pixels.double(), tokens, mask)
+        with torch.no_grad():
+            states = network.text_states(tokens, mask), mask, network.image_states(pixels.double())
+            with network.fusion.kept_attention(0) as kept:
+                eager = network.match_logits(*states)
+            usual = network.match_logits(*states)
+        torch.testing.assert_close(eager, usual)
+        torch.testing.assert_close(logits, usual)
+        weights = kept[0]  # (P, H, L, 1 + N)
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+        pair, head, word, patch = 0, 0, 2, 5
+        slope = slope_of_weight(network, states, (pair, head, word, 1 + patch))
+        heads = weights.shape[1]
+        found = [slope_of_weight(network, states, (pair, h, word, 1 + patch)) for h in range(heads)]
+        assert found[0] == slope
+        expected = (
+            sum(float(weights[pair, h, word, 1 + patch]) * max(found[h], 0) for h in range(heads)) / heads
+        )
+        side = maps.shape[-1]
+        assert float(maps[pair, word, patch // side, patch % side]) == pytest.approx(
+            expected, rel=1e-3, abs=1e-9
+        )
+    finally:
+        network.float()
+
+
+def slope_of_weight(network: Any, states: Any, place: tuple[int, ...], step: float = 1e-4) -> float:
+    """How the match logit changes with one attention weight of the first fusion layer."""
+    attention = network.fusion.layers[0].crossattention.self
+    values = attention.value(network.fusion.bridge(states[2]))  # (P, 1 + N, D)
+    P, N, D = values.shape
+    values = values.view(P, N, attention.num_attention_heads, -1)
+    pair, head, word, key = place
+
+    def moved(by: float) -> float:
+        def add(module: Any, given: Any, made: Any) -> Any:
+            output = made[0].clone().view(P, -1, attention.num_attention_heads, values.shape[-1])
+            output[pair, word, head] += by * values[pair, key, head]
+            return output.view(P, -1, D), made[1]
+
+        hook = attention.register_forward_hook(add)
+        try:
+            with torch.no_grad():
+                return float(network.match_logits(*states)[:, 1].sum())
+        finally:
+            hook.remove()
+
+    return (moved(step) - moved(-step)) / (2 * step)
+
+
+def test_explanations_have_a_map_a_word(model: Model) -> None:
+    first, second = model.explain([picture(0), picture(1)], ["a Red circle", "two blue squares"])
+    assert first.words == ["a", "Red", "circle"]
+    assert first.maps.shape == (3, *first.whole.shape)
+    assert (first.maps >= 0).all()
+    assert first.probability == pytest.approx(float(model.match(picture(0), "a Red circle")[0]), rel=1e-4)
+    np.testing.assert_allclose(first.phrase(0, 1), first.maps[:2].mean(0))
+    alone = model.explain(picture(1), "two blue squares")[0]
+    np.testing.assert_allclose(alone.maps, second.maps, rtol=1e-3, atol=1e-7)
+
+
+def test_explaining_leaves_the_model_as_it_was(model: Model) -> None:
+    before = {key: value.clone() for key, value in model.network.state_dict().items()}
+    model.explain(picture(0), "a red circle")
+    assert not model.network.training
+    assert all(torch.equal(value, before[key]) for key, value in model.network.state_dict().items())
+    assert all(weight.grad is None for weight in model.network.parameters())
+
+
+def test_words_of_scripts_with_and_without_spaces() -> None:
+    tokenizer = train_tokenizer(["a red circle"] * 9, vocabulary_size=300, max_tokens=60)
+    spans = tokenizer.word_spans("a tiny Red circle, 红色")
+    assert [word for word, _ in spans] == ["a", "tiny", "Red", "circle", ",", "红", "色"]
+    encoded = tokenizer.encode(["a tiny Red circle, 红色"])[0]
+    places = [place for _, several in spans for place in several]
+    assert places == sorted(set(places))
+    assert 0 not in places
+    assert len(encoded) - 1 not in places
+
+
+def test_overlay_colours_what_is_hot() -> None:
+    grey = np.full((3, 32, 32), 128, np.uint8)
+    heat = np.zeros((4, 4), np.float32)
+    assert (np.asarray(overlay(grey, heat)) == 128).all()
+    heat[0, 0] = 0.3
+    mixed = np.asarray(overlay(grey, heat)).astype(int)
+    assert mixed.shape == (32, 32, 3)
+    assert abs(mixed[2, 2] - 128).sum() > 50
+    assert abs(mixed[-1, -1] - 128).sum() == 0
+
+
+def test_the_command_writes_a_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(picture(0)).save(tmp_path / "scene.png")
+    words = [
+        "explain",
+        str(run),
+        str(tmp_path / "scene.png"),
+        "a red circle above a blue square",
+        "--device",
+        "cpu",
+    ]
+    main([*words, "--out", str(tmp_path / "maps.png")])
+    assert "probability" in capsys.readouterr().out
+    with Image.open(tmp_path / "maps.png") as sheet:
+        assert sheet.width > 500
+    for wrong in (["--layer", "7"], ["--out", "maps.txt"]):
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, *wrong])
+        assert stopped.value.code == 2
+
+
+def test_models_without_fusion_say_so(tmp_path: Path, model: Model) -> None:
+    clip = load(train(small_settings("clip", steps=1), tmp_path / "run", show=False).path)
+    with pytest.raises(AbilityError, match="tcl"):
+        clip.explain(picture(0), "a red circle")
+    with pytest.raises(DataError, match="do not make pairs"):
+        model.explain([picture(0), picture(1)], "a")
