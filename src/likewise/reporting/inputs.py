@@ -12,7 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ReportInputs"]
+from likewise.explaining import Explanation
+
+__all__ = ["ExplainedPair", "ReportInputs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedPair:
+    """A caption, the picture that the model found for it, and where its words look there."""
+
+    caption: str
+    picture: NDArray[np.uint8]
+    """(3, s, s) RGB."""
+    right: bool
+    """Whether the picture is one that the caption belongs to."""
+    explanation: Explanation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +71,9 @@ class ReportInputs:
     """(N,) domain of each image, negative where none is known; episodes stay inside one."""
     domain_names: Sequence[str] | None = None
     """Names of the domains; their numbers when None."""
+
+    explanations: Sequence[ExplainedPair] = ()
+    """Of models with a fusion encoder: pairs right and wrong, with the maps of their words."""
 
     def __post_init__(self) -> None:
         for name, count in (("thumbnails", self.num_images), ("labels", self.num_images)):

@@ -33,6 +33,7 @@ from likewise.reporting.galleries import (
     text_to_image_rows,
 )
 from likewise.reporting.inputs import ReportInputs
+from likewise.reporting.looks import find_looks
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
@@ -90,6 +91,7 @@ def render_report(inputs: ReportInputs) -> str:
         "maps": _maps,
         "neighbours": _neighbours,
         "retrievals": _retrievals,
+        "looks": _looks,
         "confusions": _confusions,
         "roc": _roc,
         "episodes": _episodes,
@@ -191,6 +193,11 @@ def _retrievals(inputs: ReportInputs) -> _Section:
             "num_texts": len(inputs.text_embeddings),
         }
     )
+
+
+def _looks(inputs: ReportInputs) -> _Section:
+    rows = find_looks(inputs)
+    return _Section({"rows": rows}) if rows else _Section(missing="It needs a model with a fusion encoder.")
 
 
 def _confusions(inputs: ReportInputs) -> _Section:

@@ -8,16 +8,21 @@ from typing import Any
 import numpy as np
 
 from likewise.data import Splits
+from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded
+from likewise.explaining import explain
 from likewise.model import Model
 from likewise.reporting.figures import method_name
-from likewise.reporting.inputs import ReportInputs
+from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.training.run import RunFolder
 from likewise.training.settings import read_settings
 
 __all__ = ["gather_report_inputs"]
 
 _MAX_ROWS = 2000
+
+# Pairs of either kind whose words are mapped.
+_EXPLAINED = 3
 
 
 def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:
@@ -54,6 +59,7 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
     return ReportInputs(
         **shared,
         **texts,
+        explanations=_explained(embedded) if texts and "match" in model.abilities else (),
         image_embeddings=embedded.images,
         thumbnails=held_out.images(np.arange(len(held_out))).numpy(),
         image_groups=held_out.groups,
@@ -62,3 +68,24 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
         domains=held_out.domains,
         domain_names=held_out.domain_names,
     )
+
+
+def _explained(embedded: Embedded) -> list[ExplainedPair]:
+    """Captions with the picture that comes first for them: some right, some wrong."""
+    first = np.asarray(nearest(embedded.texts, embedded.images, 1).indices)[:, 0]  # (M,)
+    groups = embedded.held_out.groups
+    right = groups[first] == groups[embedded.caption_rows]
+    pairs = []
+    for wanted in (True, False):
+        places = np.flatnonzero(right == wanted)
+        # Spread over the whole part; sources are often sorted.
+        chosen = places[np.linspace(0, len(places) - 1, min(_EXPLAINED, len(places))).astype(np.int64)]
+        pairs += [(int(caption), int(first[caption])) for caption in chosen]
+    pictures = embedded.held_out.images([row for _, row in pairs])
+    captions = [embedded.captions[caption] for caption, _ in pairs]
+    return [
+        ExplainedPair(caption=text, picture=picture.numpy(), right=bool(right[caption]), explanation=found)
+        for (caption, _), text, picture, found in zip(
+            pairs, captions, pictures, explain(embedded.model, pictures, captions), strict=True
+        )
+    ]
