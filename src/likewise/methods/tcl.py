@@ -167,8 +167,16 @@ class TCL(Method):
         size = config.queue_size or max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
         self.image_queue = KeyQueue(size, config.embedding_dim)
         self.text_queue = KeyQueue(size, config.embedding_dim)
-        self.temperature = nn.Parameter(torch.tensor(config.temperature))
+        # The reference learns the temperature itself. An optimizer's steps are of the learning rate's size,
+        # whatever the gradient's: at 1e-3 that would carry 0.07 to its bound within a hundred steps. Of its
+        # logarithm they are steps of a tenth of a per cent.
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.register_buffer("alpha", torch.zeros(()))
+
+    @property
+    def temperature(self) -> Tensor:
+        """0-d, what all comparisons are divided by; learned."""
+        return self.log_temperature.exp()
 
     # -- the networks
 
@@ -394,7 +402,7 @@ class TCL(Method):
         self.image_queue.push(images, groups)
         self.text_queue.push(texts, groups)
         self.twin.follow(self.network, self.config.ema_momentum)
-        self.temperature.clamp_(_COLDEST, _WARMEST)
+        self.log_temperature.clamp_(math.log(_COLDEST), math.log(_WARMEST))
         self.alpha.fill_(self.config.distillation * min(1.0, progress.epoch))
 
 
