@@ -23,6 +23,7 @@ from likewise.errors import (
     ConfigError,
     DataError,
     Interrupted,
+    ModelError,
     NonFiniteLoss,
     TooManyBadRecords,
     TrainingError,
@@ -302,3 +303,41 @@ def test_collapse_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str
     monkeypatch.setattr(DualNetwork, "encode_images", lambda self, pixels: torch.ones(len(pixels), self.dim))
     train(small_settings("clip", steps=1), tmp_path / "run", show=True)
     assert "nearly all the same" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["tcl", "byol", "clip"])
+def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> None:
+    first = train(small_settings(method, steps=2), tmp_path / "first", show=False)
+    still = small_settings(method, steps=1, start_from=str(first.path), learning_rate=1e-12, weight_decay=0.0)
+    again = train(still, tmp_path / "again", show=False)
+    before, after = load(first.path).network.state_dict(), load(again.path).network.state_dict()
+    for name, weight in load(first.path).network.named_parameters():
+        torch.testing.assert_close(after[name], weight.detach(), rtol=0, atol=1e-6)
+    assert before.keys() == after.keys()
+    if method != "clip":  # the twin began there too, and moved by one step of nothing
+        twins = {key: value for key, value in weights_of(again.path).items() if key.startswith("twin.")}
+        newest = weights_of(again.path)
+        online = next(key for key in newest if key.startswith("network.") and key.endswith("weight"))
+        twin = next(key for key in twins if key.endswith(online.removeprefix("network.")))
+        torch.testing.assert_close(twins[twin], newest[online], rtol=0, atol=1e-6)
+
+
+def test_a_start_from_another_network_is_refused(tmp_path: Path) -> None:
+    first = train(small_settings("simclr", steps=1), tmp_path / "first", show=False)
+    settings = small_settings("simclr", steps=1, start_from=str(first.path))
+    wider = dataclasses.replace(settings, image=dataclasses.replace(settings.image, width=16))
+    with pytest.raises(ConfigError, match="is another than these settings make"):
+        train(wider, tmp_path / "second", show=False)
+    with pytest.raises(ModelError, match="nowhere"):
+        train(small_settings("simclr", steps=1, start_from="nowhere"), tmp_path / "third", show=False)
+
+
+def test_positions_are_interpolated_to_another_size(tmp_path: Path) -> None:
+    first = train(small_settings("tcl", steps=1), tmp_path / "first", show=False)
+    settings = small_settings("tcl", steps=1, start_from=str(first.path))
+    patch = load(first.path).network.image.backbone.config.patch_size  # type: ignore[union-attr]
+    larger = dataclasses.replace(
+        settings, image=dataclasses.replace(settings.image, image_size=48, patch_size=patch)
+    )
+    again = train(larger, tmp_path / "again", show=False)
+    assert load(again.path).network.image.image_size == 48  # type: ignore[union-attr]

@@ -181,6 +181,22 @@ class ImageEncoder(nn.Module):
             std=tuple(spec["std"]),
         )
 
+    def resize(self, image_size: int) -> None:
+        """Use it at another size of pictures: a ViT's positions are interpolated once.
+
+        Raises:
+            ConfigError: a ResNet whose stem is made for other sizes.
+            ModelError: patches that do not tile that size.
+        """
+        if self.stem_stride is not None and _stem_stride(image_size) != self.stem_stride:
+            raise ConfigError(
+                f"image.image_size {image_size}: a ResNet trained at {self.image_size} px has another stem "
+                "than one of that size."
+            )
+        if image_size != self.image_size and hasattr(self.backbone, "embeddings"):
+            _resize_positions(self.backbone, image_size)
+        self.image_size = image_size
+
     def freeze_patches(self) -> None:
         """Keep a ViT's patch projection as it is."""
         self.backbone.embeddings.patch_embeddings.requires_grad_(False)

@@ -106,6 +106,10 @@ class BYOL(Method):
         total = total + byol_loss(embeddings["second_prediction"], embeddings["first_target"])
         return Terms(total, {"byol_loss": total.detach()})
 
+    def copy_to_twins(self) -> None:
+        """The twin is the network again."""
+        self.twin.follow(self._online(), 0.0)
+
     def after_step(self, progress: Progress) -> None:
         """The twin follows, ever more slowly (section 3.2)."""
         self.twin.follow(self._online(), cosine_momentum(self.config.ema_momentum, progress.share))

@@ -140,6 +140,9 @@ class Method(nn.Module, ABC):
     def objective(self, embeddings: Embeddings) -> Terms:
         """Compare the embeddings of the whole batch (and, through `collectives`, of the other replicas')."""
 
+    def copy_to_twins(self) -> None:
+        """Called when the network was given other weights: momentum twins start from these."""
+
     def after_step(self, progress: Progress) -> None:
         """Called after each optimizer step, without a graph: twins, queues, schedules of the method's own."""
         del progress

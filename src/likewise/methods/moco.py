@@ -197,6 +197,10 @@ class MoCo(Method):
             group_keys=gather_rows(group),
         )
 
+    def copy_to_twins(self) -> None:
+        """The twin is the network again."""
+        self.twin.follow(self._online(), 0.0)
+
     def after_step(self, progress: Progress) -> None:
         """The queue takes the newest keys; the twin follows."""
         momentum = (

@@ -395,6 +395,10 @@ class TCL(Method):
             **targets,
         )
 
+    def copy_to_twins(self) -> None:
+        """The twin is the network again."""
+        self.twin.follow(self.network, 0.0)
+
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Queues take the twins' newest keys; the twins follow; the temperature stays within its bounds."""

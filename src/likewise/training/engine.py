@@ -35,7 +35,13 @@ from likewise.training.devices import launch
 from likewise.training.display import Display
 from likewise.training.heldout import look_at_held_out
 from likewise.training.optimizers import build_optimizer, learning_rate
-from likewise.training.preparing import check_free, prepare_data, prepare_tokenizer, with_batch_size
+from likewise.training.preparing import (
+    check_free,
+    prepare_data,
+    prepare_tokenizer,
+    start_from,
+    with_batch_size,
+)
 from likewise.training.replicas import mean_terms, reduce_gradients
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, write_settings
@@ -144,6 +150,8 @@ class Session:
                 num_rows=len(splits.train),
             ),
         )
+        if options.start_from is not None:
+            start_from(method, options.start_from)
         if options.micro_batch_size is not None and method.pieces_allowed is not None:
             raise ConfigError(
                 f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}"

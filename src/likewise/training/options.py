@@ -23,6 +23,10 @@ class TrainingConfig:
     batch_size: int | None = None
     """Rows an optimizer step, over all replicas together; 256 unless given, or all where there are fewer."""
 
+    start_from: str | None = None
+    """A trained model of the same kind (a run, a model folder or a hub name) whose network and tokenizer the
+    training starts from; a ViT's positions are interpolated to another image size."""
+
     order: Literal["shuffled", "classes", "pairs"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
     side by side; `pairs`, half of them of one class, half of two. The last two need labels."""

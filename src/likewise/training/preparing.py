@@ -10,10 +10,12 @@ from likewise.data import Dataset, Splits, prepare
 from likewise.data.order import rows_together
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
+from likewise.methods.method import Method
+from likewise.model import load
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, read_settings
 
-__all__ = ["check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
+__all__ = ["check_free", "prepare_data", "prepare_tokenizer", "start_from", "with_batch_size"]
 
 _BATCH_SIZE = 256
 
@@ -92,6 +94,15 @@ def prepare_tokenizer(
     if "texts" not in settings.method_type.needs:
         return None
     options = settings.text
+    if settings.training.start_from is not None:
+        if options.tokenizer is not None or options.pretrained is not None:
+            raise ConfigError(
+                "training.start_from brings its tokenizer; leave text.tokenizer and text.pretrained out."
+            )
+        tokenizer = load(settings.training.start_from).tokenizer
+        if tokenizer is None:
+            raise ConfigError(f"training.start_from: {settings.training.start_from} reads no texts.")
+        return tokenizer
     named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
@@ -105,3 +116,29 @@ def prepare_tokenizer(
             trained.save(beside)
             beside.replace(run.tokenizer)
         return TextTokenizer.load(run.tokenizer, max_tokens=options.max_tokens)
+
+
+def start_from(method: Method, path: str) -> None:
+    """Give a method's network the weights of a trained model.
+
+    Args:
+        method: just built; its momentum twins start from these weights too.
+        path: a run, a model folder or a hub name.
+
+    Raises:
+        ConfigError: the model has another network.
+        ModelError: there is no model.
+    """
+    trained: Any = load(path).network
+    network: Any = method.network
+    try:
+        if trained.kind == network.kind and hasattr(network, "image"):
+            trained.image.resize(network.image.image_size)
+        network.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).splitlines()[1:3]]
+        raise ConfigError(
+            f"training.start_from: the network of {path} is another than these settings make: "
+            f"{' '.join(reasons)} Give the same --image and --text options as its run had."
+        ) from error
+    method.copy_to_twins()
