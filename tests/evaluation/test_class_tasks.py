@@ -126,7 +126,11 @@ def test_options_that_no_task_reads_are_refused():
 
 def test_options_of_episodes_reach_them():
     asked = _task_options(EvaluateCommand(run="x", ways=5, episodes=20))
-    assert asked == {"templates": "photo", "episodes": Episodes(num_ways=5, num_shots=1, num_episodes=20)}
+    assert asked == {
+        "templates": "photo",
+        "rerank": None,
+        "episodes": Episodes(num_ways=5, num_shots=1, num_episodes=20),
+    }
     assert _task_options(EvaluateCommand(run="x", templates="a {}"))["templates"] == ["a {}"]
     for option in ({"ways": 1}, {"shots": 0}, {"episodes": 1}):
         with pytest.raises(ConfigError, match="at least"):
