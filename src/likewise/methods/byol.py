@@ -63,6 +63,7 @@ class BYOL(Method):
         "among the best features once trained long enough. It needs longer than SimCLR to show "
         "anything, and the signs of collapse deserve a look."
     )
+    cost = 1.5
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

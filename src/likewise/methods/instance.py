@@ -74,6 +74,7 @@ class Instance(Method):
         "whatever the batch. It suits sets up to a few hundred thousand pictures; on larger ones a "
         "vector grows old before its picture comes again."
     )
+    cost = 0.6
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

@@ -92,6 +92,7 @@ class MoCo(Method):
         "No labels and batches of 256 or fewer: version 2; a ViT and batches of a thousand or more: "
         "version 3. With `--method.symmetric` each step costs twice as much and teaches more."
     )
+    cost = 0.8
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

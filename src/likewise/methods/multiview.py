@@ -74,6 +74,7 @@ class MultiView(Method):
         "colour pictures, and no augmentation that changes colours; use it where jittering colours "
         "would destroy what matters."
     )
+    cost = 1.0
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

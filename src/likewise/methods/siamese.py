@@ -55,6 +55,7 @@ class Siamese(Method):
         "show the same: signatures, faces, parts. Triplets or SupCon usually separate classes better "
         "for the same time, since they compare all rows of a batch."
     )
+    cost = 0.7
     needs = frozenset({"images", "labels"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

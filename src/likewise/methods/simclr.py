@@ -60,6 +60,7 @@ class SimCLR(Method):
         "The first thing to try without labels: simple, fast to show results, hard to break. It wants "
         "batches of 256 or more; with fewer use MoCo or BYOL."
     )
+    cost = 1.0
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}

@@ -60,6 +60,7 @@ class SimSiam(Method):
         "No labels, small batches and little memory: BYOL without the twin. Like BYOL it needs "
         "patience, and a learning rate that is not too high; watch the signs of collapse."
     )
+    cost = 1.1
     needs = frozenset({"images"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

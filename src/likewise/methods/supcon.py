@@ -63,6 +63,7 @@ class SupCon(Method):
         "recognition, classes to come. On a fixed set of classes a linear probe on it is a strong "
         "classifier too."
     )
+    cost = 1.0
     needs = frozenset({"images", "labels"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {

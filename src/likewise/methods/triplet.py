@@ -57,6 +57,7 @@ class Triplet(Method):
         "verification, few-shot, deduplication. Semi-hard mining is the safe choice; the hardest "
         "triplets can collapse an untrained network."
     )
+    cost = 0.5
     needs = frozenset({"images", "labels"})
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
