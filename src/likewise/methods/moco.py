@@ -90,7 +90,7 @@ class MoCo(Method):
     )
     choose_when = (
         "No labels and batches of 256 or fewer: version 2; a ViT and batches of a thousand or more: "
-        "version 3. With `--method.symmetric` each step costs twice as much and teaches more."
+        "version 3. With `--method.symmetric` each step costs 1.8 times as much and teaches more."
     )
     cost = 0.8
     needs = frozenset({"images"})
