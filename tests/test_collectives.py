@@ -2,6 +2,7 @@
 
 import math
 import socket
+from datetime import timedelta
 
 import pytest
 import torch
@@ -179,19 +180,24 @@ def replica(place, ports, folder):
 
 def measure(place, num_replicas, port, folder):
     address = f"tcp://127.0.0.1:{port}"
-    dist.init_process_group("gloo", init_method=address, rank=place, world_size=num_replicas)
-    try:
-        counts = parts_of(num_replicas)
-        check_gather(place, counts)
-        torch.manual_seed(0)
-        module = DistributedDataParallel(Towers())
-        found = gradients_of_all(module, counts, place)
-        for values in found.values():
-            dist.all_reduce(values[0])
-        if place == 0:
-            torch.save(found, folder / f"{num_replicas}.pt")
-    finally:
-        dist.destroy_process_group()
+    patience = timedelta(seconds=60)  # a replica that waits in vain fails, and so do all
+    dist.init_process_group(
+        "gloo", init_method=address, rank=place, world_size=num_replicas, timeout=patience
+    )
+    counts = parts_of(num_replicas)
+    check_gather(place, counts)
+    torch.manual_seed(0)
+    module = DistributedDataParallel(Towers())
+    found = gradients_of_all(module, counts, place)
+    for values in found.values():
+        dist.all_reduce(values[0])
+    if place == 0:
+        torch.save(found, folder / f"{num_replicas}.pt")
+    # DDP's reducer must not be the last to hold the group: it would wait, with Python's lock in hand, for
+    # gloo's threads, which may be waiting for that lock to free a tensor.
+    del module
+    dist.barrier()  # one that leaves while others still talk makes gloo abort now and then
+    dist.destroy_process_group()
 
 
 def free_port():
