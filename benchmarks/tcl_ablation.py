@@ -1,0 +1,222 @@
+"""What IMC and LMI add to ALBEF: the four settings of TCL's ablation, three seeds, the same steps for each.
+
+    python benchmarks/tcl_ablation.py --dataset scenes
+    python benchmarks/tcl_ablation.py --dataset flickr8k
+
+The settings differ in the weights of two parts and in nothing else: `cma+itm+mlm (ALBEF)` has neither,
+`+ imc` and `+ lmi` have one of them, `all` is TCL (Yang 2022, arXiv 2202.10401). Scenes are drawn by the
+library when a training starts, the same ones every time. Recall is on the validation part, both ways, by
+cosine and after the best k of each query were judged again. The steps are the same for all, not the time: a
+part costs some, so the minutes of training stand beside its figures. ± is the deviation over seeds.
+
+Each finished training leaves its figures in --out/DATASET, and a second call goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+from side_by_side import REPOSITORY, mean_and_deviation
+from trainings import Record, check_names, kept, records_of, report, train_likewise
+
+__all__ = [
+    "LABELS",
+    "RECALLS",
+    "SETTINGS",
+    "Options",
+    "flat",
+    "judged_once",
+    "retrieval_figures",
+    "settings_of",
+    "table_rows",
+]
+
+Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From places of images and of texts, (p,) each, to (p,) scores."""
+
+# The weights of each setting; CMA, ITM and MLM weigh 1 in all.
+SETTINGS: dict[str, dict[str, object]] = {
+    "albef": {"method.imc": 0.0, "method.lmi": 0.0},
+    "imc": {"method.imc": 1.0, "method.lmi": 0.0},
+    "lmi": {"method.imc": 0.0, "method.lmi": 1.0},
+    "all": {"method.imc": 1.0, "method.lmi": 1.0},
+}
+LABELS = {"albef": "cma+itm+mlm (ALBEF)", "imc": "+ imc", "lmi": "+ lmi", "all": "all"}
+
+RECALLS = {
+    f"{way}_r{k}": f"{label} R@{k}"
+    for way, label in (("image_to_text", "image to text"), ("text_to_image", "text to image"))
+    for k in (1, 5, 10)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings that hold for all four."""
+
+    dataset: Literal["scenes", "flickr8k"] = "scenes"
+    """What is trained and measured on."""
+    data: Path = REPOSITORY / "../shared/data/flickr8k"
+    """Folder with captions.csv and images/, for flickr8k."""
+    out: Path = Path("runs/benchmark-tcl-ablation")
+    """Folder for the runs, their figures and table.md, each dataset in its own; what is there already is not
+    trained again."""
+    only: tuple[str, ...] = ()
+    """Settings to train in this call, of albef, imc, lmi and all; all four unless given."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training of each setting per seed."""
+    steps: int = 1200
+    """Steps of each training."""
+    num_judged: tuple[int, ...] = (16,)
+    """k: candidates of each query that are judged again; several give a line each."""
+    train_scenes: int = 4000
+    """Scenes to train on."""
+    validation_scenes: int = 1000
+    """Scenes to measure on."""
+    image_size: int = 64
+    """Side of the pictures."""
+    width: int = 128
+    """Width of all Transformers."""
+    depth: int = 4
+    """Layers of the ViT."""
+    text_depth: int = 4
+    """Layers of the BERT, half of which fuse."""
+    max_tokens: int = 32
+    """Longest caption."""
+    batch_size: int = 64
+    """Pairs a step."""
+    learning_rate: float = 5e-4
+    """Peak learning rate, of AdamW."""
+    max_records: int | None = None
+    """Use only so many pictures of each part; for trying things out."""
+
+
+def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
+    """The flags of one training, but for where Flickr8k lies."""
+    settings: dict[str, object] = {
+        "image.image-size": options.image_size,
+        "image.width": options.width,
+        "image.depth": options.depth,
+        "text.width": options.width,
+        "text.depth": options.text_depth,
+        "text.max-tokens": options.max_tokens,
+        "training.steps": options.steps,
+        "training.batch-size": options.batch_size,
+        "training.learning-rate": options.learning_rate,
+        "training.seed": seed,
+    }
+    if options.dataset == "scenes":
+        counts = f"train={options.train_scenes},validation={options.validation_scenes}"
+        settings["data"] = f"scenes:{counts},seed=0,size={options.image_size}"
+    if options.max_records is not None:
+        settings["data.max-records"] = options.max_records
+    return settings | SETTINGS[name]
+
+
+def judged_once(judge: Judge, *, num_images: int, num_texts: int) -> Judge:
+    """The same judge, which sees each pair once, however often it is asked: by both ways, and by every k."""
+    known = np.full((num_images, num_texts), np.nan, np.float32)
+
+    def ask(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        new = np.isnan(known[images, texts])
+        if new.any():
+            known[images[new], texts[new]] = judge(images[new], texts[new])
+        return known[images, texts]
+
+    return ask
+
+
+def retrieval_figures(run: Path, num_judged: Sequence[int]) -> dict[str, float]:
+    """Recalls and their sum on a run's whole validation part, by each ranking.
+
+    Args:
+        run: folder of a finished training.
+        num_judged: each k to re-rank with; none for cosine alone.
+
+    Returns:
+        Shares (of the sum: up to 6) by "RANKING: COLUMN".
+    """
+    from likewise.cli.opened import open_model, open_splits
+    from likewise.evaluation.reranking import reranked_retrieval
+    from likewise.evaluation.retrieval import retrieval
+    from likewise.evaluation.tasks import Embedded
+
+    model = open_model(str(run))
+    embedded = Embedded(model, open_splits(model, str(run), progress=False))
+    groups = embedded.held_out.groups
+    given = (embedded.images, embedded.texts, groups, groups[embedded.caption_rows])
+    rankings = {"cosine": retrieval(*given)}
+    if num_judged:
+        judge = judged_once(embedded.judge, num_images=len(given[0]), num_texts=len(given[1]))
+        for k in num_judged:
+            figures = reranked_retrieval(*given, judge=judge, num_judged=k)
+            rankings[f"re-ranked, k = {k}"] = {
+                name.removeprefix("reranked_"): value for name, value in figures.items()
+            }
+    return flat(rankings)
+
+
+def flat(rankings: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """By "RANKING: COLUMN": the recalls of each ranking, and their sum."""
+    found = {}
+    for ranking, figures in rankings.items():
+        recalls = {column: figures[name] for name, column in RECALLS.items()}
+        recalls["sum"] = sum(recalls.values())
+        found |= {f"{ranking}: {column}": value for column, value in recalls.items()}
+    return found
+
+
+def table_rows(out: Path, labels: Mapping[str, str], heading: str) -> list[dict[str, object]]:
+    """A row for each contender that has a finished training, and each of its rankings; in percent.
+
+    Args:
+        out: where the records are.
+        labels: the contenders, and how they are called in the table.
+        heading: of the column with these.
+    """
+    rows = []
+    for name, label in labels.items():
+        records = records_of(out, name)
+        if not records:
+            continue
+        minutes = f"{statistics.mean(one['training']['seconds'] for one in records) / 60:.1f}"
+        steps = " ".join(sorted({str(one["training"]["steps"]) for one in records}))
+        rankings: dict[str, dict[str, str]] = {}
+        for key in records[0]["figures"]:
+            ranking, column = key.split(": ")
+            cell = mean_and_deviation([100 * one["figures"][key] for one in records])
+            rankings.setdefault(ranking, {})[column] = cell
+        seeds = " ".join(str(one["seed"]) for one in records)
+        rows += [
+            {heading: label, "ranking": ranking, "seeds": seeds, **cells, "steps": steps, "minutes": minutes}
+            for ranking, cells in rankings.items()
+        ]
+    return rows
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    names = check_names(options.only, list(SETTINGS))
+    out = options.out / options.dataset
+    out.mkdir(parents=True, exist_ok=True)
+    place = {"data": options.data / "captions.csv"} if options.dataset == "flickr8k" else {}
+    for seed in options.seeds:
+        for name in names:
+            settings = settings_of(options, name, seed)
+
+            def work(folder: Path, settings: dict[str, object] = settings) -> Record:
+                measured = train_likewise("tcl", place | settings, folder)
+                return {"training": measured, "figures": retrieval_figures(folder, options.num_judged)}
+
+            kept(out, name, seed, settings | {"num_judged": options.num_judged}, work)
+    report(out, list(SETTINGS), options.seeds, table_rows(out, LABELS, "setting"))
+
+
+if __name__ == "__main__":
+    main()
