@@ -1,23 +1,61 @@
 """A fusion encoder: the upper half of a BERT, whose layers also look at a picture.
 
-Dimensions: P pairs, L tokens, N image tokens (the pooled one first, then one a patch), D width, V vocabulary.
+Dimensions: P pairs, M pictures, L tokens, N image tokens (the pooled one first, then one a patch), D width, H
+heads of width E, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.attention import register_attention
+from likewise.encoders.attention import attention, register_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
-__all__ = ["FusionEncoder", "LanguageHead", "cut_fusion"]
+__all__ = ["FusionEncoder", "LanguageHead", "Pairing", "cut_fusion"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Which picture each of P texts is fused with; by default the first with the first, and so on.
+
+    A picture's tokens outnumber a text's words, so its keys and values are worth computing once for all its
+    texts; and texts of one picture that stand in rounds need no copies of them either: to the attention
+    they are one longer text.
+
+    Attributes:
+        rounds: the texts but for the last Q go round the pictures, in order, so many times.
+        others: (Q,) places of the pictures of the last Q texts.
+    """
+
+    rounds: int = 1
+    others: Tensor | None = None
+
+    def shared(self, rows: Tensor) -> Iterator[tuple[Tensor, slice | Tensor]]:
+        """(P, L, ...) rows of texts as (R, rounds L, ...) of R pictures, then (Q, L, ...), each with the
+        places of their pictures."""
+        num_others = 0 if self.others is None else len(self.others)
+        around = rows[: len(rows) - num_others]
+        if len(around):
+            R = len(around) // self.rounds
+            yield around.view(self.rounds, R, *around.shape[1:]).transpose(0, 1).flatten(1, 2), slice(0, R)
+        if self.others is not None and num_others:
+            yield rows[len(around) :], self.others
+
+    def apart(self, parts: list[Tensor], length: int) -> Tensor:
+        """The inverse: what was found for them, as (P, L, ...)."""
+        rows = [
+            part.reshape(len(part), -1, length, *part.shape[2:]).transpose(0, 1).flatten(0, 1)
+            for part in parts
+        ]
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
 
 
 class FusionEncoder(nn.Module):
@@ -36,6 +74,7 @@ class FusionEncoder(nn.Module):
         self.layers = nn.ModuleList(
             BertLayer(self.config, layer_idx=place) for place in range(config.num_hidden_layers)
         )
+        self._kept: tuple[Any, list[Tensor]] | None = None  # see kept_attention
         self.image_dim = image_dim
         same = image_dim == config.hidden_size
         self.bridge: nn.Module = nn.Identity() if same else nn.Linear(image_dim, config.hidden_size)
@@ -44,40 +83,67 @@ class FusionEncoder(nn.Module):
                 nn.init.normal_(module.weight, std=config.initializer_range)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
+    def forward(
+        self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
+    ) -> Tensor:
         """Fuse texts with pictures, pair by pair.
 
         Args:
             text_states: (P, L, D) of the text encoder.
             mask: (P, L) bool, True on real tokens.
-            image_states: (P, N, D').
+            image_states: (M, N, D').
+            pairing: which picture belongs to which text; one to one, so that M = P, when None.
 
         Returns:
             (P, L, D); the first token stands for the pair.
         """
+        pairing = pairing or Pairing()
         states, seen = text_states, self.bridge(image_states)
         attention_mask = mask[:, None, None, :]  # (P, 1, 1, L), for all heads and queries
-        if self.config._attn_implementation == "eager":  # which adds it to the logits
-            least = torch.finfo(states.dtype).min
-            attention_mask = torch.zeros_like(attention_mask, dtype=states.dtype).masked_fill(
-                ~attention_mask, least
-            )
+        layer: Any
         for layer in self.layers:
-            states = layer(states, attention_mask, seen)
+            states, _ = layer.attention(states, attention_mask)
+            states = self._look(layer.crossattention, states, seen, pairing)
+            states = layer.feed_forward_chunk(states)
         return states
+
+    def _look(self, cross: Any, states: Tensor, seen: Tensor, pairing: Pairing) -> Tensor:
+        """One layer's cross-attention; each picture's keys and values are computed once for all its texts."""
+        inner = cross.self
+        heads = (inner.num_attention_heads, inner.attention_head_size)
+        query = inner.query(states).unflatten(-1, heads)  # (P, L, H, E)
+        key, value = (
+            part(seen).unflatten(-1, heads).transpose(1, 2) for part in (inner.key, inner.value)
+        )  # (M, H, N, E)
+        found = [
+            self._attend(inner, texts, key[pictures], value[pictures])
+            for texts, pictures in pairing.shared(query)
+        ]
+        looked = pairing.apart(found, states.shape[1])  # (P, L, H, E)
+        output: Tensor = cross.output(looked.flatten(2), states)
+        return output
+
+    def _attend(self, inner: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """(M, L, H, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
+        dropout = inner.dropout.p if self.training else 0.0
+        if self._kept is not None and inner is self._kept[0]:
+            logits = query.transpose(1, 2) @ key.transpose(-1, -2) * inner.scaling
+            weights = F.dropout(logits.softmax(dim=-1), dropout)  # (M, H, L, N)
+            self._kept[1].append(weights)
+            return (weights @ value).transpose(1, 2)
+        found, _ = attention(inner, query.transpose(1, 2), key, value, None, dropout=dropout)
+        return found
 
     @contextmanager
     def kept_attention(self, layer: int) -> Iterator[list[Tensor]]:
         """Within it, one layer's attention to the image, (P, H, L, N) with its graph, is put into a list."""
         kept: list[Tensor] = []
-        attention: Any = self.layers[layer].crossattention
-        fast, self.config._attn_implementation = self.config._attn_implementation, "eager"
-        hook = attention.self.register_forward_hook(lambda module, given, made: kept.append(made[1]))
+        attending: Any = self.layers[layer]
+        self._kept = (attending.crossattention.self, kept)
         try:
             yield kept
         finally:
-            hook.remove()
-            self.config._attn_implementation = fast
+            self._kept = None
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs."""

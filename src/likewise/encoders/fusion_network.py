@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
+from likewise.encoders.fusion import FusionEncoder, LanguageHead, Pairing, cut_fusion
 from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.text import TextEncoder
 
@@ -76,9 +76,16 @@ class FusionNetwork(nn.Module):
         projected: Tensor = self.text_projection(self.text_states(tokens, mask)[:, 0])
         return projected
 
+    def fuse(
+        self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
+    ) -> Tensor:
+        """(P, L, F), (P, L) and (M, 1 + N, E) to (P, L, F); see `Pairing`."""
+        fused: Tensor = self.fusion(text_states, mask, image_states, pairing)
+        return fused
+
     def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
         """(P, L, F), (P, L) and (P, 1 + N, E) to (P, 2); class 1 is "they belong together"."""
-        logits: Tensor = self.match_head(self.fusion(text_states, mask, image_states)[:, 0])
+        logits: Tensor = self.match_head(self.fuse(text_states, mask, image_states)[:, 0])
         return logits
 
     def word_logits(self, states: Tensor) -> Tensor:

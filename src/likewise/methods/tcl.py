@@ -12,8 +12,8 @@ words.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from likewise.collectives import gather_rows, own_rows, replica_share
 from likewise.data.batch import Batch
 from likewise.draw import Draw
+from likewise.encoders.fusion import Pairing
 from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
@@ -109,6 +110,28 @@ class Config:
             raise ConfigError("method.cma is 0; without it pictures and texts never meet in one space.")
 
 
+class _Pairs(NamedTuple):
+    """What ITM judges: 3B pairs of B pictures and B texts.
+
+    Attributes:
+        texts: (B, L, F) states.
+        mask: (B, L).
+        other_texts: (B, L, F), another text for each picture.
+        other_mask: (B, L).
+        image_states: (M, 1 + N, E), the B pictures first.
+        other_images: (B,) places among those: another picture for each text.
+        judged: (3B,) bool, which of the true pairs, the other texts and the other pictures count.
+    """
+
+    texts: Tensor
+    mask: Tensor
+    other_texts: Tensor
+    other_mask: Tensor
+    image_states: Tensor
+    other_images: Tensor
+    judged: Tensor
+
+
 class TCL(Method):
     """Image, text and fusion encoder, their momentum twins, and two queues."""
 
@@ -185,89 +208,28 @@ class TCL(Method):
         assert batch.tokens is not None
         assert batch.mask is not None
         assert batch.group is not None
-        network, mask = self.network, batch.mask
-        first, second = make_views(batch, draw, network.image, self.view_config).chunk(2)
-        image_states = network.image_states(first)  # (B, 1 + N, E)
-        text_states = network.text_states(batch.tokens, mask)  # (B, L, F)
+        first, second = make_views(batch, draw, self.network.image, self.view_config).chunk(2)
+        asked, words = self._hide_words(batch, draw) if self.config.mlm else (None, None)
+        image_states, text_states, asked_states = _encode(
+            self.network, first, batch.tokens, asked, batch.mask
+        )
         found = {
-            "images": network.image_projection(image_states[:, 0]),  # (B, D)
-            "texts": network.text_projection(text_states[:, 0]),  # (B, D)
+            "images": self.network.image_projection(image_states[:, 0]),  # (B, D)
+            "texts": self.network.text_projection(text_states[:, 0]),  # (B, D)
             "group": batch.group,
         }
-        twin_states = self._embed_by_twins(second, batch.tokens, mask, found)
-        if self.config.itm:
-            self._judge_pairs(image_states, text_states, mask, found, batch, draw)
-        if self.config.mlm:
-            self._guess_words(image_states, twin_states, batch, draw, found)
+        pairs = self._draw_pairs(image_states, text_states, found, batch, draw) if self.config.itm else None
+        self._fuse(image_states, asked_states, batch.mask, words, pairs, found)
+        self._embed_by_twin(second, batch.tokens, asked, batch.mask, words, found)
         return found
 
-    @torch.no_grad()
-    def _embed_by_twins(self, pixels: Tensor, tokens: Tensor, mask: Tensor, found: Embeddings) -> Tensor:
-        """Global and local features of the twins; returns the image twin's states."""
-        twin = self._twin()
-        image_states, text_states = twin.image_states(pixels), twin.text_states(tokens, mask)
-        found["twin_images"] = twin.image_projection(image_states[:, 0])  # (B, D)
-        found["twin_texts"] = twin.text_projection(text_states[:, 0])  # (B, D)
-        if self.config.lmi:
-            patches = _unit(twin.image_projection(image_states[:, 1:]))
-            words = _unit(twin.text_projection(text_states[:, 1:]))
-            found |= {"patches": _pool_patches(patches), "words": words, "word_mask": mask[:, 1:]}
-        return image_states
-
-    def _judge_pairs(
-        self,
-        image_states: Tensor,
-        text_states: Tensor,
-        mask: Tensor,
-        found: Embeddings,
-        batch: Batch,
-        draw: Draw,
-    ) -> None:
-        """Fuse B pairs, B texts with another picture and B pictures with another text, in one pass."""
-        group, index = found["group"], batch.index
-        images, texts = found["images"].detach(), found["texts"].detach()
-        everyone = {"states": image_states, "texts": text_states, "mask": mask, "group": group}
-        if self.config.negatives == "all":
-            images_, texts_ = gather_rows(images), gather_rows(texts)
-            everyone = {
-                "states": gather_rows(image_states),
-                "texts": gather_rows(text_states, lengths_vary=True),
-                "mask": gather_rows(mask, lengths_vary=True),
-                "group": gather_rows(group),
-            }
-        else:
-            images_, texts_ = images, texts
-        drawn = {}
-        for kind, queries, candidates in (("images", texts, images_), ("texts", images, texts_)):
-            drawn[kind] = draw_hard_negatives(
-                queries,
-                candidates,
-                temperature=self.temperature.detach(),
-                group_queries=group,
-                group_candidates=everyone["group"],
-                uniform=draw.uniform(index, len(candidates), purpose=f"negative {kind}"),
-            )
-        (other_image, has_image), (other_text, has_text) = drawn["images"], drawn["texts"]
-        length = everyone["mask"].shape[1]
-        own_texts, own_mask = _lengthened(text_states, length), _lengthened(mask, length)
-        # A row that has no negative (a batch of one photo's captions) brings its true pair only.
-        logits = self.network.match_logits(
-            torch.cat([own_texts, own_texts[has_image], everyone["texts"][other_text[has_text]]]),
-            torch.cat([own_mask, own_mask[has_image], everyone["mask"][other_text[has_text]]]),
-            torch.cat([image_states, everyone["states"][other_image[has_image]], image_states[has_text]]),
-        )  # (P, 2), P = 3B at most
-        found["match_logits"] = logits
-        found["matches"] = torch.arange(len(logits), device=logits.device) < len(mask)
-
-    def _guess_words(
-        self, image_states: Tensor, twin_states: Tensor, batch: Batch, draw: Draw, found: Embeddings
-    ) -> None:
-        """Hide words; logits at the hidden ones alone, of the network and of its twin."""
+    def _hide_words(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Texts with words hidden, and what was there; (B, L) each."""
         assert batch.tokens is not None
         assert batch.mask is not None
         assert self.words is not None
         assert self.words.mask_id is not None
-        tokens, words = mask_tokens(
+        return mask_tokens(
             batch.tokens,
             batch.mask,
             draw=draw,
@@ -276,14 +238,119 @@ class TCL(Method):
             vocabulary_size=self.network.vocabulary_size,
             special_ids=self.words.special_ids,
             share=self.config.hidden_share,
-        )  # (B, L) each
-        hidden = words != NOT_ASKED
-        found["hidden_words"] = words[hidden]  # (M,)
-        found["word_logits"] = _word_logits(self.network, tokens, batch.mask, image_states, hidden)  # (M, V)
-        if self.config.distillation:
-            with torch.no_grad():
-                logits = _word_logits(self._twin(), tokens, batch.mask, twin_states, hidden)
-            found["twin_word_logits"] = logits  # (M, V)
+        )
+
+    def _draw_pairs(
+        self, image_states: Tensor, text_states: Tensor, found: Embeddings, batch: Batch, draw: Draw
+    ) -> _Pairs:
+        """The B true pairs, and for each picture another text and for each text another picture."""
+        assert batch.mask is not None
+        mask, group = batch.mask, found["group"]
+        images, texts = found["images"].detach(), found["texts"].detach()
+        all_images, all_texts, all_groups = images, texts, group
+        all_mask, all_text_states = mask, text_states
+        if self.config.negatives == "all":
+            all_images, all_texts, all_groups = gather_rows(images), gather_rows(texts), gather_rows(group)
+            all_mask = gather_rows(mask, lengths_vary=True)
+            all_text_states = gather_rows(text_states, lengths_vary=True)
+        drawn = {}
+        for kind, queries, candidates in (("images", texts, all_images), ("texts", images, all_texts)):
+            drawn[kind] = draw_hard_negatives(
+                queries,
+                candidates,
+                temperature=self.temperature.detach(),
+                group_queries=group,
+                group_candidates=all_groups,
+                uniform=draw.uniform(batch.index, len(candidates), purpose=f"negative {kind}"),
+            )
+        (other_image, has_image), (other_text, has_text) = drawn["images"], drawn["texts"]
+        if self.config.negatives == "all":
+            # The fusion encoder is given this replica's pictures, then those that were drawn.
+            image_states = torch.cat([image_states, gather_rows(image_states)[other_image]])
+            other_image = torch.arange(len(mask), len(image_states), device=mask.device)
+        length = all_mask.shape[1]
+        return _Pairs(
+            texts=_lengthened(text_states, length),
+            mask=_lengthened(mask, length),
+            other_texts=all_text_states[other_text],
+            other_mask=all_mask[other_text],
+            image_states=image_states,
+            other_images=other_image,
+            # A row may have no negative (a batch of one photo's captions): its true pair alone counts.
+            judged=torch.cat([torch.ones_like(has_text), has_text, has_image]),
+        )
+
+    def _fuse(
+        self,
+        image_states: Tensor,
+        asked_states: Tensor | None,
+        mask: Tensor,
+        words: Tensor | None,
+        pairs: _Pairs | None,
+        found: Embeddings,
+    ) -> None:
+        """Judge pairs and guess words, in one pass of the fusion encoder.
+
+        The texts go round the pictures: their own, other ones, those with hidden words; then come the texts
+        with other pictures.
+        """
+        states, masks, pairing = [], [], Pairing()
+        if pairs is not None:
+            image_states, length = pairs.image_states, pairs.mask.shape[1]
+            states, masks = [pairs.texts, pairs.other_texts], [pairs.mask, pairs.other_mask]
+            pairing = Pairing(rounds=2, others=pairs.other_images)
+        else:
+            length = mask.shape[1]
+        if asked_states is not None:
+            states.append(_lengthened(asked_states, length))
+            masks.append(_lengthened(mask, length))
+            pairing = replace(pairing, rounds=len(states))
+        if pairs is not None:
+            states.append(pairs.texts)
+            masks.append(pairs.mask)
+        if not states:
+            return
+        fused = self.network.fuse(torch.cat(states), torch.cat(masks), image_states, pairing)  # (P, L, F)
+        B = len(mask)
+        if words is not None:
+            start = B * (pairing.rounds - 1)
+            self._guess_words(self.network, fused[start : start + B], words, found, "word_logits")
+        if pairs is not None:
+            logits = self.network.match_head(torch.cat([fused[: 2 * B, 0], fused[-B:, 0]]))  # (3B, 2)
+            found["match_logits"] = logits[pairs.judged]
+            found["matches"] = (torch.arange(3 * B, device=logits.device) < B)[pairs.judged]
+
+    def _guess_words(
+        self, network: FusionNetwork, fused: Tensor, words: Tensor, found: Embeddings, name: str
+    ) -> None:
+        """(M, V) logits of the hidden words; all other positions would be computed for nothing."""
+        hidden = words != NOT_ASKED  # (B, L)
+        found[name] = network.word_logits(fused[:, : words.shape[1]][hidden])
+        found["hidden_words"] = words[hidden]
+
+    @torch.no_grad()
+    def _embed_by_twin(
+        self,
+        pixels: Tensor,
+        tokens: Tensor,
+        asked: Tensor | None,
+        mask: Tensor,
+        words: Tensor | None,
+        found: Embeddings,
+    ) -> None:
+        """The twin's global and local features, and what it thinks of the hidden words."""
+        twin = self._twin()
+        asked = asked if self.config.distillation else None
+        image_states, text_states, asked_states = _encode(twin, pixels, tokens, asked, mask)
+        found["twin_images"] = twin.image_projection(image_states[:, 0])  # (B, D)
+        found["twin_texts"] = twin.text_projection(text_states[:, 0])  # (B, D)
+        if self.config.lmi:
+            patches = _unit(twin.image_projection(image_states[:, 1:]))
+            own = _unit(twin.text_projection(text_states[:, 1:]))
+            found |= {"patches": _pool_patches(patches), "words": own, "word_mask": mask[:, 1:]}
+        if asked_states is not None and words is not None:
+            fused = twin.fuse(asked_states, mask, image_states)
+            self._guess_words(twin, fused, words, found, "twin_word_logits")
 
     def _twin(self) -> FusionNetwork:
         twin = self.twin.module
@@ -414,12 +481,15 @@ def _unit(rows: Tensor) -> Tensor:
     return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=-1)
 
 
-def _word_logits(
-    network: FusionNetwork, tokens: Tensor, mask: Tensor, image_states: Tensor, hidden: Tensor
-) -> Tensor:
-    """(M, V) logits of the hidden words; all other positions would be computed for nothing."""
-    fused = network.fusion(network.text_states(tokens, mask), mask, image_states)  # (B, L, F)
-    return network.word_logits(fused[hidden])
+def _encode(
+    network: FusionNetwork, pixels: Tensor, tokens: Tensor, asked: Tensor | None, mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """States of pictures (B, 1 + N, E), of texts (B, L, F), and of the same texts with words hidden."""
+    image_states = network.image_states(pixels)
+    if asked is None:
+        return image_states, network.text_states(tokens, mask), None
+    both = network.text_states(torch.cat([tokens, asked]), torch.cat([mask, mask]))
+    return image_states, *both.chunk(2)  # type: ignore[return-value]
 
 
 def _lengthened(rows: Tensor, length: int) -> Tensor:
