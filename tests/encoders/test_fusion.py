@@ -1,0 +1,369 @@
+"""The fusion encoder: against transformers' own layers, cut from a BERT, with pre-trained halves."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
+from likewise.encoders.fusion_network import FusionNetwork
+from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
+from likewise.encoders.networks import network_from_spec
+from likewise.encoders.text import TextEncoder, TextEncoderConfig
+from likewise.errors import ConfigError
+
+VOCABULARY = 300
+
+
+def bert(depth: int = 4, **options: Any) -> TextEncoder:
+    settings = {"architecture": "bert", "width": 32, "depth": depth, "heads": 2, "max_tokens": 16} | options
+    torch.manual_seed(0)
+    return TextEncoder.build(TextEncoderConfig(**settings), vocabulary_size=VOCABULARY)  # type: ignore[arg-type]
+
+
+def fusion(image_dim: int = 32, **options: Any) -> FusionEncoder:
+    """Two layers in float64, whose attention is not as even as it starts."""
+    made = cut_fusion(bert(**options), depth=2, image_dim=image_dim).double().eval()
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight += 0.2 * torch.randn_like(weight)
+    return made
+
+
+def inputs(image_dim: int = 32) -> tuple[Tensor, Tensor, Tensor]:
+    """Three texts of 7, 4 and 2 tokens and three pictures of five."""
+    generator = torch.Generator().manual_seed(0)
+    texts = torch.randn(3, 7, 32, generator=generator, dtype=torch.float64)
+    mask = torch.arange(7) < torch.tensor([[7], [4], [2]])
+    return texts, mask, torch.randn(3, 5, image_dim, generator=generator, dtype=torch.float64)
+
+
+def small_network(**options: Any) -> FusionNetwork:
+    image = ImageEncoder.build(ImageEncoderConfig(image_size=32, width=16, depth=1))
+    settings: dict[str, Any] = {"fusion_depth": None, "dim": 8, "vocabulary_size": VOCABULARY} | options
+    return FusionNetwork.build(image, bert(), **settings).eval()
+
+
+def questions() -> tuple[Tensor, Tensor]:
+    mask = torch.arange(6) < torch.tensor([[6], [3]])
+    tokens = torch.randint(4, VOCABULARY, (2, 6), generator=torch.Generator().manual_seed(0))
+    return tokens.masked_fill(~mask, 0), mask
+
+
+# -- the encoder
+
+
+def transformers_own(encoder: FusionEncoder) -> tuple[nn.ModuleList, list[Tensor]]:
+    """BERT's decoder layers with their eager attention and the same weights; where their cross-attention
+    looks is put into the list."""
+    from transformers import BertConfig
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    config = BertConfig(**{k: v for k, v in encoder.config.to_dict().items() if k != "model_type"})
+    config._attn_implementation = "eager"
+    layers = nn.ModuleList(BertLayer(config, layer_idx=i) for i in range(len(encoder.layers))).double().eval()
+    layers.load_state_dict(encoder.layers.state_dict())
+    looks: list[Tensor] = []
+    for layer in layers:
+        layer.crossattention.self.register_forward_hook(lambda module, given, made: looks.append(made[1]))  # type: ignore[union-attr]
+    return layers, looks
+
+
+@pytest.mark.parametrize("image_dim", [32, 20])
+def test_fusion_is_bert_s_decoder_that_reads_both_ways(image_dim: int) -> None:
+    encoder = fusion(image_dim)
+    states, mask, seen = inputs(image_dim)
+    layers, looks = transformers_own(encoder)
+    found = encoder(states, mask, seen)
+    added = torch.zeros(3, 1, 1, 7, dtype=torch.float64).masked_fill(~mask[:, None, None, :], -1e30)
+    expected = states
+    for layer in layers:
+        expected = layer(expected, added, encoder.bridge(seen))
+    torch.testing.assert_close(found[mask], expected[mask])
+    for place, weights in enumerate(looks):
+        with encoder.kept_attention(place) as kept:
+            encoder(states, mask, seen)
+        torch.testing.assert_close(kept[0].transpose(1, 2)[mask], weights.transpose(1, 2)[mask])
+
+
+def test_padding_changes_nothing() -> None:
+    encoder = fusion()
+    states, mask, seen = inputs()
+    whole = encoder(states, mask, seen)
+    noise = torch.where(mask[:, :, None], states, 9 * torch.randn_like(states))
+    torch.testing.assert_close(encoder(noise, mask, seen)[mask], whole[mask])
+    for row, length in enumerate((7, 4, 2)):
+        one = slice(row, row + 1)
+        alone = encoder(states[one, :length], mask[one, :length], seen[one])
+        torch.testing.assert_close(alone, whole[one, :length])
+
+
+def test_every_word_sees_all_words_and_the_whole_picture() -> None:
+    encoder = fusion()
+    states, mask, seen = (part[:1] for part in inputs())
+    states, seen = states.requires_grad_(), seen.requires_grad_()
+    found = encoder(states, mask, seen)
+    for place in range(7):
+        words, picture = torch.autograd.grad(
+            found[0, place].square().sum(), (states, seen), retain_graph=True
+        )
+        assert (words[0].norm(dim=1) > 1e-6).all()
+        assert (picture[0].norm(dim=1) > 1e-6).all()
+    # The picture's tokens carry their places themselves.
+    torch.testing.assert_close(encoder(states, mask, seen.flip(1)), found)
+
+
+@pytest.mark.parametrize("layer", [0, 1, -1])
+def test_kept_attention_changes_nothing_and_is_given_back(layer: int) -> None:
+    encoder = fusion()
+    states, mask, seen = inputs()
+    before = encoder(states, mask, seen)
+    with encoder.kept_attention(layer) as kept:
+        meanwhile = encoder(states, mask, seen)
+    torch.testing.assert_close(meanwhile, before)
+    assert [weights.shape for weights in kept] == [(3, 2, 7, 5)]
+    assert kept[0].requires_grad
+    torch.testing.assert_close(kept[0].sum(3), torch.ones(3, 2, 7, dtype=torch.float64))
+    assert kept[0].std(3).min() > 1e-3, "attention that is even would prove nothing"
+    (slope,) = torch.autograd.grad(meanwhile[:, 0].square().sum(), kept)
+    assert slope.isfinite().all()
+    assert slope.norm() > 0
+    assert torch.equal(encoder(states, mask, seen), before)
+    assert len(kept) == 1
+
+
+def test_kept_attention_is_given_back_after_an_error_too() -> None:
+    encoder = fusion()
+    before = encoder(*inputs())
+    with pytest.raises(KeyError), encoder.kept_attention(0) as kept:
+        raise KeyError
+    assert torch.equal(encoder(*inputs()), before)
+    assert not kept
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    encoder = fusion(dropout=0.5)
+    states, mask, seen = inputs()
+    torch.testing.assert_close(encoder(states, mask, seen), encoder(states, mask, seen))
+    encoder.train()
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    still = encoder(states, mask, seen)
+    torch.testing.assert_close(still, encoder(states, mask, seen))
+    for layer in encoder.layers:
+        layer.crossattention.self.dropout.p = 0.5  # type: ignore[union-attr]
+    assert not torch.allclose(encoder(states, mask, seen), still)
+    with encoder.kept_attention(0):
+        assert not torch.allclose(encoder(states, mask, seen), still)
+
+
+def test_a_bridge_stands_where_widths_differ_alone() -> None:
+    assert isinstance(fusion(32).bridge, nn.Identity)
+    bridge = fusion(20).bridge
+    assert isinstance(bridge, nn.Linear)
+    assert bridge.weight.shape == (32, 20)
+
+
+def test_an_encoder_comes_back_from_its_spec() -> None:
+    encoder = fusion(20)
+    again = FusionEncoder.from_spec(json.loads(json.dumps(encoder.spec()))).double().eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(*inputs(20)), encoder(*inputs(20)))
+    assert again.spec() == encoder.spec()
+
+
+# -- cutting a BERT
+
+
+@pytest.mark.parametrize(("layers", "depth", "cut"), [(4, None, 2), (5, None, 2), (4, 1, 1), (4, 3, 3)])
+def test_upper_layers_are_cut_and_lower_ones_stay(layers: int, depth: int | None, cut: int) -> None:
+    text, whole = bert(layers).eval(), bert(layers).eval()
+    tokens, mask = questions()
+    made = cut_fusion(text, depth=depth, image_dim=16)
+    assert len(made.layers) == made.config.num_hidden_layers == cut
+    kept = layers - cut
+    assert len(text.backbone.encoder.layer) == text.backbone.config.num_hidden_layers == kept
+    for mine, theirs in zip(made.layers, whole.backbone.encoder.layer[kept:], strict=True):
+        weights = mine.state_dict()
+        for name, weight in theirs.state_dict().items():
+            assert torch.equal(weights[name], weight), name
+    # What stays computes what the whole computes up to there.
+    states = whole.backbone(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(text(tokens, mask).tokens[mask], states[kept][mask])
+
+
+def test_cross_attention_starts_as_bert_starts() -> None:
+    made = cut_fusion(bert(), depth=2, image_dim=16)
+    new = {name: w for name, w in made.named_parameters() if "crossattention" in name or "bridge" in name}
+    assert len(new) == 2 * 10 + 2  # query, key, value, output, norm: weight and bias; and the bridge's
+    for name, weight in new.items():
+        if weight.ndim == 2:
+            assert float(weight.detach().std()) == pytest.approx(0.02, rel=0.15), name
+        else:
+            assert torch.equal(weight, torch.full_like(weight, "norm" in name.lower() and "weight" in name))
+
+
+@pytest.mark.parametrize(("layers", "depth"), [(4, 0), (4, 4), (4, 9), (1, None), (4, -1)])
+def test_a_cut_that_leaves_nothing_is_refused(layers: int, depth: int | None) -> None:
+    with pytest.raises(ConfigError, match=rf"method\.fusion_depth .*of the text encoder's {layers} layers"):
+        cut_fusion(bert(layers), depth=depth, image_dim=16)
+
+
+def test_only_a_bert_is_cut() -> None:
+    text = bert(architecture="clip")
+    with pytest.raises(ConfigError, match=r"clip_text_model; use --text\.architecture bert"):
+        cut_fusion(text, depth=None, image_dim=16)
+    assert len(text.backbone.encoder.layers) == 4
+
+
+# -- the head for hidden words
+
+
+def test_the_language_head_is_bert_s() -> None:
+    torch.manual_seed(0)
+    head = LanguageHead(6, 11).double()
+    with torch.no_grad():
+        for weight in head.parameters():
+            weight += 0.3 * torch.randn_like(weight)
+    states, words = torch.randn(4, 6, dtype=torch.float64), torch.randn(11, 6, dtype=torch.float64)
+    found = head(states, words)
+    for m, state in enumerate(states):
+        h = head.transform.weight @ state + head.transform.bias
+        h = h * 0.5 * (1 + torch.erf(h / math.sqrt(2)))
+        h = (h - h.mean()) / ((h - h.mean()).square().mean() + 1e-5).sqrt()
+        h = h * head.norm.weight + head.norm.bias
+        for v, word in enumerate(words):
+            torch.testing.assert_close(found[m, v], h @ word + head.bias[v])
+
+
+def test_the_network_s_last_map_is_the_word_embedding() -> None:
+    network = small_network()
+    states = torch.randn(3, 32)
+    embedding = network.text.backbone.get_input_embeddings().weight
+    torch.testing.assert_close(network.word_logits(states), network.language_head(states, embedding))
+    network.word_logits(states).square().sum().backward()
+    assert embedding.grad is not None
+    assert embedding.grad.norm() > 0
+
+
+# -- the network
+
+
+def outputs(network: FusionNetwork, size: int = 32) -> list[Tensor]:
+    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    tokens, mask = questions()
+    images, texts = network.image_states(pixels), network.text_states(tokens, mask)
+    return [
+        network.encode_images(pixels),
+        network.encode_texts(tokens, mask),
+        network.match_logits(texts, mask, images),
+        network.word_logits(network.fusion(texts, mask, images)[mask]),
+    ]
+
+
+@pytest.mark.parametrize("depth", [None, 1, 3])
+def test_a_network_comes_back_from_its_spec(depth: int | None) -> None:
+    network = small_network(fusion_depth=depth)
+    again = network_from_spec(json.loads(json.dumps(network.spec()))).eval()
+    assert isinstance(again, FusionNetwork)
+    again.load_state_dict(network.state_dict())
+    for mine, theirs in zip(outputs(network), outputs(again), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert [part.shape[-1] for part in outputs(network)] == [8, 8, 2, VOCABULARY]
+
+
+def test_states_and_embeddings_agree() -> None:
+    network = small_network()
+    pixels, (tokens, mask) = torch.randn(2, 3, 32, 32), questions()
+    states = network.image_states(pixels)
+    assert states.shape == (2, 1 + 64, 16)
+    torch.testing.assert_close(network.image_projection(states[:, 0]), network.encode_images(pixels))
+    torch.testing.assert_close(
+        network.text_projection(network.text_states(tokens, mask)[:, 0]), network.encode_texts(tokens, mask)
+    )
+
+
+def test_no_weight_is_without_use() -> None:
+    network = small_network()
+    sum(part.square().sum() for part in outputs(network)).backward()  # type: ignore[union-attr]
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
+
+
+# -- pre-trained halves
+
+
+def saved(folder: Path) -> tuple[nn.Module, nn.Module]:
+    """A tiny BERT and a tiny ViT at 32 px as transformers writes them, poolers and all."""
+    from transformers import BertConfig, BertModel, ViTConfig, ViTModel
+
+    torch.manual_seed(0)
+    shared = {"num_attention_heads": 2, "num_hidden_layers": 4}
+    text = BertModel(
+        BertConfig(
+            hidden_size=24,
+            intermediate_size=48,
+            vocab_size=VOCABULARY,
+            max_position_embeddings=16,
+            **shared,  # type: ignore[arg-type]
+        )
+    )
+    image = ViTModel(
+        ViTConfig(hidden_size=16, intermediate_size=32, image_size=32, patch_size=8, **shared)  # type: ignore[arg-type]
+    )
+    with torch.no_grad():  # a ViT's own start is too small to tell positions apart
+        image.embeddings.position_embeddings.normal_()
+    text.save_pretrained(folder / "bert")
+    image.save_pretrained(folder / "vit")
+    return text.eval(), image.eval()
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_pretrained_halves_make_a_network(tmp_path: Path, size: int) -> None:
+    text, image = saved(tmp_path)
+    network = FusionNetwork.build(
+        ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=size)),
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path / "bert")), vocabulary_size=VOCABULARY),
+        fusion_depth=None,
+        dim=8,
+        vocabulary_size=VOCABULARY,
+    ).eval()
+
+    layers = text.encoder.layer  # type: ignore[union-attr]
+    for found, wanted in zip(
+        [*network.text.backbone.encoder.layer, *network.fusion.layers],
+        layers,  # type: ignore[arg-type]
+        strict=True,
+    ):
+        weights = found.state_dict()
+        assert all(torch.equal(weights[name], weight) for name, weight in wanted.state_dict().items())
+    tokens, mask = questions()
+    states = text(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states[2]
+    torch.testing.assert_close(network.text_states(tokens, mask)[mask], states[mask])
+
+    # [CLS] keeps its place; the 4 x 4 places of patches are stretched over the new grid.
+    positions = image.embeddings.position_embeddings.detach()  # type: ignore[union-attr, operator]
+    grid, cells = positions[:, 1:].transpose(1, 2).unflatten(2, (4, 4)), size // 8
+    stretched = F.interpolate(grid, size=(cells, cells), mode="bicubic", align_corners=False)
+    wanted = torch.cat([positions[:, :1], stretched.flatten(2).transpose(1, 2)], dim=1)
+    torch.testing.assert_close(network.image.backbone.embeddings.position_embeddings.detach(), wanted)
+    pixels = torch.randn(2, 3, size, size)
+    whole = image(pixels, interpolate_pos_encoding=size != 32).last_hidden_state
+    torch.testing.assert_close(network.image_states(pixels), whole, rtol=1e-4, atol=1e-5)
+
+    assert isinstance(network.fusion.bridge, nn.Linear)
+    again = network_from_spec(json.loads(json.dumps(network.spec()))).eval()
+    assert isinstance(again, FusionNetwork)
+    again.load_state_dict(network.state_dict())
+    for mine, theirs in zip(outputs(network, size), outputs(again, size), strict=True):
+        assert mine.isfinite().all()
+        torch.testing.assert_close(mine, theirs)
+    sum(part.square().sum() for part in outputs(network, size)).backward()  # type: ignore[union-attr]
+    assert [name for name, weight in network.named_parameters() if weight.grad is None] == []
