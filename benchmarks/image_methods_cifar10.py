@@ -31,6 +31,7 @@ import shutil
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet
@@ -146,6 +147,8 @@ class Options:
     """As in lightly's benchmark."""
     min_scale: float = 0.08
     """Smallest crop, as a share of the area; lightly's default."""
+    peer_precision: Literal["fp32", "bf16"] = "fp32"
+    """Precision of lightly's whole trainings; its rates are always measured at its default, fp32."""
     peer_workers: int = 2
     """Worker processes of lightly's loader."""
     max_records: int | None = None
@@ -178,7 +181,7 @@ def likewise_settings(options: Options, name: str, *, steps: int, seed: int) -> 
     return settings | contender.own
 
 
-def lightly_settings(options: Options, name: str, *, seed: int) -> dict[str, object]:
+def lightly_settings(options: Options, name: str, *, seed: int, precision: str) -> dict[str, object]:
     """The flags of the peer's script, but for where its data lies."""
     settings: dict[str, object] = {
         "method": CONTENDERS[name].method,
@@ -189,6 +192,7 @@ def lightly_settings(options: Options, name: str, *, seed: int) -> dict[str, obj
         "weight-decay": options.weight_decay,
         "min-scale": options.min_scale,
         "workers": options.peer_workers,
+        "precision": precision,
         "seed": seed,
     }
     return settings if options.max_records is None else settings | {"max-records": options.max_records}
@@ -223,7 +227,7 @@ def train_whole(options: Options, name: str, seed: int) -> None:
         steps = options.epochs * (images // options.batch_size)  # the last, smaller batch is dropped
         settings = likewise_settings(options, name, steps=steps, seed=seed)
     else:
-        settings = lightly_settings(options, name, seed=seed)
+        settings = lightly_settings(options, name, seed=seed, precision=options.peer_precision)
 
     def work(folder: Path) -> Record:
         if name.startswith("ours"):
@@ -253,7 +257,7 @@ def short_training(options: Options, name: str, folder: Path) -> Record:
         settings = likewise_settings(options, name, steps=options.rate_steps, seed=0)
         measured = train_likewise(CONTENDERS[name].method, {"data": options.data} | settings, folder)
     else:
-        settings = lightly_settings(options, name, seed=0)
+        settings = lightly_settings(options, name, seed=0, precision="fp32")
         short = ("--max-seconds", str(options.rate_seconds), "--no-evaluation")
         measured = train_lightly(options, settings, folder, *short)
     return {"settings": as_texts(settings)} | measured

@@ -55,7 +55,7 @@ class Options:
     """One training of each contender per seed."""
     minutes: float = 90.0
     """Wall time of each training."""
-    rate_rounds: int = 2
+    rate_rounds: int = 3
     """Rounds of short trainings."""
     rate_steps: int = 15
     """Steps of a short training; the first three are left out of its rate."""
@@ -186,6 +186,7 @@ def draw_curves(records: Mapping[str, Sequence[Record]], path: Path) -> None:
             for place, one in enumerate(runs):
                 _draw_run(axis, one, metric, column, name if place == 0 else None)
         axis.set_title(column, fontsize=10)
+        axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
