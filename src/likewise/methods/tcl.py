@@ -5,15 +5,15 @@ within each kind (IMC), and their global features with local ones (LMI); a fusio
 a picture and a text match (ITM) and finds hidden words (MLM). Without IMC and LMI it is ALBEF (Li 2021, arXiv
 2107.07651), whose momentum distillation it keeps.
 
-Dimensions: B batch, D shared space, E, F widths of the encoders, L tokens, N patches, K queue, P pairs, V
-words.
+Dimensions: B batch, D shared space, E, F widths of the encoders, H hidden words, L tokens, N patches, K
+queue, V words.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,15 @@ from torch.nn import functional as F
 from likewise.collectives import gather_rows, own_rows, replica_share
 from likewise.data.batch import Batch
 from likewise.draw import Draw
-from likewise.encoders.fusion import Pairing
 from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 from likewise.mechanisms import KeyQueue, MomentumTwin
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
+from likewise.methods.fused_pairs import draw_pairs, fuse
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import (
-    draw_hard_negatives,
     info_nce,
     local_information,
     masked_language_loss,
@@ -108,28 +107,6 @@ class Config:
                 raise ConfigError(f"method.{name} is {weight}; a weight cannot be negative.")
         if weights["cma"] == 0:
             raise ConfigError("method.cma is 0; without it pictures and texts never meet in one space.")
-
-
-class _Pairs(NamedTuple):
-    """What ITM judges: 3B pairs of B pictures and B texts.
-
-    Attributes:
-        texts: (B, L, F) states.
-        mask: (B, L).
-        other_texts: (B, L, F), another text for each picture.
-        other_mask: (B, L).
-        image_states: (M, 1 + N, E), the B pictures first.
-        other_images: (B,) places among those: another picture for each text.
-        judged: (3B,) bool, which of the true pairs, the other texts and the other pictures count.
-    """
-
-    texts: Tensor
-    mask: Tensor
-    other_texts: Tensor
-    other_mask: Tensor
-    image_states: Tensor
-    other_images: Tensor
-    judged: Tensor
 
 
 class TCL(Method):
@@ -218,8 +195,27 @@ class TCL(Method):
             "texts": self.network.text_projection(text_states[:, 0]),  # (B, D)
             "group": batch.group,
         }
-        pairs = self._draw_pairs(image_states, text_states, found, batch, draw) if self.config.itm else None
-        self._fuse(image_states, asked_states, batch.mask, words, pairs, found)
+        pairs = None
+        if self.config.itm:
+            pairs = draw_pairs(
+                image_states,
+                text_states,
+                found["images"],
+                found["texts"],
+                batch,
+                draw,
+                temperature=self.temperature,
+                of_all_replicas=self.config.negatives == "all",
+            )
+        fused = fuse(self.network, image_states, batch.mask, pairs=pairs, asked_states=asked_states)
+        if pairs is not None:
+            logits = self.network.match_head(fused.pairs)  # (3B, 2)
+            matches = torch.arange(len(logits), device=logits.device) < len(batch.mask)
+            found |= {"match_logits": logits[pairs.judged], "matches": matches[pairs.judged]}
+        if words is not None and fused.asked is not None:
+            hidden = words != NOT_ASKED  # (B, L); all other positions would be computed for nothing
+            found["hidden_words"] = words[hidden]  # (H,)
+            found["word_logits"] = self.network.word_logits(fused.asked[hidden])  # (H, V)
         self._embed_by_twin(second, batch.tokens, asked, batch.mask, words, found)
         return found
 
@@ -239,94 +235,6 @@ class TCL(Method):
             special_ids=self.words.special_ids,
             share=self.config.hidden_share,
         )
-
-    def _draw_pairs(
-        self, image_states: Tensor, text_states: Tensor, found: Embeddings, batch: Batch, draw: Draw
-    ) -> _Pairs:
-        """The B true pairs, and for each picture another text and for each text another picture."""
-        assert batch.mask is not None
-        mask, group = batch.mask, found["group"]
-        images, texts = found["images"].detach(), found["texts"].detach()
-        all_images, all_texts, all_groups = images, texts, group
-        all_mask, all_text_states = mask, text_states
-        if self.config.negatives == "all":
-            all_images, all_texts, all_groups = gather_rows(images), gather_rows(texts), gather_rows(group)
-            all_mask = gather_rows(mask, lengths_vary=True)
-            all_text_states = gather_rows(text_states, lengths_vary=True)
-        drawn = {}
-        for kind, queries, candidates in (("images", texts, all_images), ("texts", images, all_texts)):
-            drawn[kind] = draw_hard_negatives(
-                queries,
-                candidates,
-                temperature=self.temperature.detach(),
-                group_queries=group,
-                group_candidates=all_groups,
-                uniform=draw.uniform(batch.index, len(candidates), purpose=f"negative {kind}"),
-            )
-        (other_image, has_image), (other_text, has_text) = drawn["images"], drawn["texts"]
-        if self.config.negatives == "all":
-            # The fusion encoder is given this replica's pictures, then those that were drawn.
-            image_states = torch.cat([image_states, gather_rows(image_states)[other_image]])
-            other_image = torch.arange(len(mask), len(image_states), device=mask.device)
-        length = all_mask.shape[1]
-        return _Pairs(
-            texts=_lengthened(text_states, length),
-            mask=_lengthened(mask, length),
-            other_texts=all_text_states[other_text],
-            other_mask=all_mask[other_text],
-            image_states=image_states,
-            other_images=other_image,
-            # A row may have no negative (a batch of one photo's captions): its true pair alone counts.
-            judged=torch.cat([torch.ones_like(has_text), has_text, has_image]),
-        )
-
-    def _fuse(
-        self,
-        image_states: Tensor,
-        asked_states: Tensor | None,
-        mask: Tensor,
-        words: Tensor | None,
-        pairs: _Pairs | None,
-        found: Embeddings,
-    ) -> None:
-        """Judge pairs and guess words, in one pass of the fusion encoder.
-
-        The texts go round the pictures: their own, other ones, those with hidden words; then come the texts
-        with other pictures.
-        """
-        states, masks, pairing = [], [], Pairing()
-        if pairs is not None:
-            image_states, length = pairs.image_states, pairs.mask.shape[1]
-            states, masks = [pairs.texts, pairs.other_texts], [pairs.mask, pairs.other_mask]
-            pairing = Pairing(rounds=2, others=pairs.other_images)
-        else:
-            length = mask.shape[1]
-        if asked_states is not None:
-            states.append(_lengthened(asked_states, length))
-            masks.append(_lengthened(mask, length))
-            pairing = replace(pairing, rounds=len(states))
-        if pairs is not None:
-            states.append(pairs.texts)
-            masks.append(pairs.mask)
-        if not states:
-            return
-        fused = self.network.fuse(torch.cat(states), torch.cat(masks), image_states, pairing)  # (P, L, F)
-        B = len(mask)
-        if words is not None:
-            start = B * (pairing.rounds - 1)
-            self._guess_words(self.network, fused[start : start + B], words, found, "word_logits")
-        if pairs is not None:
-            logits = self.network.match_head(torch.cat([fused[: 2 * B, 0], fused[-B:, 0]]))  # (3B, 2)
-            found["match_logits"] = logits[pairs.judged]
-            found["matches"] = (torch.arange(3 * B, device=logits.device) < B)[pairs.judged]
-
-    def _guess_words(
-        self, network: FusionNetwork, fused: Tensor, words: Tensor, found: Embeddings, name: str
-    ) -> None:
-        """(M, V) logits of the hidden words; all other positions would be computed for nothing."""
-        hidden = words != NOT_ASKED  # (B, L)
-        found[name] = network.word_logits(fused[:, : words.shape[1]][hidden])
-        found["hidden_words"] = words[hidden]
 
     @torch.no_grad()
     def _embed_by_twin(
@@ -350,7 +258,7 @@ class TCL(Method):
             found |= {"patches": _pool_patches(patches), "words": own, "word_mask": mask[:, 1:]}
         if asked_states is not None and words is not None:
             fused = twin.fuse(asked_states, mask, image_states)
-            self._guess_words(twin, fused, words, found, "twin_word_logits")
+            found["twin_word_logits"] = twin.word_logits(fused[words != NOT_ASKED])
 
     def _twin(self) -> FusionNetwork:
         twin = self.twin.module
@@ -490,12 +398,6 @@ def _encode(
         return image_states, network.text_states(tokens, mask), None
     both = network.text_states(torch.cat([tokens, asked]), torch.cat([mask, mask]))
     return image_states, *both.chunk(2)  # type: ignore[return-value]
-
-
-def _lengthened(rows: Tensor, length: int) -> Tensor:
-    """(B, L, ...) with padding up to `length` tokens."""
-    missing = length - rows.shape[1]
-    return F.pad(rows, [0, 0] * (rows.dim() - 2) + [0, missing]) if missing else rows
 
 
 def _pool_patches(patches: Tensor) -> Tensor:
