@@ -1,0 +1,116 @@
+"""TCL against the organisation of the published code: the same losses, gradients, twins and queues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from likewise.draw import Draw
+from likewise.methods.method import Progress
+
+STEPS_PER_EPOCH = 4  # so that the twins' share of the targets rises within the test
+
+
+@pytest.fixture
+def tcl_step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark's script, which is no part of the package."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import tcl_step
+
+    return tcl_step
+
+
+@pytest.fixture
+def sides(tcl_step: ModuleType) -> tuple[Any, Any]:
+    """Both in the same state, in float64, without dropout; plain steps for the networks alone."""
+    sides = tcl_step.equal_sides(tcl_step.Options(preset="least", dropout=0.0, device="cpu"))
+    for side in sides:
+        with torch.no_grad():  # BERT's small start would make all texts alike
+            torch.manual_seed(1)
+            for weight in side.network.parameters():
+                weight += 0.05 * torch.randn_like(weight)
+        # The temperature stays: ours learns its logarithm, which takes other steps.
+        side.optimizer = torch.optim.SGD(side.network.parameters(), lr=0.05)
+    ours, theirs = sides
+    ours.module.copy_to_twins()
+    theirs.module.twin.load_state_dict(theirs.network.state_dict())
+    return sides
+
+
+def assert_same_gradients(ours: Any, theirs: Any) -> None:
+    wanted = dict(theirs.network.named_parameters())
+    for name, weight in ours.network.named_parameters():
+        torch.testing.assert_close(weight.grad, wanted[name].grad, rtol=1e-6, atol=1e-7, msg=name)
+    temperature = theirs.module.temperature
+    torch.testing.assert_close(ours.module.log_temperature.grad, temperature.grad * temperature.detach())
+
+
+def test_three_steps_agree_part_by_part(tcl_step: ModuleType, sides: tuple[Any, Any]) -> None:
+    ours, theirs = sides
+    options = tcl_step.Options(preset="least", device="cpu")
+    for number in range(3):
+        alpha = 0.4 * number / STEPS_PER_EPOCH
+        batch = tcl_step.make_batch(options, number)
+        (total, parts), (their_total, their_parts) = tcl_step.losses_of_both(
+            ours, theirs, batch, Draw(0, number), alpha
+        )
+        for name, part in their_parts.items():
+            torch.testing.assert_close(parts[name], part.detach(), msg=f"{name}, step {number}")
+        torch.testing.assert_close(total, their_total)
+        for side, loss in ((ours, total), (theirs, their_total)):
+            side.module.zero_grad(set_to_none=True)
+            loss.backward()
+        assert_same_gradients(ours, theirs)
+        for side in sides:
+            side.optimizer.step()
+        ours.module.after_step(Progress(number + 1, 100, STEPS_PER_EPOCH))
+
+    state = ours.module.state_dict()
+    for kind in ("image", "text"):
+        torch.testing.assert_close(state[f"{kind}_queue.keys"].t(), getattr(theirs.module, f"{kind}_queue"))
+    theirs.module._follow()  # it does so at the begin of a step, ours at the end
+    for name, weight in theirs.module.twin.state_dict().items():
+        torch.testing.assert_close(state[f"twin.module.{name}"], weight, msg=name)
+
+
+def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
+    tcl_step: ModuleType, sides: tuple[Any, Any]
+) -> None:
+    _, theirs = sides
+    batch = tcl_step.make_batch(tcl_step.Options(preset="least", device="cpu", batch_size=200))
+    torch.manual_seed(0)
+    hidden, labels = theirs.module._hide(batch.tokens)
+    asked = labels != -100
+    assert not asked[~batch.mask].any()
+    assert not asked[:, 0].any()
+    assert torch.equal(hidden[~asked], batch.tokens[~asked])
+    assert 0.12 < float(asked[:, 1:][batch.mask[:, 1:]].float().mean()) < 0.18
+    pictures, texts = theirs.module._negatives(torch.eye(6) * 1e4, torch.zeros(6, 6), None)
+    for drawn in (pictures, texts):  # with the first table every row of weights is zero
+        assert all(row != other for row, other in enumerate(drawn))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("attention", ["ours", "published"])
+def test_a_step_of_either_side_runs(tcl_step: ModuleType, precision: str, attention: str) -> None:
+    options = tcl_step.Options(preset="least", device="cpu", precision=precision, attention=attention)
+    for make in tcl_step.SIDES.values():
+        side = make(options)
+        before = [weight.detach().clone() for weight in side.network.parameters()]
+        tcl_step.step(side, tcl_step.make_batch(options), 0)
+        assert any(
+            not torch.equal(old, new) for old, new in zip(before, side.network.parameters(), strict=True)
+        )
+        assert all(bool(weight.isfinite().all()) for weight in side.network.parameters())
+
+
+def test_captions_are_as_long_as_captions_are(tcl_step: ModuleType) -> None:
+    batch = tcl_step.make_batch(tcl_step.Options(preset="least", device="cpu", batch_size=2000))
+    lengths = batch.mask.sum(1)
+    assert int(lengths.min()) >= 8
+    assert int(lengths.max()) == batch.tokens.shape[1] <= 25
+    assert abs(float(lengths.float().mean()) - 14) < 0.5
