@@ -509,8 +509,8 @@ def main() -> None:
     B, L = make_batch(options).tokens.shape
     print(
         f"\n{options.preset}, {B} rows, texts padded to {L} tokens, {options.precision}, {options.device}, "
-        f"{torch.get_num_threads()} threads, {options.clock} time, views {options.views}, attention of the transcription: "
-        f"{options.attention}"
+        f"{torch.get_num_threads()} threads, {options.clock} time, "
+        f"views {options.views}, attention of the transcription: {options.attention}"
     )
 
 
