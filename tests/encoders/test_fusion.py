@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
+from likewise.encoders.fusion import FusionEncoder, LanguageHead, Pairing, cut_fusion
 from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.networks import network_from_spec
@@ -137,6 +137,41 @@ def test_kept_attention_changes_nothing_and_is_given_back(layer: int) -> None:
     assert slope.norm() > 0
     assert torch.equal(encoder(states, mask, seen), before)
     assert len(kept) == 1
+
+
+@pytest.mark.parametrize(
+    ("rounds", "others", "pictures"),
+    [
+        (1, None, [0, 1, 2]),
+        (2, None, [0, 1, 2, 0, 1, 2]),
+        (1, [4, 0, 4, 2], [0, 1, 2, 4, 0, 4, 2]),  # two pictures that no text of the rounds has
+        (3, [1, 3], [0, 1, 0, 1, 0, 1, 1, 3]),
+        (2, [], [0, 1, 0, 1]),
+        (1, [2, 2], [2, 2]),
+    ],
+)
+def test_shared_pictures_are_as_if_each_text_had_its_own(
+    rounds: int, others: list[int] | None, pictures: list[int]
+) -> None:
+    """Values and gradients."""
+    encoder, P = fusion(20), len(pictures)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(P, 4, 32, generator=generator, dtype=torch.float64)
+    mask = torch.arange(4) < torch.tensor([4, 2, 3, 1])[torch.arange(P) % 4, None]
+    num_pictures = 3 if others is None else 5
+    seen = torch.randn(num_pictures, 6, 20, generator=generator, dtype=torch.float64, requires_grad=True)
+    pairing = Pairing(
+        rounds=rounds, others=None if others is None else torch.tensor(others, dtype=torch.int64)
+    )
+    weight = torch.randn(P, 4, 32, generator=generator, dtype=torch.float64)
+    apart, together = encoder(states, mask, seen[pictures]), encoder(states, mask, seen, pairing)
+    torch.testing.assert_close(together, apart)
+    for found, wanted in zip(
+        torch.autograd.grad((together * weight).sum(), [seen, *encoder.parameters()]),
+        torch.autograd.grad((apart * weight).sum(), [seen, *encoder.parameters()]),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
 
 
 def test_kept_attention_is_given_back_after_an_error_too() -> None:
