@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,11 @@ import pytest
 from PIL import Image
 from small_runs import small_settings
 
+from likewise.catalog import methods
 from likewise.cli.main import COMMANDS, main
+from likewise.errors import ConfigError
 from likewise.training.engine import train
+from likewise.training.settings import parse_settings, preset_arguments
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +147,34 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
 
     from likewise.cli import demo_command
 
-    small = small_settings("clip", steps=2)
+    small = small_settings("tcl", steps=2)
     monkeypatch.setattr(demo_command, "demo_settings", lambda steps: dataclasses.replace(small))
     main(["demo", "--out", str(tmp_path / "demo")])
     shown = capsys.readouterr().out
-    assert "image_to_text_r1" in shown
-    for name in ("report.html", "query.png", "model/model.safetensors", "results.json", "config.toml"):
+    assert re.search(r"text to image, right at first: [\d.]+% by cosine, [\d.]+% after re-ranking", shown)
+    assert "zero-shot" in shown
+    for name in (
+        "report.html",
+        "query.png",
+        "words.png",
+        "model/model.safetensors",
+        "results.json",
+        "config.toml",
+    ):
         assert (tmp_path / "demo" / name).is_file(), name
+
+
+def test_presets_are_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each preset of each method parses, and flags override it."""
+    for name, method in methods().items():
+        for preset in method.presets:
+            words = ["--data", "scenes", *preset_arguments(method, preset), "--training.seed", "7"]
+            settings, _ = parse_settings(method, words, prog="test")
+            assert settings.training.seed == 7
+            for section, values in method.presets[preset].items():
+                for key, value in values.items():
+                    assert getattr(getattr(settings, section), key) == value, (name, preset, section, key)
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        preset_arguments(methods()["tcl"], "tini")
+    with pytest.raises(ConfigError, match="clip has no presets"):
+        preset_arguments(methods()["clip"], "tiny")

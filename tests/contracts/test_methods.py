@@ -129,7 +129,7 @@ def warning_after(method: Method, loader: Loader) -> str | None:
     """What the signs of collapse say: of the embeddings as users get them, and of what is compared."""
     batch = loader.batch(0)
     with torch.no_grad():
-        _, warning = look_at_compared(method.embed(batch, Draw(1, 0)))
+        _, warning = look_at_compared(method.embed(batch, Draw(1, 0)), method.compared)
         method.eval()
         encoder: ImageEncoder = method.network.image  # type: ignore[assignment]
         views = method_module.make_views(batch, Draw(1, 0), encoder, method.view_config, views=(0,))  # type: ignore[arg-type]

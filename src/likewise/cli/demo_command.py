@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
@@ -14,26 +13,32 @@ import numpy as np
 import tyro
 
 from likewise.catalog import find_method
-from likewise.cli.evaluate_command import show_results
+from likewise.cli.explain_command import draw_explanation
 from likewise.cli.opened import open_splits
 from likewise.cli.report_command import report
 from likewise.errors import ConfigError
+from likewise.evaluation import nearest
+from likewise.evaluation.tasks import Embedded, evaluate
+from likewise.explaining import explain
 from likewise.model import Model, load
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, default_settings, read_settings
+from likewise.training.settings import Settings, parse_settings, preset_arguments, read_settings
 
 if TYPE_CHECKING:
     from likewise.data import Dataset
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
-_SHOWN = 8
+_STEPS = 300
+_JUDGED = 16  # candidates of each search that are judged again
+_SHOWN = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Train CLIP on generated scenes, measure it on scenes it never saw, write the report, answer a query."""
+    """Train TCL on generated scenes, measure it on scenes it never saw before and after re-ranking, write the
+    report, answer a query, show where its words look."""
 
     out: str = "runs/demo"
     """The run's folder."""
@@ -42,29 +47,25 @@ class DemoCommand:
     """The text to be answered with pictures."""
 
     steps: int | None = None
-    """Training steps; the default takes about two minutes on two cores."""
+    """Training steps; the default takes about three minutes on two cores."""
 
     again: bool = False
     """Start over where a demo is already."""
 
 
 def demo_settings(steps: int | None = None) -> Settings[Any]:
-    """A small network that two cores train in about two minutes."""
-    settings = default_settings(find_method("clip"), "scenes:train=10000,validation=1000,seed=0")
-    return dataclasses.replace(
-        settings,
-        image=dataclasses.replace(settings.image, architecture="resnet", width=24),
-        text=dataclasses.replace(settings.text, depth=3),
-        training=dataclasses.replace(
-            settings.training,
-            steps=400 if steps is None else steps,
-            batch_size=128,
-            learning_rate=1e-3,
-            evaluate_every=200,
-            save_every=200,
-            devices=1,
-        ),
-    )
+    """A small network that two cores train in about three minutes."""
+    method = find_method("tcl")
+    flags = {
+        "data": "scenes:train=10000,validation=1000,seed=0",
+        "training.steps": _STEPS if steps is None else steps,
+        "training.evaluate-every": 100,
+        "training.save-every": 100,
+        "training.devices": 1,
+    }
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    settings, _ = parse_settings(method, [*preset_arguments(method, "tiny"), *words], prog="likewise demo")
+    return settings
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -82,17 +83,22 @@ def run(arguments: Sequence[str]) -> None:
         )
     began = time.perf_counter()
     print(
-        f"Training CLIP on {settings.data.source}: pictures of shapes and sentences about them ...",
+        f"Training TCL on {settings.data.source}: pictures of shapes and sentences about them ...",
         flush=True,
     )
     result = train(settings, folder, resume=folder.exists())
     trained = time.perf_counter()
+    print("Judging the best of each search again, pair by pair ...", flush=True)
     model = load(result.path)
     splits = open_splits(model, str(result.path))
     assert splits.validation is not None
-    sheet = answer(model, splits.validation, options.query, folder / "query.png")
+    result.add_results("retrieval", evaluate(Embedded(model, splits, rerank=_JUDGED), "retrieval"))
+    sheet, best = answer(model, splits.validation, options.query, folder / "query.png")
+    words = folder / "words.png"
+    picture = splits.validation.images([best])
+    draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
     page = report(folder)
-    _say(result, sheet, page, options.query, trained - began)
+    _say(result, sheet, words, page, options.query, trained - began)
 
 
 def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:
@@ -102,37 +108,58 @@ def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:
     shutil.rmtree(folder)
 
 
-def answer(model: Model, pictures: Dataset, query: str, path: Path) -> Path:
-    """Write the pictures nearest to a text, best first, as one sheet.
+def answer(model: Model, pictures: Dataset, query: str, path: Path) -> tuple[Path, int]:
+    """Write the pictures that answer a text, best first, by cosine and after re-ranking, as one sheet.
 
     Args:
-        model: encodes both.
+        model: encodes both, and judges pairs.
         pictures: what is searched.
         query: the text.
         path: the picture file.
+
+    Returns:
+        The file, and the best picture's place.
     """
-    from likewise.evaluation import nearest
+    found = nearest(model.encode_texts(query), model.encode_dataset_images(pictures), _JUDGED)
+    rows, cosines = np.asarray(found.indices)[0], np.asarray(found.similarities)[0]
+    odds = model.judge_dataset(pictures, [query])(rows, np.zeros(len(rows), np.int64))
+    again = np.argsort(-odds, kind="stable")
+    chances = 1 / (1 + np.exp(-odds.astype(np.float64)))
+    draw_answer(
+        pictures,
+        query,
+        {
+            "by cosine": [
+                (int(row), f"cosine {cosine:.2f}") for row, cosine in zip(rows, cosines, strict=True)
+            ],
+            f"the best {len(rows)} judged again": [
+                (int(rows[place]), f"match {chances[place]:.0%}") for place in again
+            ],
+        },
+        path,
+    )
+    return path, int(rows[again[0]])
 
-    found = nearest(model.encode_texts(query), model.encode_dataset_images(pictures), _SHOWN)
-    draw_answer(pictures, query, np.asarray(found.indices)[0], np.asarray(found.similarities)[0], path)
-    return path
 
-
-def draw_answer(pictures: Dataset, query: str, rows: np.ndarray, scores: np.ndarray, path: Path) -> None:
-    """A sheet: the query above, the pictures found with their cosine and caption below."""
+def draw_answer(
+    pictures: Dataset, query: str, rankings: dict[str, list[tuple[int, str]]], path: Path
+) -> None:
+    """A sheet: the query above, a row for each ranking, each picture with its score and caption."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, (len(rows) + 1) // 2, figsize=(11, 6.4), layout="constrained")
+    figure = plt.figure(figsize=(2.2 * _SHOWN, 3.5 * len(rankings)), layout="constrained")
     figure.suptitle(f"“{query}”", fontsize=14)
-    for axis in axes.flat:
-        axis.axis("off")
-    for place, (axis, row, score) in enumerate(zip(axes.flat, rows, scores, strict=False), start=1):
-        axis.imshow(pictures.images([int(row)])[0].permute(1, 2, 0).numpy())
-        caption = "" if pictures.texts is None else _wrapped(pictures.texts[int(row)][0])
-        axis.set_title(f"{place}.  cosine {score:.2f}\n{caption}", fontsize=9)
+    bands = figure.subfigures(len(rankings), 1)
+    for band, (name, ranking) in zip(bands, rankings.items(), strict=True):
+        band.suptitle(name, fontsize=11)
+        for axis, (row, score) in zip(band.subplots(1, _SHOWN), ranking, strict=False):
+            axis.axis("off")
+            axis.imshow(pictures.images([row])[0].permute(1, 2, 0).numpy())
+            caption = "" if pictures.texts is None else _wrapped(pictures.texts[row][0])
+            axis.set_title(f"{score}\n{caption}", fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -143,17 +170,29 @@ def _wrapped(text: str) -> str:
     return "\n".join(textwrap.wrap(text, 28)[:3])
 
 
-def _say(result: RunFolder, sheet: Path, page: Path, query: str, seconds: float) -> None:
+def _say(result: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:
     figures = result.read_json(result.results)
-    show_results({task: figures[task] for task in ("retrieval", "neighbours") if task in figures})
+    retrieval = figures["retrieval"]
     print(f"\nTrained in {seconds:.0f} s. Measured on scenes it never saw; equal captions count as equal.\n")
+    for way, name in (("text to image", "text_to_image"), ("image to text", "image_to_text")):
+        before, after = retrieval[f"{name}_r1"], retrieval[f"reranked_{name}_r1"]
+        print(f"  {way}, right at first: {before:.1%} by cosine, {after:.1%} after re-ranking")
+    zero_shot = figures.get("zero-shot", {})
+    if "accuracy" in zero_shot:
+        print(
+            f"  labels by their names alone (zero-shot): {zero_shot['accuracy']:.1%}, "
+            f"by chance {zero_shot['chance_accuracy']:.1%}"
+        )
+    print()
     for what, where in (
         ("report", page),
         (f"answer to “{query}”", sheet),
+        ("where its words look", words),
         ("model", result.model),
         ("figures", result.results),
         ("settings", result.config),
     ):
-        print(f"  {what:<16} {where}")
+        print(f"  {what:<20} {where}")
     print("\nNext, with your own pictures and captions:\n")
-    print("  likewise data captions.csv\n  likewise train clip --data captions.csv --out runs/first")
+    print("  likewise data captions.csv")
+    print("  likewise train tcl --preset tiny --data captions.csv --out runs/first")

@@ -53,12 +53,25 @@ def _tell(method: type[Method]) -> None:
         ("Needs", ", ".join(sorted(method.needs))),
         ("A step costs", "" if method.cost is None else f"{method.cost:.1f} times SimCLR's"),
         ("Paper", method.paper),
+        ("Presets", _presets(method)),
         ("Options", _options(method)),
     ):
         if text:
-            body = textwrap.indent(textwrap.fill(text, 98), "  ")
+            lines = (textwrap.fill(line, 98, subsequent_indent="  ") for line in text.splitlines())
+            body = textwrap.indent(
+                "\n".join(lines) if heading == "Presets" else textwrap.fill(text, 98), "  "
+            )
             print(f"{heading}\n{body}\n")
     print(f"All options: likewise train {method.name} --help")
+
+
+def _presets(method: type[Method]) -> str:
+    """A line for each preset: the flags it stands for."""
+    told = []
+    for name, sections in method.presets.items():
+        flags = (f"{s}.{key} {value}" for s, values in sections.items() for key, value in values.items())
+        told.append(f"{name}: {', '.join(flags)}")
+    return "\n".join(told)
 
 
 def _options(method: type[Method]) -> str:

@@ -10,7 +10,7 @@ from likewise.catalog import find_method, methods
 from likewise.collectives import rank
 from likewise.errors import ConfigError
 from likewise.training.engine import train
-from likewise.training.settings import file_arguments, parse_settings
+from likewise.training.settings import file_arguments, parse_settings, preset_arguments
 
 __all__ = ["TrainCommand", "run"]
 
@@ -24,6 +24,10 @@ class TrainCommand:
 
     config: str | None = None
     """A TOML file with any of the settings below; flags override it. A run's config.toml repeats the run."""
+
+    preset: str | None = None
+    """Settings of the method that go together, by name; flags override them. `likewise methods METHOD` lists
+    them."""
 
     resume: bool = False
     """Go on with the run in --out from its newest checkpoint."""
@@ -40,8 +44,12 @@ def run(arguments: Sequence[str]) -> None:
     name = arguments[0]
     method = find_method(name)
     arguments = list(arguments[1:])
-    file = _value_of("--config", arguments)
-    if file is not None:
+    file, preset = _value_of("--config", arguments), _value_of("--preset", arguments)
+    if preset is not None:
+        if file is not None:
+            raise ConfigError("--preset and --config both say everything; give one of them.")
+        arguments = [*preset_arguments(method, preset), *arguments]
+    elif file is not None:
         arguments = [*file_arguments(method, file), *arguments]
     elif "--resume" in arguments and not any(word.split("=")[0] == "--data" for word in arguments):
         # A run knows its own settings: `--resume --out RUN` needs nothing else.

@@ -111,8 +111,12 @@ class Method(nn.Module, ABC):
     """Defaults of the text encoder's options that it needs."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of the training options that the method's paper asks for."""
+    presets: ClassVar[dict[str, dict[str, dict[str, Any]]]] = {}
+    """Settings that go together, by name and section, for `likewise train METHOD --preset NAME`."""
     pieces_allowed: ClassVar[str | None] = None
     """Why `embed` cannot run on pieces of a batch; None where it can."""
+    compared: ClassVar[tuple[str, ...] | None] = None
+    """Names of the embeddings that signs of collapse are looked for in; all of shape (B, D) when None."""
     constant_rate: ClassVar[tuple[str, ...]] = ()
     """Names of the parts whose learning rate does not follow the schedule."""
 

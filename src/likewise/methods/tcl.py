@@ -135,9 +135,35 @@ class TCL(Method):
         "warmup_share": 0.1,
         "final_share": 0.1,
     }
+    presets: ClassVar[dict[str, dict[str, dict[str, Any]]]] = {
+        # From nothing, 64 px: minutes on two cores.
+        "tiny": {
+            "image": {"architecture": "resnet", "width": 24, "image_size": 64},
+            "text": {"preset": "tiny", "depth": 3, "dropout": 0.0},
+            "views": {"crop_scale": (0.8, 1.0)},
+            "method": {"ema_momentum": 0.98},
+            "training": {"learning_rate": 1e-3, "batch_size": 128},
+        },
+        # From nothing, 96 px: an hour or two on two cores, minutes on a GPU.
+        "small": {
+            "image": {"architecture": "vit", "preset": "tiny", "image_size": 96},
+            "text": {"preset": "small", "dropout": 0.1},
+            "method": {"ema_momentum": 0.99},
+            "training": {"learning_rate": 5e-4, "batch_size": 128},
+        },
+        # The paper's: from DeiT and BERT, on eight GPUs of 64 pairs each.
+        "base": {
+            "image": {"pretrained": "facebook/deit-base-patch16-224", "image_size": 256, "pooling": "cls"},
+            "text": {"pretrained": "google-bert/bert-base-uncased", "max_tokens": 25},
+            "method": {"queue_size": _LONGEST_QUEUE},
+            "training": {"learning_rate": 1e-4, "batch_size": 512, "epochs": 30.0},
+        },
+    }
     pieces_allowed = (
         "for the pairs that its fusion encoder judges are chosen by the similarities of the whole batch"
     )
+
+    compared = ("images", "texts")
 
     network: FusionNetwork
     alpha: Tensor

@@ -6,6 +6,7 @@ perfect and training has stopped. So the newest batch's own embeddings are looke
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from likewise.evaluation.collapse import SPREAD_BELOW, signs_of_collapse
@@ -14,11 +15,14 @@ from likewise.methods.method import Embeddings
 __all__ = ["look_at_compared"]
 
 
-def look_at_compared(embeddings: Embeddings) -> tuple[dict[str, Any], str | None]:
+def look_at_compared(
+    embeddings: Embeddings, names: Sequence[str] | None = None
+) -> tuple[dict[str, Any], str | None]:
     """How much the newest batch's embeddings differ in the objective's space.
 
     Args:
         embeddings: what `embed` returned; rows (B, D), B at least 2, are looked at.
+        names: which of them; all when None.
 
     Returns:
         Figures, `relative_deviation` and `effective_rank` of each by name; and a plain warning when none of
@@ -27,6 +31,8 @@ def look_at_compared(embeddings: Embeddings) -> tuple[dict[str, Any], str | None
     figures: dict[str, Any] = {}
     spreads = []
     for name, rows in embeddings.items():
+        if names is not None and name not in names:
+            continue
         if not rows.is_floating_point() or rows.dim() != 2 or len(rows) < 2:
             continue
         signs = signs_of_collapse(rows.detach())

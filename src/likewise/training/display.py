@@ -201,6 +201,8 @@ def _parts(parts: dict[str, float]) -> str:
 
 
 def _worth_showing(name: str) -> bool:
+    if name.startswith("compared/"):  # they are looked at for the warning, and kept in metrics.jsonl
+        return False
     return name.endswith(("_r1", "_r10", "accuracy", "effective_rank"))
 
 

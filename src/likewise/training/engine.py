@@ -283,7 +283,7 @@ class Session:
         """The quick tasks' figures, shown and written."""
         began = time.perf_counter()
         figures, warning = look_at_held_out(embedded)
-        compared, compared_warning = look_at_compared(self.compared)
+        compared, compared_warning = look_at_compared(self.compared, self.method.compared)
         figures |= {"compared": compared} if compared else {}
         warning = compared_warning or warning
         self.display.evaluation(self.step, epoch, figures, warning, time.perf_counter() - began)

@@ -29,6 +29,7 @@ __all__ = [
     "default_settings",
     "file_arguments",
     "parse_settings",
+    "preset_arguments",
     "read_settings",
     "settings_type",
     "write_settings",
@@ -170,13 +171,32 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
     return arguments
 
 
+def preset_arguments(method: type[Method], name: str) -> list[str]:
+    """The flags that one of the method's presets stands for.
+
+    Raises:
+        ConfigError: the method has no such preset.
+    """
+    if not method.presets:
+        raise ConfigError(
+            f"--preset {name}: {method.name} has no presets; --image.preset chooses the image encoder's size."
+        )
+    _check_known(name, method.presets, f"--preset: {method.name} has no preset")
+    return [
+        word
+        for section, values in method.presets[name].items()
+        for key, value in values.items()
+        for word in _flag(section, key, value)
+    ]
+
+
 def _flag(section: str, key: str, value: Any) -> list[str]:
     name = key.replace("_", "-")
     if (section, key) == ("data", "source"):
         return ["--data", str(value)]
     if isinstance(value, bool):
         return [f"--{section}.{name}" if value else f"--{section}.no-{name}"]
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [f"--{section}.{name}", *map(str, value)]
     return [f"--{section}.{name}", str(value)]
 
