@@ -459,7 +459,6 @@ def equal_sides(options: Options) -> tuple[Ours, Transcription]:
     ours.module.double()
     theirs = Transcription(options, ours.network)
     theirs.module.double()
-    theirs.module.unit_pools = True  # the one part that is defined otherwise
     theirs.module.temperature.data.copy_(ours.module.temperature.detach())
     for kind in ("image", "text"):  # of unit length in float64 too
         keys = ours.module.get_buffer(f"{kind}_queue.keys")

@@ -9,10 +9,9 @@ function because the names it holds keep them.
 
 It runs on the networks of a `FusionNetwork`, so that against `likewise.methods.tcl` only the organisation
 differs. That favours it: the published attention keeps its weights, the project's does not (`plain_attention`
-brings that back). The published pooling of patches works where the grid's side is a square number (16) alone;
-here it is made for any, with the same result there. The queue's pointer, the twins' order of update, the
-plain learned temperature and the draws are the published ones; texts come padded to the batch's longest, cut
-at 25 tokens, as the published training loop has them.
+brings that back). Patches are pooled for any grid; where its side is a square number (16), which alone the
+published code can pool, the result is the same. Texts are expected as the published training loop has them:
+cut at 25 tokens, padded to the batch's longest.
 
 Dimensions: B batch, D shared space, E, F widths of the encoders, L tokens, N patches, C pooled patches, K
 queue, V words.
@@ -37,52 +36,30 @@ IGNORED = -100
 
 
 class Forced(NamedTuple):
-    """What is drawn elsewhere, for comparisons.
+    """What was drawn elsewhere, for comparisons."""
 
-    Attributes:
-        images: (B,) rows whose pictures are the texts' negatives.
-        texts: (B,) rows whose texts are the pictures' negatives.
-        tokens: (B, L) with words hidden.
-        labels: (B, L) the hidden words, `IGNORED` elsewhere.
-    """
-
-    images: Tensor
-    texts: Tensor
-    tokens: Tensor
-    labels: Tensor
+    images: Tensor  # (B,) rows whose pictures are the texts' negatives
+    texts: Tensor  # (B,) rows whose texts are the pictures' negatives
+    tokens: Tensor  # (B, L) with words hidden
+    labels: Tensor  # (B, L) the hidden words, `IGNORED` elsewhere
 
 
 class TCLReference(nn.Module):
-    """Network, twin, queues and a plain temperature.
-
-    Args:
-        network: the project's network; trained in place.
-        queue_size: K, a multiple of every batch.
-        temperature: where it starts.
-        momentum: of the twins.
-        hidden_share: of the tokens that MLM hides.
-    """
+    """A network that is trained in place, its twin, queues (K a multiple of the batch), plain temperature."""
 
     image_queue: Tensor  # (D, K)
     text_queue: Tensor  # (D, K)
     queue_place: Tensor  # (1,)
 
     def __init__(
-        self,
-        network: FusionNetwork,
-        *,
-        queue_size: int,
-        temperature: float = 0.07,
-        momentum: float = 0.995,
-        hidden_share: float = 0.15,
+        self, network: FusionNetwork, *, queue_size: int, momentum: float = 0.995, hidden_share: float = 0.15
     ) -> None:
         super().__init__()
         self.network = network
         self.twin = copy.deepcopy(network).requires_grad_(False)
-        self.temperature = nn.Parameter(torch.tensor(temperature))
+        self.temperature = nn.Parameter(torch.tensor(0.07))
         self.momentum = momentum
         self.hidden_share = hidden_share
-        self.unit_pools = False
         for name in ("image_queue", "text_queue"):
             self.register_buffer(name, F.normalize(torch.randn(network.dim, queue_size), dim=0))
         self.register_buffer("queue_place", torch.zeros(1, dtype=torch.int64))
@@ -97,15 +74,9 @@ class TCLReference(nn.Module):
         alpha: float,
         forced: Forced | None = None,
     ) -> dict[str, Tensor]:
-        """The eight parts of the loss.
+        """The eight parts of the loss, of (B, 3, S, S) views for network and twin and (B, L) tokens.
 
-        Args:
-            first: (B, 3, S, S) views for the network.
-            second: views for the twin.
-            tokens: (B, L) int64.
-            mask: (B, L) bool, True on real tokens.
-            alpha: the twins' share in the targets.
-            forced: negatives and hidden words; drawn here when None.
+        `alpha` is the twin's share in the targets; negatives and hidden words are drawn unless `forced`.
         """
         network, twin, B = self.network, self.twin, len(tokens)
         with torch.no_grad():
@@ -121,7 +92,6 @@ class TCLReference(nn.Module):
             twin_image = F.normalize(twin.image_projection(twin_image_states[:, 0]), dim=-1)
             patches = F.normalize(twin.image_projection(twin_image_states[:, 1:]), dim=-1)
             patches = _pool(patches)  # (B, C, D), shorter than unit length as published
-            patches = F.normalize(patches, dim=-1) if self.unit_pools else patches
             all_images = torch.cat([twin_image.t(), self.image_queue.clone().detach()], dim=1)  # (D, B + K)
             twin_text_states = twin.text_states(tokens, mask)
             twin_text = F.normalize(twin.text_projection(twin_text_states[:, 0]), dim=-1)

@@ -135,7 +135,7 @@ def with_parts(whole: Tensor, local: Tensor, mask: Tensor, group: Tensor, tau: T
     """Each local of a sample against all locals of the samples of other groups (Yang 2022, eq. 7 and 8)."""
     losses = []
     for i, row in enumerate(whole):
-        score = [[torch.exp(unit(row) @ unit(part) / tau) for part in parts] for parts in local]
+        score = [[torch.exp(unit(row) @ part / tau) for part in parts] for parts in local]
         others = sum(
             score[j][m]
             for j in range(len(whole))

@@ -359,11 +359,15 @@ class TCL(Method):
             "rows": own_rows(group),
             "groups": group,
             "all_groups": gather_rows(group),
+            # Means over unlike patches stay shorter than unit length, as in the published code.
+            "normalize": False,
         }
-        images = local_information(patches, embeddings["images"], all_local=gather_rows(patches), **shared)
+        images = local_information(
+            patches, _unit(embeddings["images"]), all_local=gather_rows(patches), **shared
+        )
         texts = local_information(
             words,
-            embeddings["texts"],
+            _unit(embeddings["texts"]),
             mask=word_mask,
             all_local=gather_rows(words, lengths_vary=True),
             all_mask=gather_rows(word_mask, lengths_vary=True),
