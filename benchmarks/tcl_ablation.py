@@ -93,6 +93,11 @@ class Options:
     """Pairs a step."""
     learning_rate: float = 5e-4
     """Peak learning rate, of AdamW."""
+    ema_momentum: float = 0.995
+    """Momentum of the twins. From nothing their lag delays the start: in the first hundreds of steps pictures
+    and texts meet the sooner, the smaller it is."""
+    distillation: float = 0.4
+    """Share of the twins' opinion in the targets."""
     max_records: int | None = None
     """Use only so many pictures of each part; for trying things out."""
 
@@ -110,6 +115,8 @@ def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
         "training.batch-size": options.batch_size,
         "training.learning-rate": options.learning_rate,
         "training.seed": seed,
+        "method.ema-momentum": options.ema_momentum,
+        "method.distillation": options.distillation,
     }
     if options.dataset == "scenes":
         counts = f"train={options.train_scenes},validation={options.validation_scenes}"

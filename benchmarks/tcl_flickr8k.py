@@ -83,6 +83,11 @@ class Options:
     """Peak learning rate of CLIP."""
     fusion_learning_rate: float = 3e-4
     """Peak learning rate of ALBEF and TCL."""
+    ema_momentum: float = 0.995
+    """Momentum of their twins. From nothing their lag delays the start: in the first hundreds of steps
+    pictures and texts meet the sooner, the smaller it is."""
+    distillation: float = 0.4
+    """Share of their twins' opinion in the targets."""
     max_records: int | None = None
     """Use only so many pictures of each part; for trying things out."""
 
@@ -102,11 +107,14 @@ def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[s
         "text.max-tokens": options.max_tokens,
         "training.steps": steps,
         "training.batch-size": options.batch_size,
-        "training.learning-rate": (
-            options.clip_learning_rate if method == "clip" else options.fusion_learning_rate
-        ),
         "training.seed": seed,
     }
+    if method == "clip":
+        settings["training.learning-rate"] = options.clip_learning_rate
+    else:
+        settings["training.learning-rate"] = options.fusion_learning_rate
+        settings["method.ema-momentum"] = options.ema_momentum
+        settings["method.distillation"] = options.distillation
     if options.max_records is not None:
         settings["data.max-records"] = options.max_records
     return settings | own
