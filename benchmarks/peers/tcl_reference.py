@@ -47,10 +47,6 @@ class Forced(NamedTuple):
 class TCLReference(nn.Module):
     """A network that is trained in place, its twin, queues (K a multiple of the batch), plain temperature."""
 
-    image_queue: Tensor  # (D, K)
-    text_queue: Tensor  # (D, K)
-    queue_place: Tensor  # (1,)
-
     def __init__(
         self, network: FusionNetwork, *, queue_size: int, momentum: float = 0.995, hidden_share: float = 0.15
     ) -> None:
@@ -61,7 +57,7 @@ class TCLReference(nn.Module):
         self.momentum = momentum
         self.hidden_share = hidden_share
         for name in ("image_queue", "text_queue"):
-            self.register_buffer(name, F.normalize(torch.randn(network.dim, queue_size), dim=0))
+            self.register_buffer(name, F.normalize(torch.randn(network.dim, queue_size), dim=0))  # (D, K)
         self.register_buffer("queue_place", torch.zeros(1, dtype=torch.int64))
 
     def forward(
@@ -175,15 +171,13 @@ class TCLReference(nn.Module):
         if forced is not None:
             return forced.images.tolist(), forced.texts.tolist()
         weights = [F.softmax(logits, dim=1).fill_diagonal_(0) for logits in (texts, images)]
-        pictures, captions = ([_drawn(table, row) for row in range(len(table))] for table in weights)
-        return pictures, captions
+        return tuple([_drawn(table, row) for row in range(len(table))] for table in weights)
 
     def _hide(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens with words hidden, and those words; drawn on the processor, as published."""
         tokens, labels = tokens.clone(), tokens.clone()
         chosen = torch.bernoulli(torch.full(labels.shape, self.hidden_share)).bool().to(tokens.device)
-        chosen[tokens == PAD] = False
-        chosen[tokens == CLS] = False
+        chosen[(tokens == PAD) | (tokens == CLS)] = False
         labels[~chosen] = IGNORED
         masked = torch.bernoulli(torch.full(labels.shape, 0.8)).bool().to(tokens.device) & chosen
         tokens[masked] = MASK
@@ -232,9 +226,7 @@ def _local_information(
         others = real * others - 10000.0 * (1 - real)
     others = others.reshape(B, B * L, 1).unsqueeze(1).expand(-1, L, -1, -1)  # (B, L, B L, 1)
     log_p = F.log_softmax(torch.cat([own, others], dim=2), dim=2)[:, :, 0]  # (B, L, 1)
-    if mask is None:
-        return -log_p.mean()
-    return (torch.sum(-log_p.squeeze(-1), dim=1) / torch.sum(mask, dim=1)).mean()
+    return -log_p.mean() if mask is None else (-log_p.squeeze(-1).sum(1) / mask.sum(1)).mean()
 
 
 def _pool(patches: Tensor) -> Tensor:
