@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from small_runs import small_settings
+from torch import Tensor
 
 from likewise import train
 from likewise.cli.main import main
@@ -46,7 +49,7 @@ def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
         with torch.no_grad():
             states = network.text_states(tokens, mask), mask, network.image_states(pixels.double())
             with network.fusion.kept_attention(0) as kept:
-                eager = network.match_logits(*states)
+                eager = network.match_head(network.fuse(*states)[:, 0])
             usual = network.match_logits(*states)
         torch.testing.assert_close(eager, usual)
         torch.testing.assert_close(logits, usual)
@@ -57,6 +60,7 @@ def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
         heads = weights.shape[1]
         found = [slope_of_weight(network, states, (pair, h, word, 1 + patch)) for h in range(heads)]
         assert found[0] == slope
+        assert max(map(abs, found)) > 1e-9  # or the comparison would be of zeros
         expected = (
             sum(float(weights[pair, h, word, 1 + patch]) * max(found[h], 0) for h in range(heads)) / heads
         )
@@ -70,24 +74,19 @@ def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
 
 def slope_of_weight(network: Any, states: Any, place: tuple[int, ...], step: float = 1e-4) -> float:
     """How the match logit changes with one attention weight of the first fusion layer."""
-    attention = network.fusion.layers[0].crossattention.self
-    values = attention.value(network.fusion.bridge(states[2]))  # (P, 1 + N, D)
-    P, N, D = values.shape
-    values = values.view(P, N, attention.num_attention_heads, -1)
+    fusion = network.fusion
+    attending, attend = fusion.layers[0].crossattention.self, fusion._attend
     pair, head, word, key = place
 
     def moved(by: float) -> float:
-        def add(module: Any, given: Any, made: Any) -> Any:
-            output = made[0].clone().view(P, -1, attention.num_attention_heads, values.shape[-1])
-            output[pair, word, head] += by * values[pair, key, head]
-            return output.view(P, -1, D), made[1]
+        def nudged(inner: Any, query: Tensor, keys: Tensor, values: Tensor, mask: Any = None) -> Tensor:
+            output = attend(inner, query, keys, values, mask).clone()  # (P, L, H, E)
+            if inner is attending:
+                output[pair, word, head] += by * values[pair, head, key]
+            return output
 
-        hook = attention.register_forward_hook(add)
-        try:
-            with torch.no_grad():
-                return float(network.match_logits(*states)[:, 1].sum())
-        finally:
-            hook.remove()
+        with mock.patch.object(fusion, "_attend", nudged), torch.no_grad():
+            return float(network.match_logits(*states)[:, 1].sum())
 
     return (moved(step) - moved(-step)) / (2 * step)
 
@@ -101,6 +100,14 @@ def test_explanations_have_a_map_a_word(model: Model) -> None:
     np.testing.assert_allclose(first.phrase(0, 1), first.maps[:2].mean(0))
     alone = model.explain(picture(1), "two blue squares")[0]
     np.testing.assert_allclose(alone.maps, second.maps, rtol=1e-3, atol=1e-7)
+
+
+def test_one_fusion_layer_explains_no_word(tmp_path: Path) -> None:
+    settings = small_settings("tcl", steps=1)
+    settings = dataclasses.replace(settings, method=dataclasses.replace(settings.method, fusion_depth=1))
+    trained = load(train(settings, tmp_path / "run", show=False).path)
+    with pytest.raises(AbilityError, match="fusion-depth 2"):
+        trained.explain(picture(0), "a red circle")
 
 
 def test_explaining_leaves_the_model_as_it_was(model: Model) -> None:

@@ -22,7 +22,7 @@ from likewise.errors import AbilityError
 if TYPE_CHECKING:
     from likewise.model import Model
 
-__all__ = ["Explanation", "explain", "overlay", "word_maps"]
+__all__ = ["Explanation", "can_explain", "explain", "overlay", "word_maps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,11 @@ class Explanation:
         return np.asarray(self.maps[first : last + 1].mean(axis=0), np.float32)
 
 
+def can_explain(model: Model) -> bool:
+    """Whether the model has a fusion encoder of two layers or more."""
+    return isinstance(model.network, FusionNetwork) and len(model.network.fusion.layers) > 1
+
+
 def explain(model: Model, stored: Tensor, texts: list[str], *, layer: int | None = None) -> list[Explanation]:
     """Explain pairs.
 
@@ -53,13 +58,19 @@ def explain(model: Model, stored: Tensor, texts: list[str], *, layer: int | None
         layer: which fusion layer's attention; the middle one when None (the third of six, as in the paper).
 
     Raises:
-        AbilityError: the model has no fusion encoder.
+        AbilityError: the model has no fusion encoder, or one of a single layer.
+        ValueError: there is no such layer, or it is the last.
     """
     network = model.network
     if not isinstance(network, FusionNetwork):
         raise AbilityError(
             f"this model ({model.config['method']}) has no attention between words and pictures to look at; "
             "models of tcl have."
+        )
+    if not can_explain(model):
+        raise AbilityError(
+            "this model's fusion encoder has one layer, in which no word but [CLS] bears on the match; train "
+            "with --method.fusion-depth 2 or more."
         )
     assert model.tokenizer is not None
     tokens, mask = (
@@ -109,11 +120,16 @@ def word_maps(
     place = (depth - 1) // 2 if layer is None else layer
     if not -depth <= place < depth:
         raise ValueError(f"the fusion encoder has {depth} layers, got layer {place}")
+    if place % depth == depth - 1:
+        raise ValueError(
+            f"in the last layer, {place}, no word but [CLS] bears on the match; choose a lower one"
+        )
     with torch.no_grad():
         image_states, text_states = network.image_states(pixels), network.text_states(tokens, mask)
     with torch.enable_grad(), network.fusion.kept_attention(place) as kept:
         # The states become leaves, so that there is a graph even where all weights are frozen.
-        logits = network.match_logits(text_states.requires_grad_(), mask, image_states.requires_grad_())
+        fused = network.fuse(text_states.requires_grad_(), mask, image_states.requires_grad_())
+        logits = network.match_head(fused[:, 0])
         weights = kept[0]  # (P, H, L, 1 + N)
         (gradient,) = torch.autograd.grad(logits[:, 1].sum(), weights)
     cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[

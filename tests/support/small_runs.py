@@ -19,7 +19,7 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "simsiam": {"projection_dim": 32, "predictor_dim": 16},
     "moco": {"queue_size": 23, "ema_momentum": 0.9},
     "instance": {"projection_dim": 32},
-    "tcl": {"queue_size": 23, "embedding_dim": 16, "negatives": "all"},
+    "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }
 
 
@@ -37,7 +37,9 @@ def small_settings(method: str, **training: Any) -> Settings[Any]:
     return dataclasses.replace(
         settings,
         image=dataclasses.replace(settings.image, **(VIT if method in ("clip", "tcl") else RESNET)),
-        text=dataclasses.replace(settings.text, width=32, depth=2, heads=2, vocabulary_size=300),
+        text=dataclasses.replace(
+            settings.text, width=32, depth=3 if method == "tcl" else 2, heads=2, vocabulary_size=300
+        ),
         method=dataclasses.replace(settings.method, **METHOD_OPTIONS.get(method, {})),
         training=dataclasses.replace(settings.training, **(options | {"precision": "float32"} | training)),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,16 +38,19 @@ class Pairing:
     rounds: int = 1
     others: Tensor | None = None
 
+    def sizes(self, num_texts: int) -> tuple[int, int]:
+        """R pictures that the texts go round, and the place of the first text that goes round no more."""
+        end = num_texts - (0 if self.others is None else len(self.others))
+        return end // self.rounds, end
+
     def shared(self, rows: Tensor) -> Iterator[tuple[Tensor, slice | Tensor]]:
         """(P, L, ...) rows of texts as (R, rounds L, ...) of R pictures, then (Q, L, ...), each with the
         places of their pictures."""
-        num_others = 0 if self.others is None else len(self.others)
-        around = rows[: len(rows) - num_others]
-        if len(around):
-            R = len(around) // self.rounds
-            yield around.view(self.rounds, R, *around.shape[1:]).transpose(0, 1).flatten(1, 2), slice(0, R)
-        if self.others is not None and num_others:
-            yield rows[len(around) :], self.others
+        R, end = self.sizes(len(rows))
+        if end:
+            yield rows[:end].view(self.rounds, R, *rows.shape[1:]).transpose(0, 1).flatten(1, 2), slice(0, R)
+        if self.others is not None and end < len(rows):
+            yield rows[end:], self.others
 
     def apart(self, parts: list[Tensor], length: int) -> Tensor:
         """The inverse: what was found for them, as (P, L, ...)."""
@@ -99,39 +102,96 @@ class FusionEncoder(nn.Module):
         """
         pairing = pairing or Pairing()
         states, seen = text_states, self.bridge(image_states)
-        attention_mask = mask[:, None, None, :]  # (P, 1, 1, L), for all heads and queries
-        layer: Any
         for layer in self.layers:
-            states, _ = layer.attention(states, attention_mask)
-            states = self._look(layer.crossattention, states, seen, pairing)
-            states = layer.feed_forward_chunk(states)
+            states = self._fuse(layer, states, mask, self._keys(layer, seen), pairing)
         return states
 
-    def _look(self, cross: Any, states: Tensor, seen: Tensor, pairing: Pairing) -> Tensor:
-        """One layer's cross-attention; each picture's keys and values are computed once for all its texts."""
-        inner = cross.self
-        heads = (inner.num_attention_heads, inner.attention_head_size)
-        query = inner.query(states).unflatten(-1, heads)  # (P, L, H, E)
-        key, value = (
-            part(seen).unflatten(-1, heads).transpose(1, 2) for part in (inner.key, inner.value)
-        )  # (M, H, N, E)
-        found = [
-            self._attend(inner, texts, key[pictures], value[pictures])
+    def read(
+        self,
+        text_states: Tensor,
+        mask: Tensor,
+        image_states: Tensor,
+        pairing: Pairing | None = None,
+        *,
+        last_round_whole: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `forward`, but only what will be read is computed in the last layer: of most pairs, one token.
+
+        Args:
+            text_states: (P, L, D).
+            mask: (P, L).
+            image_states: (M, N, D').
+            pairing: as of `forward`.
+            last_round_whole: all tokens of the last round's texts are read.
+
+        Returns:
+            (P', D), the first tokens of the pairs; and (R, L, D), the last round, if it is read whole: P' is
+            without it then.
+        """
+        pairing = pairing or Pairing()
+        states, seen = text_states, self.bridge(image_states)
+        *lower, last = self.layers
+        for layer in lower:
+            states = self._fuse(layer, states, mask, self._keys(layer, seen), pairing)
+        keys, whole = self._keys(last, seen), None
+        if last_round_whole:
+            R, end = pairing.sizes(len(states))
+            start = end - R
+            round_keys = (keys[0][:R], keys[1][:R])
+            whole = self._fuse(last, states[start:end], mask[start:end], round_keys, Pairing())
+            states = torch.cat([states[:start], states[end:]])
+            mask = torch.cat([mask[:start], mask[end:]])
+            pairing = replace(pairing, rounds=pairing.rounds - 1)
+        return self._fuse(last, states, mask, keys, pairing, num_read=1)[:, 0], whole
+
+    def _keys(self, layer: Any, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """(M, H, N, E) keys and values of the pictures for one layer, once for all texts of a picture."""
+        cross = layer.crossattention.self
+        return _heads(cross, cross.key(seen)), _heads(cross, cross.value(seen))
+
+    def _fuse(
+        self,
+        layer: Any,
+        states: Tensor,
+        mask: Tensor,
+        keys: tuple[Tensor, Tensor],
+        pairing: Pairing,
+        *,
+        num_read: int | None = None,
+    ) -> Tensor:
+        """One layer: (P, L, D) to (P, num_read, D); all tokens when `num_read` is None."""
+        asking = states[:, :num_read]
+        words = layer.attention.self
+        found = self._attend(
+            words,
+            _heads(words, words.query(asking)),
+            _heads(words, words.key(states)),
+            _heads(words, words.value(states)),
+            mask[:, None, None, :],  # for all heads and queries
+        )
+        asking = layer.attention.output(found.flatten(2), asking)
+        cross = layer.crossattention.self
+        query = cross.query(asking).view(*asking.shape[:2], cross.num_attention_heads, -1)  # (P, L, H, E)
+        looked = [
+            self._attend(cross, texts.transpose(1, 2), keys[0][pictures], keys[1][pictures])
             for texts, pictures in pairing.shared(query)
         ]
-        looked = pairing.apart(found, states.shape[1])  # (P, L, H, E)
-        output: Tensor = cross.output(looked.flatten(2), states)
-        return output
+        together = pairing.apart(looked, asking.shape[1])  # (P, L, H, E)
+        asking = layer.crossattention.output(together.flatten(2), asking)
+        fused: Tensor = layer.feed_forward_chunk(asking)
+        return fused
 
-    def _attend(self, inner: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(M, L, H, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
+    def _attend(
+        self, inner: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """(M, H, L, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
         dropout = inner.dropout.p if self.training else 0.0
         if self._kept is not None and inner is self._kept[0]:
-            logits = query.transpose(1, 2) @ key.transpose(-1, -2) * inner.scaling
+            logits = query @ key.transpose(-1, -2) * inner.scaling
             weights = F.dropout(logits.softmax(dim=-1), dropout)  # (M, H, L, N)
             self._kept[1].append(weights)
             return (weights @ value).transpose(1, 2)
-        found, _ = attention(inner, query.transpose(1, 2), key, value, None, dropout=dropout)
+        found, _ = attention(inner, query, key, value, mask, dropout=dropout, is_causal=False)
         return found
 
     @contextmanager
@@ -156,6 +216,11 @@ class FusionEncoder(nn.Module):
 
         values = {name: value for name, value in spec["config"].items() if name != "model_type"}
         return cls(BertConfig(**values), image_dim=spec["image_dim"])
+
+
+def _heads(attending: Any, rows: Tensor) -> Tensor:
+    """(B, L, D) to (B, H, L, E)."""
+    return rows.view(*rows.shape[:2], attending.num_attention_heads, -1).transpose(1, 2)
 
 
 def _with_cross_attention(config: Any) -> Any:

@@ -85,7 +85,7 @@ class FusionNetwork(nn.Module):
 
     def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
         """(P, L, F), (P, L) and (P, 1 + N, E) to (P, 2); class 1 is "they belong together"."""
-        logits: Tensor = self.match_head(self.fuse(text_states, mask, image_states)[:, 0])
+        logits: Tensor = self.match_head(self.fusion.read(text_states, mask, image_states)[0])
         return logits
 
     def word_logits(self, states: Tensor) -> Tensor:

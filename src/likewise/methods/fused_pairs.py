@@ -134,17 +134,20 @@ def fuse(
     if pairs is None:
         asked = None if asked_states is None else network.fuse(asked_states, mask, image_states)
         return Fused(None, asked)
-    B, length = len(mask), pairs.mask.shape[1]
+    length = pairs.mask.shape[1]
     states, masks = [pairs.texts, pairs.other_texts], [pairs.mask, pairs.other_mask]
     if asked_states is not None:
         states.append(_lengthened(asked_states, length))
         masks.append(pairs.mask)
     pairing = Pairing(rounds=len(states), others=pairs.other_images)
-    fused = network.fuse(
-        torch.cat([*states, pairs.texts]), torch.cat([*masks, pairs.mask]), pairs.image_states, pairing
+    firsts, whole = network.fusion.read(
+        torch.cat([*states, pairs.texts]),
+        torch.cat([*masks, pairs.mask]),
+        pairs.image_states,
+        pairing,
+        last_round_whole=asked_states is not None,
     )
-    asked = None if asked_states is None else fused[2 * B : 3 * B, : mask.shape[1]]
-    return Fused(torch.cat([fused[: 2 * B, 0], fused[-B:, 0]]), asked)
+    return Fused(firsts, None if whole is None else whole[:, : mask.shape[1]])
 
 
 def _lengthened(rows: Tensor, length: int) -> Tensor:

@@ -197,7 +197,11 @@ def _retrievals(inputs: ReportInputs) -> _Section:
 
 def _looks(inputs: ReportInputs) -> _Section:
     rows = find_looks(inputs)
-    return _Section({"rows": rows}) if rows else _Section(missing="It needs a model with a fusion encoder.")
+    return (
+        _Section({"rows": rows})
+        if rows
+        else _Section(missing="It needs a model whose fusion encoder has two layers or more.")
+    )
 
 
 def _confusions(inputs: ReportInputs) -> _Section:

@@ -10,7 +10,7 @@ import numpy as np
 from likewise.data import Splits
 from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded
-from likewise.explaining import explain
+from likewise.explaining import can_explain, explain
 from likewise.model import Model
 from likewise.reporting.figures import method_name
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
@@ -59,7 +59,7 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
     return ReportInputs(
         **shared,
         **texts,
-        explanations=_explained(embedded) if texts and "match" in model.abilities else (),
+        explanations=_explained(embedded) if texts and can_explain(model) else (),
         image_embeddings=embedded.images,
         thumbnails=held_out.images(np.arange(len(held_out))).numpy(),
         image_groups=held_out.groups,
