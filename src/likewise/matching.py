@@ -51,9 +51,11 @@ class PairJudge:
                 for start in range(0, len(tokens), batch_size)
             ]
             self._texts = torch.cat(states)  # (M, L, F)
+            self._rows = self._network.project(self._images, self._texts)  # (N, D), (M, D)
+            self._temperature = float(self._network.temperature)
 
     def __call__(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Log odds that each pair belongs together.
+        """Log odds that each pair belongs together, as the matching head sees it.
 
         Args:
             images: (P,) places among the pictures.
@@ -78,3 +80,23 @@ class PairJudge:
                 ).float()  # (p, 2)
                 odds[places] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
         return odds
+
+    def posterior(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """Log odds and cosine / temperature together: the order in which candidates of a search belong.
+
+        The head learned to tell true pairs from such as softmax(cosine / temperature) draws, so its odds say
+        how much more likely a pair is than the shared space says already, and the two add up (as in Deng
+        2020, arXiv 2004.11714, eq. 2). The odds alone forget what the search has found.
+
+        Args:
+            images: (P,) places among the pictures.
+            texts: (P,) places among the texts.
+
+        Returns:
+            (P,) float32, comparable among the candidates of one query.
+        """
+        rows = (torch.from_numpy(np.ascontiguousarray(places)) for places in (images, texts))
+        image, text = (kind[row] for kind, row in zip(self._rows, rows, strict=True))
+        cosines = (image * text).sum(dim=1).cpu().numpy()
+        combined: np.ndarray = self(images, texts) + cosines / self._temperature
+        return combined

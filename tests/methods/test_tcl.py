@@ -58,6 +58,8 @@ def build(*, image: dict[str, Any] | None = None, views: str | None = None, **op
         for weight in method.twin.parameters():
             weight += 0.05 * torch.randn_like(weight)
         for name, weight in method.network.named_parameters():  # as they start, all texts are alike
+            if name == "log_temperature":
+                continue
             weight += (0.3 if name.startswith("text.") else 0.05) * torch.randn_like(weight)
     return method.eval()
 
@@ -195,7 +197,7 @@ def test_every_part_is_the_paper_s(same_group: str) -> None:
     total = sum(expected[name] for name in PARTS[:6]) / 6 + expected["itm"] + expected["mlm"]
     assert terms.total.item() == pytest.approx(total.item(), rel=1e-9)
     receivers = [found[key] for key in ("images", "texts", "match_logits", "word_logits")]
-    receivers.append(method.log_temperature)
+    receivers.append(method.network.log_temperature)
     for mine, theirs in zip(
         torch.autograd.grad(terms.total, receivers), torch.autograd.grad(total, receivers), strict=True
     ):
@@ -385,7 +387,7 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
     """
     method = build(lmi=0, mlm=0, views="none", negatives="replica")
     few, copies = batch(), 10
-    method.log_temperature.fill_(math.log(0.2))
+    method.network.log_temperature.fill_(math.log(0.2))
     table = judged(method, few, Draw(0, 0))
     kinds = torch.arange(len(few)).repeat(copies)
     many = Batch(
@@ -465,8 +467,8 @@ def test_no_gradient_reaches_twins_or_queues() -> None:
     assert not any(buffer.requires_grad for buffer in method.buffers())
     without = {name for name, weight in method.network.named_parameters() if weight.grad is None}
     assert not without, without
-    assert method.log_temperature.grad is not None
-    assert method.log_temperature.grad != 0
+    assert method.network.log_temperature.grad is not None
+    assert method.network.log_temperature.grad != 0
 
 
 @pytest.mark.parametrize("size", [7, 3])
@@ -527,15 +529,15 @@ def test_the_temperature_is_learned_within_bounds_and_does_not_decay() -> None:
     method.objective(method.embed(batch(), Draw(0, 0)))
     for far, bound in ((9.0, 0.5), (-20.0, 0.001)):
         with torch.no_grad():
-            method.log_temperature.fill_(far)
+            method.network.log_temperature.fill_(far)
         method.after_step(Progress(1, 2))
         assert method.temperature.item() == pytest.approx(bound, rel=1e-6)
     groups = build_optimizer(method, TrainingConfig(weight_decay=0.02)).param_groups
     of = {id(weight): group["weight_decay"] for group in groups for weight in group["params"]}
-    assert of[id(method.log_temperature)] == 0
+    assert of[id(method.network.log_temperature)] == 0
     assert of[id(method.network.match_head.weight)] == 0.02
     assert of[id(method.network.match_head.bias)] == 0
-    assert len(of) == sum(1 for _ in method.network.parameters()) + 1
+    assert len(of) == sum(1 for _ in method.network.parameters())
     assert not any(id(weight) in of for weight in method.twin.parameters())
 
 

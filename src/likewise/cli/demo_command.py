@@ -122,8 +122,8 @@ def answer(model: Model, pictures: Dataset, query: str, path: Path) -> tuple[Pat
     """
     found = nearest(model.encode_texts(query), model.encode_dataset_images(pictures), _JUDGED)
     rows, cosines = np.asarray(found.indices)[0], np.asarray(found.similarities)[0]
-    odds = model.judge_dataset(pictures, [query])(rows, np.zeros(len(rows), np.int64))
-    again = np.argsort(-odds, kind="stable")
+    judge, text = model.judge_dataset(pictures, [query]), np.zeros(len(rows), np.int64)
+    odds, again = judge(rows, text), np.argsort(-judge.posterior(rows, text), kind="stable")
     chances = 1 / (1 + np.exp(-odds.astype(np.float64)))
     draw_answer(
         pictures,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -52,6 +52,10 @@ class EvaluateCommand:
     """Retrieval in two stages: so many of each query's best by cosine are judged again, pair by pair (models
     that can match); none when not given."""
 
+    rerank_by: Literal["both", "match"] | None = None
+    """Their order: by the match's odds and the cosine together (`both`, when not given), or by the odds
+    alone, as the papers have it (`match`)."""
+
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
@@ -86,9 +90,9 @@ def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:
     for task, names in (
         ("few-shot", ("ways", "shots", "episodes")),
         ("zero-shot", ("templates",)),
-        ("retrieval", ("rerank",)),
+        ("retrieval", ("rerank", "rerank_by")),
     ):
-        given = [f"--{name}" for name in names if getattr(options, name) is not None]
+        given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
         if given and task not in tasks:
             raise ConfigError(
                 f"{', '.join(given)}: only {task} reads this; the task is {options.task}"
@@ -102,10 +106,13 @@ def _task_options(options: EvaluateCommand) -> dict[str, Any]:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name} must be at least {least}, got {value}.")
+    if options.rerank_by is not None and options.rerank is None:
+        raise ConfigError("--rerank-by says how --rerank's candidates are ordered; give --rerank K too.")
     templates = "photo" if options.templates is None else options.templates
     counts = {"num_ways": options.ways, "num_shots": options.shots, "num_episodes": options.episodes}
     return {
         "rerank": options.rerank,
+        "rerank_by": options.rerank_by or "both",
         "templates": [templates] if "{}" in templates else templates,
         "episodes": Episodes(**{name: value for name, value in counts.items() if value is not None}),
     }

@@ -5,6 +5,7 @@ Dimensions: B batch, P pairs, L tokens, N patches, D width of the shared space, 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -26,12 +27,20 @@ class FusionNetwork(nn.Module):
         fusion: the upper half, with cross-attention.
         dim: D, width of the space that pictures and texts share.
         vocabulary_size: of the head for hidden words.
+        temperature: where the learned temperature starts.
     """
 
     kind = "fusion"
 
     def __init__(
-        self, image: ImageEncoder, text: TextEncoder, fusion: FusionEncoder, *, dim: int, vocabulary_size: int
+        self,
+        image: ImageEncoder,
+        text: TextEncoder,
+        fusion: FusionEncoder,
+        *,
+        dim: int,
+        vocabulary_size: int,
+        temperature: float = 0.07,
     ) -> None:
         super().__init__()
         self.image, self.text, self.fusion = image, text, fusion
@@ -39,8 +48,17 @@ class FusionNetwork(nn.Module):
         self.text_projection = nn.Linear(text.dim, dim)
         self.match_head = nn.Linear(text.dim, 2)
         self.language_head = LanguageHead(text.dim, vocabulary_size)
+        # What cosines are divided by; its logarithm is learned. (TCL's published code learns the temperature
+        # itself: an optimizer's steps are of the learning rate's size, whatever the gradient's, and at 1e-3
+        # carry 0.07 to its bound within a hundred steps.)
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
         self.dim = dim
         self.vocabulary_size = vocabulary_size
+
+    @property
+    def temperature(self) -> Tensor:
+        """(), what cosines in the shared space are divided by."""
+        return self.log_temperature.exp()
 
     @classmethod
     def build(
@@ -51,10 +69,11 @@ class FusionNetwork(nn.Module):
         fusion_depth: int | None,
         dim: int,
         vocabulary_size: int,
+        temperature: float = 0.07,
     ) -> FusionNetwork:
         """From an image encoder and a whole BERT, which is cut in two."""
         fusion = cut_fusion(text, depth=fusion_depth, image_dim=image.dim)
-        return cls(image, text, fusion, dim=dim, vocabulary_size=vocabulary_size)
+        return cls(image, text, fusion, dim=dim, vocabulary_size=vocabulary_size, temperature=temperature)
 
     def image_states(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, 1 + N, E): the pooled token, then one a patch."""
@@ -65,6 +84,11 @@ class FusionNetwork(nn.Module):
         """(B, L) tokens and mask to (B, L, F), [CLS] first."""
         states: Tensor = self.text(tokens, mask).tokens
         return states
+
+    def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1 + patches, E) and (M, L, F) to unit vectors (N, D) and (M, D) of the shared space."""
+        images, texts = self.image_projection(image_states[:, 0]), self.text_projection(text_states[:, 0])
+        return nn.functional.normalize(images.float(), dim=1), nn.functional.normalize(texts.float(), dim=1)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, D)."""

@@ -62,6 +62,13 @@ class MatchesPairs(Protocol):
     def text_states(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L) tokens and mask to (B, L, F)."""
 
+    @property
+    def temperature(self) -> Tensor:
+        """(), what cosines in the shared space are divided by."""
+
+    def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1 + patches, E) and (M, L, F) to unit vectors (N, D) and (M, D) of the shared space."""
+
     def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
         """(P, L, F), (P, L) and (P, N, E) to (P, 2); class 1 is "they belong together"."""
 

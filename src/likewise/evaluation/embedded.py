@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Embedded:
         templates: prompts of zero-shot classification: a set's name, or sentences with one `{}` each.
         episodes: what few-shot episodes are made of; the plain ones when None.
         rerank: candidates of each query that the model judges again in retrieval; None for none.
+        rerank_by: the order of those: by the match's odds and the cosine together, or by the odds alone.
         max_rows: most held-out rows looked at; None for all.
         max_train_rows: most training rows learnt from.
 
@@ -61,6 +62,7 @@ class Embedded:
         templates: str | list[str] = "photo",
         episodes: Episodes | None = None,
         rerank: int | None = None,
+        rerank_by: Literal["both", "match"] = "both",
         max_rows: int | None = None,
         max_train_rows: int = _MAX_TRAIN_ROWS,
     ) -> None:
@@ -74,6 +76,7 @@ class Embedded:
         self.splits = replace(splits, train=self.train, validation=self.held_out)
         self.templates = templates
         self.rerank = rerank
+        self.rerank_by = rerank_by
         self.episodes = Episodes() if episodes is None else episodes
 
     @cached_property
@@ -84,7 +87,8 @@ class Embedded:
     @cached_property
     def judge(self) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         """Scores pairs of a held-out picture and a caption; the model must be able to match."""
-        return self.model.judge_dataset(self.held_out, self.captions)
+        judge = self.model.judge_dataset(self.held_out, self.captions)
+        return judge if self.rerank_by == "match" else judge.posterior
 
     @cached_property
     def train_images(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from likewise.collectives import gather_rows, own_rows, replica_share
@@ -139,9 +139,9 @@ class TCL(Method):
         # From nothing, 64 px: minutes on two cores.
         "tiny": {
             "image": {"architecture": "resnet", "width": 24, "image_size": 64},
-            "text": {"preset": "tiny", "depth": 3, "dropout": 0.0},
+            "text": {"preset": "tiny", "depth": 4, "dropout": 0.0},
             "views": {"crop_scale": (0.8, 1.0)},
-            "method": {"ema_momentum": 0.98},
+            "method": {"ema_momentum": 0.98, "distillation": 0.0},
             "training": {"learning_rate": 1e-3, "batch_size": 128},
         },
         # From nothing, 96 px: an hour or two on two cores, minutes on a GPU.
@@ -186,6 +186,7 @@ class TCL(Method):
             fusion_depth=config.fusion_depth,
             dim=config.embedding_dim,
             vocabulary_size=ingredients.vocabulary_size,
+            temperature=config.temperature,
         )
         if config.mlm and (self.words is None or self.words.mask_id is None):
             raise ConfigError("method.mlm: the tokenizer has no [MASK] token; set --method.mlm 0.")
@@ -193,16 +194,12 @@ class TCL(Method):
         size = config.queue_size or max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
         self.image_queue = KeyQueue(size, config.embedding_dim)
         self.text_queue = KeyQueue(size, config.embedding_dim)
-        # The reference learns the temperature itself. An optimizer's steps are of the learning rate's size,
-        # whatever the gradient's: at 1e-3 that would carry 0.07 to its bound within a hundred steps. Of its
-        # logarithm they are steps of a tenth of a per cent.
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.register_buffer("alpha", torch.zeros(()))
 
     @property
     def temperature(self) -> Tensor:
         """0-d, what all comparisons are divided by; learned."""
-        return self.log_temperature.exp()
+        return self.network.temperature
 
     # -- the networks
 
@@ -406,12 +403,12 @@ class TCL(Method):
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Queues take the twins' newest keys; the twins follow; the temperature stays within its bounds."""
+        """Queues take the twins' newest keys; the temperature stays within its bounds; the twins follow."""
         images, texts, groups = self._newest
         self.image_queue.push(images, groups)
         self.text_queue.push(texts, groups)
+        self.network.log_temperature.clamp_(math.log(_COLDEST), math.log(_WARMEST))
         self.twin.follow(self.network, self.config.ema_momentum)
-        self.log_temperature.clamp_(math.log(_COLDEST), math.log(_WARMEST))
         self.alpha.fill_(self.config.distillation * min(1.0, progress.epoch))
 
 
