@@ -12,7 +12,9 @@ from small_runs import small_settings
 
 from likewise import train
 from likewise.cli.main import main
+from likewise.cli.opened import open_splits
 from likewise.errors import AbilityError, DataError
+from likewise.evaluation.embedded import Embedded
 from likewise.evaluation.reranking import reranked_ranks, reranked_retrieval
 from likewise.evaluation.retrieval import retrieval
 from likewise.model import Model, load
@@ -124,3 +126,28 @@ def test_evaluate_reranks_on_request(run: Path, capsys: pytest.CaptureFixture[st
     assert 0 <= figures["reranked_text_to_image_r10"] <= 1
     with pytest.raises(SystemExit):
         main(["evaluate", str(run), "collapse", "--rerank", "4", "--device", "cpu"])
+
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(run), "retrieval", "--rerank-by", "match", "--device", "cpu"])
+
+
+def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> None:
+    """The match's odds and cosine / temperature; by the odds alone on request."""
+    held_out = open_splits(model, str(run)).validation
+    assert held_out is not None
+    texts = ["a red circle", "two blue squares", "a star"]
+    judge = model.judge_dataset(held_out, texts)
+    images, places = np.array([0, 3, 1, 1]), np.array([2, 0, 1, 2])
+    cosines = (model.encode_dataset_images(held_out)[images] * model.encode_texts(texts)[places]).sum(1)
+    temperature = float(model.network.temperature.detach())
+    expected = judge(images, places) + cosines / temperature
+    np.testing.assert_allclose(judge.posterior(images, places), expected, rtol=1e-4, atol=1e-4)
+    splits = open_splits(model, str(run))
+    alone = Embedded(model, splits, rerank=4, rerank_by="match")
+    captions = np.arange(len(images))
+    np.testing.assert_allclose(
+        alone.judge(images, captions), model.judge_dataset(held_out, alone.captions)(images, captions)
+    )
+    assert not np.allclose(
+        Embedded(model, splits, rerank=4).judge(images, captions), alone.judge(images, captions)
+    )

@@ -20,6 +20,7 @@ def test_figures_are_named_and_formatted():
     assert name_of("image_to_text_r1") == "Image to text, R@1"
     assert name_of("text_to_image_median_rank") == "Text to image, median rank"
     assert name_of("some_new_metric") == "Some new metric"
+    assert name_of("reranked_image_to_text_r1") == "Re-ranked: image to text, R@1"
     assert format_value("image_to_text_r1", 0.7512) == "75.1 %"
     assert format_value("effective_rank", 12.345) == "12.35"
     assert format_percent(0.001) == "0.10 %"

@@ -132,6 +132,6 @@ def show_results(results: dict[str, dict[str, Any]]) -> None:
         for name, value in figures.items():
             if name.startswith("chance_") or isinstance(value, (str, list)) or value is None:
                 continue
-            chance = figures.get(f"chance_{name}")
+            chance = figures.get(f"chance_{name.removeprefix('reranked_')}")
             table.add_row(task, name, f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
     Console().print(table)

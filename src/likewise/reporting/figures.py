@@ -25,6 +25,7 @@ _NAMES = {
     "num_images": "Images",
     "num_texts": "Texts",
     "num_items": "Items",
+    "num_judged": "Candidates judged again",
     "num_train": "Training rows",
     "l2": "Regularisation chosen",
     "k": "Neighbours that vote",
@@ -89,6 +90,9 @@ def name_of(metric: str) -> str:
         inner = name_of(directed[2])
         inner = inner if inner.startswith("R@") else inner[0].lower() + inner[1:]
         return f"{directed[1].replace('_', ' ').capitalize()}, {inner}"
+    if metric.startswith("reranked_"):
+        inner = name_of(metric.removeprefix("reranked_"))
+        return f"Re-ranked: {inner[0].lower() + inner[1:]}"
     if metric in _NAMES:
         return _NAMES[metric]
     if metric.startswith("within_domain_"):

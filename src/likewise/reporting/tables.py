@@ -40,7 +40,11 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
     tables = []
     for task, figures in results.items():
         rows = [
-            ResultRow(name_of(name), _value(name, value), _value(name, figures.get("chance_" + name)))
+            ResultRow(
+                name_of(name),
+                _value(name, value),
+                _value(name, figures.get("chance_" + name.removeprefix("reranked_"))),
+            )
             for name, value in figures.items()
             if _is_figure(value) and not name.startswith(("chance_", "num_"))
         ]
