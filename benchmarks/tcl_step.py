@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
@@ -339,7 +340,23 @@ def timed_calls(side: Ours | Transcription, spent: dict[str, float]) -> Iterator
             module = side.module.get_submodule(name)
             hooks.callback(module.register_forward_pre_hook(start(name)).remove)
             hooks.callback(module.register_forward_hook(stop(name, what)).remove)
+        fusion = side.network.fusion
+        hooks.enter_context(mock.patch.object(fusion, "read", timed_read(side, fusion.read, spent)))
         yield
+
+
+def timed_read(side: Ours | Transcription, read: Callable[..., Any], spent: dict[str, float]) -> Any:
+    """`FusionEncoder.read`, which no hook sees."""
+
+    def timed(*given: Any, **named: Any) -> Any:
+        wait(side.device)
+        began = side.clock()
+        made = read(*given, **named)
+        wait(side.device)
+        spent["fusion"] = spent.get("fusion", 0.0) + side.clock() - began
+        return made
+
+    return timed
 
 
 def phases_of(side: Ours | Transcription, batch: Batch, number: int, views: str) -> dict[str, float]:
