@@ -93,7 +93,7 @@ class Options:
     """Pairs a step."""
     learning_rate: float = 5e-4
     """Peak learning rate, of AdamW."""
-    ema_momentum: float = 0.995
+    ema_momentum: float = 0.98
     """Momentum of the twins. From nothing their lag delays the start: in the first hundreds of steps pictures
     and texts meet the sooner, the smaller it is."""
     distillation: float = 0.4

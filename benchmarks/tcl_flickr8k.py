@@ -83,7 +83,7 @@ class Options:
     """Peak learning rate of CLIP."""
     fusion_learning_rate: float = 3e-4
     """Peak learning rate of ALBEF and TCL."""
-    ema_momentum: float = 0.995
+    ema_momentum: float = 0.98
     """Momentum of their twins. From nothing their lag delays the start: in the first hundreds of steps
     pictures and texts meet the sooner, the smaller it is."""
     distillation: float = 0.4
