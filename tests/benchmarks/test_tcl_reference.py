@@ -16,18 +16,26 @@ STEPS_PER_EPOCH = 4  # so that the twins' share of the targets rises within the 
 
 
 @pytest.fixture
-def tcl_step(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark's script, which is no part of the package."""
+def tcl_sides(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark's two sides, which are no part of the package."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    import tcl_step
+    import tcl_sides
 
-    return tcl_step
+    return tcl_sides
 
 
 @pytest.fixture
-def sides(tcl_step: ModuleType) -> tuple[Any, Any]:
+def tcl_same(tcl_sides: ModuleType) -> ModuleType:
+    """What makes them equal."""
+    import tcl_same
+
+    return tcl_same
+
+
+@pytest.fixture
+def sides(tcl_sides: ModuleType, tcl_same: ModuleType) -> tuple[Any, Any]:
     """Both in the same state, in float64, without dropout; plain steps for the networks alone."""
-    sides = tcl_step.equal_sides(tcl_step.Options(preset="least", dropout=0.0, device="cpu"))
+    sides = tcl_same.equal_sides(tcl_sides.Options(preset="least", dropout=0.0, device="cpu"))
     for side in sides:
         with torch.no_grad():  # BERT's small start would make all texts alike
             torch.manual_seed(1)
@@ -53,13 +61,15 @@ def assert_same_gradients(ours: Any, theirs: Any) -> None:
     torch.testing.assert_close(ours.network.log_temperature.grad, temperature.grad * temperature.detach())
 
 
-def test_three_steps_agree_part_by_part(tcl_step: ModuleType, sides: tuple[Any, Any]) -> None:
+def test_three_steps_agree_part_by_part(
+    tcl_sides: ModuleType, tcl_same: ModuleType, sides: tuple[Any, Any]
+) -> None:
     ours, theirs = sides
-    options = tcl_step.Options(preset="least", device="cpu")
+    options = tcl_sides.Options(preset="least", device="cpu")
     for number in range(3):
         alpha = 0.4 * number / STEPS_PER_EPOCH
-        batch = tcl_step.make_batch(options, number)
-        (total, parts), (their_total, their_parts) = tcl_step.losses_of_both(
+        batch = tcl_sides.make_batch(options, number)
+        (total, parts), (their_total, their_parts) = tcl_same.losses_of_both(
             ours, theirs, batch, Draw(0, number), alpha
         )
         for name, part in their_parts.items():
@@ -82,10 +92,10 @@ def test_three_steps_agree_part_by_part(tcl_step: ModuleType, sides: tuple[Any, 
 
 
 def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
-    tcl_step: ModuleType, sides: tuple[Any, Any]
+    tcl_sides: ModuleType, sides: tuple[Any, Any]
 ) -> None:
     _, theirs = sides
-    batch = tcl_step.make_batch(tcl_step.Options(preset="least", device="cpu", batch_size=200))
+    batch = tcl_sides.make_batch(tcl_sides.Options(preset="least", device="cpu", batch_size=200))
     torch.manual_seed(0)
     hidden, labels = theirs.module._hide(batch.tokens)
     asked = labels != -100
@@ -100,20 +110,20 @@ def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("attention", ["ours", "published"])
-def test_a_step_of_either_side_runs(tcl_step: ModuleType, precision: str, attention: str) -> None:
-    options = tcl_step.Options(preset="least", device="cpu", precision=precision, attention=attention)
-    for make in tcl_step.SIDES.values():
+def test_a_step_of_either_side_runs(tcl_sides: ModuleType, precision: str, attention: str) -> None:
+    options = tcl_sides.Options(preset="least", device="cpu", precision=precision, attention=attention)
+    for make in tcl_sides.SIDES.values():
         side = make(options)
         before = [weight.detach().clone() for weight in side.network.parameters()]
-        tcl_step.step(side, tcl_step.make_batch(options), 0)
+        tcl_sides.step(side, tcl_sides.make_batch(options), 0)
         assert any(
             not torch.equal(old, new) for old, new in zip(before, side.network.parameters(), strict=True)
         )
         assert all(bool(weight.isfinite().all()) for weight in side.network.parameters())
 
 
-def test_captions_are_as_long_as_captions_are(tcl_step: ModuleType) -> None:
-    batch = tcl_step.make_batch(tcl_step.Options(preset="least", device="cpu", batch_size=2000))
+def test_captions_are_as_long_as_captions_are(tcl_sides: ModuleType) -> None:
+    batch = tcl_sides.make_batch(tcl_sides.Options(preset="least", device="cpu", batch_size=2000))
     lengths = batch.mask.sum(1)
     assert int(lengths.min()) >= 8
     assert int(lengths.max()) == batch.tokens.shape[1] <= 25

@@ -129,6 +129,7 @@ def test_options_of_episodes_reach_them():
     assert asked == {
         "templates": "photo",
         "rerank": None,
+        "rerank_by": "both",
         "episodes": Episodes(num_ways=5, num_shots=1, num_episodes=20),
     }
     assert _task_options(EvaluateCommand(run="x", templates="a {}"))["templates"] == ["a {}"]

@@ -1,0 +1,222 @@
+"""The two sides that `tcl_step.py` compares: our TCL and the transcription, on the same networks."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
+from peers.tcl_reference import Forced, TCLReference, plain_attention
+from torch import Tensor
+
+from likewise.data.batch import Batch
+from likewise.draw import Draw
+from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
+from likewise.encoders.fusion_network import FusionNetwork
+from likewise.methods.method import Ingredients, Progress, Words, make_views
+from likewise.methods.tcl import TCL, Config
+from likewise.training.optimizers import build_optimizer
+from likewise.training.options import TrainingConfig
+from likewise.views import view_preset
+
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+PAD, CLS, SEP, MASK = range(4)
+SHORTEST, LONGEST, MEAN = 8, 25, 14  # word pieces of a caption, [CLS] and [SEP] counted
+ALPHA = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A preset: image width, layers, side and patch; text width and layers; words, queue, batch."""
+
+    image: tuple[int, int, int, int]
+    text: tuple[int, int]
+    vocabulary: int
+    queue: int
+    batch: int
+
+
+SIZES = {
+    "least": Size(image=(32, 2, 32, 8), text=(32, 2), vocabulary=64, queue=48, batch=6),
+    "tiny": Size(image=(192, 6, 64, 8), text=(192, 4), vocabulary=8192, queue=8192, batch=64),
+    "small": Size(image=(384, 12, 96, 12), text=(384, 6), vocabulary=8192, queue=8192, batch=64),
+    "base": Size(image=(768, 12, 256, 16), text=(768, 12), vocabulary=30522, queue=65536, batch=64),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is measured."""
+
+    preset: Literal["least", "tiny", "small", "base"] = "tiny"
+    """Sizes: `least` for checks; tiny and small are the project's presets at 64 and 96 px; base is the
+    paper's, for GPUs."""
+    batch_size: int | None = None
+    """Rows; the preset's when not given."""
+    queue_size: int | None = None
+    """Keys, a multiple of the batch; the preset's when not given."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 is autocast on both sides."""
+    views: str = "tcl"
+    """Preset of the random views, which both sides make; `none` leaves their cost out."""
+    dropout: float = 0.1
+    """Of the text and fusion encoders."""
+    attention: Literal["ours", "published"] = "ours"
+    """The transcription's attention: the project's, or the published code's, which keeps its weights."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Where."""
+    threads: int | None = None
+    """Threads of the processor; torch's default when not given."""
+    clock: Literal["wall", "processor"] = "wall"
+    """On a busy machine threads wait for each other and wall time says little: `processor` takes one thread
+    and counts what it computes."""
+    rounds: int = 5
+    """Turns."""
+    steps: int = 1
+    """Steps of each side in a turn."""
+    time: bool = True
+    """Measure time."""
+    memory: bool = True
+    """Measure memory."""
+    check: bool = False
+    """Compare the losses instead, in float64 without dropout."""
+    phases: bool = False
+    """Show the time of each part of a step instead, of both sides."""
+    alone: Literal["ours", "transcription"] | None = None
+    """Used by the script itself: print the memory that one side's step takes in this process."""
+
+
+def build_method(options: Options) -> TCL:
+    """TCL with fresh weights, the same for every call."""
+    size = SIZES[options.preset]
+    width, depth, side, patch = size.image
+    torch.manual_seed(0)
+    return TCL(
+        Config(queue_size=options.queue_size or size.queue),
+        Ingredients(
+            image=ImageEncoderConfig(width=width, depth=depth, image_size=side, patch_size=patch),
+            text=TextEncoderConfig(
+                architecture="bert", width=size.text[0], depth=size.text[1], dropout=options.dropout
+            ),
+            views=view_preset(options.views),
+            vocabulary_size=size.vocabulary,
+            words=Words(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK)),
+        ),
+    ).to(options.device)
+
+
+def make_batch(options: Options, number: int = 0) -> Batch:
+    """Random pictures, and captions of random words with lengths as captions have them."""
+    size, generator = SIZES[options.preset], torch.Generator().manual_seed(number)
+    B, side = options.batch_size or size.batch, size.image[2]
+    more = torch.poisson(torch.full((B,), float(MEAN - SHORTEST)), generator=generator).long()
+    lengths = (SHORTEST + more).clamp_max(LONGEST)
+    places = torch.arange(int(lengths.max()))
+    tokens = torch.randint(MASK + 1, size.vocabulary, (B, len(places)), generator=generator)
+    tokens[:, 0] = CLS
+    tokens[torch.arange(B), lengths - 1] = SEP
+    mask = places < lengths[:, None]
+    return Batch(
+        index=number * B + torch.arange(B),
+        images=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
+        tokens=tokens.masked_fill(~mask, PAD),
+        mask=mask,
+        group=number * B + torch.arange(B),
+    ).to(options.device)
+
+
+# --- the two sides ------------------------------------------------------------------------------------------
+
+
+class Ours:
+    """The method's step, as the engine runs it but for the clipping of gradients."""
+
+    name = "ours"
+
+    def __init__(self, options: Options) -> None:
+        self.module = build_method(options)
+        self.network = self.module.network
+        self.precision, self.device = options.precision, torch.device(options.device)
+        self.clock = CLOCKS[options.clock]
+        self.optimizer = build_optimizer(self.module, TrainingConfig())
+        self.parts = parts_of("network", "network.fusion") | parts_of("twin.module", "twin.module.fusion")
+
+    def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts."""
+        with autocast(self.precision, self.device):
+            found = self.module.embed(batch, draw)
+        low = torch.bfloat16
+        found = {name: value.float() if value.dtype == low else value for name, value in found.items()}
+        terms = self.module.objective(found)
+        return terms.total, terms.parts
+
+    def finish(self, number: int) -> None:
+        """What follows the optimizer's step."""
+        self.module.after_step(Progress(number + 1, 1_000_000))
+
+
+class Transcription:
+    """The published code's step."""
+
+    name = "transcription"
+
+    def __init__(self, options: Options, network: FusionNetwork | None = None) -> None:
+        network = build_method(options).network if network is None else copy.deepcopy(network)
+        if options.attention == "published":
+            plain_attention(network)
+        size = options.queue_size or SIZES[options.preset].queue
+        self.module = TCLReference(network, queue_size=size).to(options.device)
+        self.network = self.module.network
+        self.views = view_preset(options.views)
+        self.precision, self.device = options.precision, torch.device(options.device)
+        self.clock = CLOCKS[options.clock]
+        self.optimizer = build_optimizer(self.module, TrainingConfig())
+        layers = range(len(network.fusion.layers))
+        self.parts = {}
+        for name in ("network", "twin"):
+            self.parts |= parts_of(name, *(f"{name}.fusion.layers.{place}" for place in layers))
+
+    def forward(
+        self, batch: Batch, draw: Draw, *, alpha: float = ALPHA, forced: Forced | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts."""
+        with autocast(self.precision, self.device):
+            first, second = make_views(batch, draw, self.network.image, self.views).chunk(2)
+            parts = self.module(first, second, batch.tokens, batch.mask, alpha=alpha, forced=forced)
+            return self.module.total(parts), parts
+
+    def finish(self, number: int) -> None:
+        """Its forward has moved the twins and filled the queues."""
+        del number
+
+
+SIDES: dict[str, type[Ours] | type[Transcription]] = {"ours": Ours, "transcription": Transcription}
+
+
+def parts_of(network: str, *fusion: str) -> dict[str, str]:
+    """Modules whose forwards are timed, and what they are called in the table."""
+    who = "twin: " if network.startswith("twin") else ""
+    names = {"image": "image encoder", "text": "text encoder, both passes", "language_head": "language head"}
+    parts = {f"{network}.{name}": who + what for name, what in names.items()}
+    return parts | dict.fromkeys(fusion, f"{who}fusion")
+
+
+def autocast(precision: str, device: torch.device) -> Any:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def step(side: Ours | Transcription, batch: Batch, number: int) -> None:
+    """One whole training step."""
+    total, _ = side.forward(batch, Draw(0, number))
+    total.backward()
+    side.optimizer.step()
+    side.optimizer.zero_grad(set_to_none=True)
+    side.finish(number)
