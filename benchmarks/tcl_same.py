@@ -69,7 +69,7 @@ def losses_of_both(
         special_ids=(PAD, CLS, SEP, MASK),
         share=ours.module.config.hidden_share,
     )
-    negatives = drawn_negatives(ours, batch, draw, found["match_logits"][~found["matches"]])
+    negatives = drawn_negatives(ours, batch, draw, found["match_logits"][found["matches"] == 0])
     forced = Forced(*negatives, tokens, labels)
     return (terms.total, terms.parts), theirs.forward(batch, draw, alpha=alpha, forced=forced)
 

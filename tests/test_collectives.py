@@ -162,6 +162,9 @@ def check_gather(place, counts):
     assert gather_rows(own > 0).dtype == torch.bool
     tokens = torch.ones(counts[place], 2 + place, dtype=torch.int64)
     assert gather_rows(tokens, lengths_vary=True).shape == (sum(counts), 1 + len(counts))
+    # One item on the first replica: each divides by its share of one.
+    item = replica_share(torch.tensor(int(place == 0)), own)
+    assert float(item) == pytest.approx(counts[place] / sum(counts))
     nothing = torch.ones(counts[place] if place == 0 else 0, 2, requires_grad=True)
     gathered = gather_rows(nothing)
     gathered.sum().backward()
@@ -235,4 +238,5 @@ def test_alone_everything_is_the_identity():
     assert (world_size(), rank(), row_counts(rows)) == (1, 0, [4])
     assert replica_weight(rows) == 1.0
     assert float(replica_share(torch.tensor(3), rows)) == 3.0
+    assert float(replica_share(torch.tensor(0), rows)) == 1.0
     assert math.isclose(replica_weight(rows[:0]), 0.0)

@@ -75,17 +75,17 @@ def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
 def slope_of_weight(network: Any, states: Any, place: tuple[int, ...], step: float = 1e-4) -> float:
     """How the match logit changes with one attention weight of the first fusion layer."""
     fusion = network.fusion
-    attending, attend = fusion.layers[0].crossattention.self, fusion._attend
+    attending, look = fusion.layers[0].crossattention.self, fusion._look
     pair, head, word, key = place
 
     def moved(by: float) -> float:
-        def nudged(inner: Any, query: Tensor, keys: Tensor, values: Tensor, mask: Any = None) -> Tensor:
-            output = attend(inner, query, keys, values, mask).clone()  # (P, L, H, E)
-            if inner is attending:
+        def nudged(cross: Any, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+            output = look(cross, query, keys, values).clone()  # (P, L, H, E)
+            if cross is attending:
                 output[pair, word, head] += by * values[pair, head, key]
             return output
 
-        with mock.patch.object(fusion, "_attend", nudged), torch.no_grad():
+        with mock.patch.object(fusion, "_look", nudged), torch.no_grad():
             return float(network.match_logits(*states)[:, 1].sum())
 
     return (moved(step) - moved(-step)) / (2 * step)

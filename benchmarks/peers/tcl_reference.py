@@ -79,7 +79,7 @@ class TCLReference(nn.Module):
             self.temperature.clamp_(0.001, 0.5)
         image_states = network.image_states(first)  # (B, 1 + N, E)
         image = F.normalize(network.image_projection(image_states[:, 0]), dim=-1)  # (B, D)
-        text_states = network.text_states(tokens, mask)  # (B, L, F)
+        text_states = _read(network, tokens, mask)  # (B, L, F)
         text = F.normalize(network.text_projection(text_states[:, 0]), dim=-1)
 
         with torch.no_grad():
@@ -89,7 +89,7 @@ class TCLReference(nn.Module):
             patches = F.normalize(twin.image_projection(twin_image_states[:, 1:]), dim=-1)
             patches = _pool(patches)  # (B, C, D), shorter than unit length as published
             all_images = torch.cat([twin_image.t(), self.image_queue.clone().detach()], dim=1)  # (D, B + K)
-            twin_text_states = twin.text_states(tokens, mask)
+            twin_text_states = _read(twin, tokens, mask)
             twin_text = F.normalize(twin.text_projection(twin_text_states[:, 0]), dim=-1)
             words = F.normalize(twin.text_projection(twin_text_states[:, 1:]), dim=-1)  # (B, L - 1, D)
             all_texts = torch.cat([twin_text.t(), self.text_queue.clone().detach()], dim=1)
@@ -131,10 +131,10 @@ class TCLReference(nn.Module):
 
         hidden, labels = self._hide(tokens) if forced is None else (forced.tokens, forced.labels)
         with torch.no_grad():
-            fused = _fuse(twin, twin.text_states(hidden, mask), mask, twin_image_states)
+            fused = _fuse(twin, _read(twin, hidden, mask), mask, twin_image_states)
             twin_logits = twin.word_logits(fused)  # (B, L, V)
         word_logits = network.word_logits(
-            _fuse(network, network.text_states(hidden, mask), mask, image_states)
+            _fuse(network, _read(network, hidden, mask), mask, image_states)
         )  # (B, L, V)
         teacher = F.softmax(twin_logits, dim=-1)
         to_words = F.cross_entropy(word_logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
@@ -191,6 +191,12 @@ def plain_attention(network: FusionNetwork) -> None:
     """Attention by matrix products and a softmax that keep their weights, as published."""
     for config in (network.image.backbone.config, network.text.backbone.config, network.fusion.config):
         config._attn_implementation = "eager"
+
+
+def _read(network: FusionNetwork, tokens: Tensor, mask: Tensor) -> Tensor:
+    """(B, L, F) of (B, L) texts, padding and all."""
+    states: Tensor = network.text.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+    return states
 
 
 def _fuse(network: FusionNetwork, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:

@@ -95,14 +95,15 @@ def replica_share(count: Tensor, rows: Tensor) -> Tensor:
         rows: (b, ...) this replica's rows, as given to `replica_weight`.
 
     Returns:
-        0-d float: all replicas' items times b / (b_1 + ... + b_R); the own count with one replica. At least
-        1.
+        0-d float: all replicas' items times b / (b_1 + ... + b_R), the own count with one replica; as if
+        there were one item where there is none.
     """
     counts = row_counts(rows)
     total = count.detach().clone().double() if count.device.type != "mps" else count.detach().float()
     if len(counts) > 1:
         dist.all_reduce(total)
-    return (total * rows.shape[0] / max(sum(counts), 1)).clamp_min(1)
+    share = rows.shape[0] / sum(counts) if rows.shape[0] else 1.0
+    return total.clamp_min(1) * share
 
 
 def _connected() -> bool:

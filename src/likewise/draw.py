@@ -17,16 +17,26 @@ from torch import Tensor
 
 __all__ = ["Draw"]
 
+_ALL = (1 << 64) - 1  # 64 bits
+
 
 def _signed(value: int) -> int:
     """The int64 with the same 64 bits as the unsigned `value`."""
-    value &= (1 << 64) - 1
+    value &= _ALL
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _mixed(key: int) -> int:
+    """`_finalise` of one key, in Python: a number made on the processor would have to wait for a GPU."""
+    bits = (key + _GOLDEN) & _ALL
+    bits = ((bits ^ bits >> 30) * _MIX_1) & _ALL
+    bits = ((bits ^ bits >> 27) * _MIX_2) & _ALL
+    return bits ^ bits >> 31
 
 
 def _shift(bits: Tensor, by: int) -> Tensor:
@@ -71,12 +81,9 @@ class Draw:
 
     def bits(self, index: Tensor, count: int, *, purpose: str) -> Tensor:
         """(B, count) int64 with 64 random bits each; see `uniform`."""
-        key = torch.tensor(
-            [_signed(self.seed), _signed(self.step), zlib.crc32(purpose.encode())],
-            dtype=torch.int64,
-            device=index.device,
-        )
-        state = _finalise(_finalise(_finalise(key[0]) ^ key[1]) ^ key[2])  # ()
-        rows = _finalise(state ^ index.to(torch.int64))  # (B,)
+        state = 0
+        for key in (self.seed, self.step, zlib.crc32(purpose.encode())):
+            state = _mixed(state ^ (key & _ALL))
+        rows = _finalise(index.to(torch.int64) ^ _signed(state))  # (B,)
         slots = torch.arange(count, dtype=torch.int64, device=index.device)  # (count,)
         return _finalise(rows[:, None] + slots[None, :] * _GOLDEN)  # (B, count)

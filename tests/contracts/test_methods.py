@@ -44,6 +44,8 @@ VARIANTS = {
     "instance nce": ("instance", {"loss": "nce", "num_noise": 40}),
     "triplet hard": ("triplet", {"mining": "hard"}),
     "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
+    "tcl without words": ("tcl", {"mlm": 0.0}),
+    "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),
 }
 ALL = [*METHODS, *VARIANTS]
 
@@ -136,6 +138,15 @@ def warning_after(method: Method, loader: Loader) -> str | None:
         vectors = method.network.encode_images(views)  # type: ignore[operator]
     assert vectors.isfinite().all()
     return warning or collapse_warning(signs_of_collapse(vectors))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_weight_that_learns_gets_a_gradient(name: str) -> None:
+    """DDP waits for them all."""
+    method, loader = build(name)
+    method.objective(method.embed(loader.batch(0), Draw(0, 0))).total.backward()
+    without = [n for n, weight in method.named_parameters() if weight.requires_grad and weight.grad is None]
+    assert not without
 
 
 @pytest.mark.parametrize("name", ALL)

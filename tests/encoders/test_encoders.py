@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,16 @@ import torch
 from torch.nn import functional as F
 
 from likewise.encoders.attention import _bias, _plain
+from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
-from likewise.encoders.networks import DualNetwork, ImageNetwork, network_from_spec
+from likewise.encoders.networks import (
+    DualNetwork,
+    EncodesImages,
+    EncodesTexts,
+    ImageNetwork,
+    MatchesPairs,
+    network_from_spec,
+)
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.errors import ConfigError, ModelError
 
@@ -152,3 +162,47 @@ def test_bfloat16_on_a_processor_is_close_to_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         half = encoder(pixels).pooled.float()
     assert F.cosine_similarity(half, encoder(pixels).pooled).min() > 0.999
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])
+def test_pretrained_weights_become_float32(tmp_path: Path, stored: torch.dtype) -> None:
+    """However they were stored: transformers would take over the file's type."""
+    image = ImageEncoder.build(ImageEncoderConfig(image_size=32, width=32, depth=1))
+    text_config = TextEncoderConfig(architecture="bert", width=32, depth=1)
+    text = TextEncoder.build(text_config, vocabulary_size=300)
+    image.backbone.to(stored).save_pretrained(tmp_path / "vit")
+    text.backbone.to(stored).save_pretrained(tmp_path / "bert")
+    loaded = [
+        ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=32)),
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path / "bert")), vocabulary_size=300),
+    ]
+    for encoder in loaded:
+        assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
+        again = type(encoder).from_spec(json.loads(json.dumps(encoder.spec(), default=str)))
+        assert {weight.dtype for weight in again.parameters()} == {torch.float32}
+
+
+def test_a_whole_clip_is_no_text_encoder(tmp_path: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel
+
+    half = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    clip = CLIPModel(
+        CLIPConfig(
+            text_config=half | {"vocab_size": 300},
+            vision_config=half | {"image_size": 16, "patch_size": 8},
+            projection_dim=8,
+        )
+    )
+    clip.save_pretrained(tmp_path / "clip")
+    with pytest.raises(ConfigError, match=r"is a clip, not a text encoder; name its text half"):
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path / "clip")), vocabulary_size=300)
+
+
+@pytest.mark.parametrize("ability", [EncodesImages, EncodesTexts, MatchesPairs])
+def test_abilities_name_what_stands_on_the_class(ability: type) -> None:
+    """Since Python 3.12 `isinstance` sees nothing else, least of all the submodules of an `nn.Module`."""
+    assert not ability.__annotations__
+    names = [name for name in vars(ability) if not name.startswith("_")]
+    assert names
+    for name in names:
+        inspect.getattr_static(FusionNetwork, name)

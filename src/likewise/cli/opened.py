@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from likewise.data import DataConfig, Splits, prepare
-from likewise.encoders.networks import EncodesImages
 from likewise.errors import ConfigError
 from likewise.model import Model, load
 from likewise.training.run import RunFolder
@@ -70,7 +69,7 @@ def open_splits(
         needs = frozenset({"images" if "encode_images" in model.abilities else "texts"})
     size = None
     if "images" in needs and "encode_images" in model.abilities:
-        size = int(cast(EncodesImages, model.network).image.image_size)
+        size = int(cast(Any, model.network).image.image_size)
     return prepare(config, image_size=size, needs=needs, progress=progress)
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ATTENTION", "attention", "register_attention"]
+__all__ = ["ATTENTION", "attention", "attention_of", "register_attention"]
 
 ATTENTION = "likewise"
 """The name it is registered under, for `attn_implementation`."""
@@ -32,6 +32,12 @@ def register_attention() -> str:
     AttentionInterface.register(ATTENTION, attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
     return ATTENTION
+
+
+def attention_of(model_type: str) -> dict[str, str]:
+    """How to load a pre-trained model with it; models that don't let it be chosen keep their own."""
+    known = ("bert", "clip_text_model", "deit", "roberta", "vit", "xlm-roberta")
+    return {"attn_implementation": register_attention()} if model_type in known else {}
 
 
 def attention(

@@ -1,7 +1,7 @@
 """A fusion encoder: the upper half of a BERT, whose layers also look at a picture.
 
-Dimensions: P pairs, M pictures, L tokens, N image tokens (the pooled one first, then one a patch), D width, H
-heads of width E, V vocabulary.
+Dimensions: P pairs, M pictures, L tokens, T real tokens of all texts, N image tokens (the pooled one first,
+then one a patch), D width, H heads of width E, V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.attention import attention, register_attention
+from likewise.encoders.packing import Packing, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
@@ -98,13 +99,13 @@ class FusionEncoder(nn.Module):
             pairing: which picture belongs to which text; one to one, so that M = P, when None.
 
         Returns:
-            (P, L, D); the first token stands for the pair.
+            (P, L, D), zeros at padding; the first token stands for the pair.
         """
-        pairing = pairing or Pairing()
-        states, seen = text_states, self.bridge(image_states)
+        pairing, packing = pairing or Pairing(), Packing(mask)
+        states, seen = packing.pack(text_states), self.bridge(image_states)
         for layer in self.layers:
-            states = self._fuse(layer, states, mask, self._keys(layer, seen), pairing)
-        return states
+            states = self._fuse(layer, states, packing, self._keys(layer, seen), pairing)
+        return packing.unpack(states)
 
     def read(
         self,
@@ -128,21 +129,24 @@ class FusionEncoder(nn.Module):
             (P', D), the first tokens of the pairs; and (R, L, D), the last round, if it is read whole: P' is
             without it then.
         """
-        pairing = pairing or Pairing()
-        states, seen = text_states, self.bridge(image_states)
+        pairing, packing = pairing or Pairing(), Packing(mask)
+        states, seen = packing.pack(text_states), self.bridge(image_states)
         *lower, last = self.layers
         for layer in lower:
-            states = self._fuse(layer, states, mask, self._keys(layer, seen), pairing)
+            states = self._fuse(layer, states, packing, self._keys(layer, seen), pairing)
         keys, whole = self._keys(last, seen), None
         if last_round_whole:
-            R, end = pairing.sizes(len(states))
+            R, end = pairing.sizes(len(mask))
             start = end - R
-            round_keys = (keys[0][:R], keys[1][:R])
-            whole = self._fuse(last, states[start:end], mask[start:end], round_keys, Pairing())
-            states = torch.cat([states[:start], states[end:]])
-            mask = torch.cat([mask[:start], mask[end:]])
+            before, until = packing.tokens_before(start), packing.tokens_before(end)
+            round_packing, round_keys = Packing(mask[start:end]), (keys[0][:R], keys[1][:R])
+            whole = round_packing.unpack(
+                self._fuse(last, states[before:until], round_packing, round_keys, Pairing())
+            )
+            states = torch.cat([states[:before], states[until:]])
+            packing = Packing(torch.cat([mask[:start], mask[end:]]))
             pairing = replace(pairing, rounds=pairing.rounds - 1)
-        return self._fuse(last, states, mask, keys, pairing, num_read=1)[:, 0], whole
+        return self._fuse(last, states, packing, keys, pairing, only_firsts=True), whole
 
     def _keys(self, layer: Any, seen: Tensor) -> tuple[Tensor, Tensor]:
         """(M, H, N, E) keys and values of the pictures for one layer, once for all texts of a picture."""
@@ -153,45 +157,36 @@ class FusionEncoder(nn.Module):
         self,
         layer: Any,
         states: Tensor,
-        mask: Tensor,
+        packing: Packing,
         keys: tuple[Tensor, Tensor],
         pairing: Pairing,
         *,
-        num_read: int | None = None,
+        only_firsts: bool = False,
     ) -> Tensor:
-        """One layer: (P, L, D) to (P, num_read, D); all tokens when `num_read` is None."""
-        asking = states[:, :num_read]
-        words = layer.attention.self
-        found = self._attend(
-            words,
-            _heads(words, words.query(asking)),
-            _heads(words, words.key(states)),
-            _heads(words, words.value(states)),
-            mask[:, None, None, :],  # for all heads and queries
-        )
-        asking = layer.attention.output(found.flatten(2), asking)
+        """One layer: (T, D) states of all real tokens to (T, D), or to (P, D) of the texts' first ones."""
+        asking = self_attention(layer, states, packing, only_firsts=only_firsts)
         cross = layer.crossattention.self
-        query = cross.query(asking).view(*asking.shape[:2], cross.num_attention_heads, -1)  # (P, L, H, E)
+        query = cross.query(asking)
+        query = query[:, None] if only_firsts else packing.unpack(query)
+        query = query.unflatten(2, (cross.num_attention_heads, -1))  # (P, L, H, E)
         looked = [
-            self._attend(cross, texts.transpose(1, 2), keys[0][pictures], keys[1][pictures])
+            self._look(cross, texts.transpose(1, 2), keys[0][pictures], keys[1][pictures])
             for texts, pictures in pairing.shared(query)
         ]
-        together = pairing.apart(looked, asking.shape[1])  # (P, L, H, E)
-        asking = layer.crossattention.output(together.flatten(2), asking)
+        found = pairing.apart(looked, query.shape[1]).flatten(2)  # (P, L, D)
+        asking = layer.crossattention.output(found[:, 0] if only_firsts else packing.pack(found), asking)
         fused: Tensor = layer.feed_forward_chunk(asking)
         return fused
 
-    def _attend(
-        self, inner: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
+    def _look(self, cross: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(M, H, L, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
-        dropout = inner.dropout.p if self.training else 0.0
-        if self._kept is not None and inner is self._kept[0]:
-            logits = query @ key.transpose(-1, -2) * inner.scaling
+        dropout = cross.dropout.p if self.training else 0.0
+        if self._kept is not None and cross is self._kept[0]:
+            logits = query @ key.transpose(-1, -2) * cross.scaling
             weights = F.dropout(logits.softmax(dim=-1), dropout)  # (M, H, L, N)
             self._kept[1].append(weights)
             return (weights @ value).transpose(1, 2)
-        found, _ = attention(inner, query, key, value, mask, dropout=dropout, is_causal=False)
+        found, _ = attention(cross, query, key, value, None, dropout=dropout, is_causal=False)
         return found
 
     @contextmanager

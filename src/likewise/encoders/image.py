@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.attention import register_attention
+from likewise.encoders.attention import attention_of, register_attention
 from likewise.errors import ConfigError, ModelError
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
@@ -67,7 +67,7 @@ class ImageEncoderConfig:
     the mean."""
 
     dropout: float = 0.0
-    """Dropout inside a ViT, in [0, 1)."""
+    """Dropout inside a ViT, in [0, 1); a pre-trained one keeps its own."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the option's name."""
@@ -303,7 +303,11 @@ def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
 
     try:
         backbone_config = AutoConfig.from_pretrained(name)
-        backbone = AutoModel.from_pretrained(name, **_unused_parts(backbone_config.model_type))
+        # Weights stay float32 however they were stored: precision is a matter of training.
+        kind = backbone_config.model_type
+        backbone = AutoModel.from_pretrained(
+            name, dtype=torch.float32, **_unused_parts(kind), **attention_of(kind)
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"image.pretrained: cannot load {name!r} ({str(error).splitlines()[0]}). Expected "

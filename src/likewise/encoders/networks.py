@@ -1,7 +1,10 @@
 """Networks that are kept after training: what a model folder holds and `likewise.load` builds again.
 
 A network knows what it can do by which of `encode_images` and `encode_texts` it has; a method trains one
-and has it as its `network`. Dimensions: B batch, S side in pixels, L tokens, D width of the embedding.
+and has it as its `network`. The protocols of abilities name what stands on the class alone: since Python 3.12
+`isinstance` does not see the submodules of an `nn.Module`.
+
+Dimensions: B batch, S side in pixels, L tokens, D width of the embedding.
 """
 
 from __future__ import annotations
@@ -32,9 +35,7 @@ __all__ = [
 
 @runtime_checkable
 class EncodesImages(Protocol):
-    """The ability to turn pixels into vectors."""
-
-    image: ImageEncoder
+    """The ability to turn pixels into vectors; such a network has its encoder as `image`."""
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, D) vectors, not of unit length."""
@@ -42,9 +43,7 @@ class EncodesImages(Protocol):
 
 @runtime_checkable
 class EncodesTexts(Protocol):
-    """The ability to turn texts into vectors."""
-
-    text: TextEncoder
+    """The ability to turn texts into vectors; such a network has its encoder as `text`."""
 
     def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L) tokens and mask to (B, D) vectors, not of unit length."""
@@ -53,8 +52,6 @@ class EncodesTexts(Protocol):
 @runtime_checkable
 class MatchesPairs(Protocol):
     """The ability to judge whether a text belongs to a picture."""
-
-    image: ImageEncoder
 
     def image_states(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, N, E) tokens."""

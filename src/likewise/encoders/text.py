@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.attention import register_attention
+from likewise.encoders.attention import attention_of, register_attention
+from likewise.encoders.packing import packed_bert
 from likewise.errors import ConfigError
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
@@ -53,7 +54,7 @@ class TextEncoderConfig:
     """Overrides the number of attention heads; by default one for every 64 of width."""
 
     dropout: float = 0.0
-    """Dropout inside the network, in [0, 1)."""
+    """Dropout inside the network, in [0, 1); a pre-trained one keeps its own."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the option's name."""
@@ -118,12 +119,20 @@ class TextEncoder(nn.Module):
 
         try:
             kind = AutoConfig.from_pretrained(config.pretrained).model_type
-            backbone = AutoModel.from_pretrained(config.pretrained, **_unused_parts(kind))
+            # Weights stay float32 however they were stored: precision is a matter of training.
+            backbone = AutoModel.from_pretrained(
+                config.pretrained, dtype=torch.float32, **_unused_parts(kind), **attention_of(kind)
+            )
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"text.pretrained: cannot load {config.pretrained!r} ({str(error).splitlines()[0]}). "
                 "Expected a folder written by transformers, or a hub name and a network to fetch it with."
             ) from error
+        if not hasattr(backbone.config, "vocab_size"):
+            raise ConfigError(
+                f"text.pretrained: {config.pretrained!r} is a {kind}, not a text encoder; name its text half "
+                "(a folder with a CLIPTextModel, say) or a BERT."
+            )
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
                 f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
@@ -155,10 +164,13 @@ class TextEncoder(nn.Module):
         Returns:
             The pooled vectors and one a token, neither of unit length.
         """
-        # Padding stands on the right, so a causal network's real tokens never see it: without a mask the
-        # fused causal attention runs, which is faster and gives the real tokens the same values.
-        attention = None if self.causal else mask
-        states = self.backbone(input_ids=tokens, attention_mask=attention).last_hidden_state  # (B, L, D)
+        if self.backbone.config.model_type == "bert":
+            states = packed_bert(self.backbone, tokens, mask)  # (B, L, D)
+        else:
+            # Padding stands on the right, so a causal network's real tokens never see it: without a mask the
+            # fused causal attention runs, which is faster and gives the real tokens the same values.
+            seen = None if self.causal else mask
+            states = self.backbone(input_ids=tokens, attention_mask=seen).last_hidden_state
         if self.pooling == "first":
             return TextFeatures(states[:, 0], states)
         last = mask.sum(dim=1) - 1  # (B,)

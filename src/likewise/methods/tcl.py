@@ -44,6 +44,9 @@ _LONGEST_QUEUE = 65_536
 _COLDEST, _WARMEST = 0.001, 0.5  # the learned temperature is clamped to these before each step
 
 
+_Keys = dict[str, tuple[Tensor, Tensor]]  # of each kind: (B + K, D) keys, the newest first, (B + K,) groups
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Options of TCL. A part of weight 0 is not computed."""
@@ -190,6 +193,11 @@ class TCL(Method):
         )
         if config.mlm and (self.words is None or self.words.mask_id is None):
             raise ConfigError("method.mlm: the tokenizer has no [MASK] token; set --method.mlm 0.")
+        # DDP waits for the gradient of all that has one.
+        read = {"match_head": config.itm, "language_head": config.mlm, "fusion": config.itm or config.mlm}
+        for part, weight in read.items():
+            if not weight:
+                self.network.get_submodule(part).requires_grad_(False)
         self.twin = MomentumTwin(self.network)
         size = config.queue_size or max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
         self.image_queue = KeyQueue(size, config.embedding_dim)
@@ -234,12 +242,14 @@ class TCL(Method):
         if pairs is not None:
             logits = self.network.match_head(fused.pairs)  # (3B, 2)
             matches = torch.arange(len(logits), device=logits.device) < len(batch.mask)
-            found |= {"match_logits": logits[pairs.judged], "matches": matches[pairs.judged]}
+            found |= {"match_logits": logits, "matches": torch.where(pairs.judged, matches, NOT_ASKED)}
+        hidden = None
         if words is not None and fused.asked is not None:
-            hidden = words != NOT_ASKED  # (B, L); all other positions would be computed for nothing
-            found["hidden_words"] = words[hidden]  # (H,)
-            found["word_logits"] = self.network.word_logits(fused.asked[hidden])  # (H, V)
-        self._embed_by_twin(second, batch.tokens, asked, batch.mask, words, found)
+            # (H,) places among all words; at all others logits would be computed for nothing.
+            hidden = (words != NOT_ASKED).flatten().nonzero().squeeze(1)
+            found["hidden_words"] = words.flatten()[hidden]  # (H,)
+            found["word_logits"] = self.network.word_logits(fused.asked.flatten(0, 1)[hidden])  # (H, V)
+        self._embed_by_twin(second, batch.tokens, asked, batch.mask, hidden, found)
         return found
 
     def _hide_words(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -266,7 +276,7 @@ class TCL(Method):
         tokens: Tensor,
         asked: Tensor | None,
         mask: Tensor,
-        words: Tensor | None,
+        hidden: Tensor | None,
         found: Embeddings,
     ) -> None:
         """The twin's global and local features, and what it thinks of the hidden words."""
@@ -279,9 +289,9 @@ class TCL(Method):
             patches = _unit(twin.image_projection(image_states[:, 1:]))
             own = _unit(twin.text_projection(text_states[:, 1:]))
             found |= {"patches": _pool_patches(patches), "words": own, "word_mask": mask[:, 1:]}
-        if asked_states is not None and words is not None:
+        if asked_states is not None and hidden is not None:
             fused = twin.fuse(asked_states, mask, image_states)
-            found["twin_word_logits"] = twin.word_logits(fused[words != NOT_ASKED])
+            found["twin_word_logits"] = twin.word_logits(fused.flatten(0, 1)[hidden])
 
     def _twin(self) -> FusionNetwork:
         twin = self.twin.module
@@ -293,20 +303,20 @@ class TCL(Method):
     def objective(self, embeddings: Embeddings) -> Terms:
         """(mean of the six contrastive parts) + ITM + MLM."""
         config = self.config
-        parts = self._across(embeddings)
+        keys, own = self._keys(embeddings), own_rows(embeddings["group"])
+        parts = self._across(embeddings, keys, own)
         if config.imc:
-            parts |= self._within(embeddings)
+            parts |= self._within(embeddings, keys, own)
         if config.lmi:
-            parts |= self._with_parts(embeddings)
+            parts |= self._with_parts(embeddings, own)
         weights = [getattr(config, name[:3]) for name in parts]
         weighed = torch.stack([w * part for w, part in zip(weights, parts.values(), strict=True)])
         total = weighed.sum() / sum(weights)
         rows = embeddings["images"]
         if config.itm:
-            logits = embeddings["match_logits"]
-            pairs = torch.tensor(len(logits), device=logits.device)
-            count = replica_share(pairs, rows)
-            parts["itm"] = matching_loss(logits, embeddings["matches"], count=count)
+            matches = embeddings["matches"]
+            count = replica_share((matches != NOT_ASKED).sum(), rows)
+            parts["itm"] = matching_loss(embeddings["match_logits"], matches, count=count)
             total = total + config.itm * parts["itm"]
         if config.mlm:
             words = embeddings["hidden_words"]
@@ -315,22 +325,23 @@ class TCL(Method):
                 words,
                 teacher_logits=embeddings.get("twin_word_logits"),
                 teacher_weight=self.alpha,
-                count=replica_share(torch.tensor(len(words), device=words.device), rows),
+                count=replica_share(words.new_tensor(len(words)), rows),
             )
             total = total + config.mlm * parts["mlm"]
-        keys = (embeddings[name].detach() for name in ("twin_images", "twin_texts", "group"))
-        self._newest = tuple(gather_rows(key) for key in keys)  # type: ignore[assignment]
+        (images, groups), (texts, _) = keys["images"], keys["texts"]
+        new = len(images) - len(self.image_queue.keys)
+        self._newest = images[:new], texts[:new], groups[:new]
         shown = {name: part.detach() for name, part in parts.items()}
         return Terms(total, shown | {"temperature": self.temperature.detach()})
 
-    def _across(self, embeddings: Embeddings) -> dict[str, Tensor]:
+    def _across(self, embeddings: Embeddings, keys: _Keys, own: Tensor) -> dict[str, Tensor]:
         """CMA: each picture against the text twin's keys and each text against the image twin's, with targets
         that the twins soften."""
-        keys = self._keys(embeddings)
         return {
             f"cma_{kind}": self._compare(
                 embeddings[kind],
                 keys[other],
+                own,
                 embeddings["group"],
                 target_queries=embeddings[f"twin_{kind}"],
                 target_keys=keys[other][0],
@@ -339,21 +350,20 @@ class TCL(Method):
             for kind, other in (("images", "texts"), ("texts", "images"))
         }
 
-    def _within(self, embeddings: Embeddings) -> dict[str, Tensor]:
+    def _within(self, embeddings: Embeddings, keys: _Keys, own: Tensor) -> dict[str, Tensor]:
         """IMC: each picture against the image twin's keys, each text against the text twin's."""
-        keys = self._keys(embeddings)
         return {
-            f"imc_{kind}": self._compare(embeddings[kind], keys[kind], embeddings["group"])
+            f"imc_{kind}": self._compare(embeddings[kind], keys[kind], own, embeddings["group"])
             for kind in ("images", "texts")
         }
 
-    def _with_parts(self, embeddings: Embeddings) -> dict[str, Tensor]:
+    def _with_parts(self, embeddings: Embeddings, own: Tensor) -> dict[str, Tensor]:
         """LMI: each global feature against the twin's local ones of its own sample and of all others."""
         group = embeddings["group"]
         patches, words, word_mask = (embeddings[name] for name in ("patches", "words", "word_mask"))
         shared: dict[str, Any] = {
             "temperature": self.temperature,
-            "rows": own_rows(group),
+            "rows": own,
             "groups": group,
             "all_groups": gather_rows(group),
             # Means over unlike patches stay shorter than unit length, as in the published code.
@@ -372,7 +382,7 @@ class TCL(Method):
         )
         return {"lmi_images": images, "lmi_texts": texts}
 
-    def _keys(self, embeddings: Embeddings) -> dict[str, tuple[Tensor, Tensor]]:
+    def _keys(self, embeddings: Embeddings) -> _Keys:
         """Keys of each kind, the batch's and then the queue's, and their groups."""
         groups = gather_rows(embeddings["group"])
         queues = {"images": self.image_queue, "texts": self.text_queue}
@@ -384,12 +394,14 @@ class TCL(Method):
             for kind, queue in queues.items()
         }
 
-    def _compare(self, rows: Tensor, keys: tuple[Tensor, Tensor], group: Tensor, **targets: Any) -> Tensor:
+    def _compare(
+        self, rows: Tensor, keys: tuple[Tensor, Tensor], own: Tensor, group: Tensor, **targets: Any
+    ) -> Tensor:
         """InfoNCE of this replica's rows against keys."""
         return info_nce(
             rows,
             keys[0],
-            own_rows(rows),
+            own,
             temperature=self.temperature,
             group_queries=group,
             group_keys=keys[1],

@@ -43,16 +43,20 @@ class _Cosine(torch.autograd.Function):
         return logits
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor, None]:
         refuse_second_derivative()
         queries, keys, scale, unit, inverse_queries, inverse_keys = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
             by_logits = gradients[0] * scale
-            by_keys = by_logits.t() @ unit  # (M, D), by the unit keys
+            by_keys = None
+            if ctx.needs_input_grad[1]:  # a twin's need none
+                by_keys = by_logits.t() @ unit  # (M, D), by the unit keys
             if inverse_keys is not None:
                 by_logits *= inverse_keys
             by_queries = by_logits @ keys.to(unit.dtype)  # (B, D), by the unit queries
             along = through_length(by_queries, queries, inverse_queries, PIECE)
-            through_length(by_keys, keys, inverse_keys, PIECE)
+            if by_keys is not None:
+                through_length(by_keys, keys, inverse_keys, PIECE)
+                by_keys = by_keys.to(keys.dtype)
         by_scale = (along / scale).to(scale.dtype)
-        return by_queries.to(queries.dtype), by_keys.to(keys.dtype), by_scale, None
+        return by_queries.to(queries.dtype), by_keys, by_scale, None

@@ -44,6 +44,15 @@ class Points:
         return cls(r, own[r] - tile.left, r + tile.top)
 
 
+def _set_points(mask: Tensor, index: Tensor, tile: Tile, value: bool) -> None:
+    """Set the entries (i, index[i]) that lie in the tile, without asking the device which do."""
+    column = index[tile.top : tile.bottom, None] - tile.left  # (rows, 1)
+    inside = (column >= 0) & (column < mask.shape[1])
+    column = column.clamp(0, mask.shape[1] - 1)
+    before = mask.gather(1, column)
+    mask.scatter_(1, column, torch.where(inside, torch.full_like(before, value), before))
+
+
 @dataclass(frozen=True)
 class Teacher:
     """A frozen pair of features whose softmax over the keys is the target, made again in every tile.
@@ -125,24 +134,19 @@ class Rules:
             return None
         same = self.group_queries[tile.top : tile.bottom, None] == self.group_keys[tile.left : tile.right]
         if self.excluded is not None:
-            points = Points.of(self.excluded, tile)
-            same[points.r, points.c] = False
+            _set_points(same, self.excluded, tile, False)
         return same
 
     def mask(self, tile: Tile) -> Tensor | None:
         """(rows, columns) bool: entries that take no part in the sums, or None when all do."""
         mask = self.same_group(tile) if self.shares is None else None
         if mask is not None and self.positives is not None:
-            points = Points.of(self.positives, tile)
-            mask[points.r, points.c] = False
+            _set_points(mask, self.positives, tile, False)
         if self.excluded is not None:
-            points = Points.of(self.excluded, tile)
-            if mask is None and points.r.numel():
-                mask = torch.zeros(
-                    tile.bottom - tile.top, tile.right - tile.left, dtype=torch.bool, device=points.r.device
-                )
-            if mask is not None:
-                mask[points.r, points.c] = True
+            if mask is None:
+                size = tile.bottom - tile.top, tile.right - tile.left
+                mask = torch.zeros(size, dtype=torch.bool, device=self.excluded.device)
+            _set_points(mask, self.excluded, tile, True)
         return mask
 
     def soft_targets(self, tile: Tile, mask: Tensor | None) -> Tensor | None:

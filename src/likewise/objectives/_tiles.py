@@ -23,6 +23,8 @@ __all__ = ["LEFT_OUT", "Comparison", "compare", "fits_dense", "row_sums"]
 
 # Below this many similarities the dense formula is as quick, and holds a few megabytes.
 DENSE_ENTRIES = 1024 * 1024
+# An accelerator takes that many more: there launches cost more than memory, and tiles ask where they stand.
+MORE_ON_DEVICE = 16
 # In place of minus infinity: a row of which nothing is left gives a hugely negative sum, never NaN.
 LEFT_OUT = -1e30
 
@@ -73,14 +75,14 @@ def row_sums(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Tens
     return sums.clamp_min(LEFT_OUT)
 
 
-def fits_dense(entries: int) -> bool:
+def fits_dense(entries: int, device: torch.device) -> bool:
     """Whether so many similarities may be held at once."""
-    return entries <= DENSE_ENTRIES
+    return entries <= DENSE_ENTRIES * (1 if device.type == "cpu" else MORE_ON_DEVICE)
 
 
 def _is_small(queries: Tensor, keys: Tensor, rules: Rules) -> bool:
     asked = rules.tile is not None or rules.precision is not None
-    return not asked and fits_dense(queries.shape[0] * keys.shape[0])
+    return not asked and fits_dense(queries.shape[0] * keys.shape[0], queries.device)
 
 
 def _whole(queries: Tensor, keys: Tensor) -> Tile:

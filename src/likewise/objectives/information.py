@@ -53,7 +53,7 @@ def local_information(
         temperature: above 0; a tensor gets its gradient.
         mask: (b, L) bool, true for locals that exist; all when None.
         all_local: (B, L', D) of all replicas; the own ones when None.
-        all_mask: (B, L').
+        all_mask: (B, L'); required with gathered locals that have a mask.
         rows: (b,) int64 where the own samples stand among all; required with gathered ones.
         groups: (b,) int64; locals of samples of the own group are no negatives. Each its own when None.
         all_groups: (B,) of all replicas.
@@ -66,6 +66,8 @@ def local_information(
         Yang et al. 2022, arXiv 2202.10401, eq. 7 and 8.
     """
     alone = all_local is None or all_local is local
+    if mask is not None and all_mask is None and not alone:
+        raise ValueError("gathered locals with a mask need all_mask=gather_rows(mask, lengths_vary=True)")
     others = local if all_local is None else all_local
     mask = _full(local) if mask is None else mask.bool()
     all_mask = (mask if alone else _full(others)) if all_mask is None else all_mask.bool()
@@ -82,15 +84,16 @@ def local_information(
     check_finite(local=local, global_=global_)
     scale = inverse(temperature, global_)
     same = (groups, all_groups)
-    few = fits_dense(global_.shape[0] * others.shape[0] * others.shape[1])
+    few = fits_dense(global_.shape[0] * others.shape[0] * others.shape[1], global_.device)
     positive, negatives = (_whole_table if few else _streamed_table)(
         global_, others, all_mask, rows, same, scale, normalize
     )
     mask = all_mask[rows]  # (b, L'): the own ones, as long as the longest of all replicas
     terms = F.softplus(negatives[:, None].to(positive.dtype) - positive).masked_fill(~mask, 0.0)
     per_sample = terms.sum(1) / mask.sum(1).clamp_min(1)
-    samples = int(all_mask.any(1).sum()) * global_.shape[0] / max(others.shape[0], 1)
-    return (per_sample.sum() / (samples or 1.0)).to(scale.dtype)
+    share = global_.shape[0] / max(others.shape[0], 1)
+    samples = all_mask.any(1).sum() * share  # left on the device
+    return (per_sample.sum() / samples.clamp_min(share or 1.0)).to(scale.dtype)
 
 
 def _whole_table(

@@ -14,14 +14,17 @@ __all__ = ["masked_language_loss", "matching_loss"]
 
 
 @objective
-def matching_loss(logits: Tensor, matches: Tensor, *, count: float | Tensor | None = None) -> Tensor:
+def matching_loss(
+    logits: Tensor, matches: Tensor, *, ignore: int = -100, count: float | Tensor | None = None
+) -> Tensor:
     """Does the text belong to the image? Cross-entropy over two classes.
 
     Args:
         logits: (N, 2), class 1 is "they belong together"; N is 3B with a hard negative of either kind a pair.
-        matches: (N,) bool or int64.
-        count: what to divide the sum by; N when None. Across replicas, where N may differ,
-            `replica_share(torch.tensor(N), rows)` of `likewise.collectives`.
+        matches: (N,) bool or int64; `ignore` for pairs that do not count.
+        ignore: that label.
+        count: what to divide the sum by; the number of pairs that count when None. Across replicas
+            `replica_share((matches != ignore).sum(), rows)` of `likewise.collectives`.
 
     Returns:
         Scalar, nats, mean over the pairs; 0 for none.
@@ -32,8 +35,10 @@ def matching_loss(logits: Tensor, matches: Tensor, *, count: float | Tensor | No
     check_matrix(logits=logits)
     check_rows(logits.shape[0], matches=matches)
     check_finite(logits=logits)
-    total = F.cross_entropy(logits.to(working(logits)), matches.long(), reduction="sum")
-    return (total / (max(logits.shape[0], 1) if count is None else count)).to(total.dtype)
+    matches = matches.long()
+    total = F.cross_entropy(logits.to(working(logits)), matches, ignore_index=ignore, reduction="sum")
+    divisor = (matches != ignore).sum().clamp_min(1) if count is None else count
+    return (total / divisor).to(total.dtype)
 
 
 @objective

@@ -213,11 +213,11 @@ class Session:
             embeddings = self.module(_Input(batch, draw))
             terms = self.method.objective(embeddings)
             self.fabric.backward(terms.total)
-            self.compared = {name: value.detach() for name, value in embeddings.items()}
+            self.compared = self._compared(embeddings)
             return Terms(terms.total.detach(), terms.parts)  # without its graph: steps are looked at later
         # Gradients are gathered over the pieces and reduced once, after the last.
         with self.fabric.no_backward_sync(self.module, enabled=self.fabric.world_size > 1):
-            terms, self.compared = cached_backward(
+            terms, embeddings = cached_backward(
                 lambda piece, draw: self.module(_Input(piece, draw)),
                 self.method.objective,
                 batch,
@@ -227,8 +227,14 @@ class Session:
                 frozen_buffers=lambda: frozen_batch_norm(self.method),
                 backward=self.fabric.backward,
             )
+        self.compared = self._compared(embeddings)
         reduce_gradients(self.method)
         return terms
+
+    def _compared(self, embeddings: Embeddings) -> Embeddings:
+        """Of a step's embeddings what is looked at for collapse; the rest must not outlive the step."""
+        names = self.method.compared or embeddings
+        return {name: embeddings[name].detach() for name in names}
 
     def _seed(self, piece: int) -> None:
         """Make dropout a function of (seed, step, replica, piece)."""
