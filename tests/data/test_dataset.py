@@ -28,8 +28,9 @@ def write_table(folder: Path, rows: list[str], header: str = "image,caption") ->
 
 def opened(path: Path, *needs: str, **options: Any) -> Splits:
     settings = {"cache_dir": str(path.parent.parent / "cache")} | options
+    wanted = settings.pop("parts", "splits")
     needed = frozenset(needs or ("images", "texts"))
-    return prepare(DataConfig(source=str(path), **settings), image_size=16, needs=needed)
+    return prepare(DataConfig(source=str(path), **settings), image_size=16, needs=needed, parts=wanted)
 
 
 def five_captions() -> list[str]:
@@ -97,6 +98,45 @@ def test_a_split_column_is_followed_and_a_test_part_left_alone(tmp_path: Path) -
     assert held_out.ids == [f"images/{number}.png" for number in range(2, 60, 3)]
     with pytest.raises(SourceError, match=r"split 'teach'.*Val, test, train"):
         opened(path, train_split="teach")
+
+
+def with_splits(folder: Path, *names: str) -> Path:
+    """Sixty records, the parts by turns."""
+    rows = [f"images/{n}.png,caption {n},{names[n % len(names)]}" for n in range(60)]
+    return write_table(folder, rows, "image,caption,split")
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_a_held_out_part_alone_can_be_measured_but_not_trained_on(tmp_path: Path, name: str) -> None:
+    path = with_splits(tmp_path / "d", name)
+    with pytest.raises(SourceError, match=f"'train'; splits found: {name}"):
+        opened(path)
+    for wanted in ("measured", "any"):
+        splits = opened(path, parts=wanted)
+        assert (len(splits.train), len(splits.validation or ())) == (0, 60)
+        assert splits.summary["parts_named"] == {"train": [], "validation": [name]}
+        assert splits.summary["counts"] == {"train": 0, "validation": 60}
+
+
+def test_the_test_part_is_measured_where_no_validation_part_is_named(tmp_path: Path) -> None:
+    path = with_splits(tmp_path / "d", "train", "Test", "other")
+    assert opened(path).summary["splits_from"].startswith("drawn")  # training leaves the test part alone
+    train, held_out = parts(opened(path, parts="measured"))
+    assert held_out.ids == [f"images/{n}.png" for n in range(1, 60, 3)]
+    assert len(train) == 20
+    with pytest.raises(SourceError, match="no part 'tset' among them; splits found: Test, other, train"):
+        opened(path, parts="measured", validation_split="tset")
+    train, held_out = parts(opened(path, parts="measured", validation_split="train", train_split="none"))
+    assert (len(train), len(held_out)) == (0, 20)
+
+
+def test_parts_of_which_none_is_held_out_are_listed(tmp_path: Path) -> None:
+    path = with_splits(tmp_path / "d", "train", "extra")
+    with pytest.raises(SourceError, match=r"no validation or test part.*extra, train.*--data.validation-split"):
+        opened(path, parts="measured")
+    odd = with_splits(tmp_path / "e", "first", "second")
+    splits = opened(odd, parts="any")
+    assert len(splits.train) + len(splits.validation or ()) == 60
 
 
 def test_pictures_in_both_parts_are_counted(tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ class DataConfig:
             if value is not None and value < 1:
                 raise ConfigError(f"data.{name} must be at least 1, got {value}")
         if self.train_split == self.validation_split:
-            raise ConfigError(f"data.train_split and data.validation_split are both {self.train_split!r}")
+            raise ConfigError(
+                f"data.train_split and data.validation_split are both {self.train_split!r}; give the one "
+                "that you do not mean another name"
+            )
         try:
             "".encode(self.encoding)
         except LookupError:

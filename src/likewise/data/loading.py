@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from likewise.data.decode import read_size
 from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
 from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources import open_source
-from likewise.data.splits import assign_parts
+from likewise.data.splits import Wanted, assign_parts
 from likewise.errors import RecordError, SourceError, TooManyBadRecords
 
 __all__ = ["Loaded", "check_bad_share", "load"]
@@ -71,7 +70,7 @@ def load(
     image_size: int | None,
     needs: frozenset[str],
     progress: bool,
-    parts: Literal["splits", "all", "validation or all"] = "splits",
+    parts: Wanted = "splits",
     store_size: int | None = None,
     source: Source | None = None,
 ) -> Loaded:
@@ -82,8 +81,7 @@ def load(
         image_size: the side that will be trained on.
         needs: see `prepare`.
         progress: show a progress bar while images are decoded.
-        parts: keep the training and validation parts; or every record; or the validation part, and every
-            record where there is no such part.
+        parts: which ones to keep; see `assign_parts`.
         store_size: side of the stored squares, where another source has decided it.
         source: the source, if it was listed already.
     """
@@ -201,7 +199,7 @@ def _listed_problems(
     source: Source,
     needs: frozenset[str],
     config: DataConfig,
-    parts: Literal["splits", "all", "validation or all"],
+    parts: Wanted,
 ) -> tuple[list[BadRecord], int, int]:
     """What listing found unusable of the parts in use: all of it, how many records, how many captions."""
     bad, num_records, num_captions = [], 0, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Splits:
     """The data of a run.
 
     Attributes:
-        train: what is learnt from.
+        train: what is learnt from; empty where the source has no such part and none was needed.
         validation: what is held out; None where all records are one group.
         summary: what the data was, ready for JSON.
         bad_records: what was set aside.
@@ -41,7 +41,12 @@ class Splits:
 
 
 def prepare(
-    config: DataConfig, *, image_size: int | None, needs: frozenset[str], progress: bool = False
+    config: DataConfig,
+    *,
+    image_size: int | None,
+    needs: frozenset[str],
+    parts: Literal["splits", "measured", "any"] = "splits",
+    progress: bool = False,
 ) -> Splits:
     """Open a source, set bad records aside, decode the images and split.
 
@@ -49,6 +54,8 @@ def prepare(
         config: where the data is and how to read it.
         image_size: the side at which images are trained on, in pixels; needed with "images".
         needs: what the method cannot do without: "images", "texts", "labels", "domains".
+        parts: "splits" to train on; "measured" and "any" do without a training part, and take the test part
+            where no validation part is named; "any" does without that one too.
         progress: show a progress bar while images are decoded.
 
     Returns:
@@ -60,7 +67,9 @@ def prepare(
     """
     if not needs <= _NEEDS:
         raise ConfigError(f"needs must be among {', '.join(sorted(_NEEDS))}, got {', '.join(sorted(needs))}")
-    main = load(config, image_size=image_size, needs=needs, progress=progress)
+    if parts == "measured" and config.validation is not None:
+        parts = "any"  # the other source is what is measured
+    main = load(config, image_size=image_size, needs=needs, progress=progress, parts=parts)
     loaded, drawn = [main], False
     validates = [part == "validation" for part in main.parts]
     if config.validation is not None:
@@ -127,6 +136,10 @@ def _summary(
         else source.splits_from or "another source",
         "groups": {part: len(set(data.groups.tolist())) for part, data in parts.items()},
         "groups_in_both_parts": len(both),
+        "parts_named": {
+            "train": _split_names(loaded[0], "train"),
+            "validation": _split_names(loaded[-1], "validation"),
+        },
         "picture_sizes": size_summary(np.concatenate(sizes)) if sizes else None,
         "store_size": train.store_size,
         "fit": config.fit,
@@ -136,6 +149,12 @@ def _summary(
         "notes": [note for one in loaded for note in one.source.notes] + fit_notes(sizes, config.fit),
         "fingerprint": {part: data.fingerprint for part, data in parts.items()},
     }
+
+
+def _split_names(loaded: Loaded, part: str) -> list[str]:
+    """By which names the source knows a part."""
+    pairs = zip(loaded.records, loaded.parts, strict=True)
+    return sorted({record.split for record, said in pairs if said == part and record.split is not None})
 
 
 def _label_counts(data: Dataset) -> dict[str, int]:

@@ -11,43 +11,74 @@ from likewise.data.config import DataConfig
 from likewise.data.record import Record
 from likewise.errors import SourceError
 
-__all__ = ["assign_parts", "draw_parts"]
+__all__ = ["Wanted", "assign_parts", "draw_parts"]
+
+Wanted = Literal["splits", "measured", "any", "all", "validation or all"]
+"""Which parts of a source are asked for; see `assign_parts`."""
 
 
 def assign_parts(
-    records: Sequence[Record],
-    config: DataConfig,
-    wanted: Literal["splits", "all", "validation or all"] = "splits",
+    records: Sequence[Record], config: DataConfig, wanted: Wanted = "splits"
 ) -> tuple[list[str | None], bool]:
     """The part of each record as the source itself says.
 
     Args:
         records: of one source.
         config: the names of the parts.
-        wanted: "splits" as they are named; "all" records, as training ones; "validation or all": the
-            validation part alone, or all records as such where there is none.
+        wanted: "splits" as they are named, to train on; "measured": no training part is needed, and the
+            test part is the held-out one where no validation part is named; "any": the same, and whatever
+            there is will do; "all" records, as training ones; "validation or all": the validation part
+            alone, or all records as such where there is none.
 
     Returns:
         "train", "validation" or None (another part, left out) for each record; and whether the source names a
         validation part. Where no record names a split, all are "train".
 
     Raises:
-        SourceError: splits are named, but none is the training part.
+        SourceError: splits are named, but none of them is the one that is needed.
     """
     names = {record.split for record in records}
-    if wanted == "all" or (wanted == "splits" and names <= {None}):
+    if wanted == "all" or (wanted != "validation or all" and names <= {None}):
         return ["train"] * len(records), False
     meaning = {name: _part_of(name, names, config) for name in names}
     if wanted == "validation or all":
         found = [meaning[record.split] == "validation" for record in records]
         return ["validation" if held or not any(found) else None for held in found], True
-    if "train" not in meaning.values():
-        listed = ", ".join(sorted(str(name) for name in names))
+    if wanted != "splits":
+        meaning = _with_test_part(meaning, config)
+    _check_found(meaning, config, wanted)
+    if wanted == "any" and set(meaning.values()) == {None}:
+        return ["train"] * len(records), False
+    return [meaning[record.split] for record in records], "validation" in meaning.values()
+
+
+def _with_test_part(meaning: dict[str | None, str | None], config: DataConfig) -> dict[str | None, str | None]:
+    """The test part is held out where there is no validation part, unless one was asked for by name."""
+    asked = canonical_split(config.validation_split) != "validation"
+    if asked or "validation" in meaning.values():
+        return meaning
+    return {
+        name: "validation" if name is not None and canonical_split(name) == "test" and part is None else part
+        for name, part in meaning.items()
+    }
+
+
+def _check_found(meaning: dict[str | None, str | None], config: DataConfig, wanted: Wanted) -> None:
+    """Training needs its part, measuring a held-out one."""
+    listed = ", ".join(sorted("(none)" if name is None else name for name in meaning))
+    if wanted == "splits" and "train" not in meaning.values():
         raise SourceError(
             f"{config.source}: no record is of the split {config.train_split!r}; splits found: {listed}. "
             "Name one with data.train_split"
         )
-    return [meaning[record.split] for record in records], "validation" in meaning.values()
+    if wanted == "measured" and "validation" not in meaning.values():
+        usual = canonical_split(config.validation_split) == "validation"
+        sought = "no validation or test part" if usual else f"no part {config.validation_split!r}"
+        raise SourceError(
+            f"{config.source} names its parts, and there is {sought} among them; splits found: {listed}. "
+            "Name the one to measure with --data.validation-split (where it is called train, give "
+            "--data.train-split another name)"
+        )
 
 
 def _part_of(name: str | None, names: set[str | None], config: DataConfig) -> str | None:
