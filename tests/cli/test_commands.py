@@ -19,7 +19,7 @@ from likewise.catalog import methods
 from likewise.cli.main import COMMANDS, main
 from likewise.errors import ConfigError
 from likewise.training.engine import train
-from likewise.training.settings import parse_settings, preset_arguments
+from likewise.training.settings import parse_settings, preset_arguments, read_settings
 
 
 @pytest.fixture(scope="module")
@@ -173,8 +173,18 @@ def test_presets_are_settings(capsys: pytest.CaptureFixture[str]) -> None:
             assert settings.training.seed == 7
             for section, values in method.presets[preset].items():
                 for key, value in values.items():
+                    key = "largest_batch_size" if key == "batch_size" else key
                     assert getattr(getattr(settings, section), key) == value, (name, preset, section, key)
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         preset_arguments(methods()["tcl"], "tini")
     with pytest.raises(ConfigError, match="clip has no presets"):
         preset_arguments(methods()["clip"], "tiny")
+
+
+def test_a_presets_batch_size_fits_small_data(tmp_path: Path) -> None:
+    words = ["--preset", "tiny", "--data", "scenes:train=34,validation=6,size=32", "--training.steps", "1"]
+    words += ["--image.width", "8", "--text.width", "32", "--text.heads", "2"]
+    main(["train", "tcl", *words, "--out", str(tmp_path / "run"), "--quiet"])
+    assert read_settings(tmp_path / "run" / "config.toml").training.batch_size == 34
+    named = ["--training.batch-size", "99", "--out", str(tmp_path / "named")]
+    assert exit_code("train", "tcl", *words, *named, "--quiet") == 2  # what the user names is no bound

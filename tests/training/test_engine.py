@@ -250,7 +250,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--resume"):
         train(settings, tmp_path / "run", show=False)
     other = dataclasses.replace(settings, training=dataclasses.replace(settings.training, seed=1))
-    with pytest.raises(ConfigError, match="other settings"):
+    with pytest.raises(ConfigError, match=r"other settings than these: training\.seed is 0, not 1\."):
         train(other, tmp_path / "run", resume=True, show=False)
 
 

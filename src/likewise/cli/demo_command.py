@@ -23,7 +23,13 @@ from likewise.explaining import explain
 from likewise.model import Model, load
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, parse_settings, preset_arguments, read_settings
+from likewise.training.settings import (
+    Settings,
+    differences,
+    parse_settings,
+    preset_arguments,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from likewise.data import Dataset
@@ -77,10 +83,8 @@ def run(arguments: Sequence[str]) -> None:
     settings = demo_settings(options.steps)
     if options.again and (folder / "config.toml").is_file():
         _remove_old_demo(folder, settings)
-    if (folder / "config.toml").is_file() and read_settings(folder / "config.toml") != settings:
-        raise ConfigError(
-            f"{folder} holds another run; add --again to start a demo over, or name another --out."
-        )
+    if (folder / "config.toml").is_file():
+        _check_same_demo(folder, settings)
     began = time.perf_counter()
     print(
         f"Training TCL on {settings.data.source}: pictures of shapes and sentences about them ...",
@@ -99,6 +103,15 @@ def run(arguments: Sequence[str]) -> None:
     draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
     page = report(folder)
     _say(result, sheet, words, page, options.query, trained - began)
+
+
+def _check_same_demo(folder: Path, settings: Settings[Any]) -> None:
+    """A demo goes on where it stopped; another run is left alone."""
+    old = read_settings(folder / "config.toml")
+    if old.method_name != settings.method_name or differences(old, settings):
+        raise ConfigError(
+            f"{folder} holds another run; add --again to start a demo over, or name another --out."
+        )
 
 
 def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:

@@ -21,7 +21,11 @@ class TrainingConfig:
     """Optimizer steps, instead of `epochs`."""
 
     batch_size: int | None = None
-    """Rows an optimizer step, over all replicas together; 256 unless given, or all where there are fewer."""
+    """Rows an optimizer step, over all replicas together; unless given, `largest_batch_size`, or all rows where
+    there are fewer."""
+
+    largest_batch_size: int = 256
+    """Most rows a step where no batch size is given; a preset's batch size is such a bound."""
 
     start_from: str | None = None
     """A trained model of the same kind (a run, a model folder or a hub name) whose network and tokenizer the
@@ -114,7 +118,7 @@ class TrainingConfig:
             raise ConfigError(
                 f"training.examples_per_class is {self.examples_per_class}; two make a pair of one class."
             )
-        for name in ("batch_size", "micro_batch_size"):
+        for name in ("batch_size", "largest_batch_size", "micro_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"training.{name} is {value}; expected at least 1.")

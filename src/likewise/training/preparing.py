@@ -13,11 +13,9 @@ from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.methods.method import Method
 from likewise.model import load
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, read_settings
+from likewise.training.settings import Settings, differences, read_settings
 
 __all__ = ["check_free", "prepare_data", "prepare_tokenizer", "start_from", "with_batch_size"]
-
-_BATCH_SIZE = 256
 
 
 def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
@@ -42,8 +40,11 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
         raise ConfigError(f"{run.path} is a run of {old.method_name}, not of {settings.method_name}.")
     if settings.training.batch_size is None:
         settings = _with_training(settings, batch_size=old.training.batch_size)
-    if old.sections() != settings.sections():
-        raise ConfigError(f"{run.config} says other settings than these; a run is resumed with its own.")
+    if others := differences(old, settings):
+        raise ConfigError(
+            f"{run.path} has other settings than these: {'; '.join(others)}. A run is resumed with its own: "
+            "leave out what differs."
+        )
     return settings
 
 
@@ -53,7 +54,9 @@ def with_batch_size(settings: Settings[Any], num_rows: int, world_size: int) -> 
     if options.batch_size is not None:
         return settings
     unit = world_size * rows_together(options.order, options.examples_per_class)
-    return _with_training(settings, batch_size=max(1, min(_BATCH_SIZE, num_rows) // unit) * unit)
+    return _with_training(
+        settings, batch_size=max(1, min(options.largest_batch_size, num_rows) // unit) * unit
+    )
 
 
 def _with_training(settings: Settings[Any], **changes: Any) -> Settings[Any]:

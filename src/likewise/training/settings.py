@@ -27,6 +27,7 @@ else:
 __all__ = [
     "Settings",
     "default_settings",
+    "differences",
     "file_arguments",
     "parse_settings",
     "preset_arguments",
@@ -174,6 +175,8 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
 def preset_arguments(method: type[Method], name: str) -> list[str]:
     """The flags that one of the method's presets stands for.
 
+    Its batch size is an upper bound: a preset knows nothing of how many rows the user has.
+
     Raises:
         ConfigError: the method has no such preset.
     """
@@ -186,7 +189,7 @@ def preset_arguments(method: type[Method], name: str) -> list[str]:
         word
         for section, values in method.presets[name].items()
         for key, value in values.items()
-        for word in _flag(section, key, value)
+        for word in _flag(section, "largest_batch_size" if key == "batch_size" else key, value)
     ]
 
 
@@ -207,6 +210,25 @@ def _check_known(name: str, known: Any, where: str) -> None:
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}."
     raise ConfigError(f"{where} {name!r} is unknown; {hint}")
+
+
+def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
+    """Which settings of a run are asked to be others, each with both values.
+
+    A batch size that nobody names stays what was decided; the bound it was decided with no longer matters.
+    """
+    before, after = old.sections(), new.sections()
+    pairs = [
+        (f"{section}.{field.name}", getattr(before[section], field.name), getattr(after[section], field.name))
+        for section in before
+        for field in dataclasses.fields(before[section])
+        if field.name != "largest_batch_size"
+    ]
+    return [
+        f"{name} is {there!r}, not {asked!r}"
+        for name, there, asked in pairs
+        if there != asked and not (name == "training.batch_size" and asked is None)
+    ]
 
 
 def write_settings(settings: Settings[Any], path: Path) -> None:
@@ -232,7 +254,7 @@ def read_settings(path: Path) -> Settings[Any]:
     """
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8"))["method_name"]
-    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+    except (OSError, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
     method = find_method(name)
     return parse_settings(method, file_arguments(method, path), prog=f"likewise train {name}")[0]
