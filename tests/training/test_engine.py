@@ -112,7 +112,7 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
     words += ["--training.precision", "float32"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*words, "--out", str(tmp_path / "whole")], check=True, env=environment)
-    cut = [*words, "--out", str(tmp_path / "cut"), "--resume"]
+    cut = [*words, "--out", str(tmp_path / "cut")]
     moments = random.Random(0)
     kills = 0
     while kills < 3:
@@ -127,6 +127,7 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         kills += 1
+        cut = [*cut, "--resume"] if kills == 1 else cut
     assert kills >= 1
     subprocess.run(cut, check=True, env=environment)
     assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
@@ -238,10 +239,30 @@ def test_data_that_changed_is_not_resumed_on(tmp_path: Path) -> None:
         train(small_settings("clip", steps=1), tmp_path / "run", resume=True, show=False)
 
 
-def test_a_folder_with_a_model_of_ones_own_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
-    with pytest.raises(ConfigError, match="is there already"):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model", None),
+        ("report.html", "mine"),
+        ("tokenizer.json", "{}"),
+        ("data.json", "[1]"),
+        ("data.json", "mine"),
+        ("bad_records.jsonl", '{"mine": 1}'),
+        ("bad_records.jsonl", "mine"),
+        ("notes.txt", "mine"),
+    ],
+)
+def test_a_folder_with_files_of_ones_own_is_left_alone(
+    name: str, content: str | None, tmp_path: Path
+) -> None:
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=f"no run .* holds {name}; name another"):
         train(small_settings("clip", steps=1), tmp_path, show=False)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert content is None or (tmp_path / name).read_text() == content
 
 
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:

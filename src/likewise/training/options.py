@@ -21,8 +21,8 @@ class TrainingConfig:
     """Optimizer steps, instead of `epochs`."""
 
     batch_size: int | None = None
-    """Rows an optimizer step, over all replicas together; unless given, `largest_batch_size`, or all rows where
-    there are fewer."""
+    """Rows an optimizer step, over all replicas together; unless given, `largest_batch_size`, or all rows
+    where there are fewer."""
 
     largest_batch_size: int = 256
     """Most rows a step where no batch size is given; a preset's batch size is such a bound."""

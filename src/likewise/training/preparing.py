@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from typing import Any
 
@@ -25,11 +26,7 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
         The settings; of a run that goes on, with what was decided when its data was first seen.
     """
     if not run.config.is_file():
-        for path in (run.model, run.checkpoints, run.metrics):
-            if path.exists():
-                raise ConfigError(
-                    f"{path} is there already, but no config.toml of a run; name another --out."
-                )
+        _check_nothing_else(run)
         return settings
     if not resume:
         raise ConfigError(
@@ -46,6 +43,35 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
             "leave out what differs."
         )
     return settings
+
+
+def _check_nothing_else(run: RunFolder) -> None:
+    """Refuse a folder that is no run and holds more than a refused start leaves."""
+    if not run.path.is_dir():
+        return
+    ours = {run.bad_records.name} if _is_list_of_bad_records(run) else set()
+    if _is_summary(run):  # it is written first, so a tokenizer without it is somebody else's
+        ours |= {run.data.name, run.tokenizer.name, run.tokenizer.with_suffix(".writing").name}
+    # Hidden files are passed over: nothing of a run has such a name.
+    others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
+        raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
+
+
+def _is_summary(run: RunFolder) -> bool:
+    try:
+        return "fingerprint" in run.read_json(run.data)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_list_of_bad_records(run: RunFolder) -> bool:
+    try:
+        lines = run.bad_records.read_text(encoding="utf-8").split("\n")
+        return all(json.loads(line).keys() == {"id", "place", "reason"} for line in lines if line)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def with_batch_size(settings: Settings[Any], num_rows: int, world_size: int) -> Settings[Any]:
