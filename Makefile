@@ -15,7 +15,7 @@ $(VENV)/ready: constraints.txt pyproject.toml
 setup: $(VENV)/ready
 
 demo: setup
-	$(BIN)/likewise demo --out runs/demo --again
+	$(BIN)/likewise demo --out runs/demo
 
 test: setup
 	$(BIN)/python -m pytest

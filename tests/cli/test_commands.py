@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from small_runs import small_settings
 from likewise.catalog import methods
 from likewise.cli.main import COMMANDS, main
 from likewise.errors import ConfigError
+from likewise.methods.method import Progress
 from likewise.training.engine import train
 from likewise.training.settings import parse_settings, preset_arguments, read_settings
 
@@ -142,6 +145,26 @@ def test_a_run_resumes_by_its_own_settings(tmp_path: Path, capsys: pytest.Captur
     assert (run.model / "config.json").is_file()
 
 
+def test_resume_asks_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for data in ([], ["--data", "scenes"]):
+        assert exit_code("train", "clip", "--resume", "--out", str(tmp_path / "nun"), *data) == 2
+        assert f"there is no run in {tmp_path / 'nun'}" in capsys.readouterr().err
+    assert not (tmp_path / "nun").exists()
+
+
+def test_a_preset_does_not_hide_a_runs_own_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(train(small_settings("tcl", steps=1), tmp_path / "run", show=False).path)
+    assert exit_code("train", "tcl", "--preset", "tiny", "--resume", "--out", run, "--quiet") == 2
+    assert "leave --preset out" in capsys.readouterr().err
+    seed = ["--training.seed", "7", "--training.log-every", "3"]
+    assert exit_code("train", "tcl", "--resume", "--out", run, *seed, "--quiet") == 2
+    said = capsys.readouterr().err
+    assert "training.seed is 0, not 7" in said
+    assert "training.log_every is 1, not 3" in said
+
+
 def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
     import dataclasses
 
@@ -162,6 +185,31 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
         "config.toml",
     ):
         assert (tmp_path / "demo" / name).is_file(), name
+
+
+def test_an_interrupted_demo_goes_on_by_the_same_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from likewise.cli import demo_command
+    from likewise.methods.tcl import TCL
+
+    monkeypatch.setattr(demo_command, "demo_settings", lambda steps: small_settings("tcl", steps=2))
+    after_step = TCL.after_step
+
+    def stop(self: TCL, progress: Progress) -> None:
+        after_step(self, progress)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TCL, "after_step", stop)
+        assert exit_code("demo", "--out", str(tmp_path / "demo")) == 75
+    said = capsys.readouterr().err
+    assert "Go on with the same command." in said
+    assert "--resume" not in said
+    main(["demo", "--out", str(tmp_path / "demo")])
+    assert "going on after step 1" in capsys.readouterr().err
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert "--again" not in makefile
 
 
 def test_presets_are_settings(capsys: pytest.CaptureFixture[str]) -> None:

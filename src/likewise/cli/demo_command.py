@@ -16,7 +16,7 @@ from likewise.catalog import find_method
 from likewise.cli.explain_command import draw_explanation
 from likewise.cli.opened import open_splits
 from likewise.cli.report_command import report
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded, evaluate
 from likewise.explaining import explain
@@ -90,7 +90,11 @@ def run(arguments: Sequence[str]) -> None:
         f"Training TCL on {settings.data.source}: pictures of shapes and sentences about them ...",
         flush=True,
     )
-    result = train(settings, folder, resume=folder.exists())
+    try:
+        result = train(settings, folder, resume=(folder / "config.toml").is_file())
+    except Interrupted as error:
+        again = " without --again" if options.again else ""
+        raise Interrupted(f"{error} Go on with the same command{again}.") from error
     trained = time.perf_counter()
     print("Judging the best of each search again, pair by pair ...", flush=True)
     model = load(result.path)

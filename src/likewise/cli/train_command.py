@@ -8,8 +8,10 @@ from pathlib import Path
 
 from likewise.catalog import find_method, methods
 from likewise.collectives import rank
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, Interrupted
+from likewise.methods.method import Method
 from likewise.training.engine import train
+from likewise.training.run import RunFolder
 from likewise.training.settings import file_arguments, parse_settings, preset_arguments
 
 __all__ = ["TrainCommand", "run"]
@@ -43,24 +45,45 @@ def run(arguments: Sequence[str]) -> None:
         return
     name = arguments[0]
     method = find_method(name)
-    arguments = list(arguments[1:])
-    file, preset = _value_of("--config", arguments), _value_of("--preset", arguments)
-    if preset is not None:
-        if file is not None:
-            raise ConfigError("--preset and --config both say everything; give one of them.")
-        arguments = [*preset_arguments(method, preset), *arguments]
-    elif file is not None:
-        arguments = [*file_arguments(method, file), *arguments]
-    elif "--resume" in arguments and not any(word.split("=")[0] == "--data" for word in arguments):
-        # A run knows its own settings: `--resume --out RUN` needs nothing else.
-        folder = Path(_value_of("--out", arguments) or f"runs/{name}")
-        if (folder / "config.toml").is_file():
-            arguments = [*file_arguments(method, folder / "config.toml"), *arguments]
-    settings, options = parse_settings(method, arguments, prog=f"likewise train {name}", command=TrainCommand)
-    out = train(settings, options.out or f"runs/{name}", resume=options.resume, show=not options.quiet)
+    flags = list(arguments[1:])
+    folder = Path(_value_of("--out", flags) or f"runs/{name}")
+    flags = [*_said_elsewhere(method, folder, flags), *flags]
+    settings, options = parse_settings(method, flags, prog=f"likewise train {name}", command=TrainCommand)
+    try:
+        out = train(settings, folder, resume=options.resume, show=not options.quiet)
+    except Interrupted as error:
+        raise Interrupted(f"{error} Go on with the same command and --resume.") from error
     if not options.quiet and rank() == 0:
         print(f"trained: {out.path}\n  model     {out.model}\n  figures   {out.results}")
         print(f"  next      likewise report {out.path}")
+
+
+def _said_elsewhere(method: type[Method], folder: Path, flags: list[str]) -> list[str]:
+    """The flags that a run's own settings, a preset or a file stand for; those of the line override them."""
+    file, preset = _value_of("--config", flags), _value_of("--preset", flags)
+    if preset is not None and file is not None:
+        raise ConfigError("--preset and --config both say everything; give one of them.")
+    said = []
+    if "--resume" in flags:
+        own = RunFolder(folder).config
+        if not own.is_file():
+            raise ConfigError(
+                f"--resume: there is no run in {folder} (no config.toml); name the run's folder with --out, "
+                "or leave --resume out to start one."
+            )
+        if not any(word.split("=")[0] == "--data" for word in flags):
+            # A run knows its own settings: `--resume --out RUN` needs nothing else.
+            if preset is not None:
+                raise ConfigError(
+                    f"--resume: {folder} has its own settings; leave --preset out, or give the whole command "
+                    "again, with --data."
+                )
+            said += file_arguments(method, own)
+    if preset is not None:
+        said += preset_arguments(method, preset)
+    elif file is not None:
+        said += file_arguments(method, file)
+    return said
 
 
 def _value_of(flag: str, arguments: list[str]) -> str | None:

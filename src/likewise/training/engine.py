@@ -201,8 +201,7 @@ class Session:
                     self._save()
                 if stop is not None and not done:
                     raise Interrupted(
-                        f"stopped by {stop} after step {self.step}; the state is in {self.run.checkpoints}. "
-                        "Go on with the same command and --resume."
+                        f"stopped by {stop} after step {self.step}; the state is in {self.run.checkpoints}."
                     )
 
     def backward(self, batch: Batch, draw: Draw) -> Terms:
