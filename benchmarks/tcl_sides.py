@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
-from peers.tcl_reference import Forced, TCLReference, plain_attention
+from peers.tcl_reference import Forced, TCLReference, plain_attention, plain_layers
 from torch import Tensor
 
 from likewise.data.batch import Batch
@@ -166,6 +166,7 @@ class Transcription:
 
     def __init__(self, options: Options, network: FusionNetwork | None = None) -> None:
         network = build_method(options).network if network is None else copy.deepcopy(network)
+        plain_layers(network)
         if options.attention == "published":
             plain_attention(network)
         size = options.queue_size or SIZES[options.preset].queue

@@ -7,9 +7,9 @@ passes, negatives drawn row by row with the processor waiting for each, vocabula
 for network and twin, dense targets over the whole queue. Tensors live as long as there: `forward` is one
 function because the names it holds keep them.
 
-It runs on the networks of a `FusionNetwork`, so that against `likewise.methods.tcl` only the organisation
-differs. That favours it: the published attention keeps its weights, the project's does not (`plain_attention`
-brings that back). Patches are pooled for any grid; where its side is a square number (16), which alone the
+It runs on the weights of a `FusionNetwork` by transformers' layers (`plain_layers`), padding and all. The
+attention is the project's, which favours it: the published one keeps its weights (`plain_attention` brings
+that back). Patches are pooled for any grid; where its side is a square number (16), which alone the
 published code can pool, the result is the same. Texts are expected as the published training loop has them:
 cut at 25 tokens, padded to the batch's longest.
 
@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.fusion_network import FusionNetwork
+from likewise.encoders.lean import Dropout, LayerNormBeforeMaps, LinearOfGELU
 
-__all__ = ["Forced", "TCLReference", "plain_attention"]
+__all__ = ["Forced", "TCLReference", "plain_attention", "plain_layers"]
 
 PAD, CLS, MASK = 0, 1, 3
 IGNORED = -100
@@ -185,6 +186,18 @@ class TCLReference(nn.Module):
         words = torch.randint(self.network.vocabulary_size, labels.shape).to(tokens.device)
         tokens[swapped] = words[swapped]
         return tokens, labels
+
+
+def plain_layers(network: FusionNetwork) -> None:
+    """Layers as transformers has them and the published code too, with the same weights."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, (LinearOfGELU, LayerNormBeforeMaps)):
+                child.__class__ = child.__class__.__base__  # they differ in `forward` alone
+            elif isinstance(child, Dropout):
+                setattr(module, name, nn.Dropout(child.p))
+            elif isinstance(child, nn.Identity) and name in ("activation_fn", "intermediate_act_fn"):
+                setattr(module, name, nn.GELU())
 
 
 def plain_attention(network: FusionNetwork) -> None:

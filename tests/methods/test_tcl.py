@@ -15,6 +15,7 @@ import pytest
 import torch
 from small_runs import small_settings
 from torch import Tensor
+from torch.nn import functional as F
 
 from likewise.data.batch import Batch
 from likewise.draw import Draw
@@ -61,6 +62,8 @@ def build(*, image: dict[str, Any] | None = None, views: str | None = None, **op
             if name == "log_temperature":
                 continue
             weight += (0.3 if name.startswith("text.") else 0.05) * torch.randn_like(weight)
+        for queue in (method.image_queue, method.text_queue):  # of unit length in float64 too
+            queue.keys.copy_(F.normalize(queue.keys, dim=1))
     return method.eval()
 
 
@@ -562,3 +565,18 @@ def test_hiding_words_needs_a_mask_token(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(ConfigError, match=r"no \[MASK\] token; set --method\.mlm 0"):
         build()
     assert set(build(mlm=0).embed(batch(), Draw(0, 0))) >= {"images", "match_logits"}
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_twins_multiply_low_where_that_is_fast(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("likewise.methods.tcl.native_bfloat16", lambda device: native)
+    for asked in ("auto", "same"):
+        method = build(twin_precision=asked).float()
+        found = method.embed(batch(), Draw(0, 0))
+        low = native and asked == "auto"
+        assert found["twin_word_logits"].dtype == (torch.bfloat16 if low else torch.float32)
+        assert found["word_logits"].dtype == found["images"].dtype == torch.float32
+        terms = method.objective(found)
+        assert terms.total.isfinite()
+        method.after_step(Progress(1, 2))
+        assert method.image_queue.keys.dtype == torch.float32

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from likewise.encoders.lean import dropout as dropped_out
+
 __all__ = ["ATTENTION", "attention", "attention_of", "register_attention"]
 
 ATTENTION = "likewise"
@@ -84,7 +86,7 @@ def _plain(
     # The softmax takes its sums in float32 whatever its input's type.
     weights = F.softmax(logits, dim=-1)
     if dropout > 0:
-        weights = F.dropout(weights, dropout)
+        weights = dropped_out(weights, dropout)
     return (weights @ value).transpose(1, 2).contiguous()  # (B, L, H, E)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.attention import attention, register_attention
+from likewise.encoders.lean import as_multiplied, make_lean
 from likewise.encoders.packing import Packing, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
@@ -86,6 +87,7 @@ class FusionEncoder(nn.Module):
             if isinstance(module, nn.Linear):  # as BERT starts its own
                 nn.init.normal_(module.weight, std=config.initializer_range)
                 nn.init.zeros_(module.bias)
+        make_lean(self)
 
     def forward(
         self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
@@ -102,7 +104,7 @@ class FusionEncoder(nn.Module):
             (P, L, D), zeros at padding; the first token stands for the pair.
         """
         pairing, packing = pairing or Pairing(), Packing(mask)
-        states, seen = packing.pack(text_states), self.bridge(image_states)
+        states, seen = packing.pack(text_states), as_multiplied(self.bridge(image_states))
         for layer in self.layers:
             states = self._fuse(layer, states, packing, self._keys(layer, seen), pairing)
         return packing.unpack(states)
@@ -130,7 +132,7 @@ class FusionEncoder(nn.Module):
             without it then.
         """
         pairing, packing = pairing or Pairing(), Packing(mask)
-        states, seen = packing.pack(text_states), self.bridge(image_states)
+        states, seen = packing.pack(text_states), as_multiplied(self.bridge(image_states))
         *lower, last = self.layers
         for layer in lower:
             states = self._fuse(layer, states, packing, self._keys(layer, seen), pairing)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.attention import attention_of, register_attention
+from likewise.encoders.lean import make_lean
 from likewise.errors import ConfigError, ModelError
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
@@ -135,6 +136,8 @@ class ImageEncoder(nn.Module):
         self.convolutional = hasattr(backbone.config, "hidden_sizes")
         if self.convolutional:  # oneDNN and cuDNN convolve channels-last without a copy in and out
             self.backbone.to(memory_format=torch.channels_last)
+        else:
+            make_lean(self.backbone)
 
     @classmethod
     def build(cls, config: ImageEncoderConfig) -> ImageEncoder:

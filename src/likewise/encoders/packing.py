@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likewise.encoders.attention import attention
+from likewise.encoders.lean import as_multiplied
 
 __all__ = ["Packing", "packed_bert", "self_attention"]
 
@@ -68,15 +69,16 @@ def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts:
         (T, D), or (P, D) of the first tokens.
     """
     words = layer.attention.self
-    asking = states[packing.firsts] if only_firsts else states
-    query = words.query(asking)
+    read = as_multiplied(states)
+    asking, read_of_asking = (s[packing.firsts] if only_firsts else s for s in (states, read))
+    query = words.query(read_of_asking)
     found, _ = attention(
         words,
         query.view(len(query), words.num_attention_heads, 1, -1)
         if only_firsts
         else packing.heads(words, query),
-        packing.heads(words, words.key(states)),
-        packing.heads(words, words.value(states)),
+        packing.heads(words, words.key(read)),
+        packing.heads(words, words.value(read)),
         packing.mask[:, None, None, :],  # for all heads and queries
         dropout=words.dropout.p if words.training else 0.0,
         is_causal=False,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.attention import attention_of, register_attention
+from likewise.encoders.lean import make_lean
 from likewise.encoders.packing import packed_bert
 from likewise.errors import ConfigError
 
@@ -95,6 +96,7 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone: Any, *, pooling: Literal["first", "last"]) -> None:
         super().__init__()
         self.backbone: Any = backbone
+        make_lean(self.backbone)
         self.pooling = pooling
         self.dim = int(backbone.config.hidden_size)
         self.causal = backbone.config.model_type == "clip_text_model"

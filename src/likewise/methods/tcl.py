@@ -12,6 +12,7 @@ queue, V words.
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -26,6 +27,7 @@ from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
+from likewise.hardware import native_bfloat16
 from likewise.mechanisms import KeyQueue, MomentumTwin
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.fused_pairs import draw_pairs, fuse
@@ -66,6 +68,10 @@ class Config:
 
     ema_momentum: float = 0.995
     """The twins' momentum."""
+
+    twin_precision: Literal["auto", "same"] = "auto"
+    """`auto`: the twins multiply in bfloat16 where the hardware does so natively, however the network is
+    trained: they make targets and keys, no gradients. `same`: as the network."""
 
     distillation: float = 0.4
     """Share of the twins' opinion in the targets of CMA and MLM; reached after the first epoch."""
@@ -249,7 +255,8 @@ class TCL(Method):
             hidden = (words != NOT_ASKED).flatten().nonzero().squeeze(1)
             found["hidden_words"] = words.flatten()[hidden]  # (H,)
             found["word_logits"] = self.network.word_logits(fused.asked.flatten(0, 1)[hidden])  # (H, V)
-        self._embed_by_twin(second, batch.tokens, asked, batch.mask, hidden, found)
+        with self._lowered(second.device.type):
+            self._embed_by_twin(second, batch.tokens, asked, batch.mask, hidden, found)
         return found
 
     def _hide_words(self, batch: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -292,6 +299,12 @@ class TCL(Method):
         if asked_states is not None and hidden is not None:
             fused = twin.fuse(asked_states, mask, image_states)
             found["twin_word_logits"] = twin.word_logits(fused.flatten(0, 1)[hidden])
+
+    def _lowered(self, device: str) -> AbstractContextManager[Any]:
+        """The precision that the twin computes in."""
+        if self.config.twin_precision == "auto" and native_bfloat16(device):
+            return torch.autocast(device, torch.bfloat16)
+        return nullcontext()
 
     def _twin(self) -> FusionNetwork:
         twin = self.twin.module
@@ -343,7 +356,7 @@ class TCL(Method):
                 keys[other],
                 own,
                 embeddings["group"],
-                target_queries=embeddings[f"twin_{kind}"],
+                target_queries=_unit(embeddings[f"twin_{kind}"]),
                 target_keys=keys[other][0],
                 target_weight=self.alpha,
             )
@@ -397,15 +410,16 @@ class TCL(Method):
     def _compare(
         self, rows: Tensor, keys: tuple[Tensor, Tensor], own: Tensor, group: Tensor, **targets: Any
     ) -> Tensor:
-        """InfoNCE of this replica's rows against keys."""
+        """InfoNCE of this replica's rows against keys, all of unit length."""
         return info_nce(
-            rows,
+            _unit(rows),
             keys[0],
             own,
             temperature=self.temperature,
             group_queries=group,
             group_keys=keys[1],
             same_group=self.config.same_group,
+            normalize=False,
             **targets,
         )
 

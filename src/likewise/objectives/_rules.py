@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, exact, inverse_lengths
+from ._numerics import Precision, exact, unit_rows
 
 __all__ = ["Points", "Rules", "Teacher", "Tile", "group_shares"]
 
@@ -61,26 +61,29 @@ class Teacher:
         queries: (B, D') of unit length or not, with no gradient.
         keys: (M, D').
         scale: 0-d, 1 / the teacher's temperature.
-        row_lse: (B,) log-sum-exp of each teacher row, in nats; filled in before targets are drawn.
+        normalize: bring both to unit length.
+        row_lse: (B,) log-sum-exp of each row, in nats; needed where tiles are less than the whole.
     """
 
     queries: Tensor
     keys: Tensor
     scale: Tensor
+    normalize: bool = True
     row_lse: Tensor | None = None
 
     def probabilities(self, tile: Tile, mask: Tensor | None) -> Tensor:
         """(rows, columns) of softmax over all keys; masked entries get none."""
-        if self.row_lse is None:
-            raise ValueError("the teacher's rows were not summed yet")
-        queries = _unit(self.queries[tile.top : tile.bottom], float(self.scale))
-        logits = queries @ _unit(self.keys[tile.left : tile.right], 1.0).t()
-        logits.sub_(self.row_lse[tile.top : tile.bottom, None]).exp_()
+        queries = unit_rows(self.queries[tile.top : tile.bottom], self.normalize) * self.scale
+        keys = unit_rows(self.keys[tile.left : tile.right], self.normalize)
+        logits = queries @ keys.to(queries.dtype).t()
+        row_lse = self.row_lse
+        if row_lse is None:
+            if len(keys) != len(self.keys):
+                raise ValueError("the teacher's rows were not summed yet")
+            seen = logits if mask is None else logits.masked_fill(mask, -torch.inf)
+            return seen.softmax(1)
+        logits.sub_(row_lse[tile.top : tile.bottom, None]).exp_()
         return logits if mask is None else logits.masked_fill_(mask, 0.0)
-
-
-def _unit(features: Tensor, factor: float) -> Tensor:
-    return features * (inverse_lengths(features) * factor)[:, None]
 
 
 def group_shares(group_queries: Tensor, group_keys: Tensor, excluded: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ when the matrix is symmetric.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._numerics import unit_rows
-from ._rules import Rules, Tile
+from ._rules import Rules, Teacher, Tile
 from ._streamed import Streamed
 
 __all__ = ["LEFT_OUT", "Comparison", "compare", "fits_dense", "row_sums"]
@@ -54,6 +55,8 @@ def compare(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Compa
     """
     if _is_small(queries, keys, rules):
         return _dense(queries, keys, scale, rules)
+    if rules.teacher is not None:
+        rules = replace(rules, teacher=_summed(rules.teacher, rules))
     rows, columns, hard, soft = Streamed.apply(queries, keys, scale, rules)  # type: ignore[no-untyped-call]
     column_gap = soft_gap = None
     if rules.columns:
@@ -65,6 +68,12 @@ def compare(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Compa
         soft_gap = rows - soft  # a teacher's row sums to 1
     asks_hard = rules.positives is not None or rules.shares is not None
     return Comparison(rows - hard if asks_hard else None, column_gap, soft_gap)
+
+
+def _summed(teacher: Teacher, rules: Rules) -> Teacher:
+    """The teacher with its rows summed over the keys that the student sees."""
+    plain = replace(rules, teacher=None, normalize=teacher.normalize, precision=None)
+    return replace(teacher, row_lse=row_sums(teacher.queries, teacher.keys, teacher.scale, plain))
 
 
 def row_sums(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Tensor:

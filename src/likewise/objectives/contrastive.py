@@ -73,7 +73,7 @@ def info_nce(
         target_keys: (M, D') of a teacher.
         target_weight: share of the teacher in the target, in [0, 1].
         target_temperature: the teacher's; `temperature` without gradient when None.
-        normalize: bring features to unit length; otherwise they are taken as they are.
+        normalize: bring features, a teacher's too, to unit length; otherwise they are taken as they are.
         precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
         tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
 
@@ -106,12 +106,14 @@ def info_nce(
     )
     if targets is not None:
         return _with_targets(queries, keys, scale, rules, targets)
+    if (target_queries is None) != (target_keys is None):
+        raise ValueError("a teacher needs both target_queries and target_keys")
     if target_queries is None or target_keys is None:
         result = compare(queries, keys, scale, rules)
         assert result.hard is not None
         return row_mean(result.hard, scale.dtype)
     warmth = temperature if target_temperature is None else target_temperature
-    teacher = _teacher(target_queries, target_keys, inverse(warmth, queries), rules)
+    teacher = _teacher(target_queries, target_keys, inverse(warmth, queries), normalize)
     result = compare(queries, keys, scale, replace(rules, teacher=teacher))
     assert result.hard is not None
     assert result.soft is not None
@@ -357,9 +359,6 @@ def _with_targets(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules, ta
     return row_mean(result.soft, scale.dtype)
 
 
-def _teacher(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> Teacher:
-    """A teacher whose rows are summed over the keys the student sees."""
+def _teacher(queries: Tensor, keys: Tensor, scale: Tensor, normalize: bool) -> Teacher:
     check_matrix(target_queries=queries, target_keys=keys)
-    queries, keys, scale = queries.detach(), keys.detach(), scale.detach()
-    row_lse = row_sums(queries, keys, scale, replace(rules, normalize=True, precision=None))
-    return Teacher(queries, keys, scale, row_lse)
+    return Teacher(queries.detach(), keys.detach(), scale.detach(), normalize)

@@ -11,25 +11,20 @@ import torch
 from torch import nn
 
 from likewise.errors import ConfigError
+from likewise.hardware import native_bfloat16
 from likewise.training.options import TrainingConfig
 
-__all__ = ["launch", "native_bfloat16", "precision_of"]
-
-
-def native_bfloat16(accelerator: str) -> bool:
-    """Whether the hardware multiplies bfloat16 itself, rather than by way of float32."""
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if accelerator in ("auto", "cpu"):
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
+__all__ = ["launch", "precision_of"]
 
 
 def precision_of(config: TrainingConfig) -> str:
     """Fabric's name of the precision that the options ask for."""
     wanted = config.precision
     if wanted == "auto":
-        wanted = "bfloat16" if native_bfloat16(config.accelerator) else "float32"
+        kind = config.accelerator
+        if kind == "auto":
+            kind = "cuda" if torch.cuda.is_available() else "cpu"
+        wanted = "bfloat16" if native_bfloat16(kind) else "float32"
     return "bf16-mixed" if wanted == "bfloat16" else "32-true"
 
 
