@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.networks import EncodesImages, EncodesTexts, MatchesPairs, network_from_spec
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import AbilityError, DataError, ModelError
+from likewise.errors import AbilityError, ConfigError, DataError, ModelError
 from likewise.views import center_view
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
         device: where it computes.
 
     Raises:
+        ConfigError: there is no such device.
         ModelError: nothing usable is there; the message says what was looked for.
     """
     return Model.load(path, device=device)
@@ -335,6 +336,7 @@ class Model:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        _check_device(device)
         folder = _model_folder(path)
         try:
             config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
@@ -357,6 +359,16 @@ class Model:
             tokenizer = TextTokenizer.load(folder / _TOKENIZER, **config["texts"])
         network.to(device).eval()
         return cls(network, config, tokenizer)
+
+
+def _check_device(device: str | torch.device) -> None:
+    """Compute a little there: what is spelled right may still not be on this machine."""
+    try:
+        torch.zeros(1, device=device).add(1).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device {device} cannot be used here ({str(error).splitlines()[0]}); cpu always can."
+        ) from error
 
 
 def _checked_texts(texts: str | Sequence[str]) -> list[str]:
