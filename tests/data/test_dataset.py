@@ -132,7 +132,9 @@ def test_the_test_part_is_measured_where_no_validation_part_is_named(tmp_path: P
 
 def test_parts_of_which_none_is_held_out_are_listed(tmp_path: Path) -> None:
     path = with_splits(tmp_path / "d", "train", "extra")
-    with pytest.raises(SourceError, match=r"no validation or test part.*extra, train.*--data.validation-split"):
+    with pytest.raises(
+        SourceError, match=r"no validation or test part.*extra, train.*--data.validation-split"
+    ):
         opened(path, parts="measured")
     odd = with_splits(tmp_path / "e", "first", "second")
     splits = opened(odd, parts="any")

@@ -51,6 +51,7 @@ def run(arguments: Sequence[str]) -> None:
     splits = open_splits(model, options.model, options.data, needs=frozenset({options.what}))
     parts = {"train": splits.train, "validation": splits.validation}
     chosen = [part for name, part in parts.items() if part is not None and options.part in ("all", name)]
+    chosen = [part for part in chosen if len(part)]
     if not chosen:
         raise DataError(f"the source has no {options.part} part.")
     rows = [_embedded(model, part, options.what) for part in chosen]

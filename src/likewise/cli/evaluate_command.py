@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from likewise.cli.opened import OWN_DATA, is_run, open_model, open_splits, whole_source
+from likewise.cli.measured import Measured, open_measured
+from likewise.cli.opened import OWN_DATA, is_run, open_model
 from likewise.data import DataConfig
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, DataError
 from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, Episodes, default_tasks, evaluate
+from likewise.model import Model
 from likewise.training.run import RunFolder
 
 __all__ = ["EvaluateCommand", "run"]
@@ -32,8 +35,9 @@ class EvaluateCommand:
     ] = "all"
 
     data: DataConfig = field(default_factory=lambda: DataConfig(source=OWN_DATA))
-    """Measured on: the validation part; or all of another source that names no parts (tasks that learn from
-    labelled rows keep a drawn part of it for that)."""
+    """Measured on: the validation part, of another source the test part where it names no other; or all of
+    another source that names no parts (tasks that learn from labelled rows keep a drawn part of it for that).
+    Rows that the run was trained on are left out."""
 
     templates: str | None = None
     """Prompts of zero-shot classification: a set's name (photo, plain, ...) or a sentence with one {};
@@ -64,25 +68,49 @@ class EvaluateCommand:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Measure; print; write into the run's results.json when on its own data."""
+    """Measure, print, and write into the run's results.json."""
     options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
     model = open_model(options.run, options.device)
-    own = options.data.source == OWN_DATA
-    splits = open_splits(model, options.run, options.data, progress=not options.json)
-    tasks = default_tasks(model, splits) if options.task == "all" else [options.task]
+    measured = open_measured(model, options.run, options.data, progress=not options.json)
+    tasks = _fitting_tasks(model, measured) if options.task == "all" else [options.task]
     _refuse_ignored(options, tasks)
-    given = _task_options(options)
-    learning = Embedded(model, splits, **given)
-    whole = learning if own else Embedded(model, whole_source(splits), **given)
-    results = {task: evaluate(learning if task in LEARNING_TASKS else whole, task) for task in tasks}
+    for line in measured.lines():
+        print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+    results = _measure(model, measured, tasks, _task_options(options))
+    # Printed first: they are not lost where they cannot be written.
+    if options.json:
+        print(json.dumps(results, indent=2, ensure_ascii=False), flush=True)
+    else:
+        show_results(results)
     if is_run(options.run):
         folder = RunFolder(options.run)
         for task, figures in results.items():
-            folder.add_results(task if own else f"{task} on {options.data.source}", figures)
-    if options.json:
-        print(json.dumps(results, indent=2, ensure_ascii=False))
-    else:
-        show_results(results)
+            folder.add_results(task if measured.own else f"{task} on {options.data.source}", figures)
+
+
+def _fitting_tasks(model: Model, measured: Measured) -> list[str]:
+    """Every task that the model and the data allow."""
+    learning, others = (default_tasks(model, splits) for splits in (measured.parts, measured.whole))
+    return [task for task in TASKS if task in (learning if task in LEARNING_TASKS else others)]
+
+
+def _measure(
+    model: Model, measured: Measured, tasks: Sequence[str], given: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Figures by task, with what they were measured on."""
+    if len(measured.parts.train) == 0 and (lost := sorted(LEARNING_TASKS.intersection(tasks))):
+        raise DataError(
+            f"{' and '.join(lost)}: learning from labelled rows needs a training part, and "
+            f"{measured.parts.summary['source']} has none; see --data.train-split."
+        )
+    whole = Embedded(model, measured.whole, **given)
+    learning = whole
+    if measured.parts is not measured.whole and LEARNING_TASKS.intersection(tasks):
+        learning = Embedded(model, measured.parts, **given)
+    known: dict[str, Any] = {"measured_on": measured.described}
+    if not measured.own:
+        known["num_left_out"] = measured.num_left_out
+    return {task: evaluate(learning if task in LEARNING_TASKS else whole, task) | known for task in tasks}
 
 
 def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:

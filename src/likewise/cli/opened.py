@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from likewise.data import DataConfig, Splits, prepare
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, SourceError
 from likewise.model import Model, load
 from likewise.training.run import RunFolder
 from likewise.training.settings import read_settings
 
-__all__ = ["OWN_DATA", "is_run", "open_model", "open_splits", "whole_source"]
+__all__ = ["OWN_DATA", "is_run", "open_model", "open_splits", "own_data", "said_of_own"]
 
 OWN_DATA = "the run's own"
 """The default of `--data` where a run is at hand."""
@@ -22,10 +23,6 @@ def open_model(path: str, device: str = "auto") -> Model:
     """The model of a run or model folder, on the GPU where there is one."""
     import torch
 
-    try:
-        torch.device("cpu" if device == "auto" else device)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {device}: {str(error).splitlines()[0]}") from error
     return load(path, device=("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
 
 
@@ -35,6 +32,7 @@ def open_splits(
     data: DataConfig | None = None,
     *,
     needs: frozenset[str] | None = None,
+    parts: Literal["splits", "measured", "any"] = "any",
     progress: bool = True,
 ) -> Splits:
     """The data named, or else the run's own, at the size the model sees.
@@ -44,41 +42,101 @@ def open_splits(
         path: the run's folder (or a model folder, which knows no data).
         data: what `--data` and its options say; None, or OWN_DATA as its source, for the run's own.
         needs: what the data must have; what the model reads when None.
+        parts: of another source; see `likewise.data.prepare`. The run's own has those of training.
         progress: show how far decoding is.
 
     Raises:
         ConfigError: no source is named and `path` is no run.
     """
-    if data is not None and data.source == OWN_DATA and data != DataConfig(source=OWN_DATA):
-        raise ConfigError(
-            "options of --data need --data SOURCE; a run's own data is read as its config.toml says."
-        )
-    config = data
-    if config is None or config.source == OWN_DATA:
+    own = own_data(model, path, data)
+    if own is None:
+        assert data is not None
+        config = dataclasses.replace(data, **_squares(model, data))
+        reads = frozenset({"images" if "encode_images" in model.abilities else "texts"})
+        return _prepared(model, config, needs or reads, parts, progress)
+    needs = needs or read_settings(RunFolder(path).config).method_type.needs
+    try:
+        return _prepared(model, own, needs, "splits", progress)
+    except SourceError as error:
+        if os.path.isabs(own.source) or os.path.exists(own.source):
+            raise
+        raise SourceError(
+            f"{error}. It is the run's own data, named relative to the folder where training was started: "
+            "run this from there, or say where it is with --data (evaluate and embed)"
+        ) from error
+
+
+def _prepared(
+    model: Model,
+    config: DataConfig,
+    needs: frozenset[str],
+    parts: Literal["splits", "measured", "any"],
+    progress: bool,
+) -> Splits:
+    size = None
+    if "images" in needs and "encode_images" in model.abilities:
+        size = int(cast(Any, model.network).image.image_size)
+    return prepare(config, image_size=size, needs=needs, parts=parts, progress=progress)
+
+
+def own_data(model: Model, path: str, data: DataConfig | None) -> DataConfig | None:
+    """How the run's own data is read, where that is what is asked for; None where it is another source.
+
+    Other options than the run's may stand beside its own source; the others stay as the run has them.
+    """
+    if data is None or data.source == OWN_DATA:
+        if data is not None and data != DataConfig(source=OWN_DATA):
+            raise ConfigError(
+                "options of --data need --data SOURCE; a run's own data is read as its config.toml says."
+            )
         if not is_run(path):
             raise ConfigError(
                 f"{path} is a model without a run, so it knows no data; name some: --data SOURCE."
             )
-        settings = read_settings(RunFolder(path).config)
-        config, needs = settings.data, needs or settings.method_type.needs
-    elif "encode_images" in model.abilities:
-        # Pictures must become squares as they did in training, whatever --data.fit says.
-        images = model.config["images"]
-        config = dataclasses.replace(config, fit=images["fit"], store_size=images["store_size"])
-    if needs is None:
-        needs = frozenset({"images" if "encode_images" in model.abilities else "texts"})
-    size = None
-    if "images" in needs and "encode_images" in model.abilities:
-        size = int(cast(Any, model.network).image.image_size)
-    return prepare(config, image_size=size, needs=needs, progress=progress)
+        return read_settings(RunFolder(path).config).data
+    if not is_run(path):
+        return None
+    own = read_settings(RunFolder(path).config).data
+    if not _same_source(own.source, data.source):
+        return None
+    return said_of_own(model, own, data, source=own.source)
 
 
-def whole_source(splits: Splits) -> Splits:
-    """A source that names no parts of its own, as one held-out part: nothing of it was trained on."""
-    drawn = str(splits.summary.get("splits_from", "")).startswith("drawn")
-    if not drawn or splits.validation is None:
-        return splits
-    return dataclasses.replace(splits, validation=splits.validation.joined(splits.train))
+def said_of_own(model: Model, own: DataConfig, data: DataConfig, *, source: str) -> DataConfig:
+    """The run's own options with those of `--data` that were given, for a source that is the run's own."""
+    _squares(model, data)
+    given = {
+        field.name: getattr(data, field.name)
+        for field in dataclasses.fields(data)
+        if field.name not in ("source", "fit", "store_size") and getattr(data, field.name) != field.default
+    }
+    return dataclasses.replace(own, **(given | {"source": source}))
+
+
+def _same_source(first: str, second: str) -> bool:
+    if first == second:
+        return True
+    return os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)
+
+
+def _squares(model: Model, data: DataConfig) -> dict[str, Any]:
+    """How pictures become squares: as they did in training.
+
+    Raises:
+        ConfigError: something else was asked for.
+    """
+    if "encode_images" not in model.abilities:
+        return {}
+    trained = {name: model.config["images"][name] for name in ("fit", "store_size")}
+    usual = {field.name: field.default for field in dataclasses.fields(data)}
+    for name, value in trained.items():
+        given = getattr(data, name)
+        if given not in (usual[name], value):
+            raise ConfigError(
+                f"--data.{name.replace('_', '-')} {given}: this model was trained with {value}, and its "
+                "pictures are made square as they were then; leave the option out."
+            )
+    return trained
 
 
 def is_run(path: str) -> bool:

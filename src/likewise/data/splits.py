@@ -52,7 +52,9 @@ def assign_parts(
     return [meaning[record.split] for record in records], "validation" in meaning.values()
 
 
-def _with_test_part(meaning: dict[str | None, str | None], config: DataConfig) -> dict[str | None, str | None]:
+def _with_test_part(
+    meaning: dict[str | None, str | None], config: DataConfig
+) -> dict[str | None, str | None]:
     """The test part is held out where there is no validation part, unless one was asked for by name."""
     asked = canonical_split(config.validation_split) != "validation"
     if asked or "validation" in meaning.values():

@@ -27,6 +27,7 @@ _NAMES = {
     "num_items": "Items",
     "num_judged": "Candidates judged again",
     "num_train": "Training rows",
+    "num_left_out": "Left out, as trained on",
     "l2": "Regularisation chosen",
     "k": "Neighbours that vote",
     "neighbours": "Nearest neighbours",

@@ -1,0 +1,183 @@
+"""What `likewise evaluate` measures on: rows that were not trained on, and how that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from likewise.cli.opened import is_run, open_splits, own_data, said_of_own
+from likewise.data import DataConfig, Dataset, Splits
+from likewise.data.overlap import trained_on
+from likewise.errors import DataError
+from likewise.model import Model
+from likewise.training.run import RunFolder
+from likewise.training.settings import read_settings
+
+__all__ = ["Measured", "open_measured"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The data of an evaluation.
+
+    Attributes:
+        parts: the source's parts as named or drawn, for tasks that learn from one and measure on the other.
+        whole: the same, but all of another source that names no parts is held out.
+        own: whether it is the run's own data, read as training read it.
+        num_left_out: rows left out because they were trained on; None where that is not known.
+        warnings: what the reader of the figures must know.
+    """
+
+    parts: Splits
+    whole: Splits
+    own: bool
+    num_left_out: int | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """Which part of which source is measured, and how many rows."""
+        summary = self.whole.summary
+        source = summary["validation_source"] or summary["source"]
+        names = summary["parts_named"]["validation"]
+        if names:
+            where = f"the part {' and '.join(names)} of {source}"
+        elif self.parts is self.whole and _is_drawn(self.whole):
+            where = f"the held-out part of {source}, {summary['splits_from']}"
+        else:
+            where = f"all of {source}, which names no parts"
+        count = len(self.whole.validation or ())
+        return f"{where}: {count:,} row{'' if count == 1 else 's'}"
+
+    def lines(self) -> Iterator[str]:
+        """The same as a sentence, then the warnings."""
+        yield f"measured on {self.described}"
+        yield from (f"warning: {line}" for line in self.warnings)
+
+
+def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool = True) -> Measured:
+    """Open what `--data` names, or the run's own; leave out what was trained on.
+
+    Args:
+        model: the run's model.
+        path: the run's folder, or a model's.
+        data: what `--data` and its options say.
+        progress: show how far decoding is.
+
+    Raises:
+        DataError: the source cannot be measured on, or all of it was trained on.
+    """
+    if not is_run(path):
+        splits = open_splits(model, path, data, parts="measured", progress=progress)
+        unknown = f"{path} is a model without a run, so whether it was trained on rows of this is not known."
+        return _without_trained(splits, None, joined=True, warnings=(unknown,))
+    settings = read_settings(RunFolder(path).config)
+    own = settings.data
+    asked = own_data(model, path, data)
+    if asked == own:
+        splits = open_splits(model, path, progress=progress)
+        changed = _fingerprint(path) not in (None, splits.summary["fingerprint"])
+        return Measured(
+            parts=splits,
+            whole=splits,
+            own=True,
+            num_left_out=0,
+            warnings=(_CHANGED.format(source=own.source),) if changed else (),
+        )
+    try:
+        trained = open_splits(model, path, progress=progress)
+    except DataError as error:
+        moved = said_of_own(model, own, data, source=data.source)
+        found = _if_own(model, path, moved, settings.method_type.needs, progress)
+        if found is not None:
+            return Measured(parts=found, whole=found, own=True, num_left_out=0)
+        splits = open_splits(model, path, data, parts="measured", progress=progress)
+        unknown = "the run's own data cannot be read, so whether rows of this were trained on is not known"
+        return _without_trained(splits, None, joined=True, warnings=(f"{unknown}: {error}",))
+    splits = open_splits(model, path, data, parts="measured", progress=progress)
+    changed = _fingerprint(path) not in (None, trained.summary["fingerprint"])
+    return _without_trained(
+        splits,
+        trained.train,
+        joined=asked is None,
+        warnings=(_CHANGED.format(source=own.source),) if changed else (),
+    )
+
+
+_CHANGED = (
+    "{source} is not as it was when training read it, so whether rows of this were trained on is not certain."
+)
+
+
+def _if_own(
+    model: Model, path: str, moved: DataConfig, needs: frozenset[str], progress: bool
+) -> Splits | None:
+    """The run's own data in another place than training found it; None where it is something else."""
+    try:
+        splits = open_splits(model, path, moved, needs=needs, parts="splits", progress=progress)
+    except DataError:
+        return None  # the user's own options may suit it
+    return splits if splits.summary["fingerprint"] == _fingerprint(path) else None
+
+
+def _fingerprint(path: str) -> dict[str, str] | None:
+    """Of the run's data as training read it."""
+    run = RunFolder(path)
+    return run.read_json(run.data).get("fingerprint")
+
+
+def _without_trained(
+    splits: Splits, trained: Dataset | None, *, joined: bool, warnings: tuple[str, ...]
+) -> Measured:
+    """Leave out what was trained on.
+
+    Args:
+        splits: as opened.
+        trained: the run's training part; None where it is not known.
+        joined: hold out all of a source that names no parts.
+        warnings: what was found before.
+    """
+    joined = joined and _is_drawn(splits)
+    num_rows = len(splits.validation or ()) + (len(splits.train) if joined else 0)
+    train = _unseen(splits.train, trained) if joined else splits.train
+    held_out = None if splits.validation is None else _unseen(splits.validation, trained)
+    parts = replace(
+        splits, train=train, validation=held_out if held_out is not None and len(held_out) else None
+    )
+    whole = _whole(parts) if joined else parts
+    num_left = len(whole.validation or ())
+    source = splits.summary["validation_source"] or splits.summary["source"]
+    if num_rows > 0 and num_left == 0:
+        raise DataError(
+            f"all {num_rows:,} rows of {source} that would be measured were trained on, so nothing of it is "
+            "held out; without --data, the run's own held-out part is measured."
+        )
+    if num_left < num_rows:
+        warnings += (
+            f"{num_rows - num_left:,} of the {num_rows:,} rows were trained on (their pictures, or without "
+            "pictures their texts, are in the training part) and are left out.",
+        )
+    return Measured(
+        parts=parts,
+        whole=whole,
+        own=False,
+        num_left_out=None if trained is None else num_rows - num_left,
+        warnings=warnings,
+    )
+
+
+def _unseen(part: Dataset, trained: Dataset | None) -> Dataset:
+    return part if trained is None else part.subset(np.flatnonzero(~trained_on(part, trained)))
+
+
+def _whole(splits: Splits) -> Splits:
+    """All rows of a source as its held-out part."""
+    if splits.validation is None:
+        return replace(splits, validation=splits.train if len(splits.train) else None)
+    return replace(splits, validation=splits.validation.joined(splits.train))
+
+
+def _is_drawn(splits: Splits) -> bool:
+    return str(splits.summary["splits_from"]).startswith("drawn")

@@ -1,0 +1,195 @@
+"""What `likewise evaluate` measures on: never on rows that were trained on, and it says which it took."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import small_settings
+
+from likewise.cli.main import main
+from likewise.data import DataConfig, prepare
+from likewise.data.scenes import draw_scenes
+from likewise.training.engine import train
+from likewise.training.run import RunFolder
+
+
+def write_table(folder: Path, count: int, *, first: int = 0, splits: tuple[str, ...] = ()) -> Path:
+    """A table of scenes, the splits by turns; equal numbers are equal pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scenes = draw_scenes(first + count, seed=5, size=32)
+    lines = ["image,caption,label" + (",split" if splits else "")]
+    for number in range(first, first + count):
+        Image.fromarray(scenes.images[number].transpose(1, 2, 0)).save(folder / f"{number}.png")
+        split = f",{splits[number % len(splits)]}" if splits else ""
+        lines.append(f"{number}.png,{scenes.captions[number]} {number},{number % 3}{split}")
+    path = folder / "table.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_table(tmp_path_factory.mktemp("data") / "own", 40)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    settings = small_settings("clip", steps=2)
+    settings = dataclasses.replace(settings, data=DataConfig(source=str(source), split_seed=3))
+    return train(settings, tmp_path_factory.mktemp("runs") / "run", show=False).path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy, for each test to write into."""
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def measured(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[dict[str, Any], str]:
+    main(["evaluate", *map(str, words), "--json"])
+    said = capsys.readouterr()
+    return json.loads(said.out), said.err
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int | str | None, str]:
+    with pytest.raises(SystemExit) as left:
+        main(list(map(str, words)))
+    return left.value.code, capsys.readouterr().err
+
+
+def held_out(run: Path) -> int:
+    return int(json.loads((run / "data.json").read_text())["counts"]["validation"])
+
+
+def test_the_own_source_by_name_keeps_its_parts(
+    run: Path, source: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source.parent)
+    plain, said = measured(capsys, run, "retrieval")
+    assert plain["retrieval"]["num_images"] == held_out(run) < 40
+    assert f"held-out part of {source}, drawn by seed 3: {held_out(run)} rows" in said
+    named, _ = measured(capsys, run, "retrieval", "--data", "table.csv")
+    assert named == plain
+    assert not [task for task in RunFolder(run).read_json(run / "results.json") if " on " in task]
+
+
+def test_rows_that_were_trained_on_are_left_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_table(tmp_path / "other", 50)  # all of the run's pictures, and ten more
+    trained_on = 40 - held_out(run)
+    results, said = measured(capsys, run, "retrieval", "--data", other)
+    assert f"warning: {trained_on} of the 50 rows were trained on" in said
+    assert f"all of {other}, which names no parts: {50 - trained_on} rows" in said
+    kept = RunFolder(run).read_json(run / "results.json")[f"retrieval on {other}"]
+    for figures in (results["retrieval"], kept):
+        assert (figures["num_left_out"], figures["num_images"]) == (trained_on, 50 - trained_on)
+    fresh, said = measured(capsys, run, "--data", write_table(tmp_path / "fresh", 20, first=60))
+    assert fresh["retrieval"]["num_images"] == 20
+    assert fresh["retrieval"]["num_left_out"] == 0
+    assert "warning" not in said
+
+
+def test_a_source_of_trained_rows_alone_is_refused(
+    run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, _ = measured(capsys, run, "retrieval", "--data", source, "--data.split-seed", "7")
+    assert results["retrieval"]["num_left_out"] > 0  # the other draw's part holds rows of the run's own
+    own = DataConfig(source=str(source), split_seed=3)
+    seen = prepare(own, image_size=32, needs=frozenset({"images"})).train.ids
+    shutil.copytree(source.parent, tmp_path / "copy")
+    header, *lines = source.read_text().splitlines()
+    kept = [line for line in lines if line.split(",")[0] in seen]
+    (tmp_path / "copy" / "table.csv").write_text("\n".join([header, *kept]) + "\n")
+    code, said = refused(capsys, "evaluate", run, "--data", tmp_path / "copy" / "table.csv")
+    assert code == 3
+    assert f"all {len(kept)} rows" in said
+    assert "were trained on" in said
+
+
+def test_data_that_moved_is_known_again(
+    run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(config.replace(f'"{source}"', '"own/table.csv"'))
+    code, said = refused(capsys, "evaluate", run)
+    assert code == 3
+    assert "It is the run's own data, named relative to the folder where training was started" in said
+    named, _ = measured(capsys, run, "retrieval", "--data", source)
+    assert named["retrieval"]["num_images"] == held_out(run)
+    fresh, said = measured(capsys, run, "retrieval", "--data", write_table(tmp_path / "fresh", 20, first=60))
+    assert fresh["retrieval"]["num_left_out"] is None
+    assert "whether rows of this were trained on is not known" in said
+
+
+@pytest.mark.parametrize("names", [("test",), ("val",), ("train", "test")])
+def test_a_part_that_is_named_is_measured(
+    run: Path, tmp_path: Path, names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_table(tmp_path / "other", 24, first=60, splits=names)
+    results, said = measured(capsys, run, "--data", other)
+    count = 24 // len(names)
+    assert results["retrieval"]["num_images"] == count
+    assert results["retrieval"]["measured_on"] == f"the part {names[-1]} of {other}: {count} rows"
+    assert results["retrieval"]["measured_on"] in said
+    assert ("neighbours" in results) == ("train" in names)
+    main(["embed", str(run), "--data", str(other), "--out", str(tmp_path / "all.npy")])
+    assert len(np.load(tmp_path / "all.npy")) == 24
+
+
+def test_parts_that_cannot_be_measured_are_listed(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_table(tmp_path / "other", 24, first=60, splits=("train", "extra"))
+    code, said = refused(capsys, "evaluate", run, "--data", other)
+    assert code == 3
+    assert "splits found: extra, train" in said
+    test = write_table(tmp_path / "test", 24, first=60, splits=("test",))
+    code, said = refused(capsys, "evaluate", run, "probe", "--data", test)
+    assert code == 3
+    assert "probe: learning from labelled rows needs a training part" in said
+    assert (
+        refused(capsys, "embed", run, "--data", test, "--part", "train", "--out", tmp_path / "x.npy")[0] == 3
+    )
+
+
+def test_a_model_without_its_run_cannot_know(
+    run: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results, said = measured(capsys, run / "model", "retrieval", "--data", source)
+    assert results["retrieval"]["num_left_out"] is None
+    assert "a model without a run" in said
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_refused(
+    run: Path, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["evaluate", run], ["embed", run, "--out", run / "x.npy"]):
+        code, said = refused(capsys, *words, "--device", device)
+        assert code == 2
+        assert f"device {device} cannot be used here" in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", [["--data.fit", "pad"], ["--data.store-size", "33"]])
+def test_squares_other_than_in_training_are_refused(
+    run: Path, source: Path, tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for data in (source, write_table(tmp_path / "other", 4, first=60)):
+        code, said = refused(capsys, "evaluate", run, "retrieval", "--data", data, *option)
+        assert code == 2
+        assert f"{option[0]} {option[1]}: this model was trained with" in said
+    out = tmp_path / "x.npy"
+    assert refused(capsys, "embed", run, "--data", source, "--out", out, *option)[0] == 2
+    same = ["--data.fit", "crop", "--data.store-size", "32"]
+    results, _ = measured(capsys, run, "retrieval", "--data", source, *same)
+    assert results["retrieval"]["num_images"] == held_out(run)
