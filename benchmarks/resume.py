@@ -47,8 +47,8 @@ def command(options: Options, out: Path) -> list[str]:
         options.method,
         "--out",
         str(out),
-        "--resume",
     ]
+    words += ["--resume"] if (out / "config.toml").is_file() else []
     words += ["--data", "scenes:train=512,validation=64,size=32", "--image.image-size", "32", "--quiet"]
     words += ["--image.architecture", "resnet", "--image.width", "8"]
     words += [

@@ -236,3 +236,22 @@ def test_a_presets_batch_size_fits_small_data(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "run" / "config.toml").training.batch_size == 34
     named = ["--training.batch-size", "99", "--out", str(tmp_path / "named")]
     assert exit_code("train", "tcl", *words, *named, "--quiet") == 2  # what the user names is no bound
+
+
+def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
+    (tmp_path / "sentences.txt").write_text("一只红色的鸟\nun éléphant\n", encoding="utf-8")
+    words = [sys.executable, "-m", "likewise.cli.main", "data", str(tmp_path / "sentences.txt")]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "LIKEWISE_CACHE": str(tmp_path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "un ?l?phant" in done.stdout
+
+
+def test_a_configuration_that_is_not_utf_8_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.toml").write_bytes('method_name = "clip"  # 红色的鸟'.encode("gb18030"))
+    assert exit_code("train", "clip", "--resume", "--out", str(tmp_path)) == 2
+    assert "is not a TOML file" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="not the configuration of a run"):
+        read_settings(tmp_path / "config.toml")

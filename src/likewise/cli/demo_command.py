@@ -13,9 +13,10 @@ import numpy as np
 import tyro
 
 from likewise.catalog import find_method
-from likewise.cli.explain_command import draw_explanation
+from likewise.cli.explain_command import draw_explanation, save_figure
 from likewise.cli.opened import open_splits
 from likewise.cli.report_command import report
+from likewise.data.fonts import find_font
 from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded, evaluate
@@ -104,9 +105,11 @@ def run(arguments: Sequence[str]) -> None:
     sheet, best = answer(model, splits.validation, options.query, folder / "query.png")
     words = folder / "words.png"
     picture = splits.validation.images([best])
-    draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
+    remarks = draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
     page = report(folder)
     _say(result, sheet, words, page, options.query, trained - began)
+    for remark in remarks:
+        print(f"\n{remark}")
 
 
 def _check_same_demo(folder: Path, settings: Settings[Any]) -> None:
@@ -168,7 +171,8 @@ def draw_answer(
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(2.2 * _SHOWN, 3.5 * len(rankings)), layout="constrained")
-    figure.suptitle(f"“{query}”", fontsize=14)
+    font, _ = find_font([query])  # the remark is made where its words are shown
+    figure.suptitle(f"“{query}”", fontsize=14, font=font)
     bands = figure.subfigures(len(rankings), 1)
     for band, (name, ranking) in zip(bands, rankings.items(), strict=True):
         band.suptitle(name, fontsize=11)
@@ -177,7 +181,7 @@ def draw_answer(
             axis.imshow(pictures.images([row])[0].permute(1, 2, 0).numpy())
             caption = "" if pictures.texts is None else _wrapped(pictures.texts[row][0])
             axis.set_title(f"{score}\n{caption}", fontsize=8)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
     plt.close(figure)
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
 from likewise.cli.opened import open_model
+from likewise.data.fonts import find_font
 from likewise.errors import ConfigError, DataError
 from likewise.explaining import Explanation, explain, overlay
 
-__all__ = ["ExplainCommand", "draw_explanation", "run"]
+__all__ = ["ExplainCommand", "draw_explanation", "run", "save_figure"]
 
 _MOST_WORDS = 23
 
@@ -57,18 +59,27 @@ def run(arguments: Sequence[str]) -> None:
     except ValueError as error:
         raise ConfigError(f"--layer: {error}.") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    draw_explanation(stored[0].numpy(), found, path)
+    remarks = draw_explanation(stored[0].numpy(), found, path)
     print(f"they belong together with probability {found.probability:.3f}; wrote {path}")
+    for remark in remarks:
+        print(remark)
 
 
-def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> None:
-    """A sheet: the picture, the map of the whole text, and one for each word."""
+def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> list[str]:
+    """A sheet: the picture, the map of the whole text, and one for each word.
+
+    Returns:
+        Remarks for the user: words left out, signs that no font has.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     shown = found.words[:_MOST_WORDS]
+    font, remarks = find_font(shown)
+    if len(shown) < len(found.words):
+        remarks.insert(0, f"it shows the first {len(shown)} of {len(found.words)} words")
     columns = min(6, 2 + len(shown))
     lines = -(-(2 + len(shown)) // columns)
     figure, axes = plt.subplots(
@@ -83,6 +94,14 @@ def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> Non
     cells[1].set_title("the whole text", fontsize=10)
     for place, word in enumerate(shown):
         cells[2 + place].imshow(overlay(picture, found.maps[place]))
-        cells[2 + place].set_title(word, fontsize=10)
-    figure.savefig(path, dpi=110)
+        cells[2 + place].set_title(word, fontsize=10, font=font)
+    save_figure(figure, path)
     plt.close(figure)
+    return remarks
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure; signs that its font has not were remarked on already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+        figure.savefig(path, dpi=110)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 from likewise.errors import LikewiseError
 
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done; 2 a wrong option; 3 the data; 4 the model; 5 training; 75 stopped on request,
     resumable.
     """
+    _print_what_can_be_printed()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -82,6 +84,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print(f"likewise {words[0]}: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _print_what_can_be_printed() -> None:
+    """A terminal that is not UTF-8 shows question marks for signs it has not, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _unknown(word: str) -> int:

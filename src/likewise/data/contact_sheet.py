@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from likewise.data.dataset import Dataset
 from likewise.data.decode import to_square
+from likewise.data.fonts import find_font
 
 __all__ = ["draw_contact_sheet"]
 
-_CJK_FONTS = (
-    "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "NotoSansSC-Regular.ttf",
-    "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf",
-    "PingFang.ttc", "STHeiti Light.ttc", "msyh.ttc", "simsun.ttc",
-)  # fmt: skip
-_FONT_FOLDERS = (
-    "", "/usr/share/fonts/opentype/noto/", "/usr/share/fonts/noto-cjk/", "/usr/share/fonts/truetype/wqy/",
-    "/usr/share/fonts/truetype/droid/", "/System/Library/Fonts/",
-)  # fmt: skip
+_FONT_SIZE = 13
 
 
 def draw_contact_sheet(
@@ -44,7 +35,8 @@ def draw_contact_sheet(
     places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(np.int64))
     columns = max(1, min(columns, len(places)))
     captions = [_caption(dataset, int(place)) for place in places]
-    font, remarks = _font(captions)
+    path_of_font, remarks = find_font(captions)
+    font = ImageFont.truetype(str(path_of_font), _FONT_SIZE)
     gap, line_height, num_lines = 14, 17, 4
     # As many lines as the longest caption needs, up to four; longer ones end in an ellipsis.
     wrapped = [_wrap(caption, font, side, num_lines) for caption in captions]
@@ -88,23 +80,3 @@ def _wrap(text: str, font: Any, width: int, num_lines: int) -> list[str]:
             last = last[:-1]
         lines[-1] = last + "…"
     return lines
-
-
-def _font(captions: Sequence[str]) -> tuple[Any, list[str]]:
-    """A font that has the signs of the captions, and a remark where none was found."""
-    import matplotlib
-
-    size = 13
-    if any(unicodedata.east_asian_width(sign) in "WF" for caption in captions for sign in caption):
-        for name in (folder + name for name in _CJK_FONTS for folder in _FONT_FOLDERS):
-            try:
-                return ImageFont.truetype(name, size), []
-            except OSError:
-                continue
-        remarks = [
-            "no font with Chinese, Japanese or Korean signs was found here: they show as boxes on the sheet"
-        ]
-    else:
-        remarks = []
-    bundled = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(bundled), size), remarks

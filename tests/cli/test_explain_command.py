@@ -1,0 +1,40 @@
+"""`likewise explain`: texts in any language, and long ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from likewise.cli.explain_command import draw_explanation
+from likewise.data import fonts
+from likewise.explaining import Explanation
+
+
+def explanation(words: list[str]) -> Explanation:
+    maps = np.ones((len(words), 2, 2), np.float32)
+    return Explanation(words=words, maps=maps, whole=maps[0], probability=0.5)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_chinese_words_are_drawn_or_remarked_on(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings are errors here: none may leak."""
+    if not installed:
+        monkeypatch.setattr(fonts, "_NAMES", ("no such font.ttf",))
+    picture = np.zeros((3, 16, 16), np.uint8)
+    remarks = draw_explanation(picture, explanation(["一只", "红", "bird"]), tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert len(remarks) <= 1
+    assert installed or "show as boxes" in remarks[0]
+
+
+def test_words_left_out_are_counted(tmp_path: Path) -> None:
+    picture = np.zeros((3, 16, 16), np.uint8)
+    words = [f"word{number}" for number in range(30)]
+    assert draw_explanation(picture, explanation(words), tmp_path / "sheet.png") == [
+        "it shows the first 23 of 30 words"
+    ]
+    assert draw_explanation(picture, explanation(words[:23]), tmp_path / "sheet.png") == []
