@@ -193,3 +193,13 @@ def test_squares_other_than_in_training_are_refused(
     same = ["--data.fit", "crop", "--data.store-size", "32"]
     results, _ = measured(capsys, run, "retrieval", "--data", source, *same)
     assert results["retrieval"]["num_images"] == held_out(run)
+
+
+def test_figures_are_printed_before_they_are_written(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "results.json").write_text('{"retrieval": {')
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", str(run), "retrieval", "--json"])
+    said = capsys.readouterr()
+    assert left.value.code == 4
+    assert "image_to_text_r1" in json.loads(said.out)["retrieval"]
+    assert f"{run / 'results.json'} is damaged" in said.err

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from likewise.data import BadRecord
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, ModelError
 
 __all__ = ["RunFolder"]
 
@@ -56,10 +56,19 @@ class RunFolder:
         beside.replace(path)
 
     def read_json(self, path: Path) -> dict[str, Any]:
-        """A small file's content; empty where the file is absent."""
+        """A small file's content; empty where the file is absent.
+
+        Raises:
+            ModelError: the file is damaged.
+        """
         if not path.is_file():
             return {}
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:  # no JSON, or no UTF-8
+            raise ModelError(f"{path} is damaged ({error}); move it away to go on without it.") from error
+        if not isinstance(value, dict):
+            raise ModelError(f"{path} is damaged: expected an object; move it away to go on without it.")
         return value
 
     def write_bad_records(self, records: Sequence[BadRecord]) -> None:
@@ -71,8 +80,17 @@ class RunFolder:
         beside.replace(self.bad_records)
 
     def add_results(self, task: str, values: dict[str, Any]) -> None:
-        """Put a task's figures into results.json, leaving the other tasks' there."""
-        self.write_json(self.results, self.read_json(self.results) | {task: values})
+        """Put a task's figures into results.json, leaving the other tasks' there.
+
+        Earlier figures of the same task stay where these have none (the re-ranked ones, where this time none
+        were asked for), as long as they are of the same data.
+        """
+        results = self.read_json(self.results)
+        earlier = results.get(task)
+        mark = values.get("data_fingerprint")
+        if isinstance(earlier, dict) and mark is not None and earlier.get("data_fingerprint") == mark:
+            values = values | {name: value for name, value in earlier.items() if name not in values}
+        self.write_json(self.results, results | {task: values})
 
     def read_lines(self, path: Path) -> Iterator[dict[str, Any]]:
         """The objects of a JSONL file; a last line cut short by a kill is left out."""

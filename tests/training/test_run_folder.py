@@ -1,0 +1,31 @@
+"""The small files of a run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from likewise.errors import ModelError
+from likewise.training.run import RunFolder
+
+
+def test_figures_that_are_not_computed_again_stay(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.add_results("retrieval", {"r1": 0.5, "reranked_r1": 0.8, "num_judged": 16, "data_fingerprint": "a"})
+    run.add_results("probe", {"accuracy": 0.1, "data_fingerprint": "a"})
+    run.add_results("retrieval", {"r1": 0.6, "data_fingerprint": "a"})
+    kept = {"r1": 0.6, "reranked_r1": 0.8, "num_judged": 16, "data_fingerprint": "a"}
+    assert run.read_json(run.results)["retrieval"] == kept
+    run.add_results("retrieval", {"r1": 0.7, "data_fingerprint": "b"})  # other data: nothing can stay
+    assert run.read_json(run.results)["retrieval"] == {"r1": 0.7, "data_fingerprint": "b"}
+    assert run.read_json(run.results)["probe"]["accuracy"] == 0.1
+
+
+@pytest.mark.parametrize("content", [b'{"retrieval": {', b"[]", b"\xff\xfe"])
+def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    run = RunFolder(tmp_path)
+    run.results.write_bytes(content)
+    with pytest.raises(ModelError, match=r"results\.json is damaged"):
+        run.add_results("retrieval", {"r1": 0.5})
+    assert run.results.read_bytes() == content
