@@ -9,10 +9,11 @@ from likewise.reporting.charts import Series, line_chart, nice_ticks
 from likewise.reporting.coloring import color_images
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
-from likewise.reporting.figures import format_percent, format_plain, format_value, name_of
+from likewise.reporting.figures import format_percent, format_plain, format_value, name_of, task_name
 from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
+from likewise.reporting.summary import headlines
 from likewise.reporting.tables import key_tables, reasons, result_tables
 
 
@@ -184,3 +185,13 @@ def test_tables():
         ("truncated", 2),
         ("no reason given", 1),
     ]
+
+
+def test_a_rank_stands_beside_the_greatest_that_it_could_have():
+    signs = {"effective_rank": 2.0, "dimension": 256.0, "num_items": 6.0}
+    assert headlines({"collapse": signs})[0].beside == "of at most 5"
+    assert headlines({"collapse": signs | {"num_items": 900.0}})[0].beside == "of at most 256"
+
+
+def test_the_source_of_a_task_keeps_its_spelling():
+    assert task_name("zero-shot on Data/My_Table.csv") == "Zero-shot classification on Data/My_Table.csv"

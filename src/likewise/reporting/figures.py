@@ -103,8 +103,9 @@ def name_of(metric: str) -> str:
 
 
 def task_name(task: str) -> str:
-    """A task's name in words."""
-    return name_of(task)
+    """A task's name in words; the source that it was measured on stays as it is."""
+    name, on, source = task.partition(" on ")
+    return name_of(name) + on + source
 
 
 def method_name(method: str) -> str:

@@ -47,7 +47,10 @@ def headlines(results: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
     signs = results.get("collapse", {})
     rank, dimension = _number(signs.get("effective_rank")), _number(signs.get("dimension"))
     if rank is not None and dimension is not None:
-        found.append(Headline("Effective rank", f"{rank:.0f}", f"of {format_plain(dimension)} dimensions"))
+        items = _number(signs.get("num_items"))
+        # N centred vectors lie in N - 1 directions, so with few items a small rank is no collapse.
+        most = dimension if items is None else min(dimension, items - 1)
+        found.append(Headline("Effective rank", f"{rank:.0f}", f"of at most {format_plain(most)}"))
     return found[:5]
 
 
