@@ -402,3 +402,42 @@ def test_pretrained_halves_make_a_network(tmp_path: Path, size: int) -> None:
         torch.testing.assert_close(mine, theirs)
     sum(part.square().sum() for part in outputs(network, size)).backward()  # type: ignore[union-attr]
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == ["log_temperature"]
+
+
+@pytest.mark.parametrize("stored_with_head", [True, False])
+def test_the_language_head_starts_from_a_pretrained_one(tmp_path: Path, stored_with_head: bool) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        hidden_size=24,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        vocab_size=VOCABULARY + 4,
+        max_position_embeddings=16,
+    )
+    whole = BertForMaskedLM(config).eval()
+    with torch.no_grad():
+        for weight in whole.cls.parameters():
+            weight += 0.3 * torch.randn_like(weight)
+    (whole if stored_with_head else whole.bert).save_pretrained(tmp_path)
+    head = LanguageHead(24, VOCABULARY)
+    before = {name: weight.clone() for name, weight in head.state_dict().items()}
+    assert head.start_from(str(tmp_path)) is stored_with_head
+    if not stored_with_head:
+        assert all(torch.equal(weight, before[name]) for name, weight in head.state_dict().items())
+        return
+    states = torch.randn(5, 24)
+    words = whole.bert.embeddings.word_embeddings.weight
+    found = head(states, words[:VOCABULARY])
+    torch.testing.assert_close(found, whole.cls(states)[:, :VOCABULARY], rtol=1e-4, atol=1e-4)
+    # A network on it reads no more words than its tokenizer has.
+    network = FusionNetwork.build(
+        ImageEncoder.build(ImageEncoderConfig(image_size=32, width=16, depth=1)),
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=VOCABULARY),
+        fusion_depth=None,
+        dim=8,
+        vocabulary_size=VOCABULARY,
+    )
+    assert network.word_logits(states).shape == (5, VOCABULARY)

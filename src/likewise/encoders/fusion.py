@@ -43,7 +43,7 @@ class Pairing:
     def sizes(self, num_texts: int) -> tuple[int, int]:
         """R pictures that the texts go round, and the place of the first text that goes round no more."""
         end = num_texts - (0 if self.others is None else len(self.others))
-        return end // self.rounds, end
+        return end // max(self.rounds, 1), end
 
     def shared(self, rows: Tensor) -> Iterator[tuple[Tensor, slice | Tensor]]:
         """(P, L, ...) rows of texts as (R, rounds L, ...) of R pictures, then (Q, L, ...), each with the
@@ -277,6 +277,26 @@ class LanguageHead(nn.Module):
         self.transform = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def start_from(self, name: str) -> bool:
+        """Take over the head of a pre-trained BERT, a folder or hub name, if it was stored with one.
+
+        Returns:
+            Whether it was; the head stays as it is where not, and where it is made otherwise than this one.
+        """
+        from transformers import AutoConfig, BertForMaskedLM
+
+        if AutoConfig.from_pretrained(name).model_type != "bert":
+            return False
+        whole, found = BertForMaskedLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+        if any(key.startswith("cls.predictions") for key in found["missing_keys"]):
+            return False
+        theirs = whole.cls.predictions
+        self.transform.load_state_dict(theirs.transform.dense.state_dict())
+        self.norm.load_state_dict(theirs.transform.LayerNorm.state_dict())
+        with torch.no_grad():
+            self.bias.copy_(theirs.decoder.bias[: len(self.bias)])
+        return True
 
     def forward(self, states: Tensor, word_embedding: Tensor) -> Tensor:
         """(M, D) states and the (V, D) embedding to (M, V) logits."""

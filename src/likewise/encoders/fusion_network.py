@@ -114,8 +114,10 @@ class FusionNetwork(nn.Module):
 
     def word_logits(self, states: Tensor) -> Tensor:
         """(M, F) fused states of hidden words to (M, V)."""
-        embedding: nn.Embedding = self.text.backbone.get_input_embeddings()
-        logits: Tensor = self.language_head(states, embedding.weight)
+        words: Tensor = self.text.backbone.get_input_embeddings().weight
+        if len(words) > self.vocabulary_size:  # some pre-trained models are padded to a round number
+            words = words[: self.vocabulary_size]
+        logits: Tensor = self.language_head(states, words)
         return logits
 
     def spec(self) -> dict[str, Any]:

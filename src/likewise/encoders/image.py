@@ -27,7 +27,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 # that of 32 to 48 px.
 _STEM_STRIDES = ((48, 1), (96, 2))
 
-_VIT_PRESETS = {"tiny": (192, 6, 3), "small": (384, 12, 6), "base": (768, 12, 12)}  # width, depth, heads
+_VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
 _RESNET_PRESETS = {"tiny": (32, (2, 2, 2, 2), "basic"), "small": (64, (2, 2, 2, 2), "basic"),
                    "base": (64, (3, 4, 6, 3), "bottleneck")}  # fmt: skip
 _CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "base": (96, (3, 3, 9, 3))}
@@ -236,7 +236,7 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     from transformers import ConvNextConfig, ResNetConfig, ViTConfig
 
     if config.architecture == "vit":
-        width, depth, heads = _VIT_PRESETS[config.preset]
+        width, depth = _VIT_PRESETS[config.preset]
         width, depth = config.width or width, config.depth or depth
         heads = config.heads or max(1, width // 64)
         if width % heads:

@@ -87,7 +87,7 @@ class Config:
     """Where ITM's negatives come from: this replica's rows, or those of all (whose tokens are then sent)."""
 
     cma: float = 1.0
-    """Weight of cross-modal alignment."""
+    """Weight of cross-modal alignment; `cma`, `imc` and `lmi` weigh a mean, so what counts is their ratio."""
 
     imc: float = 1.0
     """Weight of intra-modal contrast; 0 together with `lmi` 0 is ALBEF."""
@@ -165,7 +165,13 @@ class TCL(Method):
             "image": {"pretrained": "facebook/deit-base-patch16-224", "image_size": 256, "pooling": "cls"},
             "text": {"pretrained": "google-bert/bert-base-uncased", "max_tokens": 25},
             "method": {"queue_size": _LONGEST_QUEUE},
-            "training": {"learning_rate": 1e-4, "batch_size": 512, "epochs": 30.0},
+            "training": {
+                "learning_rate": 1e-4,
+                "warmup_share": 0.01,  # its 2,000 steps
+                "batch_size": 512,
+                "epochs": 30.0,
+                "clip_gradient": 0.0,
+            },
         },
     }
     pieces_allowed = (
@@ -199,6 +205,8 @@ class TCL(Method):
         )
         if config.mlm and (self.words is None or self.words.mask_id is None):
             raise ConfigError("method.mlm: the tokenizer has no [MASK] token; set --method.mlm 0.")
+        if ingredients.text.pretrained is not None and config.mlm:
+            self.network.language_head.start_from(ingredients.text.pretrained)
         # DDP waits for the gradient of all that has one.
         read = {"match_head": config.itm, "language_head": config.mlm, "fusion": config.itm or config.mlm}
         for part, weight in read.items():
