@@ -16,7 +16,7 @@ from small_runs import small_settings
 from likewise.cli.main import main
 from likewise.data import DataConfig, prepare
 from likewise.data.scenes import draw_scenes
-from likewise.training.engine import train
+from likewise.training.engine import prepare_run, train
 from likewise.training.run import RunFolder
 
 
@@ -203,3 +203,11 @@ def test_figures_are_printed_before_they_are_written(run: Path, capsys: pytest.C
     assert left.value.code == 4
     assert "image_to_text_r1" in json.loads(said.out)["retrieval"]
     assert f"{run / 'results.json'} is damaged" in said.err
+
+
+def test_training_warns_of_rows_in_both_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_table(tmp_path / "data", 24, splits=("train", "train", "val"))
+    path.write_text(path.read_text() + "0.png,again,0,val\n")
+    settings = dataclasses.replace(small_settings("clip", steps=1), data=DataConfig(source=str(path)))
+    prepare_run(settings, tmp_path / "run")
+    assert "WARNING: 1 of the 9 held-out rows have the picture" in capsys.readouterr().err

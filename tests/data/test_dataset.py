@@ -145,6 +145,18 @@ def test_pictures_in_both_parts_are_counted(tmp_path: Path) -> None:
     rows = [f"images/{number}.png,caption,{'train' if number else 'val'}" for number in range(60)]
     path = write_table(tmp_path / "d", [*rows, "images/0.png,caption,train"], "image,caption,split")
     assert opened(path).summary["groups_in_both_parts"] == 1
+    assert (
+        opened(path).summary["overlap"].startswith("1 of the 1 held-out rows have the picture, text or group")
+    )
+    apart = with_splits(tmp_path / "apart", "train", "val")
+    assert opened(apart).summary["overlap"] is None
+    other = write_table(tmp_path / "other", ["images/0.png,another caption", "images/1.png,another"])
+    summary = opened(path, validation=str(other)).summary
+    assert summary["overlap"].startswith("2 of the 2 held-out rows")
+    scenes = prepare(
+        DataConfig(source="scenes:train=40,validation=40"), image_size=16, needs=frozenset({"images"})
+    )
+    assert scenes.summary["overlap"] is None  # equal captions of other pictures
 
 
 def test_another_source_to_validate_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from likewise.reporting.figures import format_percent, format_plain, format_valu
 from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
-from likewise.reporting.summary import headlines
+from likewise.reporting.summary import headlines, summary
 from likewise.reporting.tables import key_tables, reasons, result_tables
 
 
@@ -195,3 +195,9 @@ def test_a_rank_stands_beside_the_greatest_that_it_could_have():
 
 def test_the_source_of_a_task_keeps_its_spelling():
     assert task_name("zero-shot on Data/My_Table.csv") == "Zero-shot classification on Data/My_Table.csv"
+
+
+def test_an_overlap_of_the_parts_is_said_beside_the_figures():
+    found = {"overlap": "3 of the 9 held-out rows have the picture of a training row"}
+    inputs = ReportInputs(title="t", results={"probe": {"accuracy": 0.5}}, data_summary=found)
+    assert summary(inputs).endswith("But 3 of the 9 held-out rows have the picture of a training row.")

@@ -13,6 +13,7 @@ from likewise.data.assembly import build_datasets
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.loading import Loaded, check_bad_share, load
+from likewise.data.overlap import trained_on
 from likewise.data.record import BadRecord
 from likewise.data.splits import draw_parts
 from likewise.errors import ConfigError
@@ -136,6 +137,7 @@ def _summary(
         else source.splits_from or "another source",
         "groups": {part: len(set(data.groups.tolist())) for part, data in parts.items()},
         "groups_in_both_parts": len(both),
+        "overlap": _overlap(loaded, train, validation),
         "parts_named": {
             "train": _split_names(loaded[0], "train"),
             "validation": _split_names(loaded[-1], "validation"),
@@ -149,6 +151,20 @@ def _summary(
         "notes": [note for one in loaded for note in one.source.notes] + fit_notes(sizes, config.fit),
         "fingerprint": {part: data.fingerprint for part, data in parts.items()},
     }
+
+
+def _overlap(loaded: Sequence[Loaded], train: Dataset, validation: Dataset) -> str | None:
+    """What to know of held-out rows that are trained on too; None where there are none."""
+    seen = trained_on(validation, train)
+    # Groups of two sources may share a name by chance; those of generated scenes are equal captions alone.
+    if len(loaded) == 1 and loaded[0].source.splits_from != "generated":
+        seen |= np.isin(validation.groups, train.groups)
+    if not seen.any():
+        return None
+    return (
+        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a "
+        "training row, so held-out figures are better than they would be on new data"
+    )
 
 
 def _split_names(loaded: Loaded, part: str) -> list[str]:

@@ -87,6 +87,9 @@ def summary(inputs: ReportInputs) -> str:
             chance = _chance(inputs.results[task], "accuracy")
             sentences.append(f"{words} {format_percent(accuracy)} of the images{chance}.")
     sentences.append(_few_shot(inputs.results.get("few-shot", {})))
+    overlap = inputs.data_summary.get("overlap")
+    if overlap is not None and any(sentences[1:]):
+        sentences.append(f"But {overlap}.")
     if not any(sentences[1:]) and not headlines(inputs.results):
         sentences.append("It has not been evaluated yet.")
     return " ".join(sentence for sentence in sentences if sentence)

@@ -113,6 +113,8 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         run.write_bad_records(splits.bad_records)
         if splits.validation is None and show:
             print("no held-out part: nothing can be measured; see --data.validation.", file=sys.stderr)
+        if splits.summary["overlap"] is not None and show:
+            print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
     return splits
 
 
