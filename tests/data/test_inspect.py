@@ -11,11 +11,12 @@ import pytest
 from PIL import Image, ImageEnhance
 from rich.console import Console
 
-from likewise.data import DataConfig
+from likewise.data import DataConfig, prepare
 from likewise.data.contact_sheet import _wrap, draw_contact_sheet
 from likewise.data.duplicates import exact_duplicates, near_duplicates
 from likewise.data.inspect import SourceReport, inspect_source
 from likewise.data.show import print_report
+from likewise.errors import SourceError
 
 
 def photo(seed: int) -> Image.Image:
@@ -111,3 +112,44 @@ def test_duplicates_by_hand() -> None:
         [0, 1]
     ]
     assert near_duplicates(hashes[:0], thumbnails[:0]) == []
+
+
+def pictures_with(folder: Path, captions: list[str], labels: list[str]) -> Path:
+    lines = ["image,caption,label"]
+    for number, (caption, label) in enumerate(zip(captions, labels, strict=True)):
+        photo(number).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,{caption},{label}")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    return folder / "t.csv"
+
+
+def test_records_that_lack_something_are_counted(tmp_path: Path) -> None:
+    table = pictures_with(tmp_path, ["one", "two", "", "", "", ""], ["a", "a", "b", "b", "b", ""])
+    report = inspect_source(DataConfig(source=str(table), cache_dir=str(tmp_path / "cache")))
+    assert report.lacking == {"caption": 4, "label": 1}
+    stream = io.StringIO()
+    print_report(report, Console(file=stream, width=120))
+    assert "without a caption 4, without a label 1" in stream.getvalue()
+
+
+def test_an_empty_column_is_called_empty(tmp_path: Path) -> None:
+    table = pictures_with(tmp_path, [""] * 4, ["a", "b"] * 2)
+    config = DataConfig(source=str(table), cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(SourceError, match=r"needs texts, and its column caption is empty\."):
+        prepare(config, image_size=32, needs=frozenset({"images", "texts"}), progress=False)
+
+
+def test_a_single_class_is_said(tmp_path: Path) -> None:
+    (tmp_path / "pets" / "cats").mkdir(parents=True)
+    for number in range(4):
+        photo(number).save(tmp_path / "pets" / "cats" / f"{number}.png")
+    config = DataConfig(source=str(tmp_path / "pets"), cache_dir=str(tmp_path / "cache"))
+    assert any("only one class" in note for note in inspect_source(config).notes)
+    with pytest.raises(SourceError, match="all images lie in cats/: only one class"):
+        prepare(config, image_size=32, needs=frozenset({"images", "labels"}), progress=False)
+
+
+def test_a_header_in_another_encoding_names_the_option(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("图片,标题\n1.png,一只鸟\n".encode("gb18030"))
+    with pytest.raises(SourceError, match=r"--data\.encoding gb18030"):
+        inspect_source(DataConfig(source=str(tmp_path / "t.csv")))

@@ -13,7 +13,9 @@ from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.tabular import clean_text
 from likewise.errors import RecordError
 
-__all__ = ["is_image", "named_splits", "source_of_images"]
+__all__ = ["FOLDER_OF_IMAGES", "is_image", "named_splits", "source_of_images"]
+
+FOLDER_OF_IMAGES = "folder of images"
 
 
 def is_image(address: str) -> bool:
@@ -44,7 +46,7 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
     splits = named_splits({relative[entry.address].split("/")[0] for entry in images}, config)
     captions = {e.address.rsplit(".", 1)[0]: e.address for e in entries if e.address.lower().endswith(".txt")}
     resolver = PathResolver(root, follow_links=config.follow_links)
-    source = Source(kind="folder of images", address=config.source, records=[])
+    source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
     source.splits_from = "subfolders" if splits else None
     for entry in images:
         # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor
@@ -89,6 +91,9 @@ def _describe(source: Source, entries: list[Entry], captions: set[str]) -> None:
     """Say which columns there are, in a manner of speaking, and what was passed over."""
     labels = {record.label for record in source.records}
     if len(labels) < 2:  # everything in one folder (images/): its name says nothing
+        source.notes += [
+            f"all images lie in {label}/: only one class, so no labels" for label in labels if label
+        ]
         source.records = [
             Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
             for r in source.records

@@ -14,7 +14,7 @@ from likewise.data.dataset import Dataset
 from likewise.data.duplicates import difference_hashes, exact_duplicates, near_duplicates
 from likewise.data.loading import Loaded, load
 from likewise.data.preparation import fit_notes, size_summary
-from likewise.data.record import BadRecord
+from likewise.data.record import BadRecord, Source
 from likewise.data.sources import open_source
 
 __all__ = ["Example", "SourceReport", "inspect_source"]
@@ -44,6 +44,7 @@ class SourceReport:
         kind: what it was recognised as.
         columns: role to column; `columns_found`: every column.
         counts: records by split ("all" where the source names none).
+        lacking: records without a caption, a label or a domain, where the source has any column of them.
         num_images, num_texts: usable ones; `num_repeated_texts` of the texts occurred before.
         texts_per_record: fewest, mean, most.
         text_characters: shortest, median, longest.
@@ -63,6 +64,7 @@ class SourceReport:
     columns: dict[str, str]
     columns_found: list[str]
     counts: dict[str, int]
+    lacking: dict[str, int]
     num_images: int
     num_texts: int
     num_repeated_texts: int
@@ -129,6 +131,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         columns=listed.columns,
         columns_found=listed.columns_found,
         counts=_counted([record.split or "all" for record in records]),
+        lacking=_lacking(listed),
         num_images=len(records) if "images" in needs else 0,
         num_texts=len(lengths),
         num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
@@ -148,6 +151,16 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         notes=listed.notes + fit_notes([] if sizes is None else [sizes], config.fit),
         dataset=dataset,
     )
+
+
+def _lacking(listed: Source) -> dict[str, int]:
+    """Of all listed records: a method that needs what they lack sets them aside."""
+    there = {
+        "caption": ("text", [len(record.texts) > 0 for record in listed.records]),
+        "label": ("label", [record.label is not None for record in listed.records]),
+        "domain": ("domain", [record.domain is not None for record in listed.records]),
+    }
+    return {name: has.count(False) for name, (role, has) in there.items() if role in listed.columns}
 
 
 def _counted(names: list[str]) -> dict[str, int]:

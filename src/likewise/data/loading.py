@@ -176,11 +176,16 @@ def _check_needs(source: Source, needs: frozenset[str], config: DataConfig) -> N
         return  # every record is bad, which says more than that they lack something
     for need in sorted(needs):
         if not there[need]:
-            found = ", ".join(source.columns_found) or "none"
-            raise SourceError(
-                f"{config.source}: the method needs {need}, and this {source.kind} was not found to have "
-                f"them (columns found: {found}). Give {_OPTIONS[need]}"
-            )
+            raise SourceError(f"{config.source}: the method needs {need}, and {_absence(source, need)}")
+
+
+def _absence(source: Source, need: str) -> str:
+    """Why none of the records has what is needed, and what to do."""
+    column = source.columns.get(need.removesuffix("s"))
+    if column is not None and need != "images":
+        return f"its column {column} is empty. Fill it, or give {_OPTIONS[need]} where they are elsewhere"
+    found = "; ".join([", ".join(source.columns_found) or "none", *source.notes])
+    return f"this {source.kind} was not found to have them (columns found: {found}). Give {_OPTIONS[need]}"
 
 
 def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> list[int]:

@@ -71,6 +71,9 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
         facts.append(("labels", f"{len(report.labels):,}: {_counts(report.labels)}"))
     if report.domains:
         facts.append(("domains", _counts(report.domains)))
+    if report.lacking:
+        counted = ", ".join(f"without a {name} {count:,}" for name, count in report.lacking.items())
+        facts.append(("incomplete", counted))
     if report.num_images:
         facts.append(("exact duplicates", _duplicates(report.exact_duplicates)))
         facts.append(("near duplicates", _duplicates(report.near_duplicates)))

@@ -129,6 +129,11 @@ def _from_delimited(address: str, text: str, undecoded: bool) -> Table:
     if _is_data(names):
         names = _invented_names(names)
     else:
+        if undecoded and any("\udc80" <= sign <= "\udcff" for name in names for sign in name):
+            raise SourceError(
+                f"{address}: the first line is no valid text in this encoding; name the file's own, such as "
+                "--data.encoding gb18030"
+            )
         rows, lines = rows[1:], lines[1:]
     if len(set(names)) < len(names):
         raise SourceError(f"{address}: two columns have the same name: {', '.join(names)}")
