@@ -98,5 +98,10 @@ def test_refusals_say_what_to_do() -> None:
     for labels in (None, np.full(40, -1), np.zeros(40, np.int64)):
         with pytest.raises(DataError, match="label-column"):
             order("pairs", labels)
-    with pytest.raises(DataError, match="every class has one"):
-        order("pairs", np.arange(40))
+    for kind in ("pairs", "classes"):
+        with pytest.raises(DataError, match="every class has one"):
+            order(kind, np.arange(40))
+    with pytest.raises(ConfigError, match=r"nothing to compare .* --training\.batch-size 12"):
+        order("shuffled", batch_size=1)
+    with pytest.raises(DataError, match="part has 1"):
+        order("shuffled", LABELS[:1], batch_size=1)

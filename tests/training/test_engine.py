@@ -326,6 +326,20 @@ def test_collapse_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "nearly all the same" in capsys.readouterr().err
 
 
+def test_a_gradient_of_zero_is_warned_of_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = CLIP.objective
+
+    def flat(self: CLIP, embeddings):  # type: ignore[no-untyped-def]
+        terms = objective(self, embeddings)
+        return terms._replace(total=terms.total * 0)
+
+    monkeypatch.setattr(CLIP, "objective", flat)
+    train(small_settings("clip", steps=3), tmp_path / "run")
+    assert capsys.readouterr().err.count("the gradient is exactly 0") == 1
+
+
 @pytest.mark.parametrize("method", ["tcl", "byol", "clip"])
 def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> None:
     first = train(small_settings(method, steps=2), tmp_path / "first", show=False)

@@ -53,12 +53,19 @@ def make_order(
 
     Raises:
         ConfigError: a batch that cannot be cut so.
-        DataError: there are no labels, or a single class.
+        DataError: less than two rows; no labels, a single class, or one example of each class.
     """
+    if num_rows < 2:
+        raise DataError(f"training needs two rows or more, and the training part has {num_rows}.")
+    if batch_size < 2:
+        raise ConfigError(
+            f"training.batch_size is {batch_size}: there is nothing to compare a row with; "
+            f"try --training.batch-size {max(2, num_rows // 4)}."
+        )
     if batch_size > num_rows:
         raise ConfigError(
             f"training.batch_size is {batch_size}, but there are only {num_rows} training rows; "
-            f"try --training.batch-size {max(1, num_rows // 4)}."
+            f"try --training.batch-size {max(2, num_rows // 4)}."
         )
     together = rows_together(kind, examples_per_class)
     if batch_size % world_size:
@@ -91,6 +98,11 @@ def _known_classes(labels: Rows | None, kind: str) -> Rows:
         raise DataError(
             f"training.order {kind} draws rows by their class, and the training part has {len(known)} "
             "classes; see --data.label-column, or use --training.order shuffled."
+        )
+    if np.unique(labels[labels >= 0], return_counts=True)[1].max() < 2:
+        raise DataError(
+            f"training.order {kind} needs classes with two examples, and every class has one; "
+            "see --data.label-column."
         )
     return labels
 
@@ -172,11 +184,6 @@ class PairOrder:
         self._class_of = inverse[order]  # (labelled,) class of each place in `_by_class`
         self._paired = np.flatnonzero(counts[self._class_of] >= 2)
         self._num_classes, self._batch_size, self._seed = len(names), batch_size, seed
-        if len(self._paired) == 0:
-            raise DataError(
-                "training.order pairs needs classes with two examples, and every class has one; "
-                "see --data.label-column."
-            )
         self.steps_per_epoch = max(1, len(rows) // batch_size)
         self._walk = lru_cache(maxsize=8)(self._permutation)
 

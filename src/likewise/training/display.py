@@ -60,6 +60,7 @@ class Display:
         self._step = 0
         self._since = _Mark()
         self._next_line = 0.0
+        self._said_no_gradient = False
 
     def __enter__(self) -> Display:
         if self._writes:
@@ -112,6 +113,12 @@ class Display:
         self._since = now
         self._write("train", step, epoch, values)
         self._say(step, values, {name: values[name] for name in terms.parts})
+        if values["gradient_norm"] == 0 and self._show and not self._said_no_gradient:
+            self._said_no_gradient = True
+            self._print(
+                f"step {step}: WARNING: the gradient is exactly 0: this step taught nothing. If it stays so, "
+                "look at the batch size, the data and the options of the method."
+            )
 
     def evaluation(
         self, step: int, epoch: float, figures: dict[str, dict[str, Any]], warning: str | None, seconds: float
