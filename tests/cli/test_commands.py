@@ -138,6 +138,21 @@ def test_data_shows_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert (tmp_path / "views.png").stat().st_size > 1000
 
 
+def test_sheets_do_not_become_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 40), (80 * number, 9, 9)).save(photos / f"{number}.png")
+    monkeypatch.chdir(photos)
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    main(["data", ".", "--views", "simclr"])
+    shown = capsys.readouterr().out
+    assert f"contact sheet: {tmp_path / 'contact-sheet.png'}" in shown
+    assert f"views: {tmp_path / 'views.png'}" in shown
+    assert sorted(path.name for path in photos.iterdir()) == ["0.png", "1.png", "2.png"]
+    assert (tmp_path / "views.png").stat().st_size > 1000
+
+
 def test_a_run_resumes_by_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(small_settings("clip", steps=2), tmp_path / "run", show=False)
     (run.model / "config.json").unlink()

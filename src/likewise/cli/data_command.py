@@ -5,15 +5,18 @@ from __future__ import annotations
 import json as json_format
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import tyro
 
 from likewise.catalog import find_method
 from likewise.data import DataConfig
 from likewise.data.contact_sheet import draw_contact_sheet
+from likewise.data.folders import FOLDER_OF_IMAGES
 from likewise.data.inspect import SourceReport, inspect_source
 from likewise.data.show import print_report
 from likewise.errors import ConfigError, DataError
+from likewise.views import ViewConfig
 
 __all__ = ["DataCommand", "run"]
 
@@ -30,7 +33,8 @@ class DataCommand:
     """How the source is read; SOURCE may stand first instead of --data SOURCE."""
 
     sheet: str = "contact-sheet.png"
-    """Where the contact sheet goes; an empty name draws none."""
+    """Where the contact sheet goes, beside the source where that would be into a folder of images; an empty
+    name draws none."""
 
     views: str | None = None
     """A method: draw a sheet of the random views that it would train on, into views.png."""
@@ -58,17 +62,27 @@ def run(arguments: Sequence[str]) -> None:
         print_report(found)
     has_pictures = found.dataset is not None and found.dataset.pixels is not None and len(found.dataset) > 0
     if has_pictures and options.sheet:
-        remarks = draw_contact_sheet(found.dataset, options.sheet)
-        for line in [f"contact sheet: {options.sheet}", *remarks]:
+        sheet = _outside(Path(options.sheet), found)
+        remarks = draw_contact_sheet(found.dataset, sheet)
+        for line in [f"contact sheet: {sheet}", *remarks]:
             _say(line, options.json)
     if method is not None:
         if not has_pictures:
             raise DataError("--views needs pictures, and this source has none that can be read.")
-        _draw_views(found, method.default_views(options.views_size), options.views_size)
-        _say("views: views.png", options.json)
+        sheet = _outside(Path("views.png"), found)
+        _draw_views(found, method.default_views(options.views_size), options.views_size, sheet)
+        _say(f"views: {sheet}", options.json)
 
 
-def _draw_views(found: SourceReport, config, size: int) -> None:  # type: ignore[no-untyped-def]
+def _outside(sheet: Path, found: SourceReport) -> Path:
+    """Where a sheet goes: never into a folder of images, which would have one more by it; beside it then."""
+    folder = Path(found.source).resolve()
+    if found.kind == FOLDER_OF_IMAGES and sheet.resolve().is_relative_to(folder):
+        return folder.parent / sheet.name
+    return sheet
+
+
+def _draw_views(found: SourceReport, config: ViewConfig, size: int, path: Path) -> None:
     import numpy as np
 
     from likewise.views.sheet import draw_view_sheet
@@ -78,7 +92,7 @@ def _draw_views(found: SourceReport, config, size: int) -> None:  # type: ignore
     rows = np.linspace(0, len(data) - 1, min(_SHEET_ROWS, len(data))).astype(int)
     captions = None if data.texts is None else [data.texts[row][0] if data.texts[row] else "" for row in rows]
     sheet = draw_view_sheet(data.images(rows), config=config, size=size, captions=captions)
-    sheet.save("views.png")
+    sheet.save(path)
 
 
 def _say(line: str, quiet: bool) -> None:
