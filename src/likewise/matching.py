@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likewise.encoders.fusion import Pairing
 from likewise.encoders.networks import MatchesPairs
 
 if TYPE_CHECKING:
@@ -64,19 +65,24 @@ class PairJudge:
         Returns:
             (P,) float32; above 0 means more likely than not.
         """
-        # Pairs with texts of one length side by side: no work on padding.
-        lengths = self._mask.sum(dim=1).cpu().numpy()[texts]
-        order = np.argsort(lengths, kind="stable")
+        # Pairs of one picture side by side: what the fusion encoder makes of its tokens, which outnumber a
+        # text's by far, is made once a batch for all of them.
+        order = np.argsort(images, kind="stable")
         odds = np.empty(len(order), np.float32)
         with self._model.computing():
             for start in range(0, len(order), self._batch_size):
                 places = order[start : start + self._batch_size]
-                longest = int(lengths[places].max())
-                image, text = (
-                    torch.from_numpy(np.ascontiguousarray(kind[places])) for kind in (images, texts)
+                seen, of_seen = np.unique(images[places], return_inverse=True)
+                pictures, image, text = (
+                    torch.from_numpy(rows).to(self._mask.device) for rows in (seen, of_seen, texts[places])
                 )
+                mask = self._mask[text]
+                longest = int(mask.sum(dim=1).max())
                 logits = self._network.match_logits(
-                    self._texts[text, :longest], self._mask[text, :longest], self._images[image]
+                    self._texts[text, :longest],
+                    mask[:, :longest],
+                    self._images[pictures],
+                    Pairing(others=image),
                 ).float()  # (p, 2)
                 odds[places] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
         return odds

@@ -107,9 +107,11 @@ class FusionNetwork(nn.Module):
         fused: Tensor = self.fusion(text_states, mask, image_states, pairing)
         return fused
 
-    def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
-        """(P, L, F), (P, L) and (P, 1 + N, E) to (P, 2); class 1 is "they belong together"."""
-        logits: Tensor = self.match_head(self.fusion.read(text_states, mask, image_states)[0])
+    def match_logits(
+        self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
+    ) -> Tensor:
+        """(P, L, F), (P, L) and (M, 1 + N, E) to (P, 2); class 1 is "they belong together"; see `Pairing`."""
+        logits: Tensor = self.match_head(self.fusion.read(text_states, mask, image_states, pairing)[0])
         return logits
 
     def word_logits(self, states: Tensor) -> Tensor:

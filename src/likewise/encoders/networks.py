@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.colour_channels import CHANNELS, picture_channels
+from likewise.encoders.fusion import Pairing
 from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.heads import linear_projection
 from likewise.encoders.image import ImageEncoder, ImageFeatures
@@ -66,8 +67,10 @@ class MatchesPairs(Protocol):
     def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 1 + patches, E) and (M, L, F) to unit vectors (N, D) and (M, D) of the shared space."""
 
-    def match_logits(self, text_states: Tensor, mask: Tensor, image_states: Tensor) -> Tensor:
-        """(P, L, F), (P, L) and (P, N, E) to (P, 2); class 1 is "they belong together"."""
+    def match_logits(
+        self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
+    ) -> Tensor:
+        """(P, L, F), (P, L) and (M, N, E) to (P, 2); class 1 is "they belong together"."""
 
 
 class ImageNetwork(nn.Module):
