@@ -16,7 +16,7 @@ from small_runs import small_settings
 from likewise.cli.main import main
 from likewise.data import DataConfig, prepare
 from likewise.data.scenes import draw_scenes
-from likewise.training.engine import prepare_run, train
+from likewise.training.engine import train
 from likewise.training.run import RunFolder
 
 
@@ -96,6 +96,10 @@ def test_rows_that_were_trained_on_are_left_out(
     assert fresh["retrieval"]["num_images"] == 20
     assert fresh["retrieval"]["num_left_out"] == 0
     assert "warning" not in said
+    learnt = fresh["probe"]["measured_on"]
+    assert f"drawn by seed 0: {fresh['probe']['num_items']} row" in learnt
+    assert f"learning from {20 - fresh['probe']['num_items']} rows" in learnt
+    assert f"neighbours and probe: measured on {learnt}" in said
 
 
 def test_a_source_of_trained_rows_alone_is_refused(
@@ -209,5 +213,7 @@ def test_training_warns_of_rows_in_both_parts(tmp_path: Path, capsys: pytest.Cap
     path = write_table(tmp_path / "data", 24, splits=("train", "train", "val"))
     path.write_text(path.read_text() + "0.png,again,0,val\n")
     settings = dataclasses.replace(small_settings("clip", steps=1), data=DataConfig(source=str(path)))
-    prepare_run(settings, tmp_path / "run")
-    assert "WARNING: 1 of the 9 held-out rows have the picture" in capsys.readouterr().err
+    said = "1 of the 9 held-out rows have the picture"
+    train(settings, tmp_path / "run", show=True)
+    assert f"WARNING: {said}" in capsys.readouterr().err
+    assert f"warning: {said}" in measured(capsys, tmp_path / "run", "retrieval")[1]

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
     measured = open_measured(model, options.run, options.data, progress=not options.json)
     tasks = _fitting_tasks(model, measured) if options.task == "all" else [options.task]
     _refuse_ignored(options, tasks)
-    for line in measured.lines():
+    for line in measured.lines(tasks):
         print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
     results = _measure(model, measured, tasks, _task_options(options))
     # Printed first: they are not lost where they cannot be written.
@@ -107,10 +107,13 @@ def _measure(
     learning = whole
     if measured.parts is not measured.whole and LEARNING_TASKS.intersection(tasks):
         learning = Embedded(model, measured.parts, **given)
-    known: dict[str, Any] = {"measured_on": measured.described}
-    if not measured.own:
-        known["num_left_out"] = measured.num_left_out
-    return {task: evaluate(learning if task in LEARNING_TASKS else whole, task) | known for task in tasks}
+    left_out = {} if measured.own else {"num_left_out": measured.num_left_out}
+    results = {}
+    for task in tasks:
+        learns = task in LEARNING_TASKS
+        described = {"measured_on": measured.described(learning=learns)}
+        results[task] = evaluate(learning if learns else whole, task) | described | left_out
+    return results
 
 
 def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:

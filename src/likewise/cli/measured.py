@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from likewise.cli.opened import is_run, open_splits, own_data, said_of_own
 from likewise.data import DataConfig, Dataset, Splits
 from likewise.data.overlap import trained_on
 from likewise.errors import DataError
+from likewise.evaluation.tasks import LEARNING_TASKS
 from likewise.model import Model
 from likewise.training.run import RunFolder
 from likewise.training.settings import read_settings
@@ -36,9 +37,8 @@ class Measured:
     num_left_out: int | None
     warnings: tuple[str, ...] = ()
 
-    @property
-    def described(self) -> str:
-        """Which part of which source is measured, and how many rows."""
+    def described(self, *, learning: bool = False) -> str:
+        """Which part of which source is measured, and how many rows; of tasks that learn, from what."""
         summary = self.whole.summary
         source = summary["validation_source"] or summary["source"]
         names = summary["parts_named"]["validation"]
@@ -46,14 +46,21 @@ class Measured:
             where = f"the part {' and '.join(names)} of {source}"
         elif self.parts is self.whole and _is_drawn(self.whole):
             where = f"the held-out part of {source}, {summary['splits_from']}"
+        elif learning:
+            where = f"a part of {source}, {summary['splits_from']}"
         else:
             where = f"all of {source}, which names no parts"
-        count = len(self.whole.validation or ())
-        return f"{where}: {count:,} row{'' if count == 1 else 's'}"
+        splits = self.parts if learning else self.whole
+        learnt = f", learning from {_rows(len(splits.train))}" if learning else ""
+        return f"{where}: {_rows(len(splits.validation or ()))}{learnt}"
 
-    def lines(self) -> Iterator[str]:
-        """The same as a sentence, then the warnings."""
-        yield f"measured on {self.described}"
+    def lines(self, tasks: Sequence[str]) -> Iterator[str]:
+        """The same for some tasks in sentences, then the warnings."""
+        learning = [task for task in tasks if task in LEARNING_TASKS]
+        if len(learning) < len(tasks) or not tasks:
+            yield f"measured on {self.described()}"
+        if learning:
+            yield f"{' and '.join(learning)}: measured on {self.described(learning=True)}"
         yield from (f"warning: {line}" for line in self.warnings)
 
 
@@ -84,7 +91,7 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
             whole=splits,
             own=True,
             num_left_out=0,
-            warnings=(_CHANGED.format(source=own.source),) if changed else (),
+            warnings=((_CHANGED.format(source=own.source),) if changed else ()) + _overlap(splits),
         )
     try:
         trained = open_splits(model, path, progress=progress)
@@ -92,7 +99,7 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
         moved = said_of_own(model, own, data, source=data.source)
         found = _if_own(model, path, moved, settings.method_type.needs, progress)
         if found is not None:
-            return Measured(parts=found, whole=found, own=True, num_left_out=0)
+            return Measured(parts=found, whole=found, own=True, num_left_out=0, warnings=_overlap(found))
         splits = open_splits(model, path, data, parts="measured", progress=progress)
         unknown = "the run's own data cannot be read, so whether rows of this were trained on is not known"
         return _without_trained(splits, None, joined=True, warnings=(f"{unknown}: {error}",))
@@ -104,6 +111,10 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
         joined=asked is None,
         warnings=(_CHANGED.format(source=own.source),) if changed else (),
     )
+
+
+def _overlap(own: Splits) -> tuple[str, ...]:
+    return () if own.summary["overlap"] is None else (f"{own.summary['overlap']}.",)
 
 
 _CHANGED = (
@@ -177,6 +188,10 @@ def _whole(splits: Splits) -> Splits:
     if splits.validation is None:
         return replace(splits, validation=splits.train if len(splits.train) else None)
     return replace(splits, validation=splits.validation.joined(splits.train))
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _is_drawn(splits: Splits) -> bool:
