@@ -56,7 +56,7 @@ class SupCon(Method):
     idea = (
         "As SimCLR, with labels: all views of all pictures of a class belong together, and apart from "
         "all others. Each batch holds several examples of each of its classes. Pictures without a "
-        "label keep their own two views as their class."
+        "label are set aside."
     )
     choose_when = (
         "You have labels and want embeddings rather than a classifier: retrieval, few-shot "
