@@ -61,9 +61,10 @@ def _check_nothing_else(run: RunFolder) -> None:
 
 def _is_summary(run: RunFolder) -> bool:
     try:
-        return "fingerprint" in run.read_json(run.data)
+        found = json.loads(run.data.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+    return isinstance(found, dict) and "fingerprint" in found
 
 
 def _is_list_of_bad_records(run: RunFolder) -> bool:
