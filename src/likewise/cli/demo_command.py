@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
-_STEPS = 360
+_STEPS = 320
 _JUDGED = 16  # candidates of each search that are judged again
 _SHOWN = 6
 
