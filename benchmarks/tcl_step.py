@@ -33,7 +33,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
 import tyro
 from side_by_side import markdown_table
 from tcl_same import print_check

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 __all__ = ["Draw"]
 
-_ALL = (1 << 64) - 1  # 64 bits
+Bits = TypeVar("Bits", int, Tensor)
 
 
 def _signed(value: int) -> int:
     """The int64 with the same 64 bits as the unsigned `value`."""
-    value &= _ALL
+    value &= (1 << 64) - 1
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
@@ -31,21 +32,16 @@ _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 
 
-def _mixed(key: int) -> int:
-    """`_finalise` of one key, in Python: a number made on the processor would have to wait for a GPU."""
-    bits = (key + _GOLDEN) & _ALL
-    bits = ((bits ^ bits >> 30) * _MIX_1) & _ALL
-    bits = ((bits ^ bits >> 27) * _MIX_2) & _ALL
-    return bits ^ bits >> 31
-
-
-def _shift(bits: Tensor, by: int) -> Tensor:
+def _shift(bits: Bits, by: int) -> Bits:
     """Logical right shift (torch's `>>` on int64 copies the sign bit)."""
     return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
-def _finalise(bits: Tensor) -> Tensor:
-    """SplitMix64's finaliser: every input bit changes every output bit with probability one half."""
+def _finalise(bits: Bits) -> Bits:
+    """SplitMix64's finaliser: every input bit changes every output bit with probability one half.
+
+    Python's integers do not wrap, but nothing above their 64 bits finds its way into those.
+    """
     bits = bits + _GOLDEN
     bits = (bits ^ _shift(bits, 30)) * _MIX_1
     bits = (bits ^ _shift(bits, 27)) * _MIX_2
@@ -81,9 +77,9 @@ class Draw:
 
     def bits(self, index: Tensor, count: int, *, purpose: str) -> Tensor:
         """(B, count) int64 with 64 random bits each; see `uniform`."""
-        state = 0
+        state = 0  # of Python: a tensor made of these keys would have to wait for a GPU
         for key in (self.seed, self.step, zlib.crc32(purpose.encode())):
-            state = _mixed(state ^ (key & _ALL))
+            state = _finalise(state ^ key)
         rows = _finalise(index.to(torch.int64) ^ _signed(state))  # (B,)
         slots = torch.arange(count, dtype=torch.int64, device=index.device)  # (count,)
         return _finalise(rows[:, None] + slots[None, :] * _GOLDEN)  # (B, count)

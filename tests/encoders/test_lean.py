@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -183,3 +185,17 @@ def test_other_activations_stay(activation: str) -> None:
     make_lean(model)
     assert not any(isinstance(module, LinearOfGELU) for module in model.modules())
     torch.testing.assert_close(model(input_ids=tokens).last_hidden_state, before)
+
+
+def test_models_that_name_their_activation_otherwise_are_read(tmp_path: Path) -> None:
+    """DistilBERT has no `hidden_act`."""
+    from transformers import DistilBertConfig, DistilBertModel
+
+    config = DistilBertConfig(vocab_size=300, dim=16, hidden_dim=32, n_layers=1, n_heads=2)
+    model = DistilBertModel(config).eval()
+    model.save_pretrained(tmp_path)
+    encoder = TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=300).eval()
+    tokens, mask = torch.randint(4, 300, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
+    torch.testing.assert_close(
+        encoder(tokens, mask).tokens, model(input_ids=tokens, attention_mask=mask).last_hidden_state
+    )

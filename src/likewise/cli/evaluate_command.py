@@ -14,6 +14,7 @@ from likewise.cli.measured import Measured, open_measured
 from likewise.cli.opened import OWN_DATA, is_run, open_model
 from likewise.data import DataConfig
 from likewise.errors import ConfigError, DataError
+from likewise.evaluation.reranking import chance_of
 from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, Episodes, default_tasks, evaluate
 from likewise.model import Model
 from likewise.training.run import RunFolder
@@ -163,6 +164,6 @@ def show_results(results: dict[str, dict[str, Any]]) -> None:
         for name, value in figures.items():
             if name.startswith("chance_") or isinstance(value, (str, list)) or value is None:
                 continue
-            chance = figures.get(f"chance_{name.removeprefix('reranked_')}")
+            chance = chance_of(figures, name)
             table.add_row(task, name, f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
     Console().print(table)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from likewise.data import DataConfig, Splits, prepare
+from likewise.data.splits import Parts
 from likewise.errors import ConfigError, SourceError
 from likewise.model import Model, load
 from likewise.training.run import RunFolder
@@ -32,7 +33,7 @@ def open_splits(
     data: DataConfig | None = None,
     *,
     needs: frozenset[str] | None = None,
-    parts: Literal["splits", "measured", "any"] = "any",
+    parts: Parts = "any",
     progress: bool = True,
 ) -> Splits:
     """The data named, or else the run's own, at the size the model sees.
@@ -70,7 +71,7 @@ def _prepared(
     model: Model,
     config: DataConfig,
     needs: frozenset[str],
-    parts: Literal["splits", "measured", "any"],
+    parts: Parts,
     progress: bool,
 ) -> Splits:
     size = None

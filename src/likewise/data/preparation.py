@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from likewise.data.dataset import Dataset
 from likewise.data.loading import Loaded, check_bad_share, load
 from likewise.data.overlap import trained_on
 from likewise.data.record import BadRecord
-from likewise.data.splits import draw_parts
+from likewise.data.splits import Parts, draw_parts
 from likewise.errors import ConfigError
 
 __all__ = ["Splits", "fit_notes", "prepare", "size_summary"]
@@ -46,7 +46,7 @@ def prepare(
     *,
     image_size: int | None,
     needs: frozenset[str],
-    parts: Literal["splits", "measured", "any"] = "splits",
+    parts: Parts = "splits",
     progress: bool = False,
 ) -> Splits:
     """Open a source, set bad records aside, decode the images and split.

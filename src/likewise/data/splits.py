@@ -11,9 +11,12 @@ from likewise.data.config import DataConfig
 from likewise.data.record import Record
 from likewise.errors import SourceError
 
-__all__ = ["Wanted", "assign_parts", "draw_parts"]
+__all__ = ["Parts", "Wanted", "assign_parts", "draw_parts"]
 
-Wanted = Literal["splits", "measured", "any", "all", "validation or all"]
+Parts = Literal["splits", "measured", "any"]
+"""Which parts of a source are asked for by those who read all of it; see `assign_parts`."""
+
+Wanted = Parts | Literal["all", "validation or all"]
 """Which parts of a source are asked for; see `assign_parts`."""
 
 

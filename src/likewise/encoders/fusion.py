@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from likewise.encoders.attention import attention, register_attention
 from likewise.encoders.lean import as_multiplied, make_lean
-from likewise.encoders.packing import Packing, self_attention
+from likewise.encoders.packing import Packing, heads, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
@@ -153,7 +153,7 @@ class FusionEncoder(nn.Module):
     def _keys(self, layer: Any, seen: Tensor) -> tuple[Tensor, Tensor]:
         """(M, H, N, E) keys and values of the pictures for one layer, once for all texts of a picture."""
         cross = layer.crossattention.self
-        return _heads(cross, cross.key(seen)), _heads(cross, cross.value(seen))
+        return heads(cross, cross.key(seen)), heads(cross, cross.value(seen))
 
     def _fuse(
         self,
@@ -213,11 +213,6 @@ class FusionEncoder(nn.Module):
 
         values = {name: value for name, value in spec["config"].items() if name != "model_type"}
         return cls(BertConfig(**values), image_dim=spec["image_dim"])
-
-
-def _heads(attending: Any, rows: Tensor) -> Tensor:
-    """(B, L, D) to (B, H, L, E)."""
-    return rows.view(*rows.shape[:2], attending.num_attention_heads, -1).transpose(1, 2)
 
 
 def _with_cross_attention(config: Any) -> Any:

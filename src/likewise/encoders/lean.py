@@ -21,7 +21,7 @@ _NORMS_BEFORE_MAPS = ("layernorm_before", "layernorm_after", "layer_norm1", "lay
 
 def make_lean(backbone: Any) -> None:
     """Put the parts below into a transformers model, wherever it has what they stand for."""
-    gelu = backbone.config.hidden_act == "gelu"
+    gelu = getattr(backbone.config, "hidden_act", None) == "gelu"  # some models call it otherwise
     modules: list[Any] = list(backbone.modules())
     for module in modules:
         for name, child in list(module.named_children()):
@@ -29,10 +29,13 @@ def make_lean(backbone: Any) -> None:
                 setattr(module, name, Dropout(child.p))
             elif type(child) is nn.LayerNorm and name in _NORMS_BEFORE_MAPS:
                 setattr(module, name, LayerNormBeforeMaps.of(child))
-        if gelu and hasattr(module, "activation_fn") and hasattr(module, "fc2"):  # CLIP, ViT
+        if not gelu:
+            continue
+        if hasattr(module, "activation_fn") and type(getattr(module, "fc2", None)) is nn.Linear:  # CLIP, ViT
             module.activation_fn, module.fc2 = nn.Identity(), LinearOfGELU.of(module.fc2)
-        if gelu and hasattr(getattr(module, "intermediate", None), "intermediate_act_fn"):  # BERT
-            module.intermediate.intermediate_act_fn = nn.Identity()
+        inner: Any = getattr(module, "intermediate", None)
+        if hasattr(inner, "intermediate_act_fn") and type(module.output.dense) is nn.Linear:  # BERT
+            inner.intermediate_act_fn = nn.Identity()
             module.output.dense = LinearOfGELU.of(module.output.dense)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from likewise.encoders.attention import attention
 from likewise.encoders.lean import as_multiplied
 
-__all__ = ["Packing", "packed_bert", "self_attention"]
+__all__ = ["Packing", "heads", "packed_bert", "self_attention"]
 
 
 class Packing:
@@ -50,10 +50,10 @@ class Packing:
         padded = rows.new_zeros(self.mask.numel(), *rows.shape[1:]).index_copy(0, self.places, rows)
         return padded.view(*self.mask.shape, *rows.shape[1:])
 
-    def heads(self, attending: Any, rows: Tensor) -> Tensor:
-        """(T, D) to (P, H, L, E)."""
-        padded = self.unpack(rows)
-        return padded.view(*padded.shape[:2], attending.num_attention_heads, -1).transpose(1, 2)
+
+def heads(attending: Any, rows: Tensor) -> Tensor:
+    """(P, L, D) to (P, H, L, E), as one of transformers' attentions has its heads."""
+    return rows.view(*rows.shape[:2], attending.num_attention_heads, -1).transpose(1, 2)
 
 
 def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts: bool = False) -> Tensor:
@@ -70,15 +70,16 @@ def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts:
     """
     words = layer.attention.self
     read = as_multiplied(states)
-    asking, read_of_asking = (s[packing.firsts] if only_firsts else s for s in (states, read))
-    query = words.query(read_of_asking)
+    if only_firsts:
+        asking = states[packing.firsts]
+        query = words.query(asking)[:, None]
+    else:
+        asking, query = states, packing.unpack(words.query(read))
     found, _ = attention(
         words,
-        query.view(len(query), words.num_attention_heads, 1, -1)
-        if only_firsts
-        else packing.heads(words, query),
-        packing.heads(words, words.key(read)),
-        packing.heads(words, words.value(read)),
+        heads(words, query),
+        heads(words, packing.unpack(words.key(read))),
+        heads(words, packing.unpack(words.value(read))),
         packing.mask[:, None, None, :],  # for all heads and queries
         dropout=words.dropout.p if words.training else 0.0,
         is_causal=False,

@@ -5,7 +5,8 @@ Q queries, P candidates, D dimension, k candidates that are judged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +14,15 @@ import torch
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
 from likewise.evaluation.retrieval import first_ranks, summarise_ranks
 
-__all__ = ["Judge", "reranked_ranks", "reranked_retrieval"]
+__all__ = ["Judge", "chance_of", "reranked_ranks", "reranked_retrieval"]
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """From places of images and of texts, (p,) each, to (p,) scores; the greater, the more likely a pair."""
+
+
+def chance_of(figures: Mapping[str, Any], name: str) -> Any:
+    """What a figure of a task would be by chance; the order by chance is no better for being judged again."""
+    return figures.get(f"chance_{name.removeprefix('reranked_')}")
 
 
 def reranked_ranks(

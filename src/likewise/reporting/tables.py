@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.evaluation.reranking import chance_of
 from likewise.reporting.figures import format_plain, format_value, name_of, task_name
 
 __all__ = ["ResultRow", "ResultTable", "result_tables", "KeyTable", "key_tables", "reasons"]
@@ -40,11 +41,7 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
     tables = []
     for task, figures in results.items():
         rows = [
-            ResultRow(
-                name_of(name),
-                _value(name, value),
-                _value(name, figures.get("chance_" + name.removeprefix("reranked_"))),
-            )
+            ResultRow(name_of(name), _value(name, value), _value(name, chance_of(figures, name)))
             for name, value in figures.items()
             if _is_figure(value) and not name.startswith(("chance_", "num_"))
         ]
