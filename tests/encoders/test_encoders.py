@@ -78,6 +78,22 @@ def test_padding_changes_nothing(architecture: str) -> None:
     assert encoder(tokens, mask).tokens.shape == (2, 7, 32)
 
 
+def test_an_image_network_has_a_width_of_its_own_or_that_of_its_features() -> None:
+    image = ImageEncoder.build(IMAGE_CONFIGS[0]).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    features = image(pixels).pooled
+    plain, mapped = ImageNetwork(image), ImageNetwork(image, dim=5)
+    assert plain.dim == image.dim
+    assert mapped.dim == 5
+    assert mapped.projection is not None
+    torch.testing.assert_close(plain(pixels), features)
+    torch.testing.assert_close(mapped(pixels), features @ mapped.projection.weight.T)
+    for network in (plain, mapped):
+        again = network_from_spec(json.loads(json.dumps(network.spec()))).eval()
+        again.load_state_dict(network.state_dict())
+        torch.testing.assert_close(again(pixels), network(pixels))
+
+
 def test_networks_come_back_from_their_spec() -> None:
     image = ImageEncoder.build(IMAGE_CONFIGS[0])
     dual = DualNetwork(image, small_text(), dim=12).eval()

@@ -19,7 +19,7 @@ from likewise.encoders.colour_channels import CHANNELS, picture_channels
 from likewise.encoders.fusion import Pairing
 from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.heads import linear_projection
-from likewise.encoders.image import ImageEncoder, ImageFeatures
+from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
 
@@ -74,25 +74,32 @@ class MatchesPairs(Protocol):
 
 
 class ImageNetwork(nn.Module):
-    """One image encoder; its pooled features are the embedding (projectors are for training only)."""
+    """One image encoder; its pooled features are the embedding (projectors are for training only).
+
+    Args:
+        image: the encoder.
+        dim: D, of a linear map of the pooled features which is the embedding then; None for the features.
+    """
 
     kind = "image"
 
-    def __init__(self, image: ImageEncoder) -> None:
+    def __init__(self, image: ImageEncoder, *, dim: int | None = None) -> None:
         super().__init__()
         self.image = image
-        self.dim = image.dim
+        self.projection = None if dim is None else linear_projection(image.dim, dim)
+        self.dim = dim or image.dim
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalised pixels to (B, D)."""
-        features: ImageFeatures = self.image(pixels)
-        return features.pooled
+        pooled: Tensor = self.image(pixels).pooled
+        return pooled if self.projection is None else self.projection(pooled)
 
     forward = encode_images
 
     def spec(self) -> dict[str, Any]:
         """What `network_from_spec` needs."""
-        return {"kind": self.kind, "image": self.image.spec()}
+        own = {} if self.projection is None else {"dim": self.dim}
+        return {"kind": self.kind, "image": self.image.spec(), **own}
 
 
 class MultiViewNetwork(nn.Module):
@@ -188,7 +195,7 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
             devices=[]
         ):  # weights are about to be loaded: leave the caller's stream alone
             if spec["kind"] == ImageNetwork.kind:
-                return ImageNetwork(ImageEncoder.from_spec(spec["image"]))
+                return ImageNetwork(ImageEncoder.from_spec(spec["image"]), dim=spec.get("dim"))
             if spec["kind"] == MultiViewNetwork.kind:
                 encoders = [ImageEncoder.from_spec(one) for one in spec["images"]]
                 return MultiViewNetwork(encoders, channels=spec["channels"])

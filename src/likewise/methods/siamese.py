@@ -17,6 +17,7 @@ from likewise.draw import Draw
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
+from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import siamese_loss
 from likewise.views import ViewConfig, view_preset
@@ -31,8 +32,13 @@ class Config:
     margin: float = 1.0
     """Distance beyond which different pictures no longer count; of unit vectors it is at most 2."""
 
+    embedding_dim: int | None = 128
+    """Width of a linear map of the features, which is compared and kept; `None` compares the features
+    themselves."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
+        check_counts(self, "embedding_dim")
         if not 0 < self.margin <= 2:
             raise ConfigError(
                 f"method.margin is {self.margin}; unit vectors are compared: expected within (0, 2]."
@@ -40,7 +46,7 @@ class Config:
 
 
 class Siamese(Method):
-    """An image encoder whose features are compared directly."""
+    """An image encoder with a linear map into the space that is compared and kept."""
 
     name = "siamese"
     summary = "pairs of one class come near, pairs of two classes go apart"
@@ -76,7 +82,7 @@ class Siamese(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image), dim=config.embedding_dim)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """Both pictures of each pair in one forward pass: rows 2i and 2i + 1."""

@@ -17,7 +17,7 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.methods.checks import check_above_zero
+from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import triplet_loss
 from likewise.views import ViewConfig, view_preset
@@ -36,13 +36,18 @@ class Config:
     """`semihard`: for each positive the nearest negative that is farther (FaceNet); `hard`: the farthest
     positive and nearest negative of each anchor; `all`: every triplet of the batch."""
 
+    embedding_dim: int | None = 128
+    """Width of a linear map of the features, which is compared and kept (FaceNet's); `None` compares the
+    features themselves."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         check_above_zero(self, "margin")
+        check_counts(self, "embedding_dim")
 
 
 class Triplet(Method):
-    """An image encoder whose features are compared directly."""
+    """An image encoder with a linear map into the space that is compared and kept."""
 
     name = "triplet"
     summary = "a picture is nearer to those of its class than to others, by a margin"
@@ -50,7 +55,7 @@ class Triplet(Method):
     idea = (
         "An anchor should be nearer to a picture of its class than to one of another, by a margin. "
         "The triplets are chosen within each batch: the hardest, the semi-hard ones or all. Distances "
-        "are those of unit vectors, and the features themselves are compared."
+        "are those of unit vectors, which a linear map makes of the features."
     )
     choose_when = (
         "Labels with many classes of few examples each, and you want distances that mean something: "
@@ -78,7 +83,7 @@ class Triplet(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ImageEncoder.build(ingredients.image), dim=config.embedding_dim)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """One view of each picture."""
