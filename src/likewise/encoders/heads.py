@@ -17,18 +17,22 @@ def linear_projection(dim: int, out_dim: int) -> nn.Linear:
     return layer
 
 
-def mlp_projector(dim: int, hidden_dim: int, out_dim: int, *, num_layers: int = 2) -> nn.Sequential:
+def mlp_projector(
+    dim: int, hidden_dim: int, out_dim: int, *, num_layers: int = 2, scaled: bool = False
+) -> nn.Sequential:
     """SimCLR's projector (Chen 2020, 2002.05709, section 4.2): linear, BatchNorm, ReLU, ..., linear,
     BatchNorm.
 
-    Biases before a BatchNorm would be removed by it, so there are none; the last BatchNorm has no weights,
-    as in SimCLR's released code.
+    Biases before a BatchNorm would be removed by it, so there are none, and the last BatchNorm shifts
+    nothing.
 
     Args:
         dim: D, width of the features.
         hidden_dim: H.
         out_dim: P.
         num_layers: linear layers, at least 2.
+        scaled: the last BatchNorm learns a scale for each dimension, as in SimCLR's released code; in those
+            of SimSiam and MoCo v3 it learns nothing.
 
     Returns:
         A module from (B, D) to (B, P).
@@ -37,8 +41,9 @@ def mlp_projector(dim: int, hidden_dim: int, out_dim: int, *, num_layers: int = 
     for _ in range(num_layers - 1):
         layers += [nn.Linear(dim, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(inplace=True)]
         dim = hidden_dim
-    layers += [nn.Linear(dim, out_dim, bias=False), nn.BatchNorm1d(out_dim, affine=False)]
-    return nn.Sequential(*layers)
+    last = nn.BatchNorm1d(out_dim, affine=scaled)
+    last.register_parameter("bias", None)
+    return nn.Sequential(*layers, nn.Linear(dim, out_dim, bias=False), last)
 
 
 def mlp_head(dim: int, hidden_dim: int, out_dim: int, *, batch_norm: bool = True) -> nn.Sequential:

@@ -78,7 +78,7 @@ class SimCLR(Method):
         self.view_config = ingredients.views
         self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
         dim = self.network.dim
-        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim)
+        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """Both views in one forward pass, so that BatchNorm sees 2B rows, as in the paper's code."""

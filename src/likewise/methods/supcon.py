@@ -85,7 +85,7 @@ class SupCon(Method):
         self.view_config = ingredients.views
         self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
         dim = self.network.dim
-        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim)
+        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """Both views in one forward pass."""
