@@ -263,7 +263,8 @@ def one_of_two(rank: int, folder: str) -> None:
         float64_views(patch)
         for name in ALL:
             method, loader = build(name)
-            synchronize_batch_norm(method, torch.device("cpu"))
+            if not method.norms_stay_apart:
+                synchronize_batch_norm(method, torch.device("cpu"))
             found = two_steps(method.double(), loader, slice(rank * 8, rank * 8 + 8), reduce)
             if rank == 0:
                 torch.save(found, f"{folder}/{name}.pt")

@@ -1,13 +1,22 @@
-"""Twin, queue and bank against NumPy simulations."""
+"""Twin, queue and bank against NumPy simulations; BatchNorm in parts against networks of their own."""
 
 from __future__ import annotations
+
+import copy
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from likewise.mechanisms import KeyQueue, MemoryBank, MomentumTwin, cosine_momentum
+from likewise.mechanisms import (
+    KeyQueue,
+    MemoryBank,
+    MomentumTwin,
+    cosine_momentum,
+    has_batch_norm,
+    in_parts,
+)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -98,3 +107,40 @@ def test_empty_ones_are_refused() -> None:
         KeyQueue(0, 3)
     with pytest.raises(ValueError, match="one row"):
         MemoryBank(0, 3)
+
+
+def normed_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2), nn.BatchNorm1d(2)).double()
+
+
+def test_parts_are_networks_of_their_own_with_shared_weights() -> None:
+    """Outputs, gradients, and statistics that are the mean of the parts'; 11 rows in three parts."""
+    network = normed_network()
+    rows, weights = torch.randn(11, 3, dtype=torch.float64), torch.randn(11, 2, dtype=torch.float64)
+    for _ in range(2):  # the second time the statistics are no longer the first ones
+        copies = [copy.deepcopy(network) for _ in range(3)]
+        expected = torch.cat([copies[0](rows[:4]), copies[1](rows[4:8]), copies[2](rows[8:])])
+        (expected * weights).sum().backward()
+        network.zero_grad()
+        made = in_parts(network, rows, rows=4)
+        (made * weights).sum().backward()
+        torch.testing.assert_close(made, expected)
+        for name, weight in network.named_parameters():
+            gradients = [one.get_parameter(name).grad for one in copies]
+            torch.testing.assert_close(weight.grad, sum(gradients[1:], start=gradients[0]))  # type: ignore[arg-type]
+        for name, buffer in network.named_buffers():
+            ends = torch.stack([one.get_buffer(name) for one in copies])
+            torch.testing.assert_close(buffer, ends.mean(0) if ends.is_floating_point() else ends[0])
+        with torch.no_grad():
+            network[0].weight += 0.1  # type: ignore[operator]
+
+
+def test_parts_do_not_matter_without_training_or_batch_norm() -> None:
+    network = normed_network().eval()
+    rows = torch.randn(11, 3, dtype=torch.float64)
+    before = copy.deepcopy(network.state_dict())
+    torch.testing.assert_close(in_parts(network, rows, rows=4), network(rows))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert has_batch_norm(network)
+    assert not has_batch_norm(network[0])

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from likewise.catalog import find_method
 from likewise.data.batch import Batch
 from likewise.draw import Draw
-from likewise.encoders.heads import mlp_head
+from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.errors import ConfigError
+from likewise.methods import moco as moco_module
 from likewise.methods.method import Ingredients, Method, Progress, make_views
 from likewise.training.optimizers import build_optimizer
 from likewise.training.options import TrainingConfig
@@ -86,6 +87,33 @@ def test_a_picture_is_never_the_negative_of_its_own_views() -> None:
     method.queue.groups.fill_(0)
     with torch.no_grad():
         assert float(method.objective(method.embed(alone, Draw(0, 9))).total) == 0
+
+
+def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shuffling BN: the parts that BatchNorm sees are not those of the queries."""
+    method: Any = build("moco", norm_rows=2)
+    rows, draw = batch(8), Draw(0, 0)
+    _, second = views_of(method, rows, draw)
+    seen = []
+    whole = moco_module.in_parts
+    monkeypatch.setattr(
+        moco_module,
+        "in_parts",
+        lambda of, pixels, **options: (seen.append(pixels), whole(of, pixels, **options))[1],
+    )
+    method.embed(rows, draw)
+    places = [int((second == pixels).flatten(1).all(1).nonzero()) for pixels in seen[1]]
+    assert sorted(places) == list(range(8))
+    assert {frozenset(places[i : i + 2]) for i in range(0, 8, 2)} != {
+        frozenset((i, i + 1)) for i in range(0, 8, 2)
+    }
+
+
+def test_moco_without_parts_lets_batch_norm_see_all() -> None:
+    assert build("moco").norms_stay_apart
+    assert not build("moco", norm_rows=None).norms_stay_apart
+    assert not build("moco", version="v3", queue_size=None).norms_stay_apart
+    assert not build("moco", image={"architecture": "vit", **VIT}).norms_stay_apart
 
 
 def test_moco_v3_follows_algorithm_1() -> None:
@@ -286,3 +314,12 @@ def test_heads_have_no_bias_before_a_batch_norm() -> None:
     plain = mlp_head(4, 8, 2, batch_norm=False)
     assert [type(layer) for layer in plain] == [nn.Linear, nn.ReLU, nn.Linear]
     assert plain[0].bias is not None
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_projector_s_last_batch_norm_shifts_nothing(scaled: bool) -> None:
+    projector = mlp_projector(4, 8, 2, scaled=scaled)
+    assert (projector[-1].weight is not None) == scaled
+    assert projector[-1].bias is None
+    made = projector(torch.randn(6, 4))
+    torch.testing.assert_close(made.mean(0), torch.zeros(2), rtol=0, atol=1e-6)

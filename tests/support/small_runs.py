@@ -17,7 +17,7 @@ VIT = {"width": 32, "depth": 2}
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "byol": {"hidden_dim": 32, "projection_dim": 16},
     "simsiam": {"projection_dim": 32, "predictor_dim": 16},
-    "moco": {"queue_size": 23, "ema_momentum": 0.9},
+    "moco": {"queue_size": 23, "ema_momentum": 0.9, "norm_rows": 8},
     "instance": {"projection_dim": 32},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }

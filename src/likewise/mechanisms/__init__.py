@@ -1,4 +1,5 @@
-"""What carries state between steps: momentum twin, key queue, memory bank.
+"""What methods are built of, beside encoders and objectives: momentum twin, key queue, memory bank, BatchNorm
+over parts of a batch.
 
 Their state lies in buffers, so it is saved, resumed and moved between devices with the method that has them.
 """
@@ -6,5 +7,14 @@ Their state lies in buffers, so it is saved, resumed and moved between devices w
 from likewise.mechanisms.key_queue import KeyQueue
 from likewise.mechanisms.memory_bank import MemoryBank
 from likewise.mechanisms.momentum_twin import MomentumTwin, cosine_momentum
+from likewise.mechanisms.norm_parts import average_norms, has_batch_norm, in_parts
 
-__all__ = ["KeyQueue", "MemoryBank", "MomentumTwin", "cosine_momentum"]
+__all__ = [
+    "KeyQueue",
+    "MemoryBank",
+    "MomentumTwin",
+    "average_norms",
+    "cosine_momentum",
+    "has_batch_norm",
+    "in_parts",
+]

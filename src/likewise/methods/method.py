@@ -123,6 +123,9 @@ class Method(nn.Module, ABC):
     network: nn.Module
     """What is kept after training."""
 
+    norms_stay_apart: bool = False
+    """Whether BatchNorm must see each replica's rows apart, whatever `training.sync_batch_norm` says."""
+
     @classmethod
     @abstractmethod
     def default_views(cls, image_size: int) -> ViewConfig:

@@ -23,7 +23,14 @@ from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
-from likewise.mechanisms import KeyQueue, MomentumTwin, cosine_momentum
+from likewise.mechanisms import (
+    KeyQueue,
+    MomentumTwin,
+    average_norms,
+    cosine_momentum,
+    has_batch_norm,
+    in_parts,
+)
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import info_nce, moco_loss
@@ -57,6 +64,11 @@ class Config:
     symmetric: bool = False
     """Let each view be query and key in turn (v1, v2; v3 always does): twice the cost a step, and better."""
 
+    norm_rows: int | None = 32
+    """Rows that a ResNet's BatchNorm sees together (v1, v2), as if each such part were on a device of its
+    own; keys are computed in another order, so that a query cannot find its key by the statistics they share
+    (shuffling BN). `None` for all rows together."""
+
     hidden_dim: int | None = None
     """Width of hidden layers: by default that of the features (v2) or 4096 (v3); v1 has none."""
 
@@ -68,6 +80,7 @@ class Config:
         check_above_zero(self, "temperature")
         check_shares(self, "ema_momentum")
         check_counts(self, "queue_size", "hidden_dim", "projection_dim")
+        check_counts(self, "norm_rows", least=2)
         if self.version == "v3" and (self.queue_size is not None or self.symmetric):
             raise ConfigError("method.queue_size, method.symmetric: v3 has no queue and is always symmetric.")
         if self.version == "v1" and self.hidden_dim is not None:
@@ -113,6 +126,8 @@ class MoCo(Method):
         self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
         projection = config.projection_dim or _PROJECTION[config.version]
         self._build_heads(self.network.dim, projection)
+        parted = config.version != "v3" and config.norm_rows is not None and has_batch_norm(self.network)
+        self.norms_stay_apart = parted
         self.twin = MomentumTwin(self._online())
         if config.version != "v3":
             by_data = max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
@@ -149,8 +164,9 @@ class MoCo(Method):
         assert batch.group is not None
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
         first, second = pixels.chunk(2)
-        queries: Tensor = self.predictor(self.projector(self.network(pixels if self._symmetric else first)))
-        keys: Tensor = self.twin(pixels if self._symmetric else second)  # no graph
+        features = self._run(self.network, pixels if self._symmetric else first)
+        queries: Tensor = self.predictor(self.projector(features))
+        keys = self._keys(pixels if self._symmetric else second, batch, draw)
         if not self._symmetric:
             return {"query": queries, "key": keys, "group": batch.group}
         queries_of, keys_of = queries.chunk(2), keys.chunk(2)  # (B, P) each
@@ -161,6 +177,25 @@ class MoCo(Method):
             "key": keys_of[1],
             "group": batch.group,
         }
+
+    def _run(self, network: nn.Module, pixels: Tensor) -> Tensor:
+        """(N, 3, S, S) to (N, ...), BatchNorm apart for each part where it is asked for."""
+        if self.norms_stay_apart:
+            assert self.config.norm_rows is not None
+            return in_parts(network, pixels, rows=self.config.norm_rows)
+        found: Tensor = network(pixels)
+        return found
+
+    def _keys(self, pixels: Tensor, batch: Batch, draw: Draw) -> Tensor:
+        """What the twin makes of views, without a graph: (n B, 3, S, S) to (n B, P)."""
+        if not self.norms_stay_apart:
+            return self._run(self.twin, pixels)
+        # All rows of all replicas in random order, a share to each.
+        numbers = draw.uniform(batch.index, len(pixels) // len(batch.index), purpose="shuffling")  # (B, n)
+        order = gather_rows(numbers.T.reshape(-1)).argsort()
+        here = own_rows(pixels)
+        shuffled = gather_rows(self._run(self.twin, gather_rows(pixels)[order[here]]))
+        return shuffled[order.argsort()[here]]
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """Each query's own key against the queue (v1, v2), or against the batch's other keys (v3)."""
@@ -211,4 +246,6 @@ class MoCo(Method):
             momentum = cosine_momentum(momentum, progress.share)
         else:
             self.queue.push(*self._newest)
+            if self.norms_stay_apart:
+                average_norms(self)
         self.twin.follow(self._online(), momentum)

@@ -156,7 +156,7 @@ class Session:
             raise ConfigError(
                 f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}"
             )
-        if fabric.world_size > 1 and options.sync_batch_norm:
+        if fabric.world_size > 1 and options.sync_batch_norm and not method.norms_stay_apart:
             synchronize_batch_norm(method, fabric.device)
         module = _Embedding(method)
         module, optimizer = fabric.setup(module, build_optimizer(method, options))

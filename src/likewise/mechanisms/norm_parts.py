@@ -1,0 +1,70 @@
+"""BatchNorm over parts of a batch, as if each part were on a device of its own.
+
+A BatchNorm leaves a trace of the whole batch in each of its rows. Where a row must find another that was
+computed in the same batch among keys of earlier ones, that trace alone gives it away; parts apart, and
+another order for the keys, take it from them ("shuffling BN": He 2019, arXiv 1911.05722, section 3.3).
+
+Dimensions: B rows, P parts.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from likewise.collectives import gather_rows, world_size
+
+__all__ = ["average_norms", "has_batch_norm", "in_parts"]
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether anything inside normalises over a batch."""
+    return len(_norms(module)) > 0
+
+
+def in_parts(network: nn.Module, values: Tensor, *, rows: int) -> Tensor:
+    """What a network makes of a batch whose parts do not see one another.
+
+    Running statistics become the mean of those that each part alone would leave.
+
+    Args:
+        network: of one input and one output, row by row but for its BatchNorms.
+        values: (B, ...).
+        rows: of a part; a batch that they do not divide is cut as evenly as can be.
+
+    Returns:
+        (B, ...).
+    """
+    own = dict(network.named_buffers())
+    made, left = [], []
+    for part in values.tensor_split(max(1, round(len(values) / rows))):
+        # Each part starts from copies of the statistics: the graph holds on to those it saw.
+        state = {name: buffer.clone() for name, buffer in own.items()}
+        made.append(functional_call(network, state, part))
+        left.append(state)
+    with torch.no_grad():
+        for name, buffer in own.items():
+            ends = torch.stack([state[name] for state in left])  # (P, ...)
+            buffer.copy_(ends.mean(0) if ends.is_floating_point() else ends[-1])
+    return torch.cat(made)
+
+
+@torch.no_grad()
+def average_norms(module: nn.Module) -> None:
+    """Give the running statistics of all BatchNorms inside their mean over the replicas.
+
+    Each replica's are those of its own rows; their mean is what one replica with all rows would have.
+    """
+    buffers = [buffer for norm in _norms(module) for buffer in norm.buffers()]
+    running = [buffer for buffer in buffers if buffer.is_floating_point()]  # (C,) each
+    if world_size() == 1 or not running:
+        return
+    mean = gather_rows(torch.cat(running)[None]).mean(0)
+    lengths = [len(buffer) for buffer in running]
+    for buffer, averaged in zip(running, torch.split(mean, lengths), strict=True):
+        buffer.copy_(averaged)
+
+
+def _norms(module: nn.Module) -> list[nn.Module]:
+    return [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
