@@ -7,7 +7,7 @@ Their state lies in buffers, so it is saved, resumed and moved between devices w
 from likewise.mechanisms.key_queue import KeyQueue
 from likewise.mechanisms.memory_bank import MemoryBank
 from likewise.mechanisms.momentum_twin import MomentumTwin, cosine_momentum
-from likewise.mechanisms.norm_parts import average_norms, has_batch_norm, in_parts
+from likewise.mechanisms.norm_parts import average_norms, has_batch_norm, in_parts, view_by_view
 
 __all__ = [
     "KeyQueue",
@@ -17,4 +17,5 @@ __all__ = [
     "cosine_momentum",
     "has_batch_norm",
     "in_parts",
+    "view_by_view",
 ]

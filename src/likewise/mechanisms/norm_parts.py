@@ -15,12 +15,31 @@ from torch.func import functional_call
 
 from likewise.collectives import gather_rows, world_size
 
-__all__ = ["average_norms", "has_batch_norm", "in_parts"]
+__all__ = ["average_norms", "has_batch_norm", "in_parts", "view_by_view"]
 
 
 def has_batch_norm(module: nn.Module) -> bool:
     """Whether anything inside normalises over a batch."""
     return len(_norms(module)) > 0
+
+
+def view_by_view(network: nn.Module, values: Tensor, *, views: int = 2) -> Tensor:
+    """What a network makes of the views of a batch, its BatchNorms seeing one view at a time.
+
+    A network without any sees all of them in one pass.
+
+    Args:
+        network: of one input and one output, row by row but for its BatchNorms.
+        values: (V B, ...), the first view of every row, then the second.
+        views: V.
+
+    Returns:
+        (V B, ...).
+    """
+    if not has_batch_norm(network):
+        whole: Tensor = network(values)
+        return whole
+    return torch.cat([network(view) for view in values.chunk(views)])
 
 
 def in_parts(network: nn.Module, values: Tensor, *, rows: int) -> Tensor:

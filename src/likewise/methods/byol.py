@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
-from likewise.mechanisms import MomentumTwin, cosine_momentum
+from likewise.mechanisms import MomentumTwin, cosine_momentum, view_by_view
 from likewise.methods.checks import check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import byol_loss
@@ -89,11 +89,12 @@ class BYOL(Method):
         return nn.Sequential(self.network, self.projector)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
-        """Both views through the online network in one pass, and through the twin in another."""
+        """Both views through the online network and the twin; BatchNorm sees one at a time, as in the paper's
+        code."""
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
-        projections: Tensor = self.projector(self.network(pixels))  # (2B, P)
-        predictions = self.predictor(projections).chunk(2)  # (B, P) each
-        targets = self.twin(pixels).chunk(2)  # (B, P) each, no graph
+        projections = view_by_view(self.projector, view_by_view(self.network, pixels))  # (2B, P)
+        predictions = view_by_view(self.predictor, projections).chunk(2)  # (B, P) each
+        targets = view_by_view(self.twin, pixels).chunk(2)  # (B, P) each, no graph
         return {
             "first_prediction": predictions[0],
             "second_prediction": predictions[1],

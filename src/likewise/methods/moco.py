@@ -30,6 +30,7 @@ from likewise.mechanisms import (
     cosine_momentum,
     has_batch_norm,
     in_parts,
+    view_by_view,
 )
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
@@ -164,9 +165,11 @@ class MoCo(Method):
         assert batch.group is not None
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
         first, second = pixels.chunk(2)
-        features = self._run(self.network, pixels if self._symmetric else first)
-        queries: Tensor = self.predictor(self.projector(features))
-        keys = self._keys(pixels if self._symmetric else second, batch, draw)
+        views = 2 if self._symmetric else 1
+        features = self._encode(self.network, pixels if self._symmetric else first, views)
+        projections = view_by_view(self.projector, features, views=views)
+        queries = view_by_view(self.predictor, projections, views=views)
+        keys = self._keys(pixels if self._symmetric else second, views, batch, draw)
         if not self._symmetric:
             return {"query": queries, "key": keys, "group": batch.group}
         queries_of, keys_of = queries.chunk(2), keys.chunk(2)  # (B, P) each
@@ -178,24 +181,23 @@ class MoCo(Method):
             "group": batch.group,
         }
 
-    def _run(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        """(N, 3, S, S) to (N, ...), BatchNorm apart for each part where it is asked for."""
+    def _encode(self, network: nn.Module, pixels: Tensor, views: int) -> Tensor:
+        """(V B, 3, S, S) to (V B, ...); BatchNorm sees one view at a time, or even less of it."""
         if self.norms_stay_apart:
             assert self.config.norm_rows is not None
             return in_parts(network, pixels, rows=self.config.norm_rows)
-        found: Tensor = network(pixels)
-        return found
+        return view_by_view(network, pixels, views=views)
 
-    def _keys(self, pixels: Tensor, batch: Batch, draw: Draw) -> Tensor:
-        """What the twin makes of views, without a graph: (n B, 3, S, S) to (n B, P)."""
+    def _keys(self, pixels: Tensor, views: int, batch: Batch, draw: Draw) -> Tensor:
+        """What the twin makes of views, without a graph: (V B, 3, S, S) to (V B, P)."""
         if not self.norms_stay_apart:
-            return self._run(self.twin, pixels)
+            return self._encode(self.twin, pixels, views)
         # All rows of all replicas in random order, a share to each.
-        numbers = draw.uniform(batch.index, len(pixels) // len(batch.index), purpose="shuffling")  # (B, n)
+        numbers = draw.uniform(batch.index, views, purpose="shuffling")  # (B, V)
         order = gather_rows(numbers.T.reshape(-1)).argsort()
         here = own_rows(pixels)
-        shuffled = gather_rows(self._run(self.twin, gather_rows(pixels)[order[here]]))
-        return shuffled[order.argsort()[here]]
+        keys = gather_rows(self._encode(self.twin, gather_rows(pixels)[order[here]], views))
+        return keys[order.argsort()[here]]
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """Each query's own key against the queue (v1, v2), or against the batch's other keys (v3)."""

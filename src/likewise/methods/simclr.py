@@ -17,6 +17,7 @@ from likewise.draw import Draw
 from likewise.encoders.heads import mlp_projector
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
+from likewise.mechanisms import view_by_view
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import nt_xent
@@ -81,9 +82,14 @@ class SimCLR(Method):
         self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
-        """Both views in one forward pass, so that BatchNorm sees 2B rows, as in the paper's code."""
+        """Both views through network and projector.
+
+        BatchNorm sees one view at a time. In the paper's code it sees both together, which was one point and
+        a half worse on CIFAR-10 (nearest neighbours and linear probe after 20 epochs in batches of 128).
+        """
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
-        first, second = self.projector(self.network.encode_images(pixels)).chunk(2)  # (B, P) each
+        features = view_by_view(self.network, pixels)  # (2B, D)
+        first, second = view_by_view(self.projector, features).chunk(2)  # (B, P) each
         return {"first": first, "second": second}
 
     def objective(self, embeddings: Embeddings) -> Terms:

@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
+from likewise.mechanisms import view_by_view
 from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import simsiam_loss
@@ -89,10 +88,10 @@ class SimSiam(Method):
         self.predictor = mlp_head(width, config.predictor_dim, width)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
-        """Both views in one forward pass."""
+        """Both views through all parts; BatchNorm sees one at a time, as in the paper's code."""
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
-        projections: Tensor = self.projector(self.network(pixels))  # (2B, P)
-        predictions = self.predictor(projections).chunk(2)  # (B, P) each
+        projections = view_by_view(self.projector, view_by_view(self.network, pixels))  # (2B, P)
+        predictions = view_by_view(self.predictor, projections).chunk(2)  # (B, P) each
         targets = projections.detach().chunk(2)  # stop-gradient: without it all collapses (section 4.1)
         return {
             "first_prediction": predictions[0],
