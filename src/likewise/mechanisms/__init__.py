@@ -4,10 +4,10 @@ over parts of a batch.
 Their state lies in buffers, so it is saved, resumed and moved between devices with the method that has them.
 """
 
+from likewise.mechanisms.batch_norm import average_norms, has_batch_norm, in_parts, view_by_view
 from likewise.mechanisms.key_queue import KeyQueue
 from likewise.mechanisms.memory_bank import MemoryBank
 from likewise.mechanisms.momentum_twin import MomentumTwin, cosine_momentum
-from likewise.mechanisms.norm_parts import average_norms, has_batch_norm, in_parts, view_by_view
 
 __all__ = [
     "KeyQueue",

@@ -1,10 +1,10 @@
-"""BatchNorm over parts of a batch, as if each part were on a device of its own.
+"""How much of a batch BatchNorm sees together: one view, or parts of one as if each were on its own device.
 
 A BatchNorm leaves a trace of the whole batch in each of its rows. Where a row must find another that was
 computed in the same batch among keys of earlier ones, that trace alone gives it away; parts apart, and
 another order for the keys, take it from them ("shuffling BN": He 2019, arXiv 1911.05722, section 3.3).
 
-Dimensions: B rows, P parts.
+Dimensions: B rows, V views, P parts.
 """
 
 from __future__ import annotations
