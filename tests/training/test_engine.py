@@ -357,6 +357,29 @@ def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> 
         torch.testing.assert_close(twins[twin], newest[online], rtol=0, atol=1e-6)
 
 
+def test_a_linear_map_is_carried_over_only_where_both_networks_have_it(tmp_path: Path) -> None:
+    """SimCLR, triplets from it, triplets of another width from those, SimCLR from these."""
+    still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    run = train(small_settings("simclr", steps=1), tmp_path / "0", show=False)
+    weights = load(run.path).network.image.state_dict()  # type: ignore[union-attr, operator]
+    for number, (method, dim) in enumerate(
+        (("triplet", 128), ("triplet", 16), ("triplet", 16), ("simclr", None)), 1
+    ):
+        settings = small_settings(method, start_from=str(run.path), **still)
+        if dim is not None:
+            settings = dataclasses.replace(
+                settings, method=dataclasses.replace(settings.method, embedding_dim=dim)
+            )
+        before = load(run.path).network
+        run = train(settings, tmp_path / str(number), show=False)
+        network = load(run.path).network
+        for name, weight in network.image.named_parameters():  # type: ignore[union-attr]
+            torch.testing.assert_close(weight.detach(), weights[name], rtol=0, atol=1e-6)
+        assert (network.projection is None) == (dim is None)
+        if number == 3:
+            torch.testing.assert_close(network.projection.weight, before.projection.weight)  # type: ignore[union-attr]
+
+
 def test_a_start_from_another_network_is_refused(tmp_path: Path) -> None:
     first = train(small_settings("simclr", steps=1), tmp_path / "first", show=False)
     settings = small_settings("simclr", steps=1, start_from=str(first.path))

@@ -7,8 +7,11 @@ import json
 import sys
 from typing import Any
 
+from torch import Tensor, nn
+
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.order import rows_together
+from likewise.encoders.networks import ImageNetwork
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.methods.method import Method
@@ -166,7 +169,7 @@ def start_from(method: Method, path: str) -> None:
     try:
         if trained.kind == network.kind and hasattr(network, "image"):
             trained.image.resize(network.image.image_size)
-        network.load_state_dict(trained.state_dict())
+        network.load_state_dict(_fitting_state(trained, network))
     except RuntimeError as error:
         reasons = [line.strip() for line in str(error).splitlines()[1:3]]
         raise ConfigError(
@@ -174,3 +177,16 @@ def start_from(method: Method, path: str) -> None:
             f"{' '.join(reasons)} Give the same --image and --text options as its run had."
         ) from error
     method.copy_to_twins()
+
+
+def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
+    """A trained network's weights. The linear map after an image encoder is a head, as a projector is: where
+    only one of the two networks has it, or of another width, the new network's stays as it is."""
+    state = trained.state_dict()
+    if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
+        return state
+    if trained.dim == network.dim and (trained.projection is None) == (network.projection is None):
+        return state
+    encoder = {name: value for name, value in state.items() if not name.startswith("projection.")}
+    own = {name: value for name, value in network.state_dict().items() if name.startswith("projection.")}
+    return encoder | own
