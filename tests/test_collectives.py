@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from likewise import objectives as o
 from likewise.collectives import (
+    average_over_replicas,
     gather_rows,
     own_rows,
     rank,
@@ -170,6 +171,10 @@ def check_gather(place, counts):
     gathered.sum().backward()
     assert gathered.shape[0] == counts[0]
     assert (rank(), world_size(), row_counts(own)) == (place, len(counts), counts)
+    statistics = [torch.full((2, 3), float(place)), torch.tensor([2.0 * place])]
+    average_over_replicas(statistics)
+    middle = (len(counts) - 1) / 2
+    torch.testing.assert_close(statistics, [torch.full((2, 3), middle), torch.tensor([2 * middle])])
 
 
 def replica(place, ports, folder):

@@ -14,6 +14,7 @@ the count, for the same reason.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,16 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["gather_rows", "own_rows", "replica_weight", "replica_share", "world_size", "rank", "row_counts"]
+__all__ = [
+    "average_over_replicas",
+    "gather_rows",
+    "own_rows",
+    "rank",
+    "replica_share",
+    "replica_weight",
+    "row_counts",
+    "world_size",
+]
 
 
 def world_size() -> int:
@@ -78,6 +88,22 @@ def own_rows(rows: Tensor) -> Tensor:
     """(b,) int64: where this replica's rows stand among `gather_rows(rows)`."""
     start = sum(row_counts(rows)[: rank()]) if world_size() > 1 else 0
     return torch.arange(start, start + rows.shape[0], device=rows.device)
+
+
+@torch.no_grad()
+def average_over_replicas(tensors: Sequence[Tensor]) -> None:
+    """Give tensors their mean over all replicas, in place and in one message.
+
+    Args:
+        tensors: of equal shapes and one dtype everywhere.
+    """
+    if world_size() == 1 or not tensors:
+        return
+    together = torch.cat([one.flatten() for one in tensors])
+    mean = gather_rows(together[None]).mean(0)
+    lengths = [one.numel() for one in tensors]
+    for one, averaged in zip(tensors, torch.split(mean, lengths), strict=True):
+        one.copy_(averaged.view_as(one))
 
 
 def replica_weight(rows: Tensor) -> float:

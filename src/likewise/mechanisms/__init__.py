@@ -4,7 +4,7 @@ over parts of a batch.
 Their state lies in buffers, so it is saved, resumed and moved between devices with the method that has them.
 """
 
-from likewise.mechanisms.batch_norm import average_norms, has_batch_norm, in_parts, view_by_view
+from likewise.mechanisms.batch_norm import has_batch_norm, in_parts, running_statistics, view_by_view
 from likewise.mechanisms.key_queue import KeyQueue
 from likewise.mechanisms.memory_bank import MemoryBank
 from likewise.mechanisms.momentum_twin import MomentumTwin, cosine_momentum
@@ -13,9 +13,9 @@ __all__ = [
     "KeyQueue",
     "MemoryBank",
     "MomentumTwin",
-    "average_norms",
     "cosine_momentum",
     "has_batch_norm",
     "in_parts",
+    "running_statistics",
     "view_by_view",
 ]

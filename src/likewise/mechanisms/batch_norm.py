@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from likewise.collectives import gather_rows, world_size
-
-__all__ = ["average_norms", "has_batch_norm", "in_parts", "view_by_view"]
+__all__ = ["has_batch_norm", "in_parts", "running_statistics", "view_by_view"]
 
 
 def has_batch_norm(module: nn.Module) -> bool:
@@ -50,14 +48,14 @@ def in_parts(network: nn.Module, values: Tensor, *, rows: int) -> Tensor:
     Args:
         network: of one input and one output, row by row but for its BatchNorms.
         values: (B, ...).
-        rows: of a part; a batch that they do not divide is cut as evenly as can be.
+        rows: of a part, at least: a batch that they do not divide is cut into fewer, as evenly as can be.
 
     Returns:
         (B, ...).
     """
     own = dict(network.named_buffers())
     made, left = [], []
-    for part in values.tensor_split(max(1, round(len(values) / rows))):
+    for part in values.tensor_split(max(1, len(values) // rows)):
         # Each part starts from copies of the statistics: the graph holds on to those it saw.
         state = {name: buffer.clone() for name, buffer in own.items()}
         made.append(functional_call(network, state, part))
@@ -69,20 +67,10 @@ def in_parts(network: nn.Module, values: Tensor, *, rows: int) -> Tensor:
     return torch.cat(made)
 
 
-@torch.no_grad()
-def average_norms(module: nn.Module) -> None:
-    """Give the running statistics of all BatchNorms inside their mean over the replicas.
-
-    Each replica's are those of its own rows; their mean is what one replica with all rows would have.
-    """
+def running_statistics(module: nn.Module) -> list[Tensor]:
+    """Running means and variances of all BatchNorms inside, (C,) each: the tensors themselves."""
     buffers = [buffer for norm in _norms(module) for buffer in norm.buffers()]
-    running = [buffer for buffer in buffers if buffer.is_floating_point()]  # (C,) each
-    if world_size() == 1 or not running:
-        return
-    mean = gather_rows(torch.cat(running)[None]).mean(0)
-    lengths = [len(buffer) for buffer in running]
-    for buffer, averaged in zip(running, torch.split(mean, lengths), strict=True):
-        buffer.copy_(averaged)
+    return [buffer for buffer in buffers if buffer.is_floating_point()]
 
 
 def _norms(module: nn.Module) -> list[nn.Module]:

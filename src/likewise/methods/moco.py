@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.collectives import gather_rows, own_rows
+from likewise.collectives import average_over_replicas, gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head, mlp_projector
@@ -26,10 +26,10 @@ from likewise.errors import ConfigError
 from likewise.mechanisms import (
     KeyQueue,
     MomentumTwin,
-    average_norms,
     cosine_momentum,
     has_batch_norm,
     in_parts,
+    running_statistics,
     view_by_view,
 )
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
@@ -249,5 +249,6 @@ class MoCo(Method):
         else:
             self.queue.push(*self._newest)
             if self.norms_stay_apart:
-                average_norms(self)
+                # Each replica's are those of its own rows; their mean is what one with all rows would have.
+                average_over_replicas(running_statistics(self))
         self.twin.follow(self._online(), momentum)
