@@ -102,9 +102,9 @@ def test_bank_turns_towards_the_new() -> None:
     np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
 
 
-def test_empty_ones_are_refused() -> None:
-    with pytest.raises(ValueError, match="one key"):
-        KeyQueue(0, 3)
+def test_impossible_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="-1 keys"):
+        KeyQueue(-1, 3)
     with pytest.raises(ValueError, match="one row"):
         MemoryBank(0, 3)
 

@@ -474,9 +474,9 @@ def test_no_gradient_reaches_twins_or_queues() -> None:
     assert method.network.log_temperature.grad != 0
 
 
-@pytest.mark.parametrize("size", [7, 3])
+@pytest.mark.parametrize("size", [7, 3, 0])
 def test_twins_and_queues_against_a_simulation(size: int) -> None:
-    """Four steps of five rows; a queue that they do not divide, and one shorter than a batch."""
+    """Four steps of five rows; a queue that they do not divide, one shorter than a batch, and none."""
     method = build(queue_size=size, ema_momentum=0.9, itm=0, mlm=0)
     optimizer = torch.optim.SGD([w for w in method.parameters() if w.requires_grad], lr=0.5)
     queues = {"images": method.image_queue, "texts": method.text_queue}

@@ -21,7 +21,7 @@ class KeyQueue(nn.Module):
     then holds the same queue, and nothing has to be sent for it.
 
     Args:
-        size: K, any number: it need not be a multiple of the batch.
+        size: K, any number: it need not be a multiple of the batch; 0 for a queue that stays empty.
         dim: D.
     """
 
@@ -31,8 +31,8 @@ class KeyQueue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"a queue needs room for one key at least, got {size}")
+        if size < 0:
+            raise ValueError(f"a queue cannot have room for {size} keys")
         self.register_buffer("keys", nn.functional.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("groups", torch.full((size,), _NOBODY, dtype=torch.int64))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
@@ -48,6 +48,8 @@ class KeyQueue(nn.Module):
             keys: (B, D), brought to unit length here.
             groups: (B,) int64, not negative: equal numbers are the same thing.
         """
+        if len(self) == 0:
+            return
         keys, groups = keys[-len(self) :], groups[-len(self) :]
         # Places are computed on the device: reading `place` would make the processor wait for it.
         places = (self.place + torch.arange(len(keys), device=keys.device)) % len(self)

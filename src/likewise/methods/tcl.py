@@ -64,7 +64,8 @@ class Config:
 
     queue_size: int | None = None
     """Keys in each of the two queues; by default 65,536, or a quarter of the training rows where that is
-    less."""
+    less. 0 for none: from nothing and with twins that move fast, old keys are told from new ones by their
+    age, which teaches nothing."""
 
     ema_momentum: float = 0.995
     """The twins' momentum."""
@@ -103,7 +104,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        check_counts(self, "embedding_dim", "fusion_depth", "queue_size")
+        check_counts(self, "embedding_dim", "fusion_depth")
+        check_counts(self, "queue_size", least=0)
         check_shares(self, "ema_momentum", "distillation", "hidden_share")
         check_above_zero(self, "temperature")
         if not _COLDEST <= self.temperature <= _WARMEST:
@@ -213,7 +215,9 @@ class TCL(Method):
             if not weight:
                 self.network.get_submodule(part).requires_grad_(False)
         self.twin = MomentumTwin(self.network)
-        size = config.queue_size or max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
+        size = config.queue_size
+        if size is None:
+            size = max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
         self.image_queue = KeyQueue(size, config.embedding_dim)
         self.text_queue = KeyQueue(size, config.embedding_dim)
         self.register_buffer("alpha", torch.zeros(()))
