@@ -28,13 +28,21 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import tyro
-from PIL import Image
+from PIL import Image, ImageOps
 from side_by_side import REPOSITORY
 from trainings import Record, check_names, encoded_images, kept, quality_rows, report, train_likewise
 
 LONGEST_MINUTES = 20  # of training on two cores: what this benchmark allows itself
 TUNING_ALPHABETS = 5  # of the training alphabets that --tune measures on
 WAYS = 20
+
+# Further characters: what they are called, mirrored or not, degrees.
+POSITIONS = [
+    (f"mirrored, turned by {degrees}" if mirrored else f"turned by {degrees}", mirrored, degrees)
+    for mirrored in (False, True)
+    for degrees in (0, 90, 180, 270)
+    if mirrored or degrees
+]
 
 # Characters: no flips and no colours. A little turning, and crops that leave the strokes whole.
 VIEWS: dict[str, object] = {
@@ -77,8 +85,8 @@ class Options:
     """One training of each contender per seed."""
     tune: bool = False
     """Choose settings: train on 25 of the training alphabets and measure on the other 5."""
-    turned_classes: bool = True
-    """Learn each character also turned by 90, 180 and 270 degrees, as further characters."""
+    all_positions: bool = True
+    """Learn each character also turned by 90, 180 and 270 degrees, and mirrored, as further characters."""
     image_size: int = 28
     """Side of the pictures, which come with 105 px."""
     width: int = 16
@@ -131,16 +139,19 @@ def tables(options: Options) -> tuple[pyarrow.Table, pyarrow.Table]:
     return train.filter(pyarrow.array(~held_out)), train.filter(pyarrow.array(held_out))
 
 
-def turned(table: pyarrow.Table) -> pyarrow.Table:
-    """The table, then each picture turned by 90, 180 and 270 degrees as one of another character."""
+def in_all_positions(table: pyarrow.Table) -> pyarrow.Table:
+    """The table, then each picture turned by 90, 180 and 270 degrees, and the same four mirrored, each as one
+    of another character."""
     parts = [table]
-    for degrees in (90, 180, 270):
+    for position, mirrored, degrees in POSITIONS:
         images = []
         for encoded in encoded_images(table):
+            picture = Image.open(io.BytesIO(encoded))
+            picture = ImageOps.mirror(picture) if mirrored else picture
             buffer = io.BytesIO()
-            Image.open(io.BytesIO(encoded)).rotate(degrees).save(buffer, format="PNG")
+            picture.rotate(degrees).save(buffer, format="PNG")
             images.append({"bytes": buffer.getvalue(), "path": None})
-        labels = [f"{label} turned by {degrees}" for label in table["label"].to_pylist()]
+        labels = [f"{label}, {position}" for label in table["label"].to_pylist()]
         columns = {"image": pyarrow.array(images, table.schema.field("image").type), "label": labels}
         parts.append(
             pyarrow.table(
@@ -152,13 +163,17 @@ def turned(table: pyarrow.Table) -> pyarrow.Table:
 
 def training_data(options: Options, train: pyarrow.Table, held_out: pyarrow.Table) -> Path:
     """The folder that training reads: the data itself, or one in --out with what the options make of it."""
-    if not options.tune and not options.turned_classes:
+    if not options.tune and not options.all_positions:
         return options.data
-    kind = ["data", *(["tune"] if options.tune else []), *(["turned"] if options.turned_classes else [])]
+    kind = [
+        "data",
+        *(["tune"] if options.tune else []),
+        *(["all-positions"] if options.all_positions else []),
+    ]
     folder = options.out / "-".join(kind)
     if not (folder / "evaluation.parquet").is_file():  # written last
         folder.mkdir(parents=True, exist_ok=True)
-        whole = turned(train) if options.turned_classes else train
+        whole = in_all_positions(train) if options.all_positions else train
         pyarrow.parquet.write_table(whole, folder / "train.parquet")
         pyarrow.parquet.write_table(held_out, folder / "evaluation.parquet")
     return folder
@@ -221,9 +236,7 @@ def main() -> None:
                     "figures": figures_of(folder / "model", held_out, options.episodes),
                 }
 
-            deciding = settings | {
-                key: asdict(options)[key] for key in ("tune", "turned_classes", "episodes")
-            }
+            deciding = settings | {key: asdict(options)[key] for key in ("tune", "all_positions", "episodes")}
             record = kept(options.out, name, seed, deciding, work)
             if record["training"]["seconds"] > 60 * LONGEST_MINUTES:
                 print(f"{name}, seed {seed}: trained for more than {LONGEST_MINUTES} minutes")

@@ -58,14 +58,16 @@ def test_final_figures_are_of_the_evaluation_alphabets(omniglot, data):
     assert set(held_out["alphabet"].to_pylist()) == {"evaluation0", "evaluation1"}
 
 
-def test_turned_pictures_are_further_characters(omniglot, data):
+def test_pictures_in_other_positions_are_further_characters(omniglot, data):
     train, _ = omniglot.tables(omniglot.Options(data=data))
-    whole = omniglot.turned(train)
-    assert whole.num_rows == 4 * train.num_rows
+    whole = omniglot.in_all_positions(train)
+    assert whole.num_rows == 8 * train.num_rows
     assert whole.schema == train.schema
-    assert len(set(whole["label"].to_pylist())) == 4 * len(set(train["label"].to_pylist()))
-    first, quarter = (
-        np.asarray(Image.open(io.BytesIO(whole["image"][row].as_py()["bytes"])))
-        for row in (3, train.num_rows + 3)
+    assert len(set(whole["label"].to_pylist())) == 8 * len(set(train["label"].to_pylist()))
+    first, quarter, mirrored, mirrored_quarter = (
+        np.asarray(Image.open(io.BytesIO(whole["image"][part * train.num_rows + 3].as_py()["bytes"])))
+        for part in (0, 1, 4, 5)
     )
     assert np.array_equal(quarter, np.rot90(first))
+    assert np.array_equal(mirrored, first[:, ::-1])
+    assert np.array_equal(mirrored_quarter, np.rot90(first[:, ::-1]))
