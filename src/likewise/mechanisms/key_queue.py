@@ -8,9 +8,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["KeyQueue"]
+__all__ = ["LONGEST_QUEUE", "KeyQueue", "queue_size_for"]
 
+LONGEST_QUEUE = 65_536
 _NOBODY = -1
+
+
+def queue_size_for(num_rows: int) -> int:
+    """The default size: the papers' 65,536, or a quarter of the training rows where that is less."""
+    return max(1, min(LONGEST_QUEUE, num_rows // 4))
 
 
 class KeyQueue(nn.Module):

@@ -29,6 +29,7 @@ from likewise.mechanisms import (
     cosine_momentum,
     has_batch_norm,
     in_parts,
+    queue_size_for,
     running_statistics,
     view_by_view,
 )
@@ -42,7 +43,6 @@ __all__ = ["Config", "MoCo"]
 _TEMPERATURE = {"v1": 0.07, "v2": 0.2, "v3": 0.2}
 _MOMENTUM = {"v1": 0.999, "v2": 0.999, "v3": 0.99}
 _PROJECTION = {"v1": 128, "v2": 128, "v3": 256}
-_LONGEST_QUEUE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +131,8 @@ class MoCo(Method):
         self.norms_stay_apart = parted
         self.twin = MomentumTwin(self._online())
         if config.version != "v3":
-            by_data = max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
-            self.queue = KeyQueue(config.queue_size or by_data, projection)
+            size = config.queue_size or queue_size_for(ingredients.num_rows)
+            self.queue = KeyQueue(size, projection)
         elif ingredients.image.architecture == "vit" and ingredients.image.pretrained is None:
             # A patch projection that learns makes ViTs unstable, one at random does as well (section 4.3).
             self.network.image.freeze_patches()

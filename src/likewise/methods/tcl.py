@@ -28,7 +28,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 from likewise.hardware import native_bfloat16
-from likewise.mechanisms import KeyQueue, MomentumTwin
+from likewise.mechanisms import LONGEST_QUEUE, KeyQueue, MomentumTwin, queue_size_for
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.fused_pairs import draw_pairs, fuse
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
@@ -42,7 +42,6 @@ from likewise.views import NOT_ASKED, ViewConfig, mask_tokens, view_preset
 
 __all__ = ["TCL", "Config"]
 
-_LONGEST_QUEUE = 65_536
 _COLDEST, _WARMEST = 0.001, 0.5  # the learned temperature is clamped to these before each step
 
 
@@ -166,7 +165,7 @@ class TCL(Method):
         "base": {
             "image": {"pretrained": "facebook/deit-base-patch16-224", "image_size": 256, "pooling": "cls"},
             "text": {"pretrained": "google-bert/bert-base-uncased", "max_tokens": 25},
-            "method": {"queue_size": _LONGEST_QUEUE},
+            "method": {"queue_size": LONGEST_QUEUE},
             "training": {
                 "learning_rate": 1e-4,
                 "warmup_share": 0.01,  # its 2,000 steps
@@ -217,7 +216,7 @@ class TCL(Method):
         self.twin = MomentumTwin(self.network)
         size = config.queue_size
         if size is None:
-            size = max(1, min(_LONGEST_QUEUE, ingredients.num_rows // 4))
+            size = queue_size_for(ingredients.num_rows)
         self.image_queue = KeyQueue(size, config.embedding_dim)
         self.text_queue = KeyQueue(size, config.embedding_dim)
         self.register_buffer("alpha", torch.zeros(()))
