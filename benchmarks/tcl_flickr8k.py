@@ -28,12 +28,12 @@ from typing import Any
 
 import tyro
 from side_by_side import REPOSITORY
-from tcl_ablation import RECALLS, SETTINGS, retrieval_figures, table_rows
+from tcl_ablation import RECALLS, SETTINGS, TclSettings, retrieval_figures, table_rows
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
-# The method of each contender, and its weights.
-CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
-    "CLIP": ("clip", {}),
+# The method of each contender, and what TCL has besides CMA, ITM and MLM.
+CONTENDERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "CLIP": ("clip", ()),
     "ALBEF": ("tcl", SETTINGS["albef"]),
     "TCL": ("tcl", SETTINGS["all"]),
 }
@@ -41,7 +41,7 @@ COLOURS = {"CLIP": "#2a58c5", "ALBEF": "#c2540a", "TCL": "#14804a"}  # the repor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(TclSettings):
     """Settings of the comparison; what is not named for one method holds for all."""
 
     data: Path = REPOSITORY / "../shared/data/flickr8k"
@@ -81,20 +81,15 @@ class Options:
     """Pairs a step."""
     clip_learning_rate: float = 5e-4
     """Peak learning rate of CLIP."""
-    fusion_learning_rate: float = 3e-4
+    fusion_learning_rate: float = 5e-4
     """Peak learning rate of ALBEF and TCL."""
-    ema_momentum: float = 0.98
-    """Momentum of their twins. From nothing their lag delays the start: in the first hundreds of steps
-    pictures and texts meet the sooner, the smaller it is."""
-    distillation: float = 0.4
-    """Share of their twins' opinion in the targets."""
     max_records: int | None = None
     """Use only so many pictures of each part; for trying things out."""
 
 
 def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[str, object]:
     """The flags of one training, but for where its data lies."""
-    method, own = CONTENDERS[name]
+    method, parts = CONTENDERS[name]
     settings: dict[str, object] = {
         "image.image-size": options.image_size,
         "image.patch-size": options.patch_size,
@@ -109,15 +104,11 @@ def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[s
         "training.batch-size": options.batch_size,
         "training.seed": seed,
     }
-    if method == "clip":
-        settings["training.learning-rate"] = options.clip_learning_rate
-    else:
-        settings["training.learning-rate"] = options.fusion_learning_rate
-        settings["method.ema-momentum"] = options.ema_momentum
-        settings["method.distillation"] = options.distillation
     if options.max_records is not None:
         settings["data.max-records"] = options.max_records
-    return settings | own
+    if method == "clip":
+        return settings | {"training.learning-rate": options.clip_learning_rate}
+    return settings | {"training.learning-rate": options.fusion_learning_rate} | options.flags(parts)
 
 
 def steps_within(minutes: float, seconds_a_step: float) -> int:
