@@ -22,7 +22,7 @@ from likewise.draw import Draw
 from likewise.errors import ConfigError
 from likewise.methods import method as method_module
 from likewise.methods.method import Embeddings, Ingredients, Progress, Words, make_views
-from likewise.methods.tcl import TCL, Config
+from likewise.methods.tcl import TCL, Config, momentum_and_queue_size
 from likewise.training.optimizers import build_optimizer
 from likewise.training.options import TrainingConfig
 from likewise.views import NOT_ASKED, mask_tokens, view_preset
@@ -511,8 +511,28 @@ def test_twins_and_queues_against_a_simulation(size: int) -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_the_default_queue_is_a_quarter_of_the_rows() -> None:
-    assert len(build(queue_size=None).image_queue) == len(build(queue_size=None).text_queue) == 10
+def test_networks_from_nothing_have_close_twins_and_no_queue_by_default() -> None:
+    method = build(queue_size=None)
+    assert len(method.image_queue) == len(method.text_queue) == 0
+    assert method.ema_momentum == 0.9
+
+
+@pytest.mark.parametrize(
+    ("image", "text", "expected"),
+    [("vit", "bert", (0.995, 10)), (None, "bert", (0.9, 0)), ("vit", None, (0.9, 0))],
+)
+def test_twins_and_queues_of_trained_networks_are_the_papers(
+    image: str | None, text: str | None, expected: tuple[float, int]
+) -> None:
+    settings = small_settings("tcl")
+    ingredients = Ingredients(
+        image=dataclasses.replace(settings.image, pretrained=image),
+        text=dataclasses.replace(settings.text, pretrained=text),
+        views=settings.views,
+        num_rows=40,
+    )
+    assert momentum_and_queue_size(Config(), ingredients) == expected
+    assert momentum_and_queue_size(Config(ema_momentum=0.5, queue_size=3), ingredients) == (0.5, 3)
 
 
 def test_the_twins_opinion_counts_more_during_the_first_epoch() -> None:

@@ -40,7 +40,7 @@ from likewise.objectives import (
 )
 from likewise.views import NOT_ASKED, ViewConfig, mask_tokens, view_preset
 
-__all__ = ["TCL", "Config"]
+__all__ = ["TCL", "Config", "momentum_and_queue_size"]
 
 _COLDEST, _WARMEST = 0.001, 0.5  # the learned temperature is clamped to these before each step
 
@@ -62,12 +62,12 @@ class Config:
     """The learned temperature's start."""
 
     queue_size: int | None = None
-    """Keys in each of the two queues; by default 65,536, or a quarter of the training rows where that is
-    less. 0 for none: from nothing and with twins that move fast, old keys are told from new ones by their
-    age, which teaches nothing."""
+    """Keys in each of the two queues, 0 for none. By default 65,536, or a quarter of the training rows where
+    that is less, and none where an encoder starts from nothing: it drifts so fast that old keys are told from
+    new ones by their age, which teaches nothing."""
 
-    ema_momentum: float = 0.995
-    """The twins' momentum."""
+    ema_momentum: float | None = None
+    """The twins' momentum; by default the paper's 0.995, and 0.9 where an encoder starts from nothing."""
 
     twin_precision: Literal["auto", "same"] = "auto"
     """`auto`: the twins multiply in bfloat16 where the hardware does so natively, however the network is
@@ -119,6 +119,18 @@ class Config:
             raise ConfigError("method.cma is 0; without it pictures and texts never meet in one space.")
 
 
+def momentum_and_queue_size(config: Config, ingredients: Ingredients) -> tuple[float, int]:
+    """Of the twins and the queues: what the options say, or what suits how the encoders start."""
+    if ingredients.image.pretrained is None or ingredients.text.pretrained is None:
+        momentum, size = 0.9, 0
+    else:
+        momentum, size = 0.995, queue_size_for(ingredients.num_rows)
+    return (
+        momentum if config.ema_momentum is None else config.ema_momentum,
+        size if config.queue_size is None else config.queue_size,
+    )
+
+
 class TCL(Method):
     """Image, text and fusion encoder, their momentum twins, and two queues."""
 
@@ -158,7 +170,10 @@ class TCL(Method):
         "small": {
             "image": {"architecture": "vit", "preset": "tiny", "image_size": 96},
             "text": {"preset": "small", "dropout": 0.1},
-            "method": {"ema_momentum": 0.99},
+            "views": {"crop_scale": (0.6, 1.0)},
+            # IMC and LMI are soon learned and MLM has large gradients: with weights of 1 they take the step
+            # from CMA, on which a start from nothing depends.
+            "method": {"imc": 0.25, "lmi": 0.25, "mlm": 0.3},
             "training": {"learning_rate": 5e-4, "batch_size": 128},
         },
         # The paper's: from DeiT and BERT, on eight GPUs of 64 pairs each.
@@ -214,9 +229,7 @@ class TCL(Method):
             if not weight:
                 self.network.get_submodule(part).requires_grad_(False)
         self.twin = MomentumTwin(self.network)
-        size = config.queue_size
-        if size is None:
-            size = queue_size_for(ingredients.num_rows)
+        self.ema_momentum, size = momentum_and_queue_size(config, ingredients)
         self.image_queue = KeyQueue(size, config.embedding_dim)
         self.text_queue = KeyQueue(size, config.embedding_dim)
         self.register_buffer("alpha", torch.zeros(()))
@@ -445,7 +458,7 @@ class TCL(Method):
         self.image_queue.push(images, groups)
         self.text_queue.push(texts, groups)
         self.network.log_temperature.clamp_(math.log(_COLDEST), math.log(_WARMEST))
-        self.twin.follow(self.network, self.config.ema_momentum)
+        self.twin.follow(self.network, self.ema_momentum)
         self.alpha.fill_(self.config.distillation * min(1.0, progress.epoch))
 
 
