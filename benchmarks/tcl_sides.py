@@ -27,6 +27,7 @@ PAD, CLS, SEP, MASK = range(4)
 # Word pieces of a caption, [CLS] and [SEP] counted: Flickr8k's, 24 in the longest of 64 as there.
 SHORTEST, LONGEST, MEAN, DEVIATION = 4, 25, 14, 4
 ALPHA = 0.4
+MOMENTUM = 0.995  # of the twins, on both sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def build_method(options: Options) -> TCL:
     width, depth, side, patch = size.image
     torch.manual_seed(0)
     return TCL(
-        Config(queue_size=options.queue_size or size.queue),
+        Config(queue_size=options.queue_size or size.queue, ema_momentum=MOMENTUM),
         Ingredients(
             image=ImageEncoderConfig(width=width, depth=depth, image_size=side, patch_size=patch),
             text=TextEncoderConfig(
@@ -170,7 +171,7 @@ class Transcription:
         if options.attention == "published":
             plain_attention(network)
         size = options.queue_size or SIZES[options.preset].queue
-        self.module = TCLReference(network, queue_size=size).to(options.device)
+        self.module = TCLReference(network, queue_size=size, momentum=MOMENTUM).to(options.device)
         self.network = self.module.network
         self.views = view_preset(options.views)
         self.precision, self.device = options.precision, torch.device(options.device)
