@@ -143,11 +143,11 @@ def in_all_positions(table: pyarrow.Table) -> pyarrow.Table:
     """The table, then each picture turned by 90, 180 and 270 degrees, and the same four mirrored, each as one
     of another character."""
     parts = [table]
+    pictures = [Image.open(io.BytesIO(encoded)) for encoded in encoded_images(table)]  # decoded at first use
     for position, mirrored, degrees in POSITIONS:
         images = []
-        for encoded in encoded_images(table):
-            picture = Image.open(io.BytesIO(encoded))
-            picture = ImageOps.mirror(picture) if mirrored else picture
+        for upright in pictures:
+            picture = ImageOps.mirror(upright) if mirrored else upright
             buffer = io.BytesIO()
             picture.rotate(degrees).save(buffer, format="PNG")
             images.append({"bytes": buffer.getvalue(), "path": None})
