@@ -45,6 +45,8 @@ Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
 SETTINGS: dict[str, tuple[str, ...]] = {"albef": (), "imc": ("imc",), "lmi": ("lmi",), "all": ("imc", "lmi")}
 LABELS = {"albef": "cma+itm+mlm (ALBEF)", "imc": "+ imc", "lmi": "+ lmi", "all": "all"}
 
+STEPS = {"scenes": 1200, "flickr8k": 2400}  # Flickr8k's photos tell more slowly what belongs together
+
 RECALLS = {
     f"{way}_r{k}": f"{label} R@{k}"
     for way, label in (("image_to_text", "image to text"), ("text_to_image", "text to image"))
@@ -109,8 +111,8 @@ class Options(TclSettings):
     """Settings to train in this call, of albef, imc, lmi and all; all four unless given."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training of each setting per seed."""
-    steps: int = 1200
-    """Steps of each training."""
+    steps: int | None = None
+    """Steps of each training; by default 1,200 on scenes and 2,400 on Flickr8k."""
     num_judged: tuple[int, ...] = (16,)
     """k: candidates of each query that are judged again; several give a line each."""
     train_scenes: int = 4000
@@ -144,7 +146,7 @@ def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
         "text.width": options.width,
         "text.depth": options.text_depth,
         "text.max-tokens": options.max_tokens,
-        "training.steps": options.steps,
+        "training.steps": options.steps or STEPS[options.dataset],
         "training.batch-size": options.batch_size,
         "training.learning-rate": options.learning_rate,
         "training.seed": seed,
