@@ -357,6 +357,16 @@ def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> 
         torch.testing.assert_close(twins[twin], newest[online], rtol=0, atol=1e-6)
 
 
+def test_a_start_from_a_trained_model_has_the_queue_of_trained_encoders(tmp_path: Path) -> None:
+    settings = small_settings("tcl", steps=1)
+    settings = dataclasses.replace(settings, method=dataclasses.replace(settings.method, queue_size=None))
+    first = train(settings, tmp_path / "first", show=False)
+    onward = dataclasses.replace(settings.training, start_from=str(first.path))
+    again = train(dataclasses.replace(settings, training=onward), tmp_path / "again", show=False)
+    keys = [len(weights_of(run.path)["image_queue.keys"]) for run in (first, again)]
+    assert keys[0] == 0 < keys[1]
+
+
 def test_a_linear_map_is_carried_over_only_where_both_networks_have_it(tmp_path: Path) -> None:
     """SimCLR, triplets from it, triplets of another width from those, SimCLR from these."""
     still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}

@@ -73,6 +73,8 @@ class Ingredients:
         vocabulary_size: entries of the tokenizer; 0 where there are no texts.
         words: of the tokenizer; None where there are no texts.
         num_rows: rows of the training part (memory banks need it).
+        weights_follow: the network gets a trained model's weights once it is built, whatever the encoders'
+            options say.
     """
 
     image: ImageEncoderConfig
@@ -81,6 +83,7 @@ class Ingredients:
     vocabulary_size: int = 0
     words: Words | None = None
     num_rows: int = 0
+    weights_follow: bool = False
 
 
 class Method(nn.Module, ABC):

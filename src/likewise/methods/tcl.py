@@ -121,10 +121,11 @@ class Config:
 
 def momentum_and_queue_size(config: Config, ingredients: Ingredients) -> tuple[float, int]:
     """Of the twins and the queues: what the options say, or what suits how the encoders start."""
-    if ingredients.image.pretrained is None or ingredients.text.pretrained is None:
-        momentum, size = 0.9, 0
-    else:
+    image, text = ingredients.image.pretrained, ingredients.text.pretrained
+    if ingredients.weights_follow or (image is not None and text is not None):
         momentum, size = 0.995, queue_size_for(ingredients.num_rows)
+    else:
+        momentum, size = 0.9, 0
     return (
         momentum if config.ema_momentum is None else config.ema_momentum,
         size if config.queue_size is None else config.queue_size,

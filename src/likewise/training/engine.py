@@ -148,6 +148,7 @@ class Session:
                 vocabulary_size=0 if tokenizer is None else tokenizer.size,
                 words=None if tokenizer is None else Words(tokenizer.mask_id, tokenizer.special_ids),
                 num_rows=len(splits.train),
+                weights_follow=options.start_from is not None,
             ),
         )
         if options.start_from is not None:
