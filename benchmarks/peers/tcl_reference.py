@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likewise.encoders.dropout import Dropout
 from likewise.encoders.fusion_network import FusionNetwork
-from likewise.encoders.lean import Dropout, LayerNormBeforeMaps, LinearOfGELU
+from likewise.encoders.lean_maps import LayerNormLeftToMaps, LinearOfGELU
 
 __all__ = ["Forced", "TCLReference", "plain_attention", "plain_layers"]
 
@@ -192,7 +193,7 @@ def plain_layers(network: FusionNetwork) -> None:
     """Layers as transformers has them and the published code too, with the same weights."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, (LinearOfGELU, LayerNormBeforeMaps)):
+            if isinstance(child, (LinearOfGELU, LayerNormLeftToMaps)) or hasattr(child, "norm_before"):
                 child.__class__ = child.__class__.__base__  # they differ in `forward` alone
             elif isinstance(child, Dropout):
                 setattr(module, name, nn.Dropout(child.p))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likewise.encoders.dropout import Dropout, dropout
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
-from likewise.encoders.lean import (
-    Dropout,
-    LayerNormBeforeMaps,
-    LinearOfGELU,
-    as_multiplied,
-    dropout,
-    make_lean,
-)
+from likewise.encoders.lean import make_lean
+from likewise.encoders.lean_maps import LayerNormLeftToMaps, LinearOfGELU, LinearOfNorm, as_multiplied
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 
 
@@ -92,13 +88,65 @@ def test_autocast_multiplies_as_it_would_in_plain_layers(lowered: bool) -> None:
         torch.testing.assert_close(own, other, rtol=2e-2, atol=2e-2)
 
 
-def test_a_norm_before_maps_gives_what_they_multiply() -> None:
-    norm = nn.LayerNorm(8)
-    lean, rows = LayerNormBeforeMaps.of(norm), torch.randn(3, 8)
-    assert lean.weight is norm.weight
-    assert torch.equal(lean(rows), norm(rows))
+def norm_and_map(dtype: torch.dtype = torch.float64) -> tuple[nn.LayerNorm, nn.Linear]:
+    """With a scale and a shift of its own."""
+    norm, plain = nn.LayerNorm(6).to(dtype), nn.Linear(6, 4).to(dtype)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm, plain
+
+
+def test_a_map_of_a_norm_has_its_values_and_gradients() -> None:
+    torch.manual_seed(0)
+    norm, plain = norm_and_map()
+    left = LayerNormLeftToMaps.of(norm)
+    lean = LinearOfNorm.of(plain, left)
+    assert (left.weight, left.bias) == (norm.weight, norm.bias)
+    assert (lean.weight, lean.bias) == (plain.weight, plain.bias)
+    assert dict(lean.named_parameters()).keys() == {"weight", "bias"}  # the norm stays another module's
+    rows = torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
+    assert left(rows) is rows
+    torch.testing.assert_close(lean(rows), plain(norm(rows)))
+    assert torch.autograd.gradcheck(lean, (rows,))
+    inputs = [p.detach().clone().requires_grad_() for p in (norm.weight, norm.bias, plain.weight, plain.bias)]
+
+    def mapped(scale: Tensor, shift: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        given = {"0.weight": scale, "0.bias": shift, "1.weight": weight, "1.bias": bias}
+        return torch.func.functional_call(nn.Sequential(left, lean), given, (rows.detach(),))
+
+    assert torch.autograd.gradcheck(mapped, inputs)
+
+
+def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> None:
+    norm, plain = norm_and_map(torch.float32)
+    lean = LinearOfNorm.of(plain.requires_grad_(False), LayerNormLeftToMaps.of(norm))
+    rows = torch.randn(50, 6, requires_grad=True)
+    assert kept_bytes(nn.Sequential(norm, nn.Linear(6, 4)), rows) >= rows.nbytes
+    assert kept_bytes(lean, rows) <= 2 * 6 * 4  # the norm's scale and shift, which are not the map's
+    lean(rows).sum().backward()
+    assert rows.grad is not None
+    assert norm.weight.grad is not None
+    assert lean.weight.grad is None
+
+
+def test_copies_read_their_own_norm() -> None:
+    """As a momentum twin does."""
+    norm, plain = norm_and_map(torch.float32)
+    left = LayerNormLeftToMaps.of(norm)
+    both = nn.ModuleList([left, LinearOfNorm.of(plain, left)])
+    twin = copy.deepcopy(both)
+    with torch.no_grad():
+        left.weight.zero_()
+        left.bias.zero_()
+    rows = torch.randn(3, 6)
+    torch.testing.assert_close(both[1](rows), plain.bias.expand(3, -1))
+    assert not torch.allclose(twin[1](rows), plain.bias.expand(3, -1))
+
+
+def test_rows_are_multiplied_in_the_type_of_autocast() -> None:
+    rows = torch.randn(3, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(lean(rows), norm(rows).to(torch.bfloat16))
+        assert as_multiplied(rows).dtype == torch.bfloat16
         assert as_multiplied(rows.double()).dtype == torch.float64
     assert as_multiplied(rows) is rows
 
@@ -152,7 +200,7 @@ def test_backbones_are_lean_and_their_weights_are_called_as_ever(encoder: nn.Mod
     modules = list(backbone.modules())
     assert sum(isinstance(module, LinearOfGELU) for module in modules) == 2
     assert not any(type(module) is nn.Dropout for module in modules)
-    norms = sum(isinstance(module, LayerNormBeforeMaps) for module in modules)
+    norms = sum(isinstance(module, LayerNormLeftToMaps) for module in modules)
     assert norms == (0 if backbone.config.model_type == "bert" else 4)
     plain = (
         type(backbone)(backbone.config)
@@ -164,6 +212,30 @@ def test_backbones_are_lean_and_their_weights_are_called_as_ever(encoder: nn.Mod
     make_lean(backbone)  # once more changes nothing
     assert {name: id(weight) for name, weight in backbone.named_parameters()} == before
     assert sum(isinstance(module, LinearOfGELU) for module in backbone.modules()) == 2
+
+
+@pytest.mark.parametrize("encoder", encoders()[:2], ids=["vit", "clip"])
+def test_lean_layers_have_the_values_and_gradients_of_plain_ones(encoder: nn.Module) -> None:
+    lean = encoder.backbone.double().eval()
+    for name, weight in lean.named_parameters():
+        if "norm" in name:
+            nn.init.normal_(weight)
+    options = {"add_pooling_layer": False} if lean.config.model_type == "vit" else {}
+    plain = type(lean)(lean.config, **options).double().eval()
+    plain.load_state_dict(lean.state_dict())
+    assert sum(hasattr(module, "norm_before") for module in lean.modules()) == 4  # attention and MLP, twice
+    assert not any(hasattr(module, "norm_before") for module in plain.modules())
+    torch.manual_seed(0)
+    given = (
+        torch.randn(3, 3, 16, 16).double()
+        if "vit" in lean.config.model_type
+        else torch.randint(4, 300, (3, 7))
+    )
+    for model in (lean, plain):
+        model(given).last_hidden_state.sin().sum().backward()
+    torch.testing.assert_close(lean(given).last_hidden_state, plain(given).last_hidden_state)
+    for (name, own), other in zip(lean.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad, msg=name)
 
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu_new"])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.encoders.lean import dropout as dropped_out
+from likewise.encoders.dropout import dropout as dropped_out
 
 __all__ = ["ATTENTION", "attention", "attention_of", "register_attention"]
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.attention import attention, register_attention
-from likewise.encoders.lean import as_multiplied, make_lean
+from likewise.encoders.lean import make_lean
+from likewise.encoders.lean_maps import as_multiplied
 from likewise.encoders.packing import Packing, heads, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from likewise.encoders.attention import attention
-from likewise.encoders.lean import as_multiplied
+from likewise.encoders.lean_maps import as_multiplied
 
 __all__ = ["Packing", "heads", "packed_bert", "self_attention"]
 
