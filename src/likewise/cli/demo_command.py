@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
-_STEPS = 320
+_STEPS = 400
 _JUDGED = 16  # candidates of each search that are judged again
 _SHOWN = 6
 
@@ -54,20 +54,20 @@ class DemoCommand:
     """The text to be answered with pictures."""
 
     steps: int | None = None
-    """Training steps; the default takes about three minutes on two cores."""
+    """Training steps; the default takes about four minutes on two cores."""
 
     again: bool = False
     """Start over where a demo is already."""
 
 
 def demo_settings(steps: int | None = None) -> Settings[Any]:
-    """A small network that two cores train in about three minutes."""
+    """A small network that two cores train in about four minutes."""
     method = find_method("tcl")
     flags = {
         "data": "scenes:train=10000,validation=1000,seed=0",
         "training.steps": _STEPS if steps is None else steps,
-        "training.evaluate-every": 120,
-        "training.save-every": 120,
+        "training.evaluate-every": 100,
+        "training.save-every": 100,
         "training.devices": 1,
     }
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
