@@ -147,7 +147,7 @@ def features_of(model_folder: Path, part: Path) -> tuple[np.ndarray, np.ndarray]
     import likewise
 
     paths = sorted(path for path in part.glob("*/*") if path.is_file())
-    features = likewise.load(model_folder).encode_images(paths)
+    features = likewise.load(model_folder).encode_images(paths, normalize=False)
     return features, np.array([path.parent.name for path in paths])
 
 

@@ -211,13 +211,14 @@ def train_lightly(options: Options, settings: dict[str, object], folder: Path, *
 
 
 def embed_splits(data: Path, model_folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Features and classes of the training and the validation split, by our model."""
+    """Pooled features, as they are, and classes of the training and the validation split, by our model."""
     import likewise
 
     model = likewise.load(model_folder)
     tables = [pyarrow.parquet.read_table(data / f"{split}.parquet") for split in ("train", "validation")]
     return [
-        (model.encode_images(encoded_images(table)), np.array(table["label"].to_pylist())) for table in tables
+        (model.encode_images(encoded_images(table), normalize=False), np.array(table["label"].to_pylist()))
+        for table in tables
     ]
 
 

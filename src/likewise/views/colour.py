@@ -1,83 +1,111 @@
-"""Brightness, contrast, saturation, hue and grey as one affine map an image.
+"""Brightness, contrast, saturation, hue and grey as torchvision has them, each image in an order of its own.
 
-Each of the five maps a pixel's colour linearly; contrast also adds a share of the view's mean grey, and that
-mean is itself linear in the mean colour of the view that came in. So any order of them is `matrix @ colour +
-pull @ mean`, two 3x3 matrices that do not depend on the pixels. Against torchvision, which this follows, two
-things differ: values are clamped once at the end instead of after each operation, and hue is turned about the
-grey axis in YIQ (a linear map that keeps luma) instead of in HSV.
+Values are clamped to the range of pixels after each operation, and hue is turned in HSV: what is burnt out
+stays so, and luma changes with hue. Linear maps alone, multiplied into one and clamped once, would be
+quicker; but SimCLR then learnt a little less on CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of 51.2
+and 49.7 %, one run each).
+
+Dimensions: B images, P pixels.
 """
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["GREY", "colour_maps", "hue_matrices"]
+__all__ = ["GREY", "ColourDraws", "change_colours", "turn_hue"]
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
 
-_TO_YIQ = (GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-_CONTRAST = 1  # its place among brightness, contrast, saturation, hue
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
-def hue_matrices(turn: Tensor) -> Tensor:
-    """(B, 3, 3) matrices that turn hue by `turn` (B,) of the colour circle, about the grey axis."""
-    to_yiq = torch.tensor(_TO_YIQ, dtype=torch.float64)
-    # Rounded published coefficients: make the chroma of grey exactly zero, or turning it would tint it.
-    to_yiq[1:] -= to_yiq[1:].mean(dim=1, keepdim=True)
-    to_yiq[0] /= to_yiq[0].sum()
-    back = torch.linalg.inv(to_yiq)
-    # R(t) = keep + cos(t) even + sin(t) odd, so that the batch needs no product of matrices.
-    keep = back[:, :1] @ to_yiq[:1]
-    even = back[:, 1:] @ to_yiq[1:]
-    odd = back[:, 2:3] @ to_yiq[1:2] - back[:, 1:2] @ to_yiq[2:3]
-    keep, even, odd = (part.to(turn.device, torch.float32) for part in (keep, even, odd))
-    angle = (-2 * math.pi * turn)[:, None, None]  # hues run the other way round in YIQ than in HSV
-    turned: Tensor = keep + torch.cos(angle) * even + torch.sin(angle) * odd
-    return turned
+class ColourDraws(NamedTuple):
+    """What is drawn for each image.
 
-
-def colour_maps(
-    *, factors: Tensor, turn: Tensor, order: Tensor, jitter: Tensor, grey: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Composes each image's colour operations.
-
-    Args:
+    Attributes:
         factors: (B, 3) of brightness, contrast, saturation; 1 changes nothing.
-        turn: (B,) of hue, in shares of the circle; 0 changes nothing.
+        turn: (B,) of hue, in shares of the colour circle; 0 changes nothing.
         order: (B, 4) int64, a permutation of 0 brightness, 1 contrast, 2 saturation, 3 hue.
         jitter: (B,) bool, False leaves these four out.
         grey: (B,) bool, True turns the image grey at last.
+    """
+
+    factors: Tensor
+    turn: Tensor
+    order: Tensor
+    jitter: Tensor
+    grey: Tensor
+
+    def of(self, part: slice) -> ColourDraws:
+        """Those of some images."""
+        return ColourDraws(*(one[part] for one in self))
+
+
+def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
+    """Do to each image what was drawn for it.
+
+    Args:
+        pixels: (B, 3, P) float in [0, 255], RGB.
+        draws: of B images.
 
     Returns:
-        `matrix` and `pull`, both (B, 3, 3): a colour becomes `matrix @ colour + pull @ mean colour of the
-        view`.
+        (B, 3, P) in [0, 255].
     """
-    B, device = len(turn), turn.device
-    identity = torch.eye(3, device=device).expand(B, 3, 3)
-    to_grey = torch.tensor(GREY, device=device).expand(B, 3, 3)  # every row the grey weights
-    factor = factors[:, :, None, None]  # (B, 3, 1, 1)
-    steps = torch.stack(
-        [
-            factor[:, 0] * identity,
-            factor[:, 1] * identity,
-            factor[:, 2] * identity + (1 - factor[:, 2]) * to_grey,
-            hue_matrices(turn),
-        ],
-        dim=1,
-    )  # (B, 4, 3, 3)
-    image = torch.arange(B, device=device)
-    matrix, pull = identity, torch.zeros((B, 3, 3), device=device)
+    still = torch.ones_like(draws.factors[:, :1])
+    factors = torch.cat([draws.factors, still], dim=1)  # hue has a pass of its own
+    factors = torch.where(draws.jitter[:, None], factors, 1.0).gather(
+        1, draws.order
+    )  # (B, 4) by turn of order
+    turned = draws.jitter & (draws.turn != 0)
+    hue_now = (draws.order == _HUE) & turned[:, None]  # (B, 4)
     for k in range(4):
-        step = steps[image, order[:, k]]  # (B, 3, 3)
-        share = torch.where(order[:, k] == _CONTRAST, 1 - factors[:, 1], 0.0)[:, None, None]
-        # The mean colour so far is (matrix + pull) @ mean; contrast draws every colour to the grey of that.
-        pull = torch.bmm(step, pull) + share * torch.bmm(to_grey, matrix + pull)
-        matrix = torch.bmm(step, matrix)
-    matrix = torch.where(jitter[:, None, None], matrix, identity)
-    pull = torch.where(jitter[:, None, None], pull, 0.0)
-    matrix = torch.where(grey[:, None, None], torch.bmm(to_grey, matrix), matrix)
-    pull = torch.where(grey[:, None, None], torch.bmm(to_grey, pull), pull)
-    return matrix, pull
+        now = draws.order[:, k, None, None]
+        luma = _luma(pixels)
+        drawn_to = torch.where(now == _SATURATION, luma, 0.0)
+        drawn_to = torch.where(now == _CONTRAST, luma.mean(dim=2, keepdim=True), drawn_to)  # (B, 1, P)
+        pixels = torch.lerp(drawn_to, pixels, factors[:, k, None, None]).clamp_(0, 255)
+        pixels = _turn_some(pixels, draws.turn, hue_now[:, k])
+    return torch.where(draws.grey[:, None, None], _luma(pixels), pixels)
+
+
+def _luma(pixels: Tensor) -> Tensor:
+    """(B, 3, P) to (B, 1, P)."""
+    return torch.tensor(GREY, device=pixels.device).expand(len(pixels), 1, 3) @ pixels
+
+
+def _turn_some(pixels: Tensor, turn: Tensor, chosen: Tensor) -> Tensor:
+    """Turn the hue of the (B,) chosen images."""
+    if pixels.device.type == "cpu":
+        rows = chosen.nonzero()[:, 0]
+        return pixels.index_copy_(0, rows, turn_hue(pixels[rows], turn[rows]))
+    # Which they are is known on the device only: asking would stall it, so all are turned.
+    return torch.where(chosen[:, None, None], turn_hue(pixels, turn), pixels)
+
+
+def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
+    """Turn hues in HSV, value and saturation staying as they are.
+
+    Args:
+        pixels: (B, 3, P) float, RGB.
+        turn: (B,) in shares of the colour circle, from red to yellow where above 0.
+
+    Returns:
+        (B, 3, P).
+    """
+    red, green, blue = pixels.unbind(1)
+    value = pixels.amax(dim=1)  # (B, P)
+    chroma = value - pixels.amin(dim=1)
+    # The hue in sixths of the circle, from the two smaller channels' distance.
+    hue = torch.where(
+        value == red, green - blue, torch.where(value == green, blue - red, red - green)
+    ) / chroma.clamp_min(1e-6)
+    hue += torch.where(value == red, 0.0, torch.where(value == green, 2.0, 4.0))
+    hue += 6 * turn[:, None]
+    turned = []
+    for shift in (5, 3, 1):  # a channel is high on one half of the circle and low on the other
+        place = (hue + shift).remainder(6)
+        turned.append(value - chroma * torch.minimum(place, 4 - place).clamp_(0, 1))
+    return torch.stack(turned, dim=1)

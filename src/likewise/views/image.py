@@ -3,9 +3,9 @@
 Legend: B images, H = W side of the stored images, S side of the views, in pixels.
 
 Every number is drawn from (seed, step, index, view), so a view does not depend on the batch it is in, on the
-device, on workers or on replicas. Blur is a linear map of the rows and columns as cropping is, and commutes
-with the colour matrix up to the clamping (its weights add up to 1); so it is folded into the resampling
-matrices of the images that drew it, and costs no pass over pixels.
+device, on workers or on replicas. Blur is a linear map of the rows and columns as cropping is, so it is
+folded into the resampling matrices of the images that drew it, and costs no pass over pixels. It therefore
+comes before the colours and not behind them, which is the same up to their clamping and turning of hue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from likewise.draw import Draw
-from likewise.views.colour import colour_maps
+from likewise.views.colour import ColourDraws, change_colours
 from likewise.views.config import ViewConfig
 from likewise.views.resample import (
     draw_boxes,
@@ -95,9 +95,7 @@ def random_view(
         for part in _parts(images):
             pixels = _crop(images[part], recipe, part, size, config)  # (b, 3, S * S) in [0, 255]
             if config.changes_colour:
-                mean_colour = pixels.mean(dim=2)[:, None, :]
-                offset = (recipe.pull[part] * mean_colour).sum(dim=2, keepdim=True)  # (b, 3, 1)
-                pixels = torch.baddbmm(offset, recipe.matrix[part], pixels)
+                pixels = change_colours(pixels.clamp_(0, 255), recipe.colours.of(part))
             if config.solarize > 0:
                 pixels = pixels.clamp_(0, 255)
                 bright = recipe.solarized[part, None, None] & (pixels >= 128)
@@ -162,8 +160,7 @@ class _Recipe:
     blurred: Tensor  # (B,) bool
     sigma: Tensor  # (B,) pixels of the view
     solarized: Tensor  # (B,) bool
-    matrix: Tensor  # (B, 3, 3) of colour
-    pull: Tensor  # (B, 3, 3) of colour, times the mean colour
+    colours: ColourDraws
 
 
 def _draw_recipe(
@@ -181,7 +178,7 @@ def _draw_recipe(
         grey = grey & ~kept
     strengths = torch.tensor([config.brightness, config.contrast, config.saturation], device=uniform.device)
     low = (1 - strengths).clamp_min(0)
-    matrix, pull = colour_maps(
+    colours = ColourDraws(
         factors=low + (1 + strengths - low) * uniform[:, _FACTORS:_ORDER],
         turn=turn,
         order=uniform[:, _ORDER:_BOX].argsort(dim=1),
@@ -196,8 +193,7 @@ def _draw_recipe(
         blurred=uniform[:, _BLUR] < config.blur,
         sigma=config.blur_sigma[0] + (config.blur_sigma[1] - config.blur_sigma[0]) * uniform[:, _SIGMA],
         solarized=uniform[:, _SOLARIZE] < config.solarize,
-        matrix=matrix,
-        pull=pull,
+        colours=colours,
     )
 
 
