@@ -1,7 +1,8 @@
 """Whole trainings of some seeds each, whose figures stay in a folder: what the quality benchmarks share.
 
 Every training that has finished leaves NAME-SEED.json. A second call with the same folder reads it instead of
-training again, so a benchmark can be run in parts, and its table made from what is there.
+training again, so a benchmark can be run in parts, and its table made from what is there. A training of ours
+that was broken off goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -50,9 +51,16 @@ def place_of(name: str) -> str:
 
 
 def likewise_command(method: str, settings: Mapping[str, object], out: Path) -> list[str]:
-    """Our command line for one training: a line a step, a look at the held-out part only at the end."""
-    shared = {"out": out, "training.log-every": 1, "training.evaluate-every": 0, "training.save-every": 0}
-    return [sys.executable, "-m", "likewise.cli.main", "train", method, *flags(shared | dict(settings))]
+    """Our command line for one training: a line a step, a look at the held-out part only at the end. Where
+    `out` has checkpoints it goes on from the last."""
+    shared = {"out": out, "training.log-every": 1, "training.evaluate-every": 0, "training.save-every": 1000}
+    command = [sys.executable, "-m", "likewise.cli.main", "train", method, *flags(shared | dict(settings))]
+    return [*command, "--resume"] if has_checkpoints(out) else command
+
+
+def has_checkpoints(folder: Path) -> bool:
+    """Whether it is a run of ours that can be gone on with."""
+    return any(folder.glob("checkpoints/*"))
 
 
 def train_likewise(method: str, settings: Mapping[str, object], folder: Path) -> Record:
@@ -65,7 +73,8 @@ def train_likewise(method: str, settings: Mapping[str, object], folder: Path) ->
 
     Returns:
         What `Measured` has, and the process's greatest resident memory, in MiB, from the decoding of the
-        pictures to the last look at the held-out part.
+        pictures to the last look at the held-out part. Of a training that was broken off and gone on with the
+        times are those of both parts, the memory is the second's.
     """
     peak = run(likewise_command(method, settings, folder), folder.with_name(f"{folder.name}.log"))
     return asdict(likewise_measured(folder, int(str(settings["training.batch-size"])))) | {"peak_mib": peak}
@@ -96,7 +105,8 @@ def kept(
         name: of the contender.
         seed: of the training.
         settings: what decides the figures; a record made with other ones is refused.
-        train: from a folder that is not there yet to {"training": ..., "figures": ...}.
+        train: from a folder to {"training": ..., "figures": ...}. The folder is there only if it holds a run
+            of ours that was broken off and can be gone on with.
 
     Raises:
         SystemExit: the record that stands there was made with other settings.
@@ -107,8 +117,8 @@ def kept(
         check_settings(path, record["settings"], settings)
         return record
     folder = out / f"{place_of(name)}-{seed}"
-    if folder.exists():
-        shutil.rmtree(folder)  # of a training that was broken off
+    if folder.exists() and not has_checkpoints(folder):
+        shutil.rmtree(folder)  # of a training that was broken off too early
     record = {"contender": name, "seed": seed, "settings": as_texts(settings)} | train(folder)
     beside = path.with_suffix(".writing")
     beside.write_text(json.dumps(record, indent=2), encoding="utf-8")

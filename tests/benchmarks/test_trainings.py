@@ -56,6 +56,22 @@ def test_broken_off_training_starts_anew(trainings, tmp_path):
     assert trainings.kept(tmp_path, "simclr", 0, {}, lambda _: record(0.5))["figures"] == {"linear": 0.5}
 
 
+def test_broken_off_run_with_a_checkpoint_goes_on(trainings, tmp_path):
+    (tmp_path / "simclr-0" / "checkpoints").mkdir(parents=True)
+    assert "--resume" not in trainings.likewise_command(
+        "simclr", {"training.steps": 3}, tmp_path / "simclr-0"
+    )
+    (tmp_path / "simclr-0" / "checkpoints" / "step-1.pt").touch()
+
+    def go_on(folder: Path) -> dict:
+        command = trainings.likewise_command("simclr", {"training.steps": 3}, folder)
+        assert command[-1] == "--resume"
+        assert "--training.steps" in command
+        return record(0.5)
+
+    assert trainings.kept(tmp_path, "simclr", 0, {}, go_on)["figures"] == {"linear": 0.5}
+
+
 def test_table_has_the_deviation_over_seeds_and_says_what_is_missing(trainings, tmp_path, capsys):
     # "moco" must not take in the records of "moco v2".
     for name, seed, accuracy in (("moco", 0, 0.5), ("moco", 10, 0.6), ("moco v2", 0, 0.9)):
