@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
-_STEPS = 400
+_STEPS = 360
 _JUDGED = 16  # candidates of each search that are judged again
 _SHOWN = 6
 
@@ -66,8 +66,8 @@ def demo_settings(steps: int | None = None) -> Settings[Any]:
     flags = {
         "data": "scenes:train=10000,validation=1000,seed=0",
         "training.steps": _STEPS if steps is None else steps,
-        "training.evaluate-every": 100,
-        "training.save-every": 100,
+        "training.evaluate-every": 120,
+        "training.save-every": 120,
         "training.devices": 1,
     }
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
