@@ -42,6 +42,7 @@ VARIANTS = {
     "moco symmetric": ("moco", {"symmetric": True, "ema_momentum": 0.9}),
     "moco v3": ("moco", {"version": "v3", "queue_size": None, "hidden_dim": 32, "projection_dim": 16}),
     "instance nce": ("instance", {"loss": "nce", "num_noise": 40}),
+    "siamese of the batch": ("siamese", {"pairs": "batch"}),
     "triplet hard": ("triplet", {"mining": "hard", "embedding_dim": None}),
     "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
     "tcl without words": ("tcl", {"mlm": 0.0}),

@@ -271,6 +271,22 @@ def test_siamese_compares_neighbouring_rows() -> None:
     assert float(terms.parts["share_same"]) == pytest.approx(2 / 3)
 
 
+def test_siamese_compares_every_pair_of_the_batch_if_asked_to() -> None:
+    method: Any = build("siamese", margin=0.8, pairs="batch").eval()
+    label = torch.tensor([0, 0, 1, 2, 1])
+    embeddings = method.embed(batch(5, label=label), Draw(0, 0))
+    x = unit(embeddings["features"])
+    values = []
+    for i in range(5):
+        for j in range(5):
+            apart = (x[i] - x[j]).norm()
+            if i != j:
+                near = label[i] == label[j]
+                values.append(apart**2 / 2 if near else (0.8 - apart).clamp_min(0) ** 2 / 2)
+    terms = method.objective(embeddings)
+    assert terms.total.item() == pytest.approx(torch.stack(values).mean().item(), rel=1e-5)
+
+
 def test_multiview_contrasts_every_pair_of_views() -> None:
     method: Any = build("multiview", channels=("L", "a", "bRG"), temperature=0.2).eval()
     embeddings = method.embed(batch(5), Draw(0, 0))

@@ -4,14 +4,15 @@ Pairs and margin: Hadsell, Chopra and LeCun 2006, "Dimensionality reduction by l
 equation 4. Verification and one-shot recognition with them: Koch, Zemel and Salakhutdinov 2015, "Siamese
 neural networks for one-shot image recognition"; compared today as in Musgrave 2020, arXiv 2003.08505.
 
-Dimensions: B batch (B / 2 pairs), D features.
+Dimensions: B batch (B / 2 drawn pairs), D features.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.image import ImageEncoder
@@ -19,7 +20,7 @@ from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
 from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
-from likewise.objectives import siamese_loss
+from likewise.objectives import pair_loss, siamese_loss
 from likewise.views import ViewConfig, view_preset
 
 __all__ = ["Config", "Siamese"]
@@ -31,6 +32,10 @@ class Config:
 
     margin: float = 1.0
     """Distance beyond which different pictures no longer count; of unit vectors it is at most 2."""
+
+    pairs: Literal["drawn", "batch"] = "drawn"
+    """`drawn`: neighbouring rows, half of them of one class (the order `pairs`); `batch`: every pair of the
+    batch, to be used with `--training.order classes`: more to learn from at the same cost."""
 
     embedding_dim: int | None = 128
     """Width of a linear map of the features, which is compared and kept; `None` compares the features
@@ -85,13 +90,23 @@ class Siamese(Method):
         self.network = ImageNetwork(ImageEncoder.build(ingredients.image), dim=config.embedding_dim)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
-        """Both pictures of each pair in one forward pass: rows 2i and 2i + 1."""
+        """One view of each picture; both pictures of a drawn pair are rows 2i and 2i + 1."""
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
         return {"features": self.network(pixels), "label": batch.classes()}
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """Equation 4 over the pairs."""
         features, label = embeddings["features"], embeddings["label"]
+        if self.config.pairs == "batch":
+            total = pair_loss(
+                features,
+                label,
+                margin=self.config.margin,
+                all_features=gather_rows(features),
+                all_labels=gather_rows(label),
+                rows=own_rows(features),
+            )
+            return Terms(total, {"siamese_loss": total.detach()})
         pairs = len(label) // 2
         first, second = features[: 2 * pairs].view(pairs, 2, -1).unbind(1)  # (B / 2, D) each
         same = label[: 2 * pairs : 2] == label[1 : 2 * pairs : 2]
