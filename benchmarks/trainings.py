@@ -60,7 +60,10 @@ def likewise_command(method: str, settings: Mapping[str, object], out: Path) -> 
 
 def has_checkpoints(folder: Path) -> bool:
     """Whether it is a run of ours that can be gone on with."""
-    return any(folder.glob("checkpoints/*"))
+    from likewise.training.checkpoints import latest_checkpoint
+    from likewise.training.run import RunFolder
+
+    return latest_checkpoint(RunFolder(folder).checkpoints) is not None
 
 
 def train_likewise(method: str, settings: Mapping[str, object], folder: Path) -> Record:

@@ -61,7 +61,7 @@ def test_broken_off_run_with_a_checkpoint_goes_on(trainings, tmp_path):
     assert "--resume" not in trainings.likewise_command(
         "simclr", {"training.steps": 3}, tmp_path / "simclr-0"
     )
-    (tmp_path / "simclr-0" / "checkpoints" / "step-1.pt").touch()
+    (tmp_path / "simclr-0" / "checkpoints" / "step-00000001.ckpt").touch()
 
     def go_on(folder: Path) -> dict:
         command = trainings.likewise_command("simclr", {"training.steps": 3}, folder)

@@ -37,28 +37,27 @@ def make_lean(backbone: Any) -> None:
 
 def _leave_norms_to_maps(layer: Any) -> None:
     """In both halves of a layer, if it is one that begins them with norms."""
-    for first, attending, second in _HALVES:
-        before, after = getattr(layer, first, None), getattr(layer, second, None)
-        if type(before) is nn.LayerNorm and _has_maps(
-            getattr(layer, attending, None), "q_proj", "k_proj", "v_proj"
-        ):
+    for first, name, second in _HALVES:
+        before, attending, after = (getattr(layer, part, None) for part in (first, name, second))
+        if type(before) is nn.LayerNorm and _has_maps(attending, "q_proj", "k_proj", "v_proj"):
             setattr(layer, first, LayerNormLeftToMaps.of(before))
-            attention_of_norm(getattr(layer, attending), getattr(layer, first))
+            attention_of_norm(attending, getattr(layer, first))
         if type(after) is nn.LayerNorm and _has_maps(getattr(layer, "mlp", None), "fc1"):
             setattr(layer, second, LayerNormLeftToMaps.of(after))
             layer.mlp.fc1 = LinearOfNorm.of(layer.mlp.fc1, getattr(layer, second))
 
 
 def _has_maps(module: Any, *names: str) -> bool:
+    """Whether these are plain linear maps, all of them with a bias or all without."""
     maps: list[Any] = [getattr(module, name, None) for name in names]
     return all(type(one) is nn.Linear for one in maps) and len({one.bias is None for one in maps}) == 1
 
 
 def _leave_gelu_to_maps(module: Any) -> None:
     """In a layer's MLP, if the module has one."""
-    if hasattr(module, "activation_fn") and type(getattr(module, "fc2", None)) is nn.Linear:  # CLIP, ViT
+    if hasattr(module, "activation_fn") and _has_maps(module, "fc2"):  # CLIP, ViT
         module.activation_fn, module.fc2 = nn.Identity(), LinearOfGELU.of(module.fc2)
     inner: Any = getattr(module, "intermediate", None)
-    if hasattr(inner, "intermediate_act_fn") and type(module.output.dense) is nn.Linear:  # BERT
+    if hasattr(inner, "intermediate_act_fn") and _has_maps(module.output, "dense"):  # BERT
         inner.intermediate_act_fn = nn.Identity()
         module.output.dense = LinearOfGELU.of(module.output.dense)

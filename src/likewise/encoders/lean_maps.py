@@ -18,16 +18,28 @@ from torch.nn import functional as F
 
 from likewise.encoders.attention import attention
 
-__all__ = ["LayerNormLeftToMaps", "LinearOfGELU", "LinearOfNorm", "as_multiplied", "attention_of_norm"]
+__all__ = [
+    "LayerNormLeftToMaps",
+    "LinearOfGELU",
+    "LinearOfNorm",
+    "as_multiplied",
+    "attention_of_norm",
+    "multiplied_dtype",
+]
+
+
+def multiplied_dtype(rows: Tensor) -> torch.dtype:
+    """What autocast, if it is on, multiplies rows in."""
+    device = rows.device.type
+    if rows.dtype != torch.float32 or not torch.is_autocast_enabled(device):
+        return rows.dtype
+    return torch.get_autocast_dtype(device)
 
 
 def as_multiplied(rows: Tensor) -> Tensor:
     """Rows in the dtype that autocast multiplies in; for rows that several maps read, each of which would
     otherwise make and keep its own copy."""
-    device = rows.device.type
-    if rows.dtype != torch.float32 or not torch.is_autocast_enabled(device):
-        return rows
-    return rows.to(torch.get_autocast_dtype(device))
+    return rows.to(multiplied_dtype(rows))
 
 
 class LinearOfGELU(nn.Linear):
@@ -86,13 +98,10 @@ class LayerNormLeftToMaps(nn.LayerNorm):
 
     def mapped(self, rows: Tensor, *maps: nn.Linear) -> Tensor:
         """(..., D), not normed yet, to (..., O): what linear maps make of their norm, side by side."""
-        device = rows.device.type
-        lowered = torch.is_autocast_enabled(device) and rows.dtype == torch.float32
-        dtype = torch.get_autocast_dtype(device) if lowered else maps[0].weight.dtype
         biases = [one.bias for one in maps if one.bias is not None]
         parameters = *(one.weight for one in maps), *biases
         found: Tensor = _LinearOfNorm.apply(  # type: ignore[no-untyped-call]
-            rows, self.weight, self.bias, self.eps, dtype, len(maps), *parameters
+            rows, self.weight, self.bias, self.eps, multiplied_dtype(rows), len(maps), *parameters
         )
         return found
 
