@@ -1,12 +1,13 @@
-"""What the hardware does well."""
+"""What depends on the device that computes."""
 
 from __future__ import annotations
 
 import functools
 
 import torch
+from torch import Tensor
 
-__all__ = ["native_bfloat16"]
+__all__ = ["constant", "native_bfloat16"]
 
 
 @functools.cache
@@ -17,3 +18,24 @@ def native_bfloat16(device_type: str) -> bool:
     if device_type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+@functools.lru_cache(maxsize=256)
+def constant(
+    values: tuple[float, ...] | tuple[tuple[float, ...], ...],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Python's numbers as a tensor, made once for each device: each making would wait for all that a GPU has
+    still to do.
+
+    Args:
+        values: a row, or rows.
+        device: where the tensor lives.
+        dtype: of the tensor.
+
+    Returns:
+        The same tensor at each call, not to be written to.
+    """
+    with torch.inference_mode(False):  # else it could not be used in training later
+        return torch.tensor(values, dtype=dtype, device=device)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from likewise.hardware import constant
+
 __all__ = ["CHANNELS", "picture_channels"]
 
 CHANNELS = ("L", "a", "b", "R", "G", "B")
@@ -35,11 +37,11 @@ def picture_channels(colours: Tensor) -> Tensor:
     with torch.autocast(colours.device.type, enabled=False):
         rgb = colours.float().clamp(0, 1)
         linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp_min(1e-6) ** 2.4, rgb / 12.92)
-        to_xyz = torch.tensor(_XYZ, device=rgb.device) / torch.tensor(_WHITE, device=rgb.device)[:, None]
+        to_xyz = constant(_XYZ, rgb.device) / constant(_WHITE, rgb.device)[:, None]
         xyz = torch.einsum("xc,bchw->bxhw", to_xyz, linear)
         curved = torch.where(xyz > 0.008856, xyz.clamp_min(1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)
         x, y, z = curved.unbind(1)
         lab = torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
-        middle = torch.tensor(_MIDDLE, device=rgb.device).view(3, 1, 1)
-        half_range = torch.tensor(_HALF_RANGE, device=rgb.device).view(3, 1, 1)
+        middle = constant(_MIDDLE, rgb.device).view(3, 1, 1)
+        half_range = constant(_HALF_RANGE, rgb.device).view(3, 1, 1)
         return torch.cat([(lab - middle) / half_range, 2 * rgb - 1], dim=1)

@@ -22,6 +22,7 @@ from likewise.encoders.heads import linear_projection
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
+from likewise.hardware import constant
 
 __all__ = [
     "DualNetwork",
@@ -131,8 +132,8 @@ class MultiViewNetwork(nn.Module):
 
     def encode_views(self, pixels: Tensor) -> list[Tensor]:
         """(B, 3, S, S) normalised pixels to V times (B, D / V)."""
-        mean = torch.tensor(self.image.mean, device=pixels.device).view(3, 1, 1)
-        std = torch.tensor(self.image.std, device=pixels.device).view(3, 1, 1)
+        mean = constant(tuple(self.image.mean), pixels.device).view(3, 1, 1)
+        std = constant(tuple(self.image.std), pixels.device).view(3, 1, 1)
         channels = picture_channels(pixels * std + mean).to(pixels.dtype)  # (B, 6, S, S)
         return [
             encoder(channels[:, places]).pooled

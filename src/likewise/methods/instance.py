@@ -101,6 +101,7 @@ class Instance(Method):
         if self.uses_noise:
             # log Z, estimated on the first batch and kept (section 3.2); NaN until then.
             self.register_buffer("log_normalizer", torch.tensor(float("nan")))
+            self._has_normalizer = False
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """One view of each picture."""
@@ -119,11 +120,12 @@ class Instance(Method):
             total = info_nce(query, self.bank.vectors, index, temperature=temperature)
             return Terms(total, {"softmax": total.detach()})
         noise = self._draw_noise(gather_rows(embeddings["noise_seed"]))  # (K, P)
-        if bool(self.log_normalizer.isnan()):
+        if not self._has_normalizer and bool(self.log_normalizer.isnan()):
             estimate = nce_log_normalizer(
                 self._newest[1], noise, temperature=temperature, num_items=len(self.bank)
             )
             self.log_normalizer.copy_(estimate)
+        self._has_normalizer = True  # asking at every step would wait for a GPU
         total = nce(
             query,
             self.bank.vectors[index],
@@ -136,8 +138,7 @@ class Instance(Method):
 
     def _draw_noise(self, seeds: Tensor) -> Tensor:
         """(K, P) vectors of rows drawn evenly; the first row's seed draws them, on all replicas alike."""
-        places = torch.arange(self.config.num_noise, device=seeds.device)
-        bits = Draw(int(seeds[0, 0]), 0).bits(places, 1, purpose="noise")[:, 0]
+        bits = Draw(0, 0).bits(seeds[0], self.config.num_noise, purpose="noise")[0]
         return self.bank.vectors[bits.remainder(len(self.bank))]
 
     def after_step(self, progress: Progress) -> None:

@@ -144,4 +144,5 @@ def inverse(temperature: float | Tensor, like: Tensor) -> Tensor:
     dtype = working(like)
     if isinstance(temperature, Tensor):
         return 1 / temperature.to(device=like.device, dtype=dtype).reshape(())
-    return torch.tensor(1 / temperature, device=like.device, dtype=dtype)
+    # Filled, not copied there: a copy would wait for all that a GPU has still to do.
+    return torch.full((), 1 / temperature, device=like.device, dtype=dtype)

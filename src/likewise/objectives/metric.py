@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ._numerics import check_finite, check_matrix, check_rows, exact, objective, row_mean, unit_rows
 from ._strips import distances, squared_distances, strip_values
-from .supervised import anchor_share
+from .supervised import class_sizes, replica_part
 
 __all__ = ["pair_loss", "siamese_loss", "triplet_loss"]
 
@@ -126,9 +126,10 @@ def triplet_loss(
         raise ValueError(f'mining must be "all", "hard" or "semihard", got {mining!r}')
     anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
     squared = mining != "hard" if squared is None else squared
-    share = _triplet_share(labels, all_labels, mining)
+    part = replica_part(_num_triplets(all_labels, mining), labels, all_labels)
     if mining == "hard":
-        return _hardest(anchors, others, labels, all_labels, rows, margin, squared).sum() / share
+        hardest = _hardest(anchors, others, labels, all_labels, rows, margin, squared)
+        return (hardest.sum() / part).to(anchors.dtype)
 
     def per_anchor(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
         apart = squared_distances(own, others)
@@ -138,7 +139,7 @@ def triplet_loss(
         return _ordered(apart, same, positive, margin, only_nearest=mining == "semihard")
 
     values = strip_values(per_anchor, others.shape[0], anchors, labels, rows)
-    return values.sum().to(anchors.dtype) / share
+    return (values.sum() / part).to(anchors.dtype)
 
 
 def _hadsell(squared: Tensor, same: Tensor, margin: float) -> Tensor:
@@ -203,16 +204,14 @@ def _ordered(apart: Tensor, same: Tensor, positive: Tensor, margin: float, *, on
     return torch.zeros(apart.shape[0], dtype=terms.dtype, device=apart.device).index_add(0, r, terms)
 
 
-def _triplet_share(labels: Tensor, all_labels: Tensor, mining: str) -> float:
-    """What to divide this replica's sum by: all replicas' count times b / B; the count itself with one."""
-    total = all_labels.shape[0]
-    _, sizes = torch.unique(all_labels, return_counts=True)
-    positives, negatives = sizes - 1, total - sizes
-    if mining == "hard":
-        return anchor_share(labels, all_labels) if sizes.numel() > 1 else 1.0
-    each = positives * (negatives if mining == "all" else (negatives > 0))
-    count = float((sizes * each).sum())
-    return count * labels.shape[0] / total if count and labels.shape[0] else 1.0
+def _num_triplets(labels: Tensor, mining: str) -> Tensor:
+    """0-d, how many triplets (B,) labels have: one for each anchor (hard), for each anchor and positive
+    (semihard), or for each anchor, positive and negative (all)."""
+    sizes = class_sizes(labels)
+    positives, negatives = sizes - 1, labels.shape[0] - sizes
+    if mining == "all":
+        return (positives * negatives).sum()
+    return ((positives > 0 if mining == "hard" else positives) * (negatives > 0)).sum()
 
 
 def _batch(

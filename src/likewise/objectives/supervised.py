@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, check_finite, check_matrix, check_rows, inverse, objective
+from ._numerics import Precision, check_finite, check_matrix, check_rows, exact, inverse, objective
 from ._rules import Rules, group_shares
 from ._tiles import compare
 
@@ -73,16 +73,29 @@ def supervised_contrastive(
     gap = compare(features, everyone, scale, rules).hard
     assert gap is not None
     own = torch.where(shares > 0, gap, 0.0).sum()
-    return (own / anchor_share(labels, all_labels)).to(scale.dtype)
+    anchors = (class_sizes(all_labels) > 1).sum()  # those with a positive
+    return (own / replica_part(anchors, labels, all_labels)).to(scale.dtype)
 
 
-def anchor_share(labels: Tensor, all_labels: Tensor) -> float:
-    """What to divide this replica's sum over anchors by: anchors with a positive, of all replicas, times b /
-    B.
+def class_sizes(labels: Tensor) -> Tensor:
+    """(B,) how many rows have the label of each. By sorting: `torch.unique` would wait for the device."""
+    ordered = labels.sort().values
+    return torch.searchsorted(ordered, labels, right=True) - torch.searchsorted(ordered, labels)
 
-    With one replica that is their number. Labels alone decide it, so every replica knows it (see
-    `likewise.collectives` for why own rows are weighed so).
+
+def replica_part(count: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+    """What to divide a sum over this replica's terms by, where the mean is over the terms of all replicas.
+
+    Labels alone decide their number, so every replica knows it (see `likewise.collectives` for why own rows
+    are weighed so).
+
+    Args:
+        count: 0-d, the terms of all replicas.
+        labels: (b,) this replica's.
+        all_labels: (B,) of all replicas.
+
+    Returns:
+        0-d: count times b / B, the count itself with one replica; 1 where there is no term.
     """
-    _, counts = torch.unique(all_labels, return_counts=True)
-    anchors = int(counts[counts > 1].sum())
-    return anchors * labels.shape[0] / all_labels.shape[0] if anchors and labels.shape[0] else 1.0
+    part = count.to(exact(count)) * (labels.shape[0] / max(all_labels.shape[0], 1))
+    return torch.where(part > 0, part, 1.0)

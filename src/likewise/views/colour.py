@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from likewise.hardware import constant
+
 __all__ = ["GREY", "ColourDraws", "change_colours", "turn_hue"]
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
@@ -57,7 +59,7 @@ def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
     """
     steps, pulls = _linear_parts(draws)
     turned = (draws.order == _HUE) & (draws.jitter & (draws.turn != 0))[:, None]  # (B, 4)
-    luma = torch.tensor(GREY, device=pixels.device)
+    luma = constant(GREY, pixels.device)
     other = torch.empty_like(pixels)  # to write to: fresh memory at each step would cost as much as the step
     for k in range(4):
         offset = (pixels.mean(dim=2) @ luma * pulls[:, k])[:, None, None]
@@ -72,7 +74,7 @@ def _linear_parts(draws: ColourDraws) -> tuple[Tensor, Tensor]:
     image's own order. Hue, which is not linear, stands as the identity."""
     B, device = draws.factors.shape[0], draws.factors.device
     identity = torch.eye(3, device=device).expand(B, 3, 3)
-    to_grey = torch.tensor(GREY, device=device).expand(B, 3, 3)  # every row the grey weights
+    to_grey = constant(GREY, device).expand(B, 3, 3)  # every row the grey weights
     brightness, contrast, saturation = torch.where(draws.jitter[:, None], draws.factors, 1.0).unbind(1)
     parts = [
         brightness[:, None, None] * identity,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from likewise.draw import Draw
+from likewise.hardware import constant
 from likewise.views.colour import ColourDraws, change_colours
 from likewise.views.config import ViewConfig
 from likewise.views.resample import (
@@ -118,7 +119,7 @@ def center_view(
     """
     _check(images, size)
     side = images.shape[2]
-    whole = torch.tensor([float(side)], device=images.device)
+    whole = torch.full((1,), float(side), device=images.device)
     weights = triangle_weights(torch.zeros_like(whole), whole, source=side, size=size)  # (1, S, H)
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
     with _as_written(images.device):
@@ -176,7 +177,7 @@ def _draw_recipe(
         kept = keep_colours.to(grey.device)
         turn = torch.where(kept, 0.0, turn)
         grey = grey & ~kept
-    strengths = torch.tensor([config.brightness, config.contrast, config.saturation], device=uniform.device)
+    strengths = constant((config.brightness, config.contrast, config.saturation), uniform.device)
     low = (1 - strengths).clamp_min(0)
     colours = ColourDraws(
         factors=low + (1 + strengths - low) * uniform[:, _FACTORS:_ORDER],
@@ -243,6 +244,6 @@ def _fold_blur(rows: Tensor, columns: Tensor, blurred: Tensor, sigma: Tensor) ->
 
 def _normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Clamps (B, 3, S * S) to [0, 255] and normalises it, in place."""
-    scale = torch.tensor([1 / (255 * one) for one in std], device=pixels.device)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pixels.device)
+    scale = constant(tuple(1 / (255 * one) for one in std), pixels.device)
+    shift = constant(tuple(-m / s for m, s in zip(mean, std, strict=True)), pixels.device)
     return pixels.clamp_(0, 255).mul_(scale[:, None]).add_(shift[:, None])

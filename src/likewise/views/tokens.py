@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from likewise.draw import Draw
+from likewise.hardware import constant
 
 __all__ = ["NOT_ASKED", "mask_tokens"]
 
@@ -53,7 +54,7 @@ def mask_tokens(
         Devlin et al. 2018, arXiv 1810.04805, section 3.1.
     """
     L = tokens.shape[1]
-    special = torch.tensor(special_ids, dtype=tokens.dtype, device=tokens.device)
+    special = constant(tuple(special_ids), tokens.device, tokens.dtype)
     words = mask & ~torch.isin(tokens, special)
     chosen = words & (draw.uniform(index, L, purpose="hidden words") < share)
     kind = draw.uniform(index, L, purpose="how words are hidden")  # (B, L)

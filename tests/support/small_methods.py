@@ -1,0 +1,70 @@
+"""Every method, small, with its batches."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from small_runs import small_settings
+
+from likewise.catalog import methods
+from likewise.data import prepare
+from likewise.data.loader import Loader
+from likewise.data.order import make_order
+from likewise.data.token_table import TokenTable
+from likewise.encoders.tokenizer import train_tokenizer
+from likewise.methods.method import Ingredients, Method, Words
+
+METHODS = sorted(methods())
+# What a method can also be: each goes through the same checks.
+VARIANTS = {
+    "moco v1": ("moco", {"version": "v1", "ema_momentum": 0.9}),
+    "moco symmetric": ("moco", {"symmetric": True, "ema_momentum": 0.9}),
+    "moco v3": ("moco", {"version": "v3", "queue_size": None, "hidden_dim": 32, "projection_dim": 16}),
+    "instance nce": ("instance", {"loss": "nce", "num_noise": 40}),
+    "siamese of the batch": ("siamese", {"pairs": "batch"}),
+    "triplet hard": ("triplet", {"mining": "hard", "embedding_dim": None}),
+    "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
+    "tcl without words": ("tcl", {"mlm": 0.0}),
+    "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),
+}
+ALL = [*METHODS, *VARIANTS]
+
+
+def build(name: str) -> tuple[Method, Loader]:
+    """A small method and its batches of 16."""
+    method, options = VARIANTS.get(name, (name, {}))
+    settings = small_settings(method)
+    splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
+    tokens, size, words = None, 0, None
+    if "texts" in settings.method_type.needs:
+        texts = splits.train.texts or []
+        tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
+        tokens, size = TokenTable(texts, tokenizer), tokenizer.size
+        words = Words(tokenizer.mask_id, tokenizer.special_ids)
+    ingredients = ingredients_of(method, vocabulary_size=size, words=words)
+    torch.manual_seed(0)
+    order = make_order(
+        settings.training.order,
+        splits.train.labels,
+        num_rows=len(splits.train),
+        batch_size=16,
+        examples_per_class=4,
+        world_size=1,
+        seed=0,
+    )
+    made = settings.method_type(dataclasses.replace(settings.method, **options), ingredients)
+    return made, Loader(splits.train, tokens, order, seed=0)
+
+
+def ingredients_of(method: str, *, vocabulary_size: int = 0, words: Words | None = None) -> Ingredients:
+    settings = small_settings(method)
+    return Ingredients(
+        image=settings.image,
+        # Replicas draw other dropout masks than one process would.
+        text=dataclasses.replace(settings.text, dropout=0.0),
+        views=settings.views,
+        vocabulary_size=vocabulary_size,
+        words=words,
+        num_rows=48,
+    )
