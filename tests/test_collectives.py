@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from likewise import objectives as o
 from likewise.collectives import (
     average_over_replicas,
+    even_rows,
     gather_rows,
     own_rows,
     rank,
@@ -175,6 +176,25 @@ def check_gather(place, counts):
     average_over_replicas(statistics)
     middle = (len(counts) - 1) / 2
     torch.testing.assert_close(statistics, [torch.full((2, 3), middle), torch.tensor([2 * middle])])
+    check_even(place, len(counts))
+
+
+def check_even(place, num_replicas):
+    own = torch.full((3, 2), float(place))
+    tokens = torch.ones(3, 2 + place)
+    asked = [gather_rows(own), own_rows(own), gather_rows(tokens, lengths_vary=True)]
+    messages, gather = [], dist.all_gather
+    dist.all_gather = lambda pieces, rows: (messages.append(rows.shape), gather(pieces, rows))
+    try:
+        with even_rows():
+            known = [gather_rows(own), own_rows(own), gather_rows(tokens, lengths_vary=True)]
+            assert row_counts(own) == [3] * num_replicas
+    finally:
+        dist.all_gather = gather
+    torch.testing.assert_close(known, asked)
+    # The rows, the lengths of the tokens, and the tokens.
+    assert messages == [(3, 2), (1,), (3, 1 + num_replicas)]
+    assert row_counts(own[place:]) == [3 - r for r in range(num_replicas)]  # asked again outside
 
 
 def replica(place, ports, folder):

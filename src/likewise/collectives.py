@@ -14,7 +14,8 @@ the count, for the same reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 
 __all__ = [
     "average_over_replicas",
+    "even_rows",
     "gather_rows",
     "own_rows",
     "rank",
@@ -44,8 +46,26 @@ def rank() -> int:
     return dist.get_rank() if _connected() else 0
 
 
+_even = False
+
+
+@contextlib.contextmanager
+def even_rows() -> Iterator[None]:
+    """Inside, all replicas bring equally many rows to every call here, so none is asked how many.
+
+    Asking takes a message, and the processor waits for a GPU until the answers are there. Batches of training
+    are shared evenly.
+    """
+    global _even
+    before, _even = _even, True
+    try:
+        yield
+    finally:
+        _even = before
+
+
 def row_counts(rows: Tensor) -> list[int]:
-    """How many rows each replica holds.
+    """How many rows each replica holds; all as many as this one inside `even_rows`.
 
     Args:
         rows: (b, ...) this replica's rows, on the device the replicas talk through.
@@ -53,12 +73,15 @@ def row_counts(rows: Tensor) -> list[int]:
     Returns:
         R counts, in the order of the ranks.
     """
-    if world_size() == 1:
-        return [rows.shape[0]]
-    own = torch.tensor([rows.shape[0]], dtype=torch.int64, device=rows.device)
-    counts = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(counts, own)
-    return [int(count) for count in torch.cat(counts).tolist()]
+    return [rows.shape[0]] * world_size() if _even or world_size() == 1 else _sizes(rows, 0)
+
+
+def _sizes(rows: Tensor, dim: int) -> list[int]:
+    """Of one dimension, on each replica."""
+    own = torch.full((1,), rows.shape[dim], dtype=torch.int64, device=rows.device)
+    sizes = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(sizes, own)
+    return [int(size) for size in torch.cat(sizes).tolist()]
 
 
 def gather_rows(rows: Tensor, *, lengths_vary: bool = False) -> Tensor:
@@ -78,7 +101,7 @@ def gather_rows(rows: Tensor, *, lengths_vary: bool = False) -> Tensor:
         return rows
     counts = row_counts(rows)
     if lengths_vary:
-        missing = max(row_counts(rows.transpose(0, 1))) - rows.shape[1]
+        missing = max(_sizes(rows, 1)) - rows.shape[1]
         rows = F.pad(rows, [0, 0] * (rows.dim() - 2) + [0, missing])
     gathered: Tensor = _GatherRows.apply(rows, counts)  # type: ignore[no-untyped-call]
     return gathered

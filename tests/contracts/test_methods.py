@@ -18,6 +18,7 @@ import torch.distributed as dist
 from small_methods import ALL, METHODS, build, ingredients_of
 
 from likewise.catalog import find_method
+from likewise.collectives import even_rows
 from likewise.data.batch import Batch
 from likewise.data.loader import Loader
 from likewise.draw import Draw
@@ -208,7 +209,8 @@ def one_of_two(rank: int, folder: str) -> None:
             method, loader = build(name)
             if not method.norms_stay_apart:
                 synchronize_batch_norm(method, torch.device("cpu"))
-            found = two_steps(method.double(), loader, slice(rank * 8, rank * 8 + 8), reduce)
+            with even_rows():  # as in training
+                found = two_steps(method.double(), loader, slice(rank * 8, rank * 8 + 8), reduce)
             if rank == 0:
                 torch.save(found, f"{folder}/{name}.pt")
     dist.barrier()  # one that leaves while another still talks makes gloo abort now and then

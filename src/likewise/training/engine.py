@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from likewise.collectives import even_rows
 from likewise.data import Splits
 from likewise.data.batch import Batch
 from likewise.data.loader import Loader, Prefetcher
@@ -177,7 +178,10 @@ class Session:
         """Fetch, embed, compare, step, log, evaluate, save: until all steps are done."""
         options = self.settings.training
         self.method.train()
-        with Prefetcher(self.loader, self.step, self.total_steps, device=self.fabric.device) as batches:
+        with (
+            Prefetcher(self.loader, self.step, self.total_steps, device=self.fabric.device) as batches,
+            even_rows(),
+        ):
             for batch in batches:
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
