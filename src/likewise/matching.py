@@ -42,7 +42,13 @@ class PairJudge:
         tokens, mask = model.tokenizer.pad(model.tokenizer.encode(texts))
         self._mask = torch.from_numpy(mask).to(model.device)  # (M, L)
         with model.computing():
-            images = [self._network.image_states(model.pixels(batch)) for batch in stored]
+            # In the processor's memory: at the papers' sizes a picture's take megabytes. A call sorts its
+            # pairs by picture, so each travels about once.
+            images, firsts = [], []
+            for batch in stored:
+                encoded = self._network.image_states(model.pixels(batch))
+                firsts.append(encoded[:, :1].clone())
+                images.append(encoded.cpu())
             self._images = torch.cat(images)  # (N, 1 + patches, E)
             states = [
                 self._network.text_states(
@@ -52,7 +58,7 @@ class PairJudge:
                 for start in range(0, len(tokens), batch_size)
             ]
             self._texts = torch.cat(states)  # (M, L, F)
-            self._rows = self._network.project(self._images, self._texts)  # (N, D), (M, D)
+            self._rows = self._network.project(torch.cat(firsts), self._texts)  # (N, D), (M, D)
             self._temperature = float(self._network.temperature)
 
     def __call__(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -73,15 +79,15 @@ class PairJudge:
             for start in range(0, len(order), self._batch_size):
                 places = order[start : start + self._batch_size]
                 seen, of_seen = np.unique(images[places], return_inverse=True)
-                pictures, image, text = (
-                    torch.from_numpy(rows).to(self._mask.device) for rows in (seen, of_seen, texts[places])
+                image, text = (
+                    torch.from_numpy(rows).to(self._mask.device) for rows in (of_seen, texts[places])
                 )
                 mask = self._mask[text]
                 longest = int(mask.sum(dim=1).max())
                 logits = self._network.match_logits(
                     self._texts[text, :longest],
                     mask[:, :longest],
-                    self._images[pictures],
+                    self._images[torch.from_numpy(seen)].to(self._mask.device),
                     Pairing(others=image),
                 ).float()  # (p, 2)
                 odds[places] = (logits[:, 1] - logits[:, 0]).cpu().numpy()
