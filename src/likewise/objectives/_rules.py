@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ._numerics import Precision, exact, unit_rows
 
-__all__ = ["Points", "Rules", "Teacher", "Tile", "group_shares"]
+__all__ = ["Rules", "Teacher", "Tile", "group_shares"]
 
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
@@ -27,28 +27,23 @@ class Tile:
     left: int
     right: int
 
+    def points(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the entries (i, index[i]) stand, for each row of the tile: (rows, 1) columns, counted from
+        its corner, and whether they lie in it at all. Some column is named for those that don't: to ask the
+        device which do would be to wait for it."""
+        column = index[self.top : self.bottom, None] - self.left
+        inside = (column >= 0) & (column < self.right - self.left)
+        return column.clamp(0, self.right - self.left - 1), inside
 
-@dataclass(frozen=True)
-class Points:
-    """Single entries of a tile: rows r, columns c, counted from its corner; `rows` are r in the whole."""
-
-    r: Tensor
-    c: Tensor
-    rows: Tensor
-
-    @classmethod
-    def of(cls, index: Tensor, tile: Tile) -> Points:
-        """The entries (i, index[i]) that lie in the tile."""
-        own = index[tile.top : tile.bottom]
-        r = ((own >= tile.left) & (own < tile.right)).nonzero().squeeze(1)
-        return cls(r, own[r] - tile.left, r + tile.top)
+    @property
+    def turned(self) -> Tile:
+        """The tile on the other side of the diagonal."""
+        return Tile(self.left, self.right, self.top, self.bottom)
 
 
 def _set_points(mask: Tensor, index: Tensor, tile: Tile, value: bool) -> None:
-    """Set the entries (i, index[i]) that lie in the tile, without asking the device which do."""
-    column = index[tile.top : tile.bottom, None] - tile.left  # (rows, 1)
-    inside = (column >= 0) & (column < mask.shape[1])
-    column = column.clamp(0, mask.shape[1] - 1)
+    """Set the entries (i, index[i]) that lie in the tile."""
+    column, inside = tile.points(index)
     before = mask.gather(1, column)
     mask.scatter_(1, column, torch.where(inside, torch.full_like(before, value), before))
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ._numerics import exact, inverse_lengths, refuse_second_derivative, working
-from ._rules import LN_2, LOG2_E, Points, Rules, Tile
+from ._rules import LN_2, LOG2_E, Rules, Tile
 
 __all__ = ["Streamed", "through_length"]
 
@@ -170,15 +170,15 @@ def _take_hard(hard: Tensor, tile: Tile, logits: Tensor, rules: Rules, mirrored:
         if mirrored:
             hard[tile.left : tile.right] += kept.sum(0) * rules.shares[tile.left : tile.right]
     elif rules.positives is not None:
-        points = Points.of(rules.positives, tile)
-        hard[points.rows] = logits[points.r, points.c].to(hard.dtype)
+        _take_points(hard, tile, logits, rules.positives)
         if mirrored:
-            points = Points.of(rules.positives, _turned(tile))
-            hard[points.rows] = logits[points.c, points.r].to(hard.dtype)
+            _take_points(hard, tile.turned, logits.t(), rules.positives)
 
 
-def _turned(tile: Tile) -> Tile:
-    return Tile(tile.left, tile.right, tile.top, tile.bottom)
+def _take_points(hard: Tensor, tile: Tile, logits: Tensor, positives: Tensor) -> None:
+    column, inside = tile.points(positives)
+    own = hard[tile.top : tile.bottom, None]
+    own.copy_(torch.where(inside, logits.gather(1, column).to(hard.dtype), own))
 
 
 class _Weights:
@@ -235,16 +235,19 @@ class _Weights:
             each = each + weight[tile.left : tile.right] if mirrored else each
             values.add_(torch.where(same, each, 0.0))
         elif rules.positives is not None:
-            points = Points.of(rules.positives, tile)
-            values[points.r, points.c] += self.g_hard[points.rows].to(dtype)
+            self._add_points(values, tile, rules.positives)
             if mirrored:
-                points = Points.of(rules.positives, _turned(tile))
-                values[points.c, points.r] += self.g_hard[points.rows].to(dtype)
+                self._add_points(values.t(), tile.turned, rules.positives)
         targets = rules.soft_targets(tile, mask)
         if targets is not None:
             values.addcmul_(
                 targets.to(dtype), self.g_soft[tile.top : tile.bottom, None].to(dtype).expand_as(values)
             )
+
+    def _add_points(self, values: Tensor, tile: Tile, positives: Tensor) -> None:
+        column, inside = tile.points(positives)
+        own = self.g_hard[tile.top : tile.bottom, None].to(values.dtype)
+        values.scatter_add_(1, column, torch.where(inside, own, 0.0))
 
 
 def _backward(

@@ -24,7 +24,7 @@ __all__ = ["LEFT_OUT", "Comparison", "compare", "fits_dense", "row_sums"]
 
 # Below this many similarities the dense formula is as quick, and holds a few megabytes.
 DENSE_ENTRIES = 1024 * 1024
-# An accelerator takes that many more: there launches cost more than memory, and tiles ask where they stand.
+# An accelerator takes that many more: there launches cost more than memory.
 MORE_ON_DEVICE = 16
 # In place of minus infinity: a row of which nothing is left gives a hugely negative sum, never NaN.
 LEFT_OUT = -1e30
