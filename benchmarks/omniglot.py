@@ -58,15 +58,25 @@ VIEWS: dict[str, object] = {
 # The flags of each contender besides those that all share, its method first.
 CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     "untrained": ("siamese", {"training.learning-rate": 1e-12, "training.steps": 50}),
-    "siamese": ("siamese", {"training.steps": 5000, "method.margin": 1.0}),
+    # All pairs of a batch, most of them of two characters: a margin that asks only the nearest of these apart.
+    "siamese": (
+        "siamese",
+        {
+            "training.steps": 7000,
+            "method.pairs": "batch",
+            "method.margin": 0.35,
+            "training.order": "classes",
+            "training.examples-per-class": 4,
+        },
+    ),
     "triplet": (
         "triplet",
-        {"training.steps": 5000, "method.mining": "semihard", "training.examples-per-class": 4},
+        {"training.steps": 7000, "method.mining": "semihard", "training.examples-per-class": 4},
     ),
     # Two views of each picture: half the steps cost as much.
     "supcon": (
         "supcon",
-        {"training.steps": 2500, "method.temperature": 0.1, "training.examples-per-class": 4},
+        {"training.steps": 3500, "method.temperature": 0.1, "training.examples-per-class": 4},
     ),
 }
 
