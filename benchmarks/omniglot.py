@@ -58,7 +58,7 @@ VIEWS: dict[str, object] = {
 # The flags of each contender besides those that all share, its method first.
 CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     "untrained": ("siamese", {"training.learning-rate": 1e-12, "training.steps": 50}),
-    # All pairs of a batch, most of them of two characters: a margin that asks only the nearest of these apart.
+    # All pairs of a batch, most of them of two characters: a margin that asks only the nearest apart.
     "siamese": (
         "siamese",
         {

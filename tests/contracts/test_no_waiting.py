@@ -13,17 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_methods import ALL, build
+from small_methods import ALL, THEY_COUNT, build
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.methods.method import Method, Progress
-
-# Methods whose shapes hang on numbers: how many words the texts have (packed texts), and how many pairs of a
-# class the batch has.
-THEY_COUNT = {"tcl", "tcl without words", "tcl without fusion", "triplet"}
 
 
 class NoCopies(TorchDispatchMode):

@@ -29,6 +29,9 @@ VARIANTS = {
     "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),
 }
 ALL = [*METHODS, *VARIANTS]
+# Methods whose shapes hang on numbers: how many words the texts have (packed texts), and how many pairs of a
+# class the batch has.
+THEY_COUNT = {"tcl", "tcl without words", "tcl without fusion", "triplet"}
 
 
 def build(name: str) -> tuple[Method, Loader]:
