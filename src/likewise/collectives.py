@@ -3,6 +3,9 @@
 Without `torch.distributed`, or with one replica, everything here is the identity, so a method is written
 once.
 
+**How many rows.** A training step runs inside `even_rows`: what it gathers has as many rows on every replica.
+Things that a replica counts itself, such as hidden words, are not gathered but weighed by `replica_share`.
+
 **How losses are scaled.** An objective on replica r returns the mean over its own b_r rows, each compared
 with the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums
 gradients on its way back, so that DDP's mean is the gradient of mean_r(loss_r), through queries, keys and
@@ -77,7 +80,7 @@ def row_counts(rows: Tensor) -> list[int]:
 
 
 def _sizes(rows: Tensor, dim: int) -> list[int]:
-    """Of one dimension, on each replica."""
+    """How long one dimension is on each replica."""
     own = torch.full((1,), rows.shape[dim], dtype=torch.int64, device=rows.device)
     sizes = [torch.empty_like(own) for _ in range(world_size())]
     dist.all_gather(sizes, own)
@@ -85,10 +88,12 @@ def _sizes(rows: Tensor, dim: int) -> list[int]:
 
 
 def gather_rows(rows: Tensor, *, lengths_vary: bool = False) -> Tensor:
-    """The rows of all replicas, with their gradient; each replica may bring another number of rows, or none.
+    """The rows of all replicas, with their gradient.
 
-    On the way back the gradients that all replicas hold for a row are summed and sent to its owner (see the
-    module's text for the scaling this makes right). With one replica the tensor itself comes back.
+    Each replica may bring another number of rows, or none; inside `even_rows`, where training steps run, all
+    bring as many. On the way back the gradients that all replicas hold for a row are summed and sent to its
+    owner (see the module's text for the scaling this makes right). With one replica the tensor itself comes
+    back.
 
     Args:
         rows: (b, ...) this replica's rows, any dtype; trailing shape and dtype equal everywhere.

@@ -35,7 +35,8 @@ def constant(
         dtype: of the tensor.
 
     Returns:
-        The same tensor at each call, not to be written to.
+        The same tensor at each call, not to be written to (nor first asked for under a FakeTensorMode, whose
+        tensors are good for nothing outside it).
     """
     with torch.inference_mode(False):  # else it could not be used in training later
         return torch.tensor(values, dtype=dtype, device=device)

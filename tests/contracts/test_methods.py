@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from small_methods import ALL, METHODS, build, ingredients_of
+from small_methods import ALL, METHODS, build, float64_views, ingredients_of
 
 from likewise.catalog import find_method
 from likewise.collectives import even_rows
@@ -244,9 +244,3 @@ def test_two_processes_equal_one(name: str, of_two_processes: Path, monkeypatch:
                 continue
             error = (together[part][key] - value).norm() / torch.maximum(value.norm(), floor)
             assert error < 1e-10, key
-
-
-def float64_views(patch: pytest.MonkeyPatch) -> None:
-    """Views come in float32; networks in float64 want float64."""
-    made = method_module.random_view
-    patch.setattr(method_module, "random_view", lambda *args, **options: made(*args, **options).double())

@@ -8,12 +8,13 @@ three without an accelerator: its tensors have no numbers to be asked for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from small_methods import ALL, THEY_COUNT, build
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -23,30 +24,48 @@ from likewise.methods.method import Method, Progress
 
 
 class NoCopies(TorchDispatchMode):
-    """Refuses to bring a tensor with more than one number from the processor to the device."""
+    """Refuses operations that bring a tensor from the processor to the device."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
-        given = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
-        there = [value for value in tree_leaves(made) if isinstance(value, torch.Tensor) and value.is_meta]
-        # Single numbers of the processor travel with the call.
-        copied = [value for value in given if value.device.type == "cpu" and value.dim() > 0]
-        assert not (there and copied), f"{func} copies {tuple(copied[0].shape)} to the device"
+        there = any(isinstance(value, torch.Tensor) and value.is_meta for value in tree_leaves(made))
+        for value in tree_leaves((args, kwargs)):
+            here = isinstance(value, torch.Tensor) and not value.is_meta
+            assert not (here and there), f"{func} copies {tuple(value.shape)} to the device"
         return made
+
+
+class NoHiddenCopies(TorchFunctionMode):
+    """Refuses what torch makes such a tensor of before it dispatches: numbers and lists of Python."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        on_device = bool(args) and isinstance(args[0], torch.Tensor) and args[0].is_meta
+        if func in (torch.tensor, torch.as_tensor):
+            device = kwargs.get("device")
+            copied = device is not None and torch.device(device).type == "meta"
+            copied = copied and not (isinstance(args[0], torch.Tensor) and args[0].is_meta)
+            assert not copied, f"{func.__name__} copies Python's numbers to the device"
+        elif func is torch.Tensor.new_tensor:
+            assert not on_device, "new_tensor copies Python's numbers to the device"
+        elif on_device and func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            assert not any(isinstance(part, list) for part in index), (
+                "a list as index is copied to the device"
+            )
+            if func is torch.Tensor.__setitem__ and not isinstance(args[2], torch.Tensor):
+                # A slice is filled; of a number for single places a tensor is made, here, and copied there.
+                single = all(isinstance(part, int) for part in index)
+                chosen = any(isinstance(part, torch.Tensor) for part in index)
+                places_alone = single or chosen
+                assert not places_alone, "a number that is assigned is copied to the device"
+        return func(*args, **kwargs)
 
 
 @contextlib.contextmanager
 def without_waiting() -> Iterator[None]:
     """Inside, copies to the meta device are refused; what is asked of it torch itself refuses."""
-    tensor = torch.tensor
-
-    def on_the_processor(*args: Any, **options: Any) -> torch.Tensor:
-        device = options.get("device")
-        assert device is None or torch.device(device).type != "meta", "copies Python's numbers to the device"
-        return tensor(*args, **options)
-
-    with pytest.MonkeyPatch.context() as patch, NoCopies():
-        patch.setattr(torch, "tensor", on_the_processor)
+    with NoHiddenCopies(), NoCopies():
         yield
 
 
@@ -75,14 +94,38 @@ def test_a_step_does_not_wait_for_the_device(name: str) -> None:
         step(method, batch, 2)
 
 
-def test_waiting_is_noticed() -> None:
-    there = torch.ones(3, device="meta")
+def put(there: torch.Tensor, place: Any) -> None:
+    there[place] = 1.0
+
+
+WAITS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "tensor": lambda x: torch.tensor([1.0, 2.0], device=x.device),
+    "as_tensor": lambda x: torch.as_tensor(1.0, device=x.device),
+    "new_tensor": lambda x: x.new_tensor([1.0]),
+    "to": lambda x: torch.ones(3).to(x.device),
+    "one number": lambda x: torch.ones(()).to(x.device),
+    "where": lambda x: torch.where(x > 0, x, torch.ones(())),
+    "list index": lambda x: x[[0, 1]],
+    "list index of columns": lambda x: x[:, [0, 1]],
+    "assigned by index": lambda x: put(x, torch.arange(2, device=x.device)),
+    "assigned to one": lambda x: put(x, (0, 1)),
+    "asked": lambda x: bool((x > 0).all()),
+    "read": lambda x: x.sum().item(),
+    "found": lambda x: x.nonzero(),
+    "chosen": lambda x: x[x > 0],
+}
+
+
+@pytest.mark.parametrize("what", WAITS)
+def test_waiting_is_noticed(what: str) -> None:
+    there = torch.ones(3, 3, device="meta")
+    with without_waiting(), pytest.raises((AssertionError, RuntimeError)):
+        WAITS[what](there)
+
+
+def test_what_needs_no_waiting_passes() -> None:
+    there = torch.ones(3, 3, device="meta")
     with without_waiting():
-        with pytest.raises(AssertionError, match="Python's numbers"):
-            torch.tensor([1.0, 2.0], device="meta")
-        with pytest.raises(AssertionError, match="copies"):
-            torch.ones(3).to("meta")
-        with pytest.raises(RuntimeError):
-            bool((there > 0).all())
-        with pytest.raises(RuntimeError):
-            there.nonzero()
+        there[1:] = 0.0
+        made = torch.where(there > 0, there[torch.arange(2, device="meta").repeat(2)[:3]], 1.0)
+        assert (made + torch.full((), 2.0, device="meta")).shape == (3, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_methods import ALL, METHODS, THEY_COUNT, build
+from small_methods import ALL, METHODS, THEY_COUNT, build, float64_views
 from small_runs import small_settings
 
 import likewise
@@ -19,38 +20,30 @@ from likewise.errors import Interrupted
 from likewise.methods.method import Method, Progress
 from likewise.training.engine import train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-DEVICE = "cuda"
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    # Each is said once a process, and warnings are errors here.
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode"),
+    pytest.mark.filterwarnings("ignore:Please use the new API settings"),
+]
 
 
 @pytest.fixture(autouse=True)
-def exact_products() -> Iterator[None]:
-    """No TF32; and torch's watch over waiting ends with the test that asked for it."""
-    libraries = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [library.allow_tf32 for library in libraries]
-    for library in libraries:
-        library.allow_tf32 = False
+def watch_ends() -> Iterator[None]:
+    """torch's watch over waiting ends with the test that asked for it."""
     yield
-    for library, allowed in zip(libraries, before, strict=True):
-        library.allow_tf32 = allowed
-    watch("default")
-
-
-def watch(mode: str) -> None:
-    """From now on torch lets synchronizing calls pass ("default") or refuses them ("error")."""
-    if DEVICE == "cuda":
-        torch.cuda.set_sync_debug_mode(mode)
+    torch.cuda.set_sync_debug_mode("default")
 
 
 def losses(name: str, device: str, *, watched: bool = False) -> list[float]:
-    """Of three steps of plain gradient descent; with `watched` torch refuses to wait in the last."""
+    """Of three steps of plain gradient descent in float64; with `watched` torch refuses to wait in the
+    last."""
     method, loader = build(name)
-    method.to(device)
+    method.double().to(device)
     found = []
     for number in range(3):
         batch = loader.batch(number).to(device)
-        watch("error" if watched and number == 2 else "default")
+        torch.cuda.set_sync_debug_mode("error" if watched and number == 2 else "default")
         total = method.objective(method.embed(batch, Draw(0, number))).total
         total.backward()
         with torch.no_grad():
@@ -59,26 +52,31 @@ def losses(name: str, device: str, *, watched: bool = False) -> list[float]:
                     weight -= 0.01 * weight.grad
                     weight.grad = None
         method.after_step(Progress(number + 1, 3))
-        watch("default")
+        torch.cuda.set_sync_debug_mode("default")
         found.append(float(total.detach()))
     return found
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_learns_as_on_the_processor(name: str) -> None:
-    assert losses(name, DEVICE) == pytest.approx(losses(name, "cpu"), rel=1e-2)
+def test_learns_as_on_the_processor(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    float64_views(monkeypatch)
+    # Views are made in float32 and differ by its rounding; TCL's twins multiply in bfloat16 where that is
+    # native.
+    tolerance = 1e-2 if name.startswith("tcl") else 1e-4
+    assert losses(name, "cuda") == pytest.approx(losses(name, "cpu"), rel=tolerance)
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in THEY_COUNT])
-def test_a_step_does_not_wait(name: str) -> None:
-    losses(name, DEVICE, watched=True)
+def test_a_step_does_not_wait(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    float64_views(monkeypatch)
+    losses(name, "cuda", watched=True)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_trains_resumes_and_is_used_elsewhere(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = small_settings(name, precision="auto", accelerator=DEVICE)
+    settings = small_settings(name, precision="auto", accelerator="cuda", devices=1)
     train(settings, tmp_path / "whole", show=False)
 
     after_step = methods()[name].after_step
@@ -90,16 +88,23 @@ def test_trains_resumes_and_is_used_elsewhere(
 
     with monkeypatch.context() as patch:
         patch.setattr(methods()[name], "after_step", stop_after_three)
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted, match="after step 3"):
             train(settings, tmp_path / "cut", show=False)
+    written = len((tmp_path / "cut/metrics.jsonl").read_text().splitlines())
     train(settings, tmp_path / "cut", resume=True, show=False)
 
-    picture = torch.randint(0, 256, (3, 40, 32), dtype=torch.uint8)
-    whole, cut = (likewise.load(tmp_path / run, device=DEVICE) for run in ("whole", "cut"))
-    elsewhere = likewise.load(tmp_path / "whole", device="cpu")
-    expected = torch.as_tensor(whole.encode_images([picture]))
-    for model in (cut, elsewhere):
-        # Sums on a GPU come in any order, and rounding grows over six steps.
-        torch.testing.assert_close(
-            torch.as_tensor(model.encode_images([picture])), expected, rtol=0.05, atol=0.05
-        )
+    whole, cut = (logged_losses(tmp_path / run) for run in ("whole", "cut"))
+    assert written == 3  # so the resumed part began with step 4
+    # Sums on a GPU come in any order, and rounding grows from step to step.
+    assert cut == pytest.approx(whole, rel=0.05, abs=0.01)
+    picture = torch.randint(0, 256, (3, 40, 32), generator=torch.Generator().manual_seed(0))
+    there, here = (
+        torch.as_tensor(likewise.load(tmp_path / "whole", device=device).encode_images([picture.byte()]))
+        for device in ("cuda", "cpu")
+    )
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-2, atol=2e-3)  # cuDNN's default is TF32
+
+
+def logged_losses(run: Path) -> list[float]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["kind"] == "train"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 from small_runs import small_settings
 
@@ -13,6 +14,7 @@ from likewise.data.loader import Loader
 from likewise.data.order import make_order
 from likewise.data.token_table import TokenTable
 from likewise.encoders.tokenizer import train_tokenizer
+from likewise.methods import method as method_module
 from likewise.methods.method import Ingredients, Method, Words
 
 METHODS = sorted(methods())
@@ -71,3 +73,9 @@ def ingredients_of(method: str, *, vocabulary_size: int = 0, words: Words | None
         words=words,
         num_rows=48,
     )
+
+
+def float64_views(patch: pytest.MonkeyPatch) -> None:
+    """Views come in float32; networks in float64 want float64."""
+    made = method_module.random_view
+    patch.setattr(method_module, "random_view", lambda *args, **options: made(*args, **options).double())

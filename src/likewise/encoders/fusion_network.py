@@ -86,7 +86,8 @@ class FusionNetwork(nn.Module):
         return states
 
     def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1 + patches, E) and (M, L, F) to unit vectors (N, D) and (M, D) of the shared space."""
+        """States of N pictures (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and
+        (M, D) of the shared space; their first tokens alone are read."""
         images, texts = self.image_projection(image_states[:, 0]), self.text_projection(text_states[:, 0])
         return nn.functional.normalize(images.float(), dim=1), nn.functional.normalize(texts.float(), dim=1)
 

@@ -66,7 +66,8 @@ class MatchesPairs(Protocol):
         """(), what cosines in the shared space are divided by."""
 
     def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 1 + patches, E) and (M, L, F) to unit vectors (N, D) and (M, D) of the shared space."""
+        """States of N pictures (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and
+        (M, D) of the shared space; their first tokens alone are read."""
 
     def match_logits(
         self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
@@ -120,7 +121,7 @@ class MultiViewNetwork(nn.Module):
         self.dim = sum(encoder.dim for encoder in encoders)
         # The channels each encoder's three inputs take, in turn: "ab" sees a, b, a.
         self._places = [
-            [CHANNELS.index(view[place % len(view)]) for place in range(3)] for view in self.channels
+            tuple(CHANNELS.index(view[place % len(view)]) for place in range(3)) for view in self.channels
         ]
 
     @property
@@ -136,7 +137,7 @@ class MultiViewNetwork(nn.Module):
         std = constant(tuple(self.image.std), pixels.device).view(3, 1, 1)
         channels = picture_channels(pixels * std + mean).to(pixels.dtype)  # (B, 6, S, S)
         return [
-            encoder(channels[:, places]).pooled
+            encoder(channels.index_select(1, constant(places, channels.device, torch.int64))).pooled
             for encoder, places in zip(self.encoders, self._places, strict=True)
         ]
 

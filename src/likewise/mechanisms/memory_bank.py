@@ -49,4 +49,4 @@ class MemoryBank(nn.Module):
         new = nn.functional.normalize(vectors.detach().to(self.vectors.dtype), dim=1)
         share = torch.where(self.seen[index], momentum, 0.0)[:, None].to(new.dtype)  # (B, 1)
         self.vectors[index] = nn.functional.normalize(share * self.vectors[index] + (1 - share) * new, dim=1)
-        self.seen[index] = True
+        self.seen.index_fill_(0, index, True)  # an assignment would copy the value to a GPU, and wait

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ._numerics import Precision, exact, unit_rows
 
-__all__ = ["Rules", "Teacher", "Tile", "group_shares"]
+__all__ = ["Rules", "Teacher", "Tile", "group_counts", "group_shares"]
 
 LOG2_E = 1.4426950408889634
 LN_2 = 0.6931471805599453
@@ -81,14 +81,18 @@ class Teacher:
         return logits if mask is None else logits.masked_fill_(mask, 0.0)
 
 
+def group_counts(group_queries: Tensor, group_keys: Tensor) -> Tensor:
+    """(B,) how many keys are of each query's group. By sorting: `torch.unique` would wait for the device."""
+    ordered, asked = group_keys.sort().values, group_queries.contiguous()
+    return torch.searchsorted(ordered, asked, right=True) - torch.searchsorted(ordered, asked)
+
+
 def group_shares(group_queries: Tensor, group_keys: Tensor, excluded: Tensor | None) -> Tensor:
     """(B,) 1 / how many keys share the query's group (itself left out where excluded); 0 for none.
 
     Linear in B + M: groups may be any integers, so a table as long as the largest would not do.
     """
-    ordered = group_keys.sort().values
-    ends = torch.searchsorted(ordered, group_queries, right=True)
-    counts = ends - torch.searchsorted(ordered, group_queries)
+    counts = group_counts(group_queries, group_keys)
     if excluded is not None:
         counts = counts - (group_keys[excluded] == group_queries).long()
     return torch.where(counts > 0, 1.0 / counts.clamp_min(1).to(exact(group_queries)), 0.0)

@@ -41,11 +41,11 @@ def _tile_size(queries: Tensor, keys: Tensor) -> tuple[int, int]:
 class _Walk:
     """The tiles of a comparison, with the buffers and base-2 logits of the current one."""
 
-    def __init__(self, queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> None:
+    def __init__(self, queries: Tensor, keys: Tensor, scale: float, rules: Rules) -> None:
         self.queries, self.keys, self.rules = queries, keys, rules
         self.dtype = working(queries, keys)
         self.product = torch.bfloat16 if rules.precision == "bfloat16" else self.dtype
-        self.scale = float(scale)
+        self.scale = scale
         self.height, self.width = rules.tile or _tile_size(queries, keys)
         if rules.symmetric:
             self.width = self.height  # row range i is paired with column range i
@@ -299,9 +299,9 @@ class Streamed(torch.autograd.Function):
     @staticmethod
     @torch.no_grad()
     def forward(ctx: Any, queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules) -> tuple[Tensor, ...]:
-        walk = _Walk(queries, keys, scale, rules)
+        walk = _Walk(queries, keys, float(scale), rules)
         rows, columns, hard, soft = _forward(walk)
-        ctx.rules = rules
+        ctx.rules, ctx.scale = rules, walk.scale
         ctx.save_for_backward(queries, keys, scale, rows.sum, columns.sum, rows.peak, columns.peak)
         return rows.lse(), columns.lse(), hard, soft
 
@@ -310,7 +310,7 @@ class Streamed(torch.autograd.Function):
         refuse_second_derivative()
         queries, keys, scale, row_sum, column_sum, row_peak, column_peak = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
-            walk = _Walk(queries, keys, scale, ctx.rules)
+            walk = _Walk(queries, keys, ctx.scale, ctx.rules)  # asked of the device once
             weights = _Weights(walk, (row_sum, column_sum), (row_peak, column_peak), gradients)
             by_queries, by_keys = _backward(walk, weights, _needed(ctx))
             along = None

@@ -77,9 +77,10 @@ def sigmoid_loss(
     check_rows(others.shape[0], all_groups=all_groups)
     scale = inverse(temperature, images)
     queries, keys = unit_rows(images, normalize), unit_rows(others, normalize)
-    if not isinstance(bias, Tensor):
-        bias = torch.full((), bias, device=images.device)
-    shift = bias.to(device=images.device, dtype=scale.dtype).reshape(1)
+    if isinstance(bias, Tensor):
+        shift = bias.to(device=images.device, dtype=scale.dtype).reshape(1)
+    else:
+        shift = torch.full((1,), bias, device=images.device, dtype=scale.dtype)
 
     def per_image(own: Tensor, place: Tensor, group: Tensor) -> Tensor:
         logits = torch.addmm(shift, own * scale, keys.t())  # (r, B)

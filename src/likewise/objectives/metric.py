@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ._numerics import check_finite, check_matrix, check_rows, exact, objective, row_mean, unit_rows
+from ._rules import group_counts
 from ._strips import distances, squared_distances, strip_values
-from .supervised import class_sizes, replica_part
+from .supervised import own_part
 
 __all__ = ["pair_loss", "siamese_loss", "triplet_loss"]
 
@@ -126,7 +127,7 @@ def triplet_loss(
         raise ValueError(f'mining must be "all", "hard" or "semihard", got {mining!r}')
     anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
     squared = mining != "hard" if squared is None else squared
-    part = replica_part(_num_triplets(all_labels, mining), labels, all_labels)
+    part = own_part(_num_triplets(all_labels, mining), labels, all_labels)
     if mining == "hard":
         hardest = _hardest(anchors, others, labels, all_labels, rows, margin, squared)
         return (hardest.sum() / part).to(anchors.dtype)
@@ -207,7 +208,7 @@ def _ordered(apart: Tensor, same: Tensor, positive: Tensor, margin: float, *, on
 def _num_triplets(labels: Tensor, mining: str) -> Tensor:
     """0-d, how many triplets (B,) labels have: one for each anchor (hard), for each anchor and positive
     (semihard), or for each anchor, positive and negative (all)."""
-    sizes = class_sizes(labels)
+    sizes = group_counts(labels, labels)
     positives, negatives = sizes - 1, labels.shape[0] - sizes
     if mining == "all":
         return (positives * negatives).sum()

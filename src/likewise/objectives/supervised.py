@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._numerics import Precision, check_finite, check_matrix, check_rows, exact, inverse, objective
-from ._rules import Rules, group_shares
+from ._rules import Rules, group_counts, group_shares
 from ._tiles import compare
 
 __all__ = ["supervised_contrastive"]
@@ -73,21 +73,15 @@ def supervised_contrastive(
     gap = compare(features, everyone, scale, rules).hard
     assert gap is not None
     own = torch.where(shares > 0, gap, 0.0).sum()
-    anchors = (class_sizes(all_labels) > 1).sum()  # those with a positive
-    return (own / replica_part(anchors, labels, all_labels)).to(scale.dtype)
+    anchors = (group_counts(all_labels, all_labels) > 1).sum()  # those with a positive
+    return (own / own_part(anchors, labels, all_labels)).to(scale.dtype)
 
 
-def class_sizes(labels: Tensor) -> Tensor:
-    """(B,) how many rows have the label of each. By sorting: `torch.unique` would wait for the device."""
-    ordered = labels.sort().values
-    return torch.searchsorted(ordered, labels, right=True) - torch.searchsorted(ordered, labels)
-
-
-def replica_part(count: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
+def own_part(count: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
     """What to divide a sum over this replica's terms by, where the mean is over the terms of all replicas.
 
-    Labels alone decide their number, so every replica knows it (see `likewise.collectives` for why own rows
-    are weighed so).
+    As `likewise.collectives.replica_share`, which adds up what each replica counted; here the labels of all
+    tell every replica the whole count.
 
     Args:
         count: 0-d, the terms of all replicas.
