@@ -79,6 +79,7 @@ CONTENDERS = {
             "method.queue-size": 4096,
             "method.ema-momentum": 0.99,
             "method.symmetric": (),
+            "method.push-between": (),
             "method.norm-rows": 16,  # 8 parts, as there
         },
     ),

@@ -89,6 +89,36 @@ def test_a_picture_is_never_the_negative_of_its_own_views() -> None:
         assert float(method.objective(method.embed(alone, Draw(0, 9))).total) == 0
 
 
+def test_moco_may_push_between_its_directions() -> None:
+    """Then the second queries have their own view's keys among the negatives, in the place of the oldest."""
+    method: Any = build(
+        "moco", symmetric=True, push_between=True, temperature=0.2, ema_momentum=0.9, queue_size=10
+    ).eval()
+    rows, draw = batch(4), Draw(0, 0)
+    method.queue.push(torch.randn(8, method.queue.keys.shape[1]), torch.arange(8) + 20)
+    before = method.queue.keys.clone().double()
+    first, second = views_of(method, rows, draw)
+    with torch.no_grad():
+        q = [unit(method.projector(method.network(view))) for view in (first, second)]
+        k = [unit(method.twin(view)) for view in (first, second)]
+        between = before.clone()
+        between[[8, 9, 0, 1]] = k[1]
+        expected = [
+            F.cross_entropy(
+                torch.cat([(q[a] * k[1 - a]).sum(1, keepdim=True), q[a] @ queue.T], dim=1) / 0.2,
+                torch.zeros(4, dtype=torch.int64),
+            )
+            for a, queue in ((0, before), (1, between))
+        ]
+        total = method.objective(method.embed(rows, draw)).total
+    assert total.item() == pytest.approx(sum(expected).item() / 2, rel=1e-5)  # type: ignore[union-attr]
+    torch.testing.assert_close(method.queue.keys.double(), before)  # until after the step
+    method.after_step(Progress(1, 2))
+    between[[2, 3, 4, 5]] = k[0]
+    torch.testing.assert_close(method.queue.keys.double(), between, rtol=1e-5, atol=1e-6)
+    assert method.queue.groups.tolist() == [2, 3, 0, 1, 2, 3, 26, 27, 0, 1]
+
+
 def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shuffling BN: the parts that BatchNorm sees are not those of the queries."""
     method: Any = build("moco", norm_rows=2)
@@ -153,6 +183,8 @@ def test_moco_refuses_what_would_be_ignored() -> None:
         build("moco", version="v3", queue_size=10)
     with pytest.raises(ConfigError, match="linear projector"):
         build("moco", version="v1", hidden_dim=10, queue_size=None)
+    with pytest.raises(ConfigError, match="both directions"):
+        build("moco", push_between=True)
 
 
 def test_byol_follows_algorithm_1() -> None:

@@ -56,9 +56,27 @@ class KeyQueue(nn.Module):
         """
         if len(self) == 0:
             return
+        self._write(self.keys, self.groups, keys, groups)
+        self.place.copy_((self.place + len(keys[-len(self) :])) % len(self))
+
+    @torch.no_grad()
+    def pushed(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """What a push would leave, the new keys belonging to no group; the queue stays as it is.
+
+        Args:
+            keys: (B, D), brought to unit length here.
+
+        Returns:
+            (K, D) keys and (K,) groups.
+        """
+        held, groups = self.keys.clone(), self.groups.clone()
+        if len(self) > 0:
+            self._write(held, groups, keys, torch.full_like(groups[:1], _NOBODY).expand(len(keys)))
+        return held, groups
+
+    def _write(self, held: Tensor, held_groups: Tensor, keys: Tensor, groups: Tensor) -> None:
         keys, groups = keys[-len(self) :], groups[-len(self) :]
         # Places are computed on the device: reading `place` would make the processor wait for it.
         places = (self.place + torch.arange(len(keys), device=keys.device)) % len(self)
-        self.keys[places] = nn.functional.normalize(keys.detach().to(self.keys.dtype), dim=1)
-        self.groups[places] = groups
-        self.place.copy_((self.place + len(keys)) % len(self))
+        held[places] = nn.functional.normalize(keys.detach().to(held.dtype), dim=1)
+        held_groups[places] = groups

@@ -65,6 +65,12 @@ class Config:
     symmetric: bool = False
     """Let each view be query and key in turn (v1, v2; v3 always does): twice the cost a step, and better."""
 
+    push_between: bool = False
+    """In the symmetric form, let the queue take the first direction's keys before the second looks at it, as
+    lightly's benchmarks do, not after both, as the authors' own. Each second query then has the key of its
+    very own view among its negatives, and learns to forget what only one view shows: one to two points
+    better on CIFAR-10."""
+
     norm_rows: int | None = 32
     """Rows that a ResNet's BatchNorm sees together (v1, v2), as if each such part were on a device of its
     own; keys are computed in another order, so that a query cannot find its key by the statistics they share
@@ -84,6 +90,8 @@ class Config:
         check_counts(self, "norm_rows", least=2)
         if self.version == "v3" and (self.queue_size is not None or self.symmetric):
             raise ConfigError("method.queue_size, method.symmetric: v3 has no queue and is always symmetric.")
+        if self.push_between and not self.symmetric:
+            raise ConfigError("method.push_between is for v1 and v2 in both directions: --method.symmetric.")
         if self.version == "v1" and self.hidden_dim is not None:
             raise ConfigError("method.hidden_dim: v1 has a linear projector; use --method.version v2.")
 
@@ -201,29 +209,33 @@ class MoCo(Method):
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """Each query's own key against the queue (v1, v2), or against the batch's other keys (v3)."""
-        pairs = [("query", "key"), ("second_query", "first_key")][: 2 if self._symmetric else 1]
-        compare = self._against_batch if self.config.version == "v3" else self._against_queue
-        losses = [compare(embeddings[q], embeddings[k], embeddings["group"]) for q, k in pairs]
-        total = torch.stack(losses).mean()
+        group = embeddings["group"]
+        pairs = [
+            (embeddings[query], embeddings[key])
+            for query, key in [("query", "key"), ("second_query", "first_key")][: 2 if self._symmetric else 1]
+        ]
         if self.config.version == "v3":
-            total = total * (2 * len(losses) * self.temperature)  # the sum of both directions, times 2 tau
+            losses = [self._against_batch(query, key, group) for query, key in pairs]
         else:
-            # Only now, when no loss is left to compute: a key is never a negative of its own picture.
-            keys = torch.cat([gather_rows(embeddings[key].detach()) for _, key in pairs])
-            self._newest = keys, gather_rows(embeddings["group"]).repeat(len(pairs))
-        return Terms(total, {"info_nce": torch.stack(losses).mean().detach()})
+            losses = self._against_queue(pairs, group)
+        mean = torch.stack(losses).mean()
+        # Version 3 has the sum of both directions, times 2 tau.
+        total = mean * (2 * len(losses) * self.temperature) if self.config.version == "v3" else mean
+        return Terms(total, {"info_nce": mean.detach()})
 
-    def _against_queue(self, query: Tensor, key: Tensor, group: Tensor) -> Tensor:
-        queue = self.queue
-        return moco_loss(
-            query,
-            key,
-            # The queue is changed in place before the next step's graph, never within this one's.
-            queue.keys,
-            temperature=self.temperature,
-            groups=group,
-            queue_groups=queue.groups,
-        )
+    def _against_queue(self, pairs: list[tuple[Tensor, Tensor]], group: Tensor) -> list[Tensor]:
+        """The loss of each direction. The queue itself takes the keys after the step: none is a negative of its
+        own picture, unless `push_between` has it so."""
+        newest = [gather_rows(key.detach()) for _, key in pairs]
+        queues = [(self.queue.keys, self.queue.groups)] * len(pairs)
+        if self.config.push_between:
+            queues[1] = self.queue.pushed(newest[0])
+        losses = [
+            moco_loss(query, key, keys, temperature=self.temperature, groups=group, queue_groups=groups)
+            for (query, key), (keys, groups) in zip(pairs, queues, strict=True)
+        ]
+        self._newest = torch.cat(newest), gather_rows(group).repeat(len(pairs))
+        return losses
 
     def _against_batch(self, query: Tensor, key: Tensor, group: Tensor) -> Tensor:
         return info_nce(
