@@ -224,8 +224,8 @@ class MoCo(Method):
         return Terms(total, {"info_nce": mean.detach()})
 
     def _against_queue(self, pairs: list[tuple[Tensor, Tensor]], group: Tensor) -> list[Tensor]:
-        """The loss of each direction. The queue itself takes the keys after the step: none is a negative of its
-        own picture, unless `push_between` has it so."""
+        """The loss of each direction. The queue itself takes the keys after the step, so that none is a
+        negative of its own picture, unless `push_between` has it so."""
         newest = [gather_rows(key.detach()) for _, key in pairs]
         queues = [(self.queue.keys, self.queue.groups)] * len(pairs)
         if self.config.push_between:
