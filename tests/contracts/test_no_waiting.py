@@ -55,10 +55,9 @@ class NoHiddenCopies(TorchFunctionMode):
             )
             if func is torch.Tensor.__setitem__ and not isinstance(args[2], torch.Tensor):
                 # A slice is filled; of a number for single places a tensor is made, here, and copied there.
-                single = all(isinstance(part, int) for part in index)
-                chosen = any(isinstance(part, torch.Tensor) for part in index)
-                places_alone = single or chosen
-                assert not places_alone, "a number that is assigned is copied to the device"
+                places = "a number that is assigned is copied to the device"
+                assert not all(isinstance(part, int) for part in index), places
+                assert not any(isinstance(part, torch.Tensor) for part in index), places
         return func(*args, **kwargs)
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from small_methods import ALL, METHODS, THEY_COUNT, build, float64_views
-from small_runs import small_settings
+from small_runs import logged, small_settings, stopped_after
 
 import likewise
-from likewise.catalog import methods
 from likewise.draw import Draw
-from likewise.errors import Interrupted
-from likewise.methods.method import Method, Progress
+from likewise.methods.method import Progress
 from likewise.training.engine import train
 
 pytestmark = [
@@ -73,27 +68,16 @@ def test_a_step_does_not_wait(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_trains_resumes_and_is_used_elsewhere(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trains_resumes_and_is_used_elsewhere(name: str, tmp_path: Path) -> None:
     settings = small_settings(name, precision="auto", accelerator="cuda", devices=1)
     train(settings, tmp_path / "whole", show=False)
 
-    after_step = methods()[name].after_step
-
-    def stop_after_three(self: Method, progress: Progress) -> None:
-        after_step(self, progress)
-        if progress.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(methods()[name], "after_step", stop_after_three)
-        with pytest.raises(Interrupted, match="after step 3"):
-            train(settings, tmp_path / "cut", show=False)
-    written = len((tmp_path / "cut/metrics.jsonl").read_text().splitlines())
+    with stopped_after(3, name):
+        train(settings, tmp_path / "cut", show=False)
+    written = len(logged(tmp_path / "cut", "loss"))
     train(settings, tmp_path / "cut", resume=True, show=False)
 
-    whole, cut = (logged_losses(tmp_path / run) for run in ("whole", "cut"))
+    whole, cut = (logged(tmp_path / run, "loss") for run in ("whole", "cut"))
     assert written == 3  # so the resumed part began with step 4
     # Sums on a GPU come in any order, and rounding grows from step to step.
     assert cut == pytest.approx(whole, rel=0.05, abs=0.01)
@@ -103,8 +87,3 @@ def test_trains_resumes_and_is_used_elsewhere(
         for device in ("cuda", "cpu")
     )
     torch.testing.assert_close(there.cpu(), here, rtol=1e-2, atol=2e-3)  # cuDNN's default is TF32
-
-
-def logged_losses(run: Path) -> list[float]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line["loss"] for line in lines if line["kind"] == "train"]

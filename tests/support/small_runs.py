@@ -1,11 +1,21 @@
-"""The smallest settings that train every method in a second."""
+"""The smallest settings that train every method in a second, and what tests do with such a training."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from likewise.catalog import find_method
+import pytest
+
+from likewise.catalog import find_method, methods
+from likewise.errors import Interrupted
+from likewise.methods.method import Method, Progress
 from likewise.training.settings import Settings, default_settings
 
 SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
@@ -43,3 +53,26 @@ def small_settings(method: str, **training: Any) -> Settings[Any]:
         method=dataclasses.replace(settings.method, **METHOD_OPTIONS.get(method, {})),
         training=dataclasses.replace(settings.training, **(options | {"precision": "float32"} | training)),
     )
+
+
+@contextlib.contextmanager
+def stopped_after(steps: int, method: str) -> Iterator[pytest.ExceptionInfo[Interrupted]]:
+    """Inside, a training of the method gets SIGTERM after so many steps, and must stop there."""
+    kind = methods()[method]
+    after_step = kind.after_step
+
+    def stop(self: Method, progress: Progress) -> None:
+        after_step(self, progress)
+        if progress.step == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "after_step", stop)
+        with pytest.raises(Interrupted, match=f"after step {steps}") as stopped:
+            yield stopped
+
+
+def logged(run: Path, name: str) -> list[float]:
+    """A number of each training step that a run wrote down."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line[name] for line in lines if line["kind"] == "train"]

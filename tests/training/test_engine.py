@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -15,21 +14,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_runs import SOURCE, small_settings
+from small_runs import SOURCE, logged, small_settings, stopped_after
 
 from likewise.catalog import methods
 from likewise.data import DataConfig
 from likewise.errors import (
     ConfigError,
     DataError,
-    Interrupted,
     ModelError,
     NonFiniteLoss,
     TooManyBadRecords,
     TrainingError,
 )
 from likewise.methods.clip import CLIP
-from likewise.methods.method import Method, Progress
 from likewise.model import load
 from likewise.training import checkpoints
 from likewise.training.engine import train
@@ -67,24 +64,12 @@ def test_a_run_leaves_everything_it_promises(method: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_resumed_equals_uninterrupted(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_equals_uninterrupted(method: str, tmp_path: Path) -> None:
     settings = small_settings(method)
     train(settings, tmp_path / "whole", show=False)
 
-    # The same run, stopped by SIGTERM after its third step.
-    calls = []
-    after_step = methods()[method].after_step
-
-    def stop_after_three(self: Method, progress: Progress) -> None:
-        after_step(self, progress)
-        calls.append(1)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(methods()[method], "after_step", stop_after_three)
-        with pytest.raises(Interrupted, match="after step 3") as stopped:
-            train(settings, tmp_path / "cut", show=False)
+    with stopped_after(3, method) as stopped:
+        train(settings, tmp_path / "cut", show=False)
     assert stopped.value.exit_code == 75
     train(settings, tmp_path / "cut", resume=True, show=False)
     assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "cut"))
@@ -190,11 +175,6 @@ def test_cached_gradients_equal_the_whole_batch(tmp_path: Path) -> None:
     assert logged(tmp_path / "pieces", "gradient_norm") == pytest.approx(
         logged(tmp_path / "whole", "gradient_norm"), rel=1e-3
     )
-
-
-def logged(run: Path, name: str) -> list[float]:
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-    return [line[name] for line in lines if line["kind"] == "train"]
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name(

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from likewise.views.colour import GREY
+
 __all__ = ["difference_hashes", "exact_duplicates", "near_duplicates"]
 
 _MAX_DISTANCE = 3
@@ -49,7 +51,7 @@ def difference_hashes(
         (N,) difference hashes and (N, 256) brightness of 16 x 16 thumbnails, both with contrast as it is.
     """
     hashes, thumbnails = [], []
-    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    weights = torch.tensor(GREY).view(1, 3, 1, 1)
     powers = 2 ** np.arange(64, dtype=np.uint64)
     for start in range(0, count, _CHUNK):
         batch = images(np.arange(start, min(start + _CHUNK, count)))

@@ -57,7 +57,7 @@ class KeyQueue(nn.Module):
         if len(self) == 0:
             return
         self._write(self.keys, self.groups, keys, groups)
-        self.place.copy_((self.place + len(keys[-len(self) :])) % len(self))
+        self.place.copy_((self.place + min(len(keys), len(self))) % len(self))
 
     @torch.no_grad()
     def pushed(self, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class KeyQueue(nn.Module):
         """
         held, groups = self.keys.clone(), self.groups.clone()
         if len(self) > 0:
-            self._write(held, groups, keys, torch.full_like(groups[:1], _NOBODY).expand(len(keys)))
+            self._write(held, groups, keys, groups.new_full((len(keys),), _NOBODY))
         return held, groups
 
     def _write(self, held: Tensor, held_groups: Tensor, keys: Tensor, groups: Tensor) -> None:

@@ -137,12 +137,20 @@ def row_mean(per_row: Tensor, dtype: torch.dtype) -> Tensor:
     return (per_row.sum() / max(per_row.shape[0], 1)).to(dtype)
 
 
+def scalar(value: float | Tensor, like: Tensor) -> Tensor:
+    """A number, or a tensor of one value with its gradient, as a 0-d tensor of the working dtype.
+
+    A number is filled in on the device: copying it there would wait for all that a GPU has still to do.
+    """
+    if isinstance(value, Tensor):
+        return value.to(device=like.device, dtype=working(like)).reshape(())
+    return torch.full((), value, device=like.device, dtype=working(like))
+
+
 def inverse(temperature: float | Tensor, like: Tensor) -> Tensor:
     """1/temperature as a 0-d tensor of the working dtype, keeping its gradient."""
     check_positive("temperature", temperature)
     check_finite(temperature=temperature)
-    dtype = working(like)
     if isinstance(temperature, Tensor):
-        return 1 / temperature.to(device=like.device, dtype=dtype).reshape(())
-    # Filled, not copied there: a copy would wait for all that a GPU has still to do.
-    return torch.full((), 1 / temperature, device=like.device, dtype=dtype)
+        return 1 / scalar(temperature, like)
+    return scalar(1 / temperature, like)

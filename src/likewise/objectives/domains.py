@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._numerics import check_finite, check_matrix, exact, objective, row_mean, working
+from ._numerics import check_finite, check_matrix, exact, objective, row_mean, scalar, working
 from ._strips import squared_distances, strip_values
 
 __all__ = [
@@ -64,8 +64,8 @@ def mmd(
     # Distances are the same from any origin; from the common mean the Gram matrix loses fewest digits.
     centre = torch.cat([source, target]).mean(0).detach()
     source, target = source - centre, target - centre
-    width = _median(source, target) if bandwidth is None else torch.as_tensor(bandwidth, dtype=dtype)
-    widest = width.to(source.device) * 2.0 ** ((num_kernels - 1) / 2)
+    width = _median(source, target) if bandwidth is None else scalar(bandwidth, source)
+    widest = width * 2.0 ** ((num_kernels - 1) / 2)
 
     def kernel_sum(rows: Tensor, others: Tensor) -> Tensor:
         def per_row(own: Tensor) -> Tensor:

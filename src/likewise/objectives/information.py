@@ -19,8 +19,8 @@ from ._numerics import (
     inverse,
     objective,
     row_mean,
+    scalar,
     unit_rows,
-    working,
 )
 from ._rules import Rules
 from ._tiles import LEFT_OUT, fits_dense, row_sums
@@ -178,7 +178,7 @@ def uniformity(features: Tensor, *, t: float = 2.0) -> Tensor:
         raise ValueError(f"uniformity needs two rows at least, got {count}")
     # -t |x - y|^2 = 2 t x.y - 2 t on the unit sphere: log-sum-exp of logits with scale 2 t.
     itself = torch.arange(count, device=features.device)
-    scale = torch.full((), 2 * t, dtype=working(features), device=features.device)
+    scale = scalar(2 * t, features)
     sums = row_sums(features, features, scale, Rules(excluded=itself, symmetric=True))
     return (sums.logsumexp(0) - math.log(count * (count - 1)) - 2 * t).to(scale.dtype)
 

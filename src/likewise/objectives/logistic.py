@@ -18,6 +18,7 @@ from ._numerics import (
     inverse,
     objective,
     row_mean,
+    scalar,
     unit_rows,
 )
 from ._strips import strip_values
@@ -77,10 +78,7 @@ def sigmoid_loss(
     check_rows(others.shape[0], all_groups=all_groups)
     scale = inverse(temperature, images)
     queries, keys = unit_rows(images, normalize), unit_rows(others, normalize)
-    if isinstance(bias, Tensor):
-        shift = bias.to(device=images.device, dtype=scale.dtype).reshape(1)
-    else:
-        shift = torch.full((1,), bias, device=images.device, dtype=scale.dtype)
+    shift = scalar(bias, images).reshape(1)
 
     def per_image(own: Tensor, place: Tensor, group: Tensor) -> Tensor:
         logits = torch.addmm(shift, own * scale, keys.t())  # (r, B)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._numerics import Precision, check_finite, check_matrix, check_rows, exact, inverse, objective
-from ._rules import Rules, group_counts, group_shares
+from ._rules import Rules, group_shares
 from ._tiles import compare
 
 __all__ = ["supervised_contrastive"]
@@ -58,7 +58,9 @@ def supervised_contrastive(
         if not alone:
             raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
         rows = torch.arange(features.shape[0], device=features.device)
-    shares = group_shares(labels, all_labels, rows)
+    # Of all replicas' rows: how many are anchors, every replica must know.
+    all_shares = group_shares(all_labels, all_labels, torch.arange(len(all_labels), device=features.device))
+    shares = all_shares[rows]
     rules = Rules(
         excluded=rows,
         group_queries=labels,
@@ -73,8 +75,7 @@ def supervised_contrastive(
     gap = compare(features, everyone, scale, rules).hard
     assert gap is not None
     own = torch.where(shares > 0, gap, 0.0).sum()
-    anchors = (group_counts(all_labels, all_labels) > 1).sum()  # those with a positive
-    return (own / own_part(anchors, labels, all_labels)).to(scale.dtype)
+    return (own / own_part((all_shares > 0).sum(), labels, all_labels)).to(scale.dtype)
 
 
 def own_part(count: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
