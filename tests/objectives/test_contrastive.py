@@ -126,6 +126,36 @@ def test_soft_targets_of_the_caller(agree, tile):
     )
 
 
+@pytest.mark.parametrize("same_group", ["left_out", "shared"])
+@pytest.mark.parametrize("tile", TILES)
+def test_soft_targets_beside_groups(agree, tile, same_group):
+    queries, keys = pairs()
+    groups = torch.arange(21) // 3
+    targets = torch.rand(21, 21, dtype=torch.float64)
+    # A key that is left out of the sum cannot be a target; a shared one is a key like any other.
+    mates = (groups[:, None] == groups) & ~torch.eye(21, dtype=torch.bool)
+    left_out = same_group == "left_out"
+    asked = targets.masked_fill(mates, 0.0) if left_out else targets
+    agree(
+        lambda q, k, t: info_nce(
+            q,
+            k,
+            temperature=t,
+            group_queries=groups,
+            group_keys=groups,
+            same_group=same_group,
+            targets=targets,
+            tile=tile,
+        ),
+        lambda q, k, t: naive_info_nce(
+            q, k, t, range(21), groups if left_out else None, groups, weights=asked
+        ),
+        queries,
+        keys,
+        temperature(0.1),
+    )
+
+
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("tile", TILES)
 def test_teacher_targets_are_made_tile_by_tile(agree, tile, shared):

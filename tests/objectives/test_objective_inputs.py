@@ -164,6 +164,77 @@ def test_autocast_does_not_take_the_products_to_half_precision(name):
         torch.testing.assert_close(ours, theirs)
 
 
+def test_autocast_is_off_for_arguments_by_name_too():
+    a, b = torch.randn(6, 300), torch.randn(6, 300)
+    for objective in (
+        lambda: o.info_nce(queries=a, keys=b, temperature=0.1),
+        lambda: o.nce_log_normalizer(queries=a, noise=b, temperature=0.1, num_items=9),
+    ):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = objective()
+        assert found.dtype == torch.float32
+        assert float(found) == float(objective())
+
+
+@pytest.mark.parametrize(("dtype", "length"), [(torch.bfloat16, 3.0), (torch.float16, 3000.0)])
+def test_half_precision_features_are_multiplied_exactly_where_they_keep_their_length(dtype, length):
+    a, b = ((torch.randn(9, 16) * value).to(dtype) for value in (length, 1 / length))
+
+    def loss(a, b, tile=None):
+        return o.info_nce(a, b, temperature=0.1, normalize=False, tile=tile)
+
+    exact = gradients(loss, a.double(), b.double())
+    for tile in (None, (4, 4)):
+        found = gradients(lambda a, b, tile=tile: loss(a, b, tile), a, b)
+        assert float(found[0]) == pytest.approx(float(exact[0]), rel=1e-5)
+        for ours, theirs in zip(found[1:], exact[1:], strict=True):  # rounded once, at the end
+            torch.testing.assert_close(
+                ours.double(), theirs, rtol=2**-7, atol=1e-4 * float(theirs.abs().max())
+            )
+
+
+TOO_FEW = {
+    **{
+        name: EVERY[name]
+        for name in ("clip_loss", "nt_xent", "moco_loss", "byol_loss", "alignment", "cross_view_consistency")
+    },
+    "sigmoid_loss": PAIRWISE["sigmoid_loss"],
+    "siamese_loss": lambda a, b: o.siamese_loss(a, b, labels(a) == 0),
+    "nce": lambda a, b: o.nce(a, b, a, temperature=0.1, num_items=9, log_normalizer=0.0),
+    "noise of each query": lambda a, b: o.nce(
+        a, a, b[:, None], temperature=0.1, num_items=9, log_normalizer=0.0
+    ),
+    "teacher's queries": lambda a, b: o.info_nce(a, a, temperature=0.1, target_queries=b, target_keys=a),
+    "teacher's keys": lambda a, b: o.info_nce(a, a, temperature=0.1, target_queries=a, target_keys=b),
+}
+
+
+@pytest.mark.parametrize("name", TOO_FEW)
+def test_one_row_is_not_spread_over_many(name):
+    with pytest.raises(ValueError, match=r"\(1, .*3\)"):
+        TOO_FEW[name](torch.randn(6, 3), torch.randn(1, 3))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x, groups: o.clip_loss(x, x, temperature=0.1, all_groups=groups),
+        lambda x, groups: o.sigmoid_loss(x, x, temperature=0.1, bias=0.0, all_groups=groups),
+        lambda x, groups: o.local_information(x[:, None], x, temperature=0.1, all_groups=groups),
+    ],
+)
+def test_groups_of_one_side_alone_are_refused(call):
+    with pytest.raises(ValueError, match="both sides"):
+        call(torch.randn(6, 3), torch.arange(6))
+
+
+def test_mmd_refuses_kernels_without_width():
+    x = torch.randn(6, 3)
+    for wrong in ({"bandwidth": 0.0}, {"bandwidth": -1.0}, {"num_kernels": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+            o.mmd(x, x, **wrong)
+
+
 def test_labels_are_names_not_places():
     x = torch.randn(6, 4)
     few, many = torch.tensor([0, 1, 0, 1, 2, 2]), torch.tensor([0, 10**6, 0, 10**6, 10**15, 10**15])

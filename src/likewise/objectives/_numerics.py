@@ -41,7 +41,8 @@ def objective(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        device = next((value.device.type for value in args if isinstance(value, Tensor)), "cpu")
+        given = (*args, *kwargs.values())
+        device = next((value.device.type for value in given if isinstance(value, Tensor)), "cpu")
         if not torch.is_autocast_enabled(device):
             return function(*args, **kwargs)
         with torch.autocast(device, enabled=False):
@@ -92,11 +93,27 @@ def check_matrix(**named: Tensor) -> None:
         raise ValueError(f"features must have the same width D, got {shapes}")
 
 
+def check_pairs(**named: Tensor) -> None:
+    """Every argument must be a (rows, D) float matrix, all of one shape: row i belongs to row i."""
+    check_matrix(**named)
+    if len({value.shape for value in named.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(value.shape)}" for name, value in named.items())
+        raise ValueError(f"rows come in pairs, so all must have one shape, got {shapes}")
+
+
 def check_rows(count: int, **named: Tensor | None) -> None:
     """Every given argument must be a vector of this many rows."""
     for name, value in named.items():
         if value is not None and value.shape != (count,):
             raise ValueError(f"{name} must have shape ({count},), got {tuple(value.shape)}")
+
+
+def check_groups(own: Tensor | None, others: Tensor | None, rows: int, other_rows: int) -> None:
+    """Groups of the rows on both sides of a comparison, or on neither."""
+    if (own is None) != (others is None):
+        raise ValueError("groups are needed on both sides or on neither")
+    check_rows(rows, groups=own)
+    check_rows(other_rows, other_groups=others)
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
@@ -130,6 +147,34 @@ def unit_rows(features: Tensor, normalize: bool = True) -> Tensor:
     """(..., D) in the working dtype, at unit length when asked; zero rows stay zero."""
     features = features.to(working(features))
     return features * inverse_lengths(features).unsqueeze(-1) if normalize else features
+
+
+def own_places(rows: Tensor | None, own: Tensor, *, gathered: bool) -> Tensor:
+    """(b,) where this replica's rows stand among all; `rows` may be None where none were gathered."""
+    if rows is not None:
+        check_rows(own.shape[0], rows=rows)
+        return rows
+    if gathered:
+        raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
+    return torch.arange(own.shape[0], device=own.device)
+
+
+def own_part(count: Tensor, own: Tensor, everyone: Tensor) -> Tensor:
+    """What to divide a sum over this replica's terms by, where the mean is over the terms of all replicas.
+
+    As `likewise.collectives.replica_share`, which adds up what each replica counted; here every replica
+    knows the whole count.
+
+    Args:
+        count: 0-d, the terms of all replicas.
+        own: (b, ...) of this replica.
+        everyone: (B, ...) of all replicas.
+
+    Returns:
+        0-d: count times b / B, the count itself with one replica; 1 where there is no term.
+    """
+    part = count.to(exact(count)) * (own.shape[0] / max(everyone.shape[0], 1))
+    return torch.where(part > 0, part, 1.0)
 
 
 def row_mean(per_row: Tensor, dtype: torch.dtype) -> Tensor:

@@ -95,7 +95,8 @@ class _Walk:
     ) -> Tensor:
         rows = out[: stop - start]
         if inverse is None:
-            return torch.mul(features[start:stop], factor, out=rows)
+            # A half-precision tensor times a number is rounded, and overflows, before it reaches `out`.
+            return torch.mul(features[start:stop].to(self.dtype), factor, out=rows)
         return torch.mul(features[start:stop], (inverse[start:stop] * factor)[:, None], out=rows)
 
     def _multiply(self, queries: Tensor, keys: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 Legend: B own rows, M keys, D feature width, R replicas. s is cosine similarity, tau the temperature.
 
-**Across replicas** every function here takes this replica's rows, all replicas' rows (`gather_rows`) and
-where the own ones stand among them (`own_rows`); it returns the mean over the own rows.
+**Across replicas** a function takes this replica's rows, all replicas' rows (`gather_rows`) and where the
+own ones stand among them (`own_rows`; for `info_nce` these are `positives`, and a queue is the same for
+all); it returns the mean over the own rows.
 `likewise.collectives` says why DDP's mean of gradients is then the single-process gradient. Memory is linear
 in B + M throughout.
 """
@@ -20,14 +21,17 @@ from torch import Tensor
 from ._numerics import (
     Precision,
     check_finite,
+    check_groups,
     check_matrix,
+    check_pairs,
     check_rows,
     inverse,
     objective,
+    own_places,
     row_mean,
     unit_rows,
 )
-from ._rules import Rules, Teacher, group_shares
+from ._rules import Rules, Teacher, Tile, group_shares
 from ._tiles import compare, row_sums
 
 __all__ = ["info_nce", "clip_loss", "moco_loss", "nt_xent"]
@@ -55,9 +59,8 @@ def info_nce(
     """-log softmax over the keys of each query, at its positive.
 
     Soft targets come in two forms: held by the caller (`targets`), or made tile by tile from a teacher's
-    features,
-    which stays linear in memory: target_weight * softmax(teacher similarity) + (1 - target_weight) * hard
-    target.
+    features, which stays linear in memory: target_weight * softmax(teacher similarity) + (1 - target_weight)
+    * hard target.
 
     Args:
         queries: (B, D) any float dtype.
@@ -68,7 +71,8 @@ def info_nce(
         group_keys: (M,) int64.
         same_group: what other keys of the query's own group are: "left_out" of the sum (no negatives), or
             "shared": positives, over which the hard target's mass is spread evenly.
-        targets: (B, M) soft targets in place of the hard one; rows usually sum to 1.
+        targets: (B, M) soft targets in place of the hard one; rows usually sum to 1. Those of keys that are
+            left out of the sum count 0.
         target_queries: (B, D') of a teacher; no gradient goes to it.
         target_keys: (M, D') of a teacher.
         target_weight: share of the teacher in the target, in [0, 1].
@@ -91,7 +95,7 @@ def info_nce(
     check_finite(queries=queries, keys=keys, targets=targets)
     scale = inverse(temperature, queries)
     positives = _positives(positives, queries, keys)
-    _check_groups(group_queries, group_keys, queries, keys)
+    check_groups(group_queries, group_keys, len(queries), len(keys))
     shares = None
     if same_group == "shared":
         shares = _shares(group_queries, group_keys)
@@ -113,7 +117,14 @@ def info_nce(
         assert result.hard is not None
         return row_mean(result.hard, scale.dtype)
     warmth = temperature if target_temperature is None else target_temperature
-    teacher = _teacher(target_queries, target_keys, inverse(warmth, queries), normalize)
+    check_matrix(target_queries=target_queries, target_keys=target_keys)
+    if (len(target_queries), len(target_keys)) != (len(queries), len(keys)):
+        raise ValueError(
+            f"a teacher has a row for each of {len(queries)} queries and {len(keys)} keys, got "
+            f"target_queries {tuple(target_queries.shape)} and target_keys {tuple(target_keys.shape)}"
+        )
+    scale_of_teacher = inverse(warmth, queries).detach()
+    teacher = Teacher(target_queries.detach(), target_keys.detach(), scale_of_teacher, normalize)
     result = compare(queries, keys, scale, replace(rules, teacher=teacher))
     assert result.hard is not None
     assert result.soft is not None
@@ -158,16 +169,12 @@ def clip_loss(
     Reference:
         Radford et al. 2021, arXiv 2103.00020, figure 3.
     """
-    check_matrix(images=images, texts=texts)
-    if images.shape != texts.shape:
-        raise ValueError(
-            f"images and texts come in pairs, got {tuple(images.shape)} and {tuple(texts.shape)}"
-        )
+    check_pairs(images=images, texts=texts)
     all_images, all_texts = _gathered(images, all_images), _gathered(texts, all_texts)
     all_groups = groups if all_groups is None else all_groups
     if all_images is images and all_texts is texts:
         check_finite(images=images, texts=texts)
-        _check_groups(groups, all_groups, images, texts)
+        check_groups(groups, all_groups, len(images), len(texts))
         rules = Rules(
             positives=_positives(None, images, texts),
             group_queries=groups,
@@ -182,7 +189,7 @@ def clip_loss(
         assert result.hard is not None
         assert result.columns is not None
         return row_mean((result.hard + result.columns) / 2, scale.dtype)
-    _check_place(rows, images)
+    rows = own_places(rows, images, gathered=True)
     directions = [
         info_nce(
             own,
@@ -234,16 +241,12 @@ def nt_xent(
     Reference:
         Chen et al. 2020, arXiv 2002.05709, eq. 1.
     """
-    check_matrix(first=first, second=second)
-    if first.shape != second.shape:
-        raise ValueError(f"views come in pairs, got {tuple(first.shape)} and {tuple(second.shape)}")
+    check_pairs(first=first, second=second)
     check_finite(first=first, second=second)
     all_first, all_second = _gathered(first, all_first), _gathered(second, all_second)
     queries = torch.cat([first, second])  # (2b, D)
     alone = all_first is first and all_second is second
-    if not alone:
-        _check_place(rows, first)
-    here = torch.arange(first.shape[0], device=first.device) if rows is None else rows
+    here = own_places(rows, first, gathered=not alone)
     total = all_first.shape[0]
     rules = Rules(
         positives=torch.cat([here + total, here]),
@@ -293,11 +296,10 @@ def moco_loss(
     Reference:
         He et al. 2019, arXiv 1911.05722, eq. 1 and algorithm 1; equal groups are left out here.
     """
-    check_matrix(queries=queries, keys=keys, queue=queue)
-    if queries.shape != keys.shape:
-        raise ValueError(f"each query has one key, got {tuple(queries.shape)} and {tuple(keys.shape)}")
+    check_pairs(queries=queries, keys=keys)
+    check_matrix(queries=queries, queue=queue)
     check_finite(queries=queries, keys=keys, queue=queue)
-    _check_groups(groups, queue_groups, queries, queue)
+    check_groups(groups, queue_groups, len(queries), len(queue))
     rules = Rules(
         group_queries=groups, group_keys=queue_groups, normalize=normalize, precision=precision, tile=tile
     )
@@ -311,12 +313,6 @@ def _gathered(own: Tensor, everyone: Tensor | None) -> Tensor:
     return own if everyone is None else everyone
 
 
-def _check_place(rows: Tensor | None, own: Tensor) -> None:
-    if rows is None:
-        raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
-    check_rows(own.shape[0], rows=rows)
-
-
 def _positives(positives: Tensor | None, queries: Tensor, keys: Tensor) -> Tensor:
     if positives is None:
         if queries.shape[0] > keys.shape[0]:
@@ -327,13 +323,6 @@ def _positives(positives: Tensor | None, queries: Tensor, keys: Tensor) -> Tenso
         return torch.arange(queries.shape[0], device=queries.device)
     check_rows(queries.shape[0], positives=positives)
     return positives
-
-
-def _check_groups(own: Tensor | None, others: Tensor | None, queries: Tensor, keys: Tensor) -> None:
-    if (own is None) != (others is None):
-        raise ValueError("groups are needed on both sides or on neither")
-    check_rows(queries.shape[0], group_queries=own)
-    check_rows(keys.shape[0], group_keys=others)
 
 
 def _shares(own: Tensor | None, others: Tensor | None) -> Tensor:
@@ -353,12 +342,13 @@ def _with_targets(queries: Tensor, keys: Tensor, scale: Tensor, rules: Rules, ta
             f"targets must be {(queries.shape[0], keys.shape[0])} for these queries and keys, got "
             f"{tuple(targets.shape)}"
         )
-    rules = replace(rules, targets=targets.detach(), shares=None)
+    if rules.shares is not None:  # group mates are keys like others then, the targets say the rest
+        rules = replace(rules, shares=None, group_queries=None, group_keys=None)
+    targets = targets.detach()
+    left_out = rules.mask(Tile(0, queries.shape[0], 0, keys.shape[0]))
+    if left_out is not None:
+        targets = targets.masked_fill(left_out, 0.0)
+    rules = replace(rules, targets=targets)
     result = compare(queries, keys, scale, rules)
     assert result.soft is not None
     return row_mean(result.soft, scale.dtype)
-
-
-def _teacher(queries: Tensor, keys: Tensor, scale: Tensor, normalize: bool) -> Teacher:
-    check_matrix(target_queries=queries, target_keys=keys)
-    return Teacher(queries.detach(), keys.detach(), scale.detach(), normalize)

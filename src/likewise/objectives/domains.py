@@ -15,7 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._numerics import check_finite, check_matrix, exact, objective, row_mean, scalar, working
+from ._numerics import (
+    check_finite,
+    check_matrix,
+    check_pairs,
+    check_positive,
+    exact,
+    objective,
+    row_mean,
+    scalar,
+    working,
+)
 from ._strips import squared_distances, strip_values
 
 __all__ = [
@@ -56,6 +66,10 @@ def mmd(
     """
     check_matrix(source=source, target=target)
     check_finite(source=source, target=target)
+    if bandwidth is not None:
+        check_positive("bandwidth", bandwidth)
+    if num_kernels < 1:
+        raise ValueError(f"num_kernels must be at least 1, got {num_kernels}")
     N, M = source.shape[0], target.shape[0]
     if min(N, M) < 2:
         raise ValueError(f"the unbiased estimate needs two rows of each domain at least, got {N} and {M}")
@@ -161,7 +175,7 @@ def cross_view_consistency(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         Scalar, nats: (KL(p || q) + KL(q || p)) / 2, mean over the rows. Both views get gradients.
     """
-    check_matrix(first=first, second=second)
+    check_pairs(first=first, second=second)
     check_finite(first=first, second=second)
     dtype = working(first, second)
     log_p, log_q = F.log_softmax(first.to(dtype), 1), F.log_softmax(second.to(dtype), 1)

@@ -14,10 +14,12 @@ from torch import Tensor
 from ._cosine import cosine_logits
 from ._numerics import (
     check_finite,
+    check_groups,
     check_matrix,
-    check_rows,
+    check_pairs,
     inverse,
     objective,
+    own_places,
     row_mean,
     scalar,
     unit_rows,
@@ -72,15 +74,11 @@ def local_information(
     mask = _full(local) if mask is None else mask.bool()
     all_mask = (mask if alone else _full(others)) if all_mask is None else all_mask.bool()
     _check_locals(local, global_, mask, others, all_mask)
-    if rows is None:
-        if not alone:
-            raise ValueError("gathered samples need rows=own_rows(...): where the own ones stand among them")
-        rows = torch.arange(global_.shape[0], device=global_.device)
+    rows = own_places(rows, local, gathered=not alone)
     all_groups = groups if all_groups is None else all_groups
+    check_groups(groups, all_groups, len(local), len(others))
     if groups is None or all_groups is None:
         groups, all_groups = rows, torch.arange(others.shape[0], device=rows.device)
-    check_rows(global_.shape[0], rows=rows, groups=groups)
-    check_rows(others.shape[0], all_groups=all_groups)
     check_finite(local=local, global_=global_)
     scale = inverse(temperature, global_)
     same = (groups, all_groups)
@@ -145,7 +143,7 @@ def alignment(first: Tensor, second: Tensor, *, power: float = 2.0) -> Tensor:
     Reference:
         Wang and Isola 2020, arXiv 2005.10242, section 4.1.
     """
-    check_matrix(first=first, second=second)
+    check_pairs(first=first, second=second)
     check_finite(first=first, second=second)
     apart = unit_rows(first) - unit_rows(second)
     squared = (apart * apart).sum(1)

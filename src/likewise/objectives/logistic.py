@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ._numerics import (
     check_finite,
+    check_groups,
     check_matrix,
-    check_rows,
+    check_pairs,
     inverse,
     objective,
+    own_places,
     row_mean,
     scalar,
     unit_rows,
@@ -62,20 +64,12 @@ def sigmoid_loss(
         Zhai et al. 2023, arXiv 2303.15343, algorithm 1.
     """
     del all_images
-    check_matrix(images=images, texts=texts)
-    if images.shape != texts.shape:
-        raise ValueError(
-            f"images and texts come in pairs, got {tuple(images.shape)} and {tuple(texts.shape)}"
-        )
+    check_pairs(images=images, texts=texts)
     check_finite(images=images, texts=texts, bias=bias)
     others = texts if all_texts is None else all_texts
-    if rows is None:
-        if others is not texts:
-            raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
-        rows = torch.arange(images.shape[0], device=images.device)
+    rows = own_places(rows, texts, gathered=others is not texts)
     all_groups = groups if all_groups is None else all_groups
-    check_rows(images.shape[0], rows=rows, groups=groups)
-    check_rows(others.shape[0], all_groups=all_groups)
+    check_groups(groups, all_groups, len(images), len(others))
     scale = inverse(temperature, images)
     queries, keys = unit_rows(images, normalize), unit_rows(others, normalize)
     shift = scalar(bias, images).reshape(1)
@@ -121,7 +115,8 @@ def nce(
     Reference:
         Wu et al. 2018, arXiv 1805.01978, eq. 4 to 8.
     """
-    check_matrix(queries=queries, positives=positives)
+    check_pairs(queries=queries, positives=positives)
+    _check_noise(queries, noise)
     check_finite(queries=queries, positives=positives, noise=noise)
     scale = inverse(temperature, queries)
     # log odds of data against K noise draws: log P(i|v) - log(K / N), with log P = s / tau - log Z.
@@ -133,14 +128,24 @@ def nce(
 
 
 @torch.no_grad()
+@objective
 def nce_log_normalizer(
     queries: Tensor, noise: Tensor, *, temperature: float | Tensor, num_items: int, normalize: bool = True
 ) -> Tensor:
-    """Log Z of `nce`, estimated: log N + log mean exp(s / tau) over the noise; 0-d."""
+    """Log Z of `nce`, estimated: log N + log mean exp(s / tau) over the noise; 0-d. Arguments as there."""
+    check_matrix(queries=queries)
+    _check_noise(queries, noise)
+    check_finite(queries=queries, noise=noise)
     logits = _noise_logits(
         unit_rows(queries, normalize) * inverse(temperature, queries), unit_rows(noise, normalize)
     )
     return logits.logsumexp((0, 1)) - math.log(logits.numel()) + math.log(num_items)
+
+
+def _check_noise(queries: Tensor, noise: Tensor) -> None:
+    B, D = queries.shape
+    if noise.shape[-1] != D or noise.dim() not in (2, 3) or (noise.dim() == 3 and len(noise) != B):
+        raise ValueError(f"noise must be (K, {D}) or ({B}, K, {D}), got {tuple(noise.shape)}")
 
 
 def _noise_logits(queries: Tensor, noise: Tensor) -> Tensor:

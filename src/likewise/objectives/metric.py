@@ -10,10 +10,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._numerics import check_finite, check_matrix, check_rows, exact, objective, row_mean, unit_rows
+from ._numerics import (
+    check_finite,
+    check_matrix,
+    check_pairs,
+    check_rows,
+    exact,
+    objective,
+    own_part,
+    own_places,
+    row_mean,
+    unit_rows,
+)
 from ._rules import group_counts
 from ._strips import distances, squared_distances, strip_values
-from .supervised import own_part
 
 __all__ = ["pair_loss", "siamese_loss", "triplet_loss"]
 
@@ -37,7 +47,7 @@ def siamese_loss(
     Reference:
         Hadsell et al. 2006, eq. 4.
     """
-    check_matrix(first=first, second=second)
+    check_pairs(first=first, second=second)
     check_rows(first.shape[0], same=same)
     check_finite(first=first, second=second)
     apart = unit_rows(first, normalize) - unit_rows(second, normalize)
@@ -228,11 +238,8 @@ def _batch(
     check_finite(features=features)
     others = features if all_features is None else all_features
     all_labels = labels if all_labels is None else all_labels
-    if rows is None:
-        if others is not features:
-            raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
-        rows = torch.arange(features.shape[0], device=features.device)
-    check_rows(features.shape[0], labels=labels, rows=rows)
+    rows = own_places(rows, features, gathered=others is not features)
+    check_rows(features.shape[0], labels=labels)
     check_rows(others.shape[0], all_labels=all_labels)
     anchors = unit_rows(features, normalize)
     return anchors, anchors if others is features else unit_rows(others, normalize), rows, all_labels

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ._numerics import check_finite, check_matrix, objective, row_mean, unit_rows
+from ._numerics import check_finite, check_pairs, objective, row_mean, unit_rows
 
 __all__ = ["byol_loss", "simsiam_loss"]
 
@@ -47,11 +47,7 @@ def simsiam_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def _cosine(predictions: Tensor, targets: Tensor) -> Tensor:
-    check_matrix(predictions=predictions, targets=targets)
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"predictions {tuple(predictions.shape)} and targets {tuple(targets.shape)} must have one shape"
-        )
+    check_pairs(predictions=predictions, targets=targets)
     check_finite(predictions=predictions, targets=targets)
     predictions = unit_rows(predictions)
     return row_mean((predictions * unit_rows(targets.detach())).sum(1), predictions.dtype)

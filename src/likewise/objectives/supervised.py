@@ -8,7 +8,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, check_finite, check_matrix, check_rows, exact, inverse, objective
+from ._numerics import (
+    Precision,
+    check_finite,
+    check_matrix,
+    check_rows,
+    inverse,
+    objective,
+    own_part,
+    own_places,
+)
 from ._rules import Rules, group_shares
 from ._tiles import compare
 
@@ -50,14 +59,10 @@ def supervised_contrastive(
     check_matrix(features=features)
     check_rows(features.shape[0], labels=labels)
     check_finite(features=features)
-    alone = all_features is None or all_features is features
     everyone = features if all_features is None else all_features
     all_labels = labels if all_labels is None else all_labels
     check_rows(everyone.shape[0], all_labels=all_labels)
-    if rows is None:
-        if not alone:
-            raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")
-        rows = torch.arange(features.shape[0], device=features.device)
+    rows = own_places(rows, features, gathered=everyone is not features)
     # Of all replicas' rows: how many are anchors, every replica must know.
     all_shares = group_shares(all_labels, all_labels, torch.arange(len(all_labels), device=features.device))
     shares = all_shares[rows]
@@ -66,7 +71,7 @@ def supervised_contrastive(
         group_queries=labels,
         group_keys=all_labels,
         shares=shares,
-        symmetric=alone,
+        symmetric=everyone is features,
         normalize=normalize,
         precision=precision,
         tile=tile,
@@ -76,21 +81,3 @@ def supervised_contrastive(
     assert gap is not None
     own = torch.where(shares > 0, gap, 0.0).sum()
     return (own / own_part((all_shares > 0).sum(), labels, all_labels)).to(scale.dtype)
-
-
-def own_part(count: Tensor, labels: Tensor, all_labels: Tensor) -> Tensor:
-    """What to divide a sum over this replica's terms by, where the mean is over the terms of all replicas.
-
-    As `likewise.collectives.replica_share`, which adds up what each replica counted; here the labels of all
-    tell every replica the whole count.
-
-    Args:
-        count: 0-d, the terms of all replicas.
-        labels: (b,) this replica's.
-        all_labels: (B,) of all replicas.
-
-    Returns:
-        0-d: count times b / B, the count itself with one replica; 1 where there is no term.
-    """
-    part = count.to(exact(count)) * (labels.shape[0] / max(all_labels.shape[0], 1))
-    return torch.where(part > 0, part, 1.0)
