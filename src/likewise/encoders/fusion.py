@@ -282,7 +282,8 @@ class LanguageHead(nn.Module):
         """
         from transformers import AutoConfig, BertForMaskedLM
 
-        if AutoConfig.from_pretrained(name).model_type != "bert":
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type != "bert" or config.hidden_act != "gelu":
             return False
         whole, found = BertForMaskedLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
         if any(key.startswith("cls.predictions") for key in found["missing_keys"]):

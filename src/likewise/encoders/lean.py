@@ -39,7 +39,7 @@ def _leave_norms_to_maps(layer: Any) -> None:
     """In both halves of a layer, if it is one that begins them with norms."""
     for first, name, second in _HALVES:
         before, attending, after = (getattr(layer, part, None) for part in (first, name, second))
-        if type(before) is nn.LayerNorm and _has_maps(attending, "q_proj", "k_proj", "v_proj"):
+        if type(before) is nn.LayerNorm and _has_maps(attending, *_READERS):
             setattr(layer, first, LayerNormLeftToMaps.of(before))
             attention_of_norm(attending, getattr(layer, first))
         if type(after) is nn.LayerNorm and _has_maps(getattr(layer, "mlp", None), "fc1"):

@@ -60,6 +60,6 @@ def cosine_momentum(start: float, share: float) -> float:
         share: how much of the training is done, in [0, 1].
 
     Reference:
-        Grill et al. 2020, arXiv 2006.07733, section 3.2; Chen et al. 2021, arXiv 2104.02057, section 4.
+        Grill et al. 2020, arXiv 2006.07733, section 3.3; Chen et al. 2021, arXiv 2104.02057, appendix A.
     """
     return 1 - (1 - start) * (math.cos(math.pi * share) + 1) / 2

@@ -22,7 +22,7 @@ from likewise.mechanisms import MomentumTwin, cosine_momentum, view_by_view
 from likewise.methods.checks import check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import byol_loss
-from likewise.views import ViewConfig, view_preset
+from likewise.views import ViewConfig, simclr_views
 
 __all__ = ["BYOL", "Config"]
 
@@ -73,7 +73,7 @@ class BYOL(Method):
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
         """SimCLR's, without blur at 32 px and below."""
-        return view_preset("simclr" if image_size > 32 else "simclr-small")
+        return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()
@@ -113,5 +113,5 @@ class BYOL(Method):
         self.twin.follow(self._online(), 0.0)
 
     def after_step(self, progress: Progress) -> None:
-        """The twin follows, ever more slowly (section 3.2)."""
+        """The twin follows, ever more slowly (section 3.3)."""
         self.twin.follow(self._online(), cosine_momentum(self.config.ema_momentum, progress.share))

@@ -143,7 +143,7 @@ class Method(nn.Module, ABC):
             draw: where random views come from.
 
         Returns:
-            Named tensors with B rows each, all that `objective` needs.
+            Named tensors, all that `objective` needs; most have B rows.
         """
 
     @abstractmethod

@@ -36,7 +36,7 @@ from likewise.mechanisms import (
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import info_nce, moco_loss
-from likewise.views import ViewConfig, view_preset
+from likewise.views import ViewConfig, simclr_views
 
 __all__ = ["Config", "MoCo"]
 
@@ -51,10 +51,11 @@ class Config:
 
     version: Literal["v1", "v2", "v3"] = "v2"
     """v1: linear projector and a queue; v2: with an MLP; v3: predictor, no queue, for large batches and
-    ViTs."""
+    ViTs (whose paper takes [CLS], `--image.pooling cls`, and finds the mean of normalised tokens worse)."""
 
     temperature: float | None = None
-    """Divides the cosine similarities; by default 0.07 (v1) or 0.2."""
+    """Divides the cosine similarities; by default 0.07 (v1) or 0.2 (the paper of version 3 has 1 for a
+    ResNet-50)."""
 
     ema_momentum: float | None = None
     """The twin's momentum; by default 0.999 throughout (v1, v2), or from 0.99 to 1 along a cosine (v3)."""
@@ -125,7 +126,7 @@ class MoCo(Method):
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
         """Version 2's, which are SimCLR's; without blur at 32 px and below."""
-        return view_preset("simclr" if image_size > 32 else "simclr-small")
+        return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()
@@ -142,7 +143,7 @@ class MoCo(Method):
             size = config.queue_size or queue_size_for(ingredients.num_rows)
             self.queue = KeyQueue(size, projection)
         elif ingredients.image.architecture == "vit" and ingredients.image.pretrained is None:
-            # A patch projection that learns makes ViTs unstable, one at random does as well (section 4.3).
+            # A patch projection that learns makes ViTs unstable, one at random does as well (section 4.2).
             self.network.image.freeze_patches()
 
     def _build_heads(self, dim: int, projection: int) -> None:
@@ -191,9 +192,9 @@ class MoCo(Method):
 
     def _encode(self, network: nn.Module, pixels: Tensor, views: int) -> Tensor:
         """(V B, 3, S, S) to (V B, ...); BatchNorm sees one view at a time, or even less of it."""
-        if self.norms_stay_apart:
-            assert self.config.norm_rows is not None
-            return in_parts(network, pixels, rows=self.config.norm_rows)
+        rows = self.config.norm_rows
+        if self.norms_stay_apart and rows is not None:
+            return torch.cat([in_parts(network, view, rows=rows) for view in pixels.chunk(views)])
         return view_by_view(network, pixels, views=views)
 
     def _keys(self, pixels: Tensor, views: int, batch: Batch, draw: Draw) -> Tensor:

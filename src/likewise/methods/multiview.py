@@ -50,6 +50,8 @@ class Config:
         check_counts(self, "projection_dim")
         if len(self.channels) < 2:
             raise ConfigError(f"method.channels {self.channels}: expected two views or more, such as L ab.")
+        if len(set(self.channels)) < len(self.channels):
+            raise ConfigError(f"method.channels {self.channels}: each view once; alike, they teach nothing.")
         for view in self.channels:
             if not view or set(view) - set(CHANNELS):
                 raise ConfigError(
@@ -102,21 +104,19 @@ class MultiView(Method):
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
         features = self.network.encode_views(pixels)  # V times (B, D)
         projections = [project(one) for project, one in zip(self.projectors, features, strict=True)]
-        named = zip(self.config.channels, projections, strict=True)
-        return {"group": batch.group} | {f"{place} {view}": p for place, (view, p) in enumerate(named)}
+        return {"group": batch.group} | dict(zip(self.config.channels, projections, strict=True))
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """Both directions of every pair of views (the full graph, equation 8), averaged over the pairs."""
         group = embeddings["group"]
-        views = {name: value for name, value in embeddings.items() if name != "group"}
         parts = {}
-        for first, second in combinations(views, 2):
-            parts[f"{first[2:]} with {second[2:]}"] = clip_loss(
-                views[first],
-                views[second],
+        for first, second in combinations(self.config.channels, 2):
+            parts[f"{first} with {second}"] = clip_loss(
+                embeddings[first],
+                embeddings[second],
                 temperature=self.config.temperature,
-                all_images=gather_rows(views[first]),
-                all_texts=gather_rows(views[second]),
+                all_images=gather_rows(embeddings[first]),
+                all_texts=gather_rows(embeddings[second]),
                 rows=own_rows(group),
                 groups=group,
                 all_groups=gather_rows(group),

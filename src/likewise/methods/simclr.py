@@ -21,7 +21,7 @@ from likewise.mechanisms import view_by_view
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import nt_xent
-from likewise.views import ViewConfig, view_preset
+from likewise.views import ViewConfig, simclr_views
 
 __all__ = ["Config", "SimCLR"]
 
@@ -71,7 +71,7 @@ class SimCLR(Method):
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
         """The paper's augmentation; without blur at 32 px and below (appendix B.9)."""
-        return view_preset("simclr" if image_size > 32 else "simclr-small")
+        return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()

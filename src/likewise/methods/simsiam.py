@@ -20,7 +20,7 @@ from likewise.mechanisms import view_by_view
 from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import simsiam_loss
-from likewise.views import ViewConfig, view_preset
+from likewise.views import ViewConfig, simclr_views
 
 __all__ = ["Config", "SimSiam"]
 
@@ -33,7 +33,7 @@ class Config:
     """Width of the projector, hidden layers and output."""
 
     predictor_dim: int = 512
-    """Width of the predictor's bottleneck; a quarter of the projection works best (section 4.4)."""
+    """Width of the predictor's bottleneck; a quarter of the projection, as in the paper (appendix B)."""
 
     num_projector_layers: int = 3
     """Linear layers of the projector: 3 as for ImageNet, 2 as for CIFAR."""
@@ -76,7 +76,7 @@ class SimSiam(Method):
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
         """SimCLR's, without blur at 32 px and below."""
-        return view_preset("simclr" if image_size > 32 else "simclr-small")
+        return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()

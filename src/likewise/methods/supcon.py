@@ -23,7 +23,7 @@ from likewise.encoders.networks import ImageNetwork
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import supervised_contrastive
-from likewise.views import ViewConfig, view_preset
+from likewise.views import ViewConfig, simclr_views
 
 __all__ = ["Config", "SupCon"]
 
@@ -77,7 +77,7 @@ class SupCon(Method):
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
         """SimCLR's, without blur at 32 px and below."""
-        return view_preset("simclr" if image_size > 32 else "simclr-small")
+        return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 from likewise.hardware import native_bfloat16
 from likewise.mechanisms import LONGEST_QUEUE, KeyQueue, MomentumTwin, queue_size_for
-from likewise.methods.checks import check_above_zero, check_counts, check_shares
+from likewise.methods.checks import check_counts, check_shares
 from likewise.methods.fused_pairs import draw_pairs, fuse
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
 from likewise.objectives import (
@@ -59,7 +59,7 @@ class Config:
     """Layers cut from the top of the text encoder for fusion; by default half of them."""
 
     temperature: float = 0.07
-    """The learned temperature's start."""
+    """The learned temperature's start; a model that training starts from brings its own."""
 
     queue_size: int | None = None
     """Keys in each of the two queues, 0 for none. By default 65,536, or a quarter of the training rows where
@@ -106,7 +106,6 @@ class Config:
         check_counts(self, "embedding_dim", "fusion_depth")
         check_counts(self, "queue_size", least=0)
         check_shares(self, "ema_momentum", "distillation", "hidden_share")
-        check_above_zero(self, "temperature")
         if not _COLDEST <= self.temperature <= _WARMEST:
             raise ConfigError(
                 f"method.temperature is {self.temperature}; expected in [{_COLDEST}, {_WARMEST}]."
@@ -374,18 +373,19 @@ class TCL(Method):
     def _across(self, embeddings: Embeddings, keys: _Keys, own: Tensor) -> dict[str, Tensor]:
         """CMA: each picture against the text twin's keys and each text against the image twin's, with targets
         that the twins soften."""
-        return {
-            f"cma_{kind}": self._compare(
-                embeddings[kind],
-                keys[other],
-                own,
-                embeddings["group"],
-                target_queries=_unit(embeddings[f"twin_{kind}"]),
-                target_keys=keys[other][0],
-                target_weight=self.alpha,
+        parts = {}
+        for kind, other in (("images", "texts"), ("texts", "images")):
+            softened: dict[str, Any] = {}
+            if self.config.distillation:
+                softened = {
+                    "target_queries": _unit(embeddings[f"twin_{kind}"]),
+                    "target_keys": keys[other][0],
+                    "target_weight": self.alpha,
+                }
+            parts[f"cma_{kind}"] = self._compare(
+                embeddings[kind], keys[other], own, embeddings["group"], **softened
             )
-            for kind, other in (("images", "texts"), ("texts", "images"))
-        }
+        return parts
 
     def _within(self, embeddings: Embeddings, keys: _Keys, own: Tensor) -> dict[str, Tensor]:
         """IMC: each picture against the image twin's keys, each text against the text twin's."""

@@ -30,7 +30,8 @@ class Config:
     """Options of the triplet loss."""
 
     margin: float = 0.2
-    """By how much the negative must be farther; distances of unit vectors are at most 2."""
+    """By how much the negative must be farther. Distances of unit vectors are at most 2, and what `semihard`
+    and `all` compare is their squares, at most 4; `hard` compares the distances themselves."""
 
     mining: Literal["all", "hard", "semihard"] = "semihard"
     """`semihard`: for each positive the nearest negative that is farther (FaceNet); `hard`: the farthest

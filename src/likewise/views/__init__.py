@@ -1,7 +1,7 @@
 """Random views of images and hidden words, a batch at a time, on the device that trains."""
 
 from likewise.views.captions import caption_flags
-from likewise.views.config import PRESETS, ViewConfig, view_preset
+from likewise.views.config import PRESETS, ViewConfig, simclr_views, view_preset
 from likewise.views.image import (
     CLIP_MEAN,
     CLIP_STD,
@@ -15,6 +15,7 @@ from likewise.views.tokens import NOT_ASKED, mask_tokens
 __all__ = [
     "ViewConfig",
     "PRESETS",
+    "simclr_views",
     "view_preset",
     "random_view",
     "center_view",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from likewise.errors import ConfigError
 
-__all__ = ["PRESETS", "ViewConfig", "view_preset"]
+__all__ = ["PRESETS", "ViewConfig", "simclr_views", "view_preset"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,11 @@ PRESETS: dict[str, ViewConfig] = {
     "tcl": ViewConfig(crop_scale=(0.2, 1.0), caption_safe=True),
     "none": _AS_IT_IS,
 }
+
+
+def simclr_views(image_size: int) -> ViewConfig:
+    """The preset of SimCLR for pictures of that many pixels a side: without blur at 32 and below."""
+    return view_preset("simclr" if image_size > 32 else "simclr-small")
 
 
 def view_preset(name: str) -> ViewConfig:
