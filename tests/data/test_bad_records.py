@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.decode import decode_square, decode_upright
+from likewise.data.paths import PathResolver
 from likewise.errors import DataError, RecordError, SourceError, TooManyBadRecords
 
 
@@ -40,6 +43,12 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
 
 
+def bomb_in_an_icon() -> bytes:
+    """An ICNS that says it is 128 x 128 pixels, and holds that PNG."""
+    held = bomb()
+    return b"icns" + struct.pack(">I", len(held) + 16) + b"ic07" + struct.pack(">I", len(held) + 8) + held
+
+
 def folder_of(root: Path, name: str, data: bytes) -> Path:
     """Four good pictures and one more file."""
     (root / "images").mkdir(parents=True)
@@ -60,6 +69,7 @@ BAD_IMAGES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "not an image": ("bad.jpg", lambda: b"<html>404 not found</html>", "not an image"),
     "zero bytes": ("bad.jpg", lambda: b"", "zero bytes"),
     "decompression bomb": ("bad.png", bomb, "absurdly large"),
+    "decompression bomb in an icon": ("bad.png", bomb_in_an_icon, "absurdly large"),
     "a program for a printer": ("bad.jpg", lambda: encoded(photo(), "EPS"), "not an image"),
     "one pixel": ("bad.png", lambda: encoded(Image.new("RGB", (1, 1))), "1 x 1 pixels"),
     "one line": ("bad.png", lambda: encoded(Image.new("RGB", (50, 1))), "50 x 1 pixels"),
@@ -96,13 +106,13 @@ def animated() -> bytes:
     return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
 
 
-def turned_by_exif(orientation: int) -> bytes:
+def turned_by_exif(orientation: int, kind: str = "JPEG") -> bytes:
     upright = Image.new("RGB", (40, 20), "blue")
     upright.paste((255, 0, 0), (0, 0, 20, 20))  # red on the left
     undo = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return encoded(upright.transpose(undo[orientation]), "JPEG", exif=exif, quality=95)
+    return encoded(upright.transpose(undo[orientation]), kind, exif=exif, quality=95)
 
 
 def colour_at(image: Image.Image, x: int, y: int) -> tuple[int, ...]:
@@ -149,13 +159,14 @@ def test_of_an_animation_the_first_frame_counts() -> None:
     assert colour_at(decode_upright(animated()), 5, 5) == (255, 0, 0)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_exif_rotation_is_turned_upright(orientation: int) -> None:
-    image = decode_upright(turned_by_exif(orientation))
+def test_exif_rotation_is_turned_upright(orientation: int, kind: str) -> None:
+    image = decode_upright(turned_by_exif(orientation, kind))
     assert image.size == (40, 20)
     assert colour_at(image, 5, 10)[0] > 200  # red is on the left
     assert colour_at(image, 35, 10)[2] > 200
-    square, own_size = decode_square(turned_by_exif(orientation), size=10, fit="squash")
+    square, own_size = decode_square(turned_by_exif(orientation, kind), size=10, fit="squash")
     assert own_size == (40, 20)
     assert square[0, 5, 1] > 200
 
@@ -248,6 +259,45 @@ def test_bad_row_is_set_aside_with_reason_and_place(tmp_path: Path, case: str) -
     assert sum(splits.summary["counts"].values()) == 9
 
 
+BAD_LINES = {
+    "label": (b'{"image": "9.png", "caption": "x", "label": "caf\xe9"}', "wrong encoding: the label"),
+    "group": (b'{"image": "9.png", "caption": "x", "group": "\\ud83d"}', "wrong encoding: the group"),
+    "id": (b'{"image": "9.png", "caption": "x", "id": "caf\xe9"}', "wrong encoding: the id"),
+    "split": (b'{"image": "9.png", "caption": "x", "split": "caf\xe9"}', "wrong encoding: the split"),
+    "path": (b'{"image": "caf\xe9.png", "caption": "x"}', "wrong encoding: the image path"),
+    "path of half a sign": (b'{"image": "\\ud83d.png", "caption": "x"}', "wrong encoding: the image path"),
+    "name": (b'{"image": "9.png", "caption": "x", "caf\xe9": 1}', "wrong encoding: a name in it"),
+    "digits": (b'{"image": "9.png", "caption": "x", "n": %s}' % (b"1" * 5000), "no valid JSON"),
+    "brackets": (b"[" * 100_000, "no valid JSON"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINES)
+def test_a_bad_line_of_json_is_set_aside_and_can_be_saved(tmp_path: Path, case: str) -> None:
+    line, reason = BAD_LINES[case]
+    path = write_table(tmp_path / "data", []).with_name("t.jsonl")
+    said = {"label": "a", "group": "b", "split": "train"}
+    lines = [json.dumps({"image": f"{n}.png", "caption": "a", **said, "id": n}).encode() for n in range(9)]
+    path.write_bytes(b"\n".join([*lines[:3], line, *lines[3:]]))
+    splits = open_table(path)
+    assert splits.bad_records[0].reason.startswith(reason)
+    assert splits.bad_records[0].place == "t.jsonl:4"
+    assert splits.summary["bad_records"] == 1
+    json.dumps([splits.summary, *map(asdict, splits.bad_records)], ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("cell", ["1" * 5000, "[" * 100_000])
+def test_a_json_list_that_python_cannot_read_is_named(tmp_path: Path, cell: str) -> None:
+    (tmp_path / "t.json").write_text(f'[{{"image": "1.png", "n": {cell}}}]')
+    with pytest.raises(SourceError, match=r"t\.json: no valid JSON"):
+        open_table(tmp_path / "t.json")
+
+
+def test_a_path_that_the_system_cannot_spell_is_bad(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no valid text in this system's encoding"):
+        PathResolver(str(tmp_path)).resolve("\ud83d.png")
+
+
 def test_links_that_lead_outside_are_bad_unless_followed(tmp_path: Path) -> None:
     path = write_table(tmp_path / "data", [*good_rows(), "link.png,a caption", "far/x.png,another"])
     (tmp_path / "elsewhere").mkdir()
@@ -258,6 +308,17 @@ def test_links_that_lead_outside_are_bad_unless_followed(tmp_path: Path) -> None
     assert [bad.place for bad in splits.bad_records] == ["captions.csv:11", "captions.csv:12"]
     assert all("symbolic link" in bad.reason for bad in splits.bad_records)
     assert open_table(path, follow_links=True).bad_records == []
+
+
+def test_links_that_go_round_in_a_circle_are_bad_or_passed_over(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "data", "round.png", b"")
+    for name in ("round.png", "around"):
+        (root / "images" / name).unlink(missing_ok=True)
+        os.symlink(root / "images" / name, root / "images" / name)
+    splits = open_folder(root)
+    assert [bad.place for bad in splits.bad_records] == ["images/round.png"]
+    assert splits.bad_records[0].reason.startswith("the file cannot be reached")
+    assert "passed over 1 other files: 1 .around" in splits.summary["notes"]
 
 
 def test_empty_caption_among_several_drops_only_that_caption(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ import torch
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
+from likewise.data.assembly import _ordered
 from likewise.data.splits import draw_parts
-from likewise.errors import ConfigError, SourceError
+from likewise.errors import ConfigError, SourceError, TooManyBadRecords
 
 
 def write_table(folder: Path, rows: list[str], header: str = "image,caption") -> Path:
@@ -199,12 +203,49 @@ def test_a_subset_shares_the_pixels(tmp_path: Path) -> None:
     assert part.subset([1]).original(0).size == (30, 20)
 
 
+def test_the_fingerprint_knows_groups_and_domains(tmp_path: Path) -> None:
+    rows = [
+        f"images/{n}.png,a picture,a,{'train' if n % 9 else 'val'},{n // 6},{n // 7},{n}" for n in range(60)
+    ]
+    path = write_table(tmp_path / "d", rows, "image,caption,label,split,six,seven,each")
+    plain = opened(path).train
+    said = [plain.ids, plain.content.tolist(), plain.texts, ["a"] * len(plain)]
+    assert plain.fingerprint == hashlib.blake2b(json.dumps(said).encode(), digest_size=8).hexdigest()
+    by_group = {name: opened(path, group_column=name).train for name in ("six", "seven", "each")}
+    marks = {name: train.fingerprint for name, train in by_group.items()}
+    assert marks["each"] == plain.fingerprint  # a group for each picture, as without the column
+    assert len({plain.fingerprint, *marks.values()}) == 3
+    six = by_group["six"]
+    assert replace(six, groups=six.groups + 5).fingerprint == marks["six"]  # numbers are no names
+    by_domain = [opened(path, domain_column=name).train.fingerprint for name in ("six", "seven")]
+    assert len({plain.fingerprint, *marks.values(), *by_domain}) == 5
+
+
 def test_max_records_spreads_over_each_part(tmp_path: Path) -> None:
     path = write_table(tmp_path / "d", five_captions())
     splits = opened(path, max_records=10)
     assert sum(splits.summary["counts"].values()) == 10
     train, validation = parts(splits)
     assert any(int(name.split("/")[1][:-4]) > 50 for name in train.ids + validation.ids)
+
+
+def test_what_listing_found_is_a_share_of_all_that_was_listed(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", [f"images/{n}.png,caption {n}" for n in range(61)])
+    splits = opened(path, max_records=10, max_bad_share=0.02)  # 60.png is missing: 1 of 61, not of 11
+    assert sum(splits.summary["counts"].values()) == 10
+    assert splits.summary["bad_records"] == len(splits.bad_records) == 1
+    rows = [f"images/{n}.png,{f'caption {n}' if n else ''}" for n in range(60)]
+    dropped = write_table(tmp_path / "e", [*rows, "images/0.png,another"])
+    assert opened(dropped, max_records=10, max_bad_share=0.02).summary["dropped_captions"] == 1
+
+
+def test_what_opening_found_is_a_share_of_what_was_opened(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", [f"images/{n}.png,caption {n}" for n in range(60)])
+    for number in range(0, 60, 12):
+        (tmp_path / "d" / "images" / f"{number}.png").write_bytes(b"damaged")
+    assert opened(path, max_bad_share=0.1).summary["bad_records"] == 5  # of 60
+    with pytest.raises(TooManyBadRecords, match=r"5 of 10 records \(50\.0%\)"):
+        opened(path, max_records=10, max_bad_share=0.1)
 
 
 def test_fits_make_their_squares(tmp_path: Path) -> None:
@@ -214,6 +255,21 @@ def test_fits_make_their_squares(tmp_path: Path) -> None:
     padded = opened(path, fit="pad", store_size=24).train.images([0])[0]
     assert padded[:, 0].unique(dim=1).shape[1] == 1  # grey above
     assert padded[:, 12].unique(dim=1).shape[1] > 1
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        ({"10", "9", "-1"}, ["-1", "9", "10"]),
+        ({"10", "9", "b"}, ["10", "9", "b"]),
+        ({"②", "①"}, ["①", "②"]),  # digits, but no numbers that Python reads
+        ({"--1", "1"}, ["--1", "1"]),
+        ({"1", "01", "2"}, ["01", "1", "2"]),
+        ({"9" * 5000, "1"}, ["1", "9" * 5000]),
+    ],
+)
+def test_classes_are_in_the_order_of_numbers_or_the_alphabet(names: set[str], order: list[str]) -> None:
+    assert _ordered(names) == order
 
 
 def test_impossible_options_are_refused() -> None:

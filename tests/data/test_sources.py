@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import math
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,23 @@ def test_json_lines_with_lists_and_bad_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_cells_that_pandas_left_empty_hold_nothing(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png", "3.png"])
+    row: dict[str, Any] = {"image": "1.png", "caption": "one", "label": "a", "split": "train"}
+    empty = {"caption": math.nan, "label": math.nan, "split": math.nan}
+    rows = [row, row | {"image": "2.png"} | empty, row | {"image": "3.png", "caption": [math.nan, "three"]}]
+    rows.append(row | {"image": math.nan})
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = opened(tmp_path / "t.jsonl")
+    assert texts_by_id(source) == {"1.png": ("one",), "2.png": (), "3.png": ("three",)}
+    assert [record.label for record in source.records] == ["a", None, "a"]
+    assert [record.split for record in source.records] == ["train", None, "train"]
+    assert [p.bad.reason for p in source.problems] == ["empty caption", "no image: the cell is empty"]
+    columns = {"image": ["1.png", "2.png"], "label": [1.5, math.nan]}
+    records = opened(write_parquet(tmp_path / "t.parquet", columns)).records
+    assert [record.label for record in records] == ["1.5", None]
+
+
 def test_compressed_tables_are_read(tmp_path: Path) -> None:
     write_images(tmp_path, ["1.png"])
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"image,caption\n1.png,a dog\n"))
@@ -310,6 +328,34 @@ def test_parquet_with_paths_beside_it(tmp_path: Path) -> None:
     assert source.records[0].image.read() == png(0)
 
 
+def test_parquet_that_holds_bytes_as_strings(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    def strings(*values: bytes) -> pa.Array:
+        return pa.array(values, type=pa.binary()).view(pa.string())
+
+    write_images(tmp_path, ["1.png", "2.png"])
+    columns = {
+        "image": strings(b"1.png", b"2.png", b"caf\xe9.png"),
+        "caption": pa.ListArray.from_arrays([0, 2, 3, 4], strings(b"caf\xe9", b"one", b"two", b"three")),
+    }
+    source = opened(write_parquet(tmp_path / "t.parquet", columns))
+    assert texts_by_id(source) == {"1.png": ("one",), "2.png": ("two",)}
+    assert [(p.bad.place, p.bad.reason.split(" holds")[0]) for p in source.problems] == [
+        ("t.parquet row 0", "wrong encoding: the caption"),
+        ("t.parquet row 2", "wrong encoding: the image path"),
+    ]
+
+
+def test_damaged_pages_of_a_parquet_file_name_the_column(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "t.parquet", {"text": [f"sentence number {i}" for i in range(500)]})
+    data = bytearray(path.read_bytes())
+    data[4:1000] = b"\xff" * 996  # the footer stays whole
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"t\.parquet: column text cannot be read"):
+        opened(path)
+
+
 def test_folder_of_domains(tmp_path: Path) -> None:
     for domain in ("photo", "sketch"):
         for part in ("train", "validation"):
@@ -356,6 +402,43 @@ def test_hugging_face_dataset_on_disk(tmp_path: Path) -> None:
     part(20).to_parquet(str(tmp_path / "shards" / "validation-00000-of-00001.parquet"))
     splits = prepared(tmp_path / "shards", tmp_path, "images", "labels")
     assert splits.train.label_names == ["cat", "dog"]
+
+
+def write_saved(folder: Path, num_rows: int = 500) -> Path:
+    """What `save_to_disk` writes of a dataset of one file."""
+    import pyarrow as pa
+
+    folder.mkdir(parents=True)
+    table = pa.table({"text": [f"sentence number {i}" for i in range(num_rows)]})
+    with pa.OSFile(str(folder / "data.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
+    return folder
+
+
+def test_damaged_datasets_on_disk_say_which_file(tmp_path: Path) -> None:
+    folder = write_saved(tmp_path / "both" / "train")
+    said = tmp_path / "both" / "dataset_dict.json"
+    said.write_text('{"splits": ["train"]}')
+    assert len(opened(tmp_path / "both").records) == 500
+    for wrong in ("{}", "[]", '{"splits": []}'):
+        said.write_text(wrong)
+        with pytest.raises(SourceError, match=r"dataset_dict\.json: not what save_to_disk writes"):
+            opened(tmp_path / "both")
+    said.write_bytes(b"\xff{}")
+    with pytest.raises(SourceError, match=r"dataset_dict\.json: no valid JSON"):
+        opened(tmp_path / "both")
+    whole = (folder / "data.arrow").read_bytes()
+    for length in (len(whole) // 2, 100, 0):
+        (folder / "data.arrow").write_bytes(whole[:length])
+        with pytest.raises(SourceError, match=r"train/data\.arrow: no readable Arrow file"):
+            opened(folder)
+    (folder / "data.arrow").unlink()
+    with pytest.raises(SourceError, match=r"train/data\.arrow: no readable Arrow file"):
+        opened(folder)
+    (folder / "state.json").write_text('{"_data_files": []}')
+    with pytest.raises(SourceError, match="names no files"):
+        opened(folder)
 
 
 # Tar shards
@@ -419,7 +502,62 @@ def test_a_truncated_shard_loses_only_its_end(tmp_path: Path) -> None:
         opened(tmp_path / "c.tar.gz")
 
 
+def test_a_shard_of_which_a_part_is_not_read_says_so(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{i}.png": png(i) for i in range(4)})
+    whole = path.read_bytes()
+    assert opened(path).problems == []
+    with tarfile.open(path) as archive:
+        start, end = archive.getmembers()[2].offset, archive.offset
+    path.write_bytes(whole[:end])  # some writers leave the zeros at the end out
+    assert opened(path).problems == []
+    joined = write_tar(tmp_path / "b.tar", {"9.png": png(9)}).read_bytes()
+    damaged = whole[:start] + b"\xff" * 512 + whole[start + 512 :]
+    for data, kept, last in ((damaged, 2, "1"), (whole + joined, 4, "3")):
+        path.write_bytes(data)
+        source = opened(path)
+        assert len(source.records) == kept
+        (problem,) = source.problems
+        assert problem.part == "row"
+        assert problem.bad.place == "a.tar"
+        assert problem.bad.reason.startswith("damaged shard: ")
+        assert problem.bad.reason.endswith(f"; what comes after {last} is lost")
+
+
+def test_shards_that_hold_no_text_are_set_aside_and_can_be_saved(tmp_path: Path) -> None:
+    members = {f"{name}.png": png(i) for i, name in enumerate(("a", "b", "c", "d", "e", "caf\udce9"))}
+    members |= {"a.cls": b"caf\xe9", "b.json": b'{"label": "\\ud83d"}', "c.json": b'{"patient": "caf\xe9"}'}
+    members |= {"d.json": b'{"n": %s}' % (b"1" * 5000), "e.json": b"[" * 100_000}
+    members |= {"caf\udce9.j\udce9": b""}
+    source = opened(write_tar(tmp_path / "s.tar", dict(sorted(members.items()))), group_column="patient")
+    assert [record.id for record in source.records] == ["s.tar/caf\ufffd", "s.tar/d", "s.tar/e"]
+    expected = [
+        ("row", "s.tar/a", "wrong encoding: the label"),
+        ("row", "s.tar/b", "wrong encoding: the label"),
+        ("row", "s.tar/c", "wrong encoding: the group"),
+        ("texts", "s.tar/d", "no valid JSON"),
+        ("texts", "s.tar/e", "no valid JSON"),
+    ]
+    for problem, (part, place, reason) in zip(source.problems, expected, strict=True):
+        assert (problem.part, problem.bad.place) == (part, place)
+        assert problem.bad.reason.startswith(reason)
+    json.dumps([source.columns_found, [record.id for record in source.records]], ensure_ascii=False).encode()
+
+
 # Sentences, fsspec, scenes, nothing
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "U8"])
+def test_byte_order_marks_are_no_part_of_a_caption(tmp_path: Path, encoding: str) -> None:
+    marked = "\ufeffa cat".encode()
+    (tmp_path / "s.txt").write_bytes(marked)
+    write_images(tmp_path / "flat", ["1.png"])
+    (tmp_path / "flat" / "1.txt").write_bytes(marked)
+    shard = write_tar(tmp_path / "s.tar", {"1.png": png(1), "1.txt": marked, "1.cls": "\ufeffb".encode()})
+    (tmp_path / "t.jsonl").write_bytes('\ufeff{"caption": "a cat"}'.encode())
+    for source in (tmp_path / "s.txt", tmp_path / "flat", shard, tmp_path / "t.jsonl"):
+        (record,) = opened(source, encoding=encoding).records
+        assert record.texts == ("a cat",)
+        assert record.label in (None, "b")
 
 
 def test_sentences(tmp_path: Path) -> None:
@@ -450,6 +588,22 @@ def test_any_fsspec_address(tmp_path: Path) -> None:
     ]
     splits = prepared("memory://pets/images", tmp_path)
     assert sum(splits.summary["counts"].values()) == 3
+
+
+def test_file_addresses_are_those_of_this_machine(tmp_path: Path) -> None:
+    write_images(tmp_path / "d" / "images", ["1.png", "2.png"])
+    write_csv(tmp_path / "d" / "t.csv", [["image", "caption"], ["1.png", "one"]])
+    write_tar(tmp_path / "s" / "000.tar", {"1.png": png(1)})
+    for source in ("d", "d/images", "d/t.csv", "d/*.csv", "s", "s/{000..000}.tar", "d/images/1.png"):
+        plain, addressed = opened(tmp_path / source), opened(f"file://{tmp_path}/{source}")
+        assert len(addressed.records) > 0
+        assert addressed.records == plain.records
+        assert addressed.records[0].image is not None
+        assert addressed.records[0].image.read() == plain.records[0].image.read()  # type: ignore[union-attr]
+    rooted = opened(tmp_path / "d" / "t.csv", image_root=f"file://{tmp_path}/d/images")
+    assert [record.id for record in rooted.records] == ["1.png"]
+    with pytest.raises(SourceError, match="no such file"):
+        opened(f"file://{tmp_path}/nowhere")
 
 
 def test_scenes(tmp_path: Path) -> None:

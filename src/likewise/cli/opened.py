@@ -115,6 +115,7 @@ def said_of_own(model: Model, own: DataConfig, data: DataConfig, *, source: str)
 
 
 def _same_source(first: str, second: str) -> bool:
+    first, second = (source.removeprefix("file://") for source in (first, second))
     if first == second:
         return True
     return os.path.exists(first) and os.path.exists(second) and os.path.samefile(first, second)

@@ -10,9 +10,10 @@ from likewise.data.files import is_remote, open_binary, stat_entry
 from likewise.data.table import Table
 from likewise.errors import SourceError
 
-__all__ = ["binary_columns", "cell_list", "class_names", "open_arrow", "open_arrow_table"]
+__all__ = ["binary_columns", "cell_list", "cell_value", "class_names", "open_arrow", "open_arrow_table"]
 
 _HEAD_ROWS = 50
+_FILE_MARK = b"ARROW1"  # what the file format begins with, and the stream format does not
 
 
 def binary_columns(schema: Any) -> frozenset[str]:
@@ -46,22 +47,37 @@ def cell_list(column: Any) -> list[Any]:
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:  # a writer that did not check what it wrote
+        values = [cell_value(scalar) for scalar in column]
     return values
+
+
+def cell_value(scalar: Any) -> Any:
+    """A cell's value; bytes of a string that are no UTF-8 become lone surrogates, as those of text tables."""
+    import pyarrow as pa
+
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if isinstance(scalar, pa.StructScalar):
+            return {name: cell_value(scalar[name]) for name in scalar}
+        if isinstance(scalar, pa.ListScalar):
+            return [cell_value(item) for item in scalar.values]
+        return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
 
 
 def open_arrow(address: str) -> Any:
     """A table over an Arrow file (stream or file format), memory-mapped where it is local."""
     import pyarrow as pa
 
-    stream = open_binary(address) if is_remote(address) else pa.memory_map(address, "r")
     try:
-        return pa.ipc.open_stream(stream).read_all()
-    except pa.ArrowInvalid:
+        stream = open_binary(address) if is_remote(address) else pa.memory_map(address, "r")
+        is_file = stream.read(len(_FILE_MARK)) == _FILE_MARK
         stream.seek(0)
-    try:
-        return pa.ipc.open_file(stream).read_all()
-    except pa.ArrowInvalid as error:
+        return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(stream).read_all()
+    except (pa.ArrowException, OSError) as error:  # absent, cut short, or something else altogether
         raise SourceError(f"{address}: no readable Arrow file: {error}") from error
 
 
@@ -89,8 +105,11 @@ def open_arrow_table(addresses: list[str], *, name: str, folder: str) -> Table:
     label_names = class_names(schema.metadata)
     info = os.path.join(folder, "dataset_info.json")
     if not label_names and os.path.isfile(info):
-        with open(info, encoding="utf-8") as stream:
-            features = json.load(stream).get("features") or {}
+        try:
+            with open(info, encoding="utf-8") as stream:
+                features = json.load(stream).get("features") or {}
+        except (ValueError, AttributeError) as error:
+            raise SourceError(f"{info}: not what save_to_disk writes: {error}") from error
         label_names = class_names({b"huggingface": json.dumps({"info": {"features": features}}).encode()})
     return Table(
         name=name,

@@ -13,6 +13,8 @@ from likewise.data.loading import Loaded
 
 __all__ = ["build_datasets"]
 
+_LONGEST_NUMBER = 100  # digits; Python makes no number of more than 4,300
+
 
 @dataclass(frozen=True)
 class _Names:
@@ -50,9 +52,10 @@ def _name(loaded: Sequence[Loaded]) -> _Names:
 
 def _ordered(names: set[str]) -> list[str]:
     """By the alphabet; whole numbers by value."""
-    if all(name.lstrip("-").isdigit() for name in names):
-        return sorted(names, key=int)
-    return sorted(names)
+    in_order = sorted(names)  # "1" and "01" are one number, and a set has them in any order
+    if all(name.removeprefix("-").isdecimal() and len(name) < _LONGEST_NUMBER for name in names):
+        return sorted(in_order, key=int)
+    return in_order
 
 
 def _numbers(values: Sequence[str | None], names: list[str]) -> NDArray[np.int64]:

@@ -42,7 +42,7 @@ from likewise.errors import DataError, RecordError
 
 __all__ = ["ImageCache", "cache_folder", "cache_key", "content_hash", "num_workers", "open_cache"]
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised whenever the same bytes and settings would give other pixels."""
 
 _PIECE = 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = [
     "Columns",
     "canonical_split",
     "is_image_name",
+    "is_missing",
     "listed_texts",
     "looks_like_image_path",
     "recognise",
@@ -81,6 +83,11 @@ class Columns:
 def canonical_split(name: str) -> str | None:
     """ "train", "validation" or "test" for the usual ways to write them, else None."""
     return _SPLITS.get(name.strip().lower())
+
+
+def is_missing(value: Any) -> bool:
+    """Whether the cell holds nothing: None, or NaN, which pandas puts there."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def looks_like_image_path(value: Any) -> bool:
@@ -156,7 +163,7 @@ def _by_name(table: Table, role: str, used: set[str]) -> str | None:
 def _holds_splits(table: Table, name: str) -> bool:
     """A column called "set" or "split" may hold anything; parts of the data are few and short."""
     values = table.head(name)
-    return all(isinstance(value, str) and len(value) <= 40 for value in values if value is not None)
+    return all(isinstance(value, str) and len(value) <= 40 for value in values if not is_missing(value))
 
 
 def _image_column(table: Table, used: set[str]) -> str | None:
@@ -171,7 +178,7 @@ def _image_column(table: Table, used: set[str]) -> str | None:
     if binary:
         return binary[0]
     for name in free:
-        values = [value for value in table.head(name) if value]
+        values = [value for value in table.head(name) if value and not is_missing(value)]
         if values and sum(map(looks_like_image_path, values)) > len(values) / 2:
             return name
     return None
@@ -203,7 +210,7 @@ def _flat(value: Any) -> str | None:
 
 
 def _is_text(table: Table, name: str) -> bool:
-    values = [value for value in table.head(name) if value is not None]
+    values = [value for value in table.head(name) if not is_missing(value)]
     return not values or any(_flat(value) is not None for value in values)
 
 
@@ -218,14 +225,14 @@ def _reads_like_sentences(table: Table, name: str) -> bool:
 
 def listed_texts(value: Any, separator: str | None) -> list[Any]:
     """The several texts of one cell: a list, a list written as JSON, or parts between separators."""
-    if value is None:
+    if is_missing(value):
         return []
     if isinstance(value, (list, tuple)):
         return list(value)
     if isinstance(value, str) and value.startswith('["') and value.rstrip().endswith("]"):
         try:
             parsed = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return [value]
         return list(parsed)
     if separator is not None and isinstance(value, str):

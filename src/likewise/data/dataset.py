@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -64,12 +64,20 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """A name for this data, the same on every machine: of ids, images, texts and labels in order."""
+        """A name for this data, the same on every machine: of its parts in order, and what is one group.
+
+        Groups that follow from images or texts, and domains where there are none, leave no trace in it.
+        """
         images = None if self.content is None else self.content.tolist()
-        names = self.label_names or []
-        labels = None if self.labels is None else [names[i] if i >= 0 else None for i in self.labels]
-        content = json.dumps([self.ids, images, self.texts, labels])
-        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+        parts = [self.ids, images, self.texts, _named(self.labels, self.label_names)]
+        groups = _renumbered(self.groups.tolist())
+        texts = self.texts or [()] * len(self)
+        own = images or [text or id_ for text, id_ in zip(texts, self.ids, strict=True)]
+        if groups != _renumbered(own):
+            parts.append({"groups": groups})
+        if self.domains is not None:
+            parts.append({"domains": _named(self.domains, self.domain_names)})
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
     def images(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
         """Stored pictures.
@@ -125,6 +133,19 @@ class Dataset:
             content=None if self.content is None else self.content[chosen],
             rows=None if self.rows is None else self.rows[chosen],
         )
+
+
+def _named(numbers: NDArray[np.int64] | None, names: list[str] | None) -> list[str | None] | None:
+    """The names that numbers stand for, None for -1."""
+    if numbers is None:
+        return None
+    return [(names or [])[i] if i >= 0 else None for i in numbers]
+
+
+def _renumbered(values: Sequence[Hashable]) -> list[int]:
+    """Equal values by the number of the first of them: which ones are equal, whatever they are called."""
+    first: dict[Hashable, int] = {}
+    return [first.setdefault(value, len(first)) for value in values]
 
 
 def _listed(first: list[T] | None, second: list[T] | None) -> list[T] | None:

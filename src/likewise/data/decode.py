@@ -13,11 +13,11 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from likewise.errors import RecordError
 
-__all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_rgb", "to_square"]
+__all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_rgb", "to_square", "upright_rgb"]
 
 MAX_PIXELS = 89_478_485
 """Pictures of more pixels are refused: a quarter of a gibibyte as RGB, and Pillow's bound for suspicion."""
@@ -33,8 +33,11 @@ _FORMATS = (
     "DDS", "DIB", "PSD", "ICNS", "QOI",
 )  # fmt: skip
 
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
 # What Pillow's many decoders raise on damaged input.
 _DAMAGE = (
+    *_BOMBS,
     OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, AttributeError,
     OverflowError, ZeroDivisionError, AssertionError, NotImplementedError, MemoryError, RuntimeError,
     struct.error, zlib.error,
@@ -134,10 +137,8 @@ def _open(data: bytes) -> Image.Image:
         raise RecordError(
             f"not an image, or of no kind that Pillow reads: {len(data)} bytes beginning {data[:12]!r}"
         ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise RecordError(f"absurdly large (a decompression bomb?): {error}") from None
     except _DAMAGE as error:
-        raise RecordError(f"damaged: {error}") from None
+        raise _unreadable(error) from None
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise RecordError(f"absurdly large (a decompression bomb?): {width} x {height} pixels")
@@ -158,15 +159,22 @@ def _decode(data: bytes, shrink_to: int | None, fit: str) -> tuple[Image.Image, 
                 else (int(shrink_to * keep), shrink_to)
             )
             image.draft(None, (max(1, target[0]), target[1]))
-        orientation = _orientation(image)
         image.load()
+        orientation = _orientation(image)  # after loading: of a TIFF, Pillow turns the pixels then by itself
         rgb = to_rgb(image)
     except _DAMAGE as error:
-        truncated = "truncated" in str(error).lower() or len(data) < 64
-        raise RecordError(f"{'truncated' if truncated else 'damaged'}: {error}") from None
+        raise _unreadable(error, cut_short=len(data) < 64) from None
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
     return rgb, (height, width) if orientation >= 5 else (width, height)
+
+
+def _unreadable(error: Exception, *, cut_short: bool = False) -> RecordError:
+    """What is wrong with a picture of which Pillow raised this. A bomb may lie below a harmless header."""
+    if isinstance(error, _BOMBS):
+        return RecordError(f"absurdly large (a decompression bomb?): {error}")
+    cut_short = cut_short or "truncated" in str(error).lower()
+    return RecordError(f"{'truncated' if cut_short else 'damaged'}: {error}")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -178,6 +186,21 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An image that a caller has opened, upright and RGB.
+
+    Raises:
+        RecordError: its pixels cannot be read (Pillow opens files without reading them), or there are none.
+    """
+    try:
+        rgb = to_rgb(ImageOps.exif_transpose(image))
+    except _DAMAGE as error:
+        raise _unreadable(error) from None
+    if min(rgb.size) == 0:
+        raise RecordError(f"{rgb.width} x {rgb.height} pixels: nothing to be seen")
+    return rgb
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any mode to RGB: what is transparent over white, deep greys scaled to 8 bits."""
     if image.mode == "RGB" and "transparency" not in image.info:
@@ -185,7 +208,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _from_deep(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        layered = image.convert("RGBA")
+        # Pillow has no way from La, grey multiplied by its alpha, to RGBA.
+        layered = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, layered).convert("RGB")
     return image.convert("RGB")

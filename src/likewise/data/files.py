@@ -104,10 +104,18 @@ def list_tree(folder: str) -> list[Entry]:
                         continue
                     if item.is_dir(follow_symlinks=False):
                         pending.append(item.path)
-                    elif not item.is_dir():
+                    elif not _leads_to_folder(item):
                         found_stat = item.stat(follow_symlinks=False)
                         entries.append(Entry(item.path, found_stat.st_size, str(found_stat.st_mtime_ns)))
     return sorted(entries, key=lambda entry: entry.address)
+
+
+def _leads_to_folder(item: os.DirEntry[str]) -> bool:
+    """Whether it is a link to a folder; one that goes round in a circle is a file that cannot be reached."""
+    try:
+        return item.is_dir()
+    except OSError:
+        return False
 
 
 def expand(pattern: str) -> list[str]:
@@ -144,7 +152,7 @@ def open_binary(address: str) -> IO[bytes]:
     if is_remote(address):
         filesystem, path = _filesystem(address)
         return cast("IO[bytes]", filesystem.open(path, "rb"))
-    return open(address.removeprefix("file://"), "rb")
+    return open(address, "rb")
 
 
 def read_whole(address: str, *, decompress: bool = False) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from likewise.data.characters import decoded, legible
 from likewise.data.columns import IMAGE_EXTENSIONS, canonical_split
 from likewise.data.config import DataConfig
 from likewise.data.files import Entry, is_remote, name_of, read_whole
@@ -51,7 +52,7 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
     for entry in images:
         # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor
         # saved.
-        name = relative[entry.address].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        name = legible(relative[entry.address])
         parts = name.split("/")[:-1]
         split = parts.pop(0) if parts and parts[0] in splits else None
         try:
@@ -76,7 +77,7 @@ def _captions(
     if address is None:
         return ()
     texts = []
-    text = read_whole(address).decode(config.encoding, errors="surrogateescape").replace("\r\n", "\n")
+    text = decoded(read_whole(address), config.encoding).replace("\r\n", "\n")
     lines = text.removesuffix("\n").split("\n")  # str.splitlines would also cut at form feeds and the like
     for number, line in enumerate(lines, start=1):
         try:
@@ -106,6 +107,6 @@ def _describe(source: Source, entries: list[Entry], captions: set[str]) -> None:
     source.columns_found = list(source.columns)
     others = [e.address for e in entries if not is_image(e.address) and e.address not in captions]
     if others:
-        endings = Counter(name_of(address).rpartition(".")[2].lower() for address in others)
+        endings = Counter(legible(name_of(address)).rpartition(".")[2].lower() for address in others)
         counted = ", ".join(f"{count} .{ending}" for ending, count in endings.most_common(5))
         source.notes.append(f"passed over {len(others)} other files: {counted}")

@@ -22,7 +22,7 @@ def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
     names = {name_of(entry.address) for entry in list_tree(folder)}
     tables: list[tuple[Table, str | None, str | None]]
     if "dataset_dict.json" in names:
-        parts = [str(part) for part in _json(join(folder, "dataset_dict.json"))["splits"]]
+        parts = _parts(join(folder, "dataset_dict.json"))
         # A dictionary's single part is all there is, whatever it is called.
         split_of = {part: part if named_splits(set(parts), config) else None for part in parts}
         tables = [(_saved(join(folder, part), part), split_of[part], None) for part in parts]
@@ -34,16 +34,27 @@ def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
     return source
 
 
+def _parts(address: str) -> list[str]:
+    """The names of a dictionary's parts."""
+    described = _json(address)
+    parts = described.get("splits") if isinstance(described, dict) else None
+    if not isinstance(parts, list) or not parts:
+        raise SourceError(f"{address}: not what save_to_disk writes: it names no splits")
+    return [str(part) for part in parts]
+
+
 def _saved(folder: str, name: str) -> Table:
     try:
         files = [item["filename"] for item in _json(join(folder, "state.json"))["_data_files"]]
-    except (FileNotFoundError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError) as error:
         raise SourceError(f"{folder}: not what save_to_disk writes: {error!r}") from error
+    if not files:
+        raise SourceError(f"{folder}: not what save_to_disk writes: state.json names no files")
     return open_arrow_table([join(folder, file) for file in files], name=name, folder=folder)
 
 
 def _json(address: str) -> Any:
     try:
         return json.loads(read_whole(address))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{address}: no valid JSON: {error}") from error

@@ -152,7 +152,9 @@ _RECENT = _Recent(capacity_bytes=512 << 20)
 
 
 def _cell_bytes(cell: Any) -> bytes:
-    value = cell.as_py()
+    from likewise.data.arrow import cell_value
+
+    value = cell_value(cell)
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
             raise RecordError(f"the cell holds no bytes, only the path {value['path']!r}")

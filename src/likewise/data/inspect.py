@@ -146,7 +146,9 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         near_duplicates=near,
         duplicates_across_splits=sum(len({splits[id_] for id_ in group}) > 1 for group in exact + near),
         bad_records=loaded.bad,
-        bad_share=loaded.num_bad / max(1, loaded.num_listed),
+        bad_share=max(  # see check_bad_share
+            loaded.num_bad / max(1, loaded.num_listed), loaded.num_unusable / max(1, loaded.num_kept)
+        ),
         dropped_share=loaded.num_dropped / max(1, loaded.num_texts),
         notes=listed.notes + fit_notes([] if sizes is None else [sizes], config.fit),
         dataset=dataset,

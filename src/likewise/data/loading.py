@@ -44,7 +44,9 @@ class Loaded:
         hashes: (N,) uint64 of the encoded images, or None.
         sizes: (N, 2) int32 width and height of the pictures themselves, or None.
         bad: what was set aside.
-        num_bad: how many records that is (a dropped caption is none); of `num_listed`.
+        num_bad: how many records that is (a dropped caption is none); of `num_listed`, all that the parts in
+            use have, whatever `max_records` leaves of them.
+        num_unusable: how many of those were found among the `num_kept` that `max_records` left.
         num_dropped: how many captions were dropped; of `num_texts`.
     """
 
@@ -60,6 +62,8 @@ class Loaded:
     bad: list[BadRecord]
     num_bad: int
     num_listed: int
+    num_unusable: int
+    num_kept: int
     num_dropped: int
     num_texts: int
 
@@ -88,10 +92,10 @@ def load(
     source = source or open_source(config, images="images" in needs)
     _check_needs(source, needs, config)
     said, names_validation = assign_parts(source.records, config, parts)
-    keep = _capped([number for number, part in enumerate(said) if part is not None], said, config.max_records)
+    in_use = [number for number, part in enumerate(said) if part is not None]
+    keep = _capped(in_use, said, config.max_records)
     bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)
-    num_texts = sum(len(source.records[number].texts) for number in keep) + num_dropped
-    num_listed = len(keep) + num_bad
+    num_texts = sum(len(source.records[number].texts) for number in in_use) + num_dropped
     usable = []
     for number in keep:
         reason = _lack(source.records[number], needs, source.pixels is not None)
@@ -126,8 +130,10 @@ def load(
         hashes=hashes,
         sizes=sizes,
         bad=bad,
-        num_bad=num_listed - len(records),
-        num_listed=num_listed,
+        num_bad=num_bad + len(keep) - len(records),
+        num_listed=num_bad + len(in_use),
+        num_unusable=len(keep) - len(records),
+        num_kept=len(keep),
         num_dropped=num_dropped,
         num_texts=num_texts,
     )
@@ -146,11 +152,13 @@ def _open_pictures(
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
     """Refuse data of which too much is unusable, naming the first ten."""
-    counts = {
-        "records": (sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
-        "captions": (sum(one.num_dropped for one in loaded), sum(one.num_texts for one in loaded)),
-    }
-    for what, (bad, total) in counts.items():
+    counts = [
+        ("records", sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
+        # The pictures of those alone were opened that max_records left, so they have a share of their own.
+        ("records", sum(one.num_unusable for one in loaded), sum(one.num_kept for one in loaded)),
+        ("captions", sum(one.num_dropped for one in loaded), sum(one.num_texts for one in loaded)),
+    ]
+    for what, bad, total in counts:
         if bad > limit * total:
             first = "".join(f"\n  {b.place}: {b.reason}" for one in loaded for b in one.bad[:10])
             shown = "\n".join(first.split("\n")[:11])

@@ -71,6 +71,8 @@ class PathResolver:
             raise RecordError(f"missing: there is no file {path}") from None
         except OSError as error:  # a name too long, a loop of links, a closed folder
             raise RecordError(f"the file cannot be reached: {error.strerror}: {path}") from None
+        except UnicodeEncodeError:
+            raise RecordError(f"the path is no valid text in this system's encoding: {path}") from None
         if not stat.S_ISREG(found.st_mode):
             raise RecordError(f"not a file: {path}")
         return FileImage(path, found.st_size, str(found.st_mtime_ns))

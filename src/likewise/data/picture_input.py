@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from likewise.data.decode import decode_square, to_rgb, to_square
+from likewise.data.decode import decode_square, to_square, upright_rgb
 from likewise.errors import DataError, RecordError
 
 __all__ = ["square_pictures"]
@@ -50,9 +50,7 @@ def _square(picture: Any, size: int, fit: str) -> np.ndarray:
         return decode_square(bytes(picture), size=size, fit=fit)[0]
     if not isinstance(picture, Image.Image):
         picture = Image.fromarray(_as_array(picture))
-    square: np.ndarray = np.asarray(to_square(to_rgb(ImageOps.exif_transpose(picture)), size, fit)).transpose(
-        2, 0, 1
-    )
+    square: np.ndarray = np.asarray(to_square(upright_rgb(picture), size, fit)).transpose(2, 0, 1)
     return square
 
 
@@ -65,10 +63,14 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise RecordError(f"cannot be read ({error.strerror or error})") from error
+    except ValueError as error:  # a zero byte, or half a character
+        raise RecordError(f"is no path that a file can have ({error})") from error
 
 
 def _as_array(picture: Any) -> np.ndarray:
     if isinstance(picture, Tensor):
+        if picture.dtype != torch.uint8:  # numpy knows fewer kinds of numbers
+            raise RecordError(f"has dtype {picture.dtype}; expected uint8 values from 0 to 255")
         picture = picture.detach().cpu()
         picture = (picture.permute(1, 2, 0) if picture.ndim == 3 else picture).numpy()
     if not isinstance(picture, np.ndarray):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from likewise.data.characters import legible
+
 __all__ = ["BadRecord", "ImageRef", "Problem", "Record", "Source"]
 
 
@@ -47,11 +49,19 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record, or one caption of it, that was set aside: which, where it is, and why."""
+    """A record, or one caption of it, that was set aside: which, where it is, and why.
+
+    All three can be printed and saved, even where a name that is no valid text is what was wrong.
+    """
 
     id: str
     place: str
     reason: str
+
+    def __post_init__(self) -> None:
+        """Put a replacement character for whatever is no text."""
+        for name in ("id", "place", "reason"):
+            object.__setattr__(self, name, legible(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from likewise.data.characters import decoded
 from likewise.data.config import DataConfig
 from likewise.data.files import name_of, read_whole
 from likewise.data.record import BadRecord, Problem, Record, Source
@@ -20,10 +21,7 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
     source.splits_from = "files" if splits else None
     for address in addresses:
         name, split = name_of(address), splits.get(address)
-        data = read_whole(address, decompress=True)
-        text = data.decode(
-            "utf-8-sig" if config.encoding == "utf-8" else config.encoding, errors="surrogateescape"
-        )
+        text = decoded(read_whole(address, decompress=True), config.encoding)
         for number, line in enumerate(text.split("\n"), start=1):
             if not line.strip():
                 continue  # a blank line parts paragraphs; it is no empty sentence

@@ -7,7 +7,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
-from likewise.data.columns import IMAGE_EXTENSIONS, listed_texts
+from likewise.data.characters import check_texts, decoded, legible
+from likewise.data.columns import IMAGE_EXTENSIONS, is_missing, listed_texts
 from likewise.data.config import DataConfig
 from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images import MemberImage
@@ -75,7 +76,7 @@ def _by_key(
                 archive.members.clear()  # type: ignore[attr-defined]  # it would remember every member of a large shard
                 if not member.isfile():
                     continue
-                folder, _, name = member.name.rpartition("/")
+                folder, _, name = legible(member.name).rpartition("/")
                 stem, _, suffix = name.partition(".")
                 if name.startswith("."):
                     continue
@@ -84,13 +85,32 @@ def _by_key(
                         yield key.lstrip("/"), members
                     key, members = f"{folder}/{stem}", {}
                 members[suffix.lower()] = member
+            reason = _unread(stream, archive.offset)
     except tarfile.ReadError as error:
         if not source.records and not members:
             raise
-        reason = f"truncated shard: {error}; what comes after {key.lstrip('/')} is lost"
+        reason = f"truncated shard: {error}"
+    if reason is not None:
+        reason = f"{reason}; what comes after {key.lstrip('/')} is lost"
         source.problems.append(Problem("row", BadRecord(shard, shard, reason), split))
     if members:
         yield key.lstrip("/"), members
+
+
+def _unread(stream: IO[bytes], end: int) -> str | None:
+    """Why there is more in a shard than tarfile, which ends in silence at whatever is no header, has read.
+
+    Args:
+        stream: the shard.
+        end: where the last header was looked for. Zeros are to follow, to the end of the file.
+    """
+    stream.seek(end)
+    if any(stream.read(tarfile.BLOCKSIZE)):
+        return f"damaged shard: no member begins at byte {end:,}, where one should"
+    while block := stream.read(1 << 16):
+        if block.count(0) < len(block):
+            return f"damaged shard: it goes on after its end at byte {end:,} (two shards joined by cat?)"
+    return None
 
 
 class _Member:
@@ -122,16 +142,22 @@ class _Member:
         label = next((text for suffix in _LABELS if (text := self._text(stream, suffix)) is not None), None)
         names = [self._config.label_column] if self._config.label_column else _LABELS
         label = label or next(
-            (str(described[name]) for name in names if described.get(name) is not None), None
+            (str(described[name]) for name in names if not is_missing(described.get(name))), None
         )
         group = described.get(self._config.group_column) if self._config.group_column else None
+        group = None if is_missing(group) else str(group)
+        try:
+            check_texts({"label": label, "group": group})
+        except RecordError as error:
+            self._problem(source, "row", str(error))
+            return
         record = Record(
             id=self._place,
             place=self._place,
             image=image,
             texts=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
             label=label.strip() if label else None,
-            group=None if group is None else str(group),
+            group=group,
             split=self._split,
         )
         if image is None and not texts:
@@ -146,7 +172,7 @@ class _Member:
             return {}
         try:
             described = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             self._problem(source, "texts", f"no valid JSON: {error}")
             return {}
         return described if isinstance(described, dict) else {}
@@ -156,8 +182,7 @@ class _Member:
         if member is None:
             return None
         stream.seek(member.offset_data)  # the archive seeks to the next header by itself
-        data = stream.read(min(member.size, _MAX_SIDE_BYTES))
-        return data.decode(self._config.encoding, errors="surrogateescape")
+        return decoded(stream.read(min(member.size, _MAX_SIDE_BYTES)), self._config.encoding)
 
     def _problem(self, source: Source, part: str, reason: str) -> None:
         source.problems.append(Problem(part, BadRecord(self._place, self._place, reason), self._split))

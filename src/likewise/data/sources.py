@@ -48,6 +48,7 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
         from likewise.data.drawn import source_of_scenes
 
         return source_of_scenes(config)
+    address = address.removeprefix("file://")  # from here on, an address on this machine is a plain path
     if any(sign in address for sign in "*?{[") and not os.path.exists(address):
         found = _open_files(_matched(address), config, images)
     elif is_folder(address):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from likewise.data.characters import decoded, is_text
 from likewise.data.files import folder_of, name_of, open_binary, read_start, read_whole, stat_entry
 from likewise.errors import SourceError
 
@@ -77,24 +78,12 @@ def open_table(address: str, *, encoding: str) -> Table:
         from likewise.data.arrow import open_arrow_table
 
         return open_arrow_table([address], name=name_of(address), folder=folder_of(address))
-    text, undecoded = _decoded(read_whole(address, decompress=True), encoding)
+    text = decoded(read_whole(address, decompress=True), encoding)
     if not text.strip():
         raise SourceError(f"{address}: the table is empty")
     if bare.endswith((".jsonl", ".ndjson", ".json")):
         return _from_json(address, text)
-    return _from_delimited(address, text, undecoded)
-
-
-def _decoded(data: bytes, encoding: str) -> tuple[str, bool]:
-    """The text, and whether some bytes did not fit the encoding (they become lone surrogates)."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "utf-16"  # a byte-order mark: spreadsheets write these
-    elif encoding.lower().replace("-", "") == "utf8":
-        encoding = "utf-8-sig"
-    try:
-        return data.decode(encoding), False
-    except UnicodeDecodeError:
-        return data.decode(encoding, errors="surrogateescape"), True
+    return _from_delimited(address, text)
 
 
 def _in_memory(
@@ -120,16 +109,16 @@ def _in_memory(
     )
 
 
-def _from_delimited(address: str, text: str, undecoded: bool) -> Table:
+def _from_delimited(address: str, text: str) -> Table:
     """CSV or TSV. A header is expected, and invented where the first line is plainly data."""
-    first_line = text.split("\n", 1)[0]
+    first_line, undecoded = text.split("\n", 1)[0], not is_text(text)
     delimiter = max(",;\t|", key=first_line.count)
     rows, lines = _split_rows(text, delimiter)
     names = [name.strip() for name in rows[0]] if rows else []
     if _is_data(names):
         names = _invented_names(names)
     else:
-        if undecoded and any("\udc80" <= sign <= "\udcff" for name in names for sign in name):
+        if not all(map(is_text, names)):
             raise SourceError(
                 f"{address}: the first line is no valid text in this encoding; name the file's own, such as "
                 "--data.encoding gb18030"
@@ -142,7 +131,7 @@ def _from_delimited(address: str, text: str, undecoded: bool) -> Table:
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
             bad.append((f"{name}:{line}", f"{len(row)} fields where the header has {width}"))
-        elif undecoded and any("\udc80" <= sign <= "\udcff" for cell in row for sign in cell):
+        elif undecoded and not all(map(is_text, row)):
             bad.append(
                 (f"{name}:{line}", "wrong encoding: these bytes are no valid text (see data.encoding)")
             )
@@ -214,7 +203,7 @@ def _from_json(address: str, text: str) -> Table:
     if text.lstrip().startswith("["):
         try:
             items = list(enumerate(json.loads(text), start=1))
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"{address}: no valid JSON: {error}") from error
     else:
         for number, line in enumerate(text.split("\n"), start=1):
@@ -222,14 +211,18 @@ def _from_json(address: str, text: str) -> Table:
                 continue
             try:
                 items.append((number, json.loads(line)))
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # no JSON, a number of 5,000 digits, 5,000 brackets
                 bad.append((f"{name}:{number}", f"no valid JSON: {error}"))
     for number, item in items:
-        if isinstance(item, dict):
+        if not isinstance(item, dict):
+            bad.append((f"{name}:{number}", f"a JSON object was expected, got {type(item).__name__}"))
+        elif not all(map(is_text, item)):
+            bad.append(
+                (f"{name}:{number}", "wrong encoding: a name in it is no valid text (see data.encoding)")
+            )
+        else:
             rows.append(item)
             lines.append(number)
-        else:
-            bad.append((f"{name}:{number}", f"a JSON object was expected, got {type(item).__name__}"))
     names = list(dict.fromkeys(key for row in rows for key in row))
     return _in_memory(
         address, "JSON lines", names, [[row.get(key) for row in rows] for key in names], lines, bad
@@ -257,17 +250,25 @@ def _open_parquet(address: str) -> Table:
 
     def column(wanted: str) -> list[Any]:
         if wanted not in binary:
-            with open_binary(address) as stream:
-                return paths_of(cell_list(pq.ParquetFile(stream).read(columns=[wanted]).column(0)), wanted)
+            try:
+                with open_binary(address) as stream:
+                    cells = cell_list(pq.ParquetFile(stream).read(columns=[wanted]).column(0))
+            except (pa.ArrowException, OSError) as error:
+                raise SourceError(f"{address}: column {wanted} cannot be read: {error}") from error
+            return paths_of(cells, wanted)
         rows = ((group, row) for group, count in enumerate(groups) for row in range(count))
         return [ParquetImage(file_address, version, wanted, group, row) for group, row in rows]
 
     def head(wanted: str) -> list[Any]:
         if wanted in binary or not groups:
             return []
-        with open_binary(address) as stream:
-            batches = pq.ParquetFile(stream).iter_batches(batch_size=_HEAD_ROWS, columns=[wanted])
-            return paths_of(cell_list(next(batches).column(0)), wanted)
+        try:
+            with open_binary(address) as stream:
+                batches = pq.ParquetFile(stream).iter_batches(batch_size=_HEAD_ROWS, columns=[wanted])
+                cells = cell_list(next(batches).column(0))
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{address}: column {wanted} cannot be read: {error}") from error
+        return paths_of(cells, wanted)
 
     def paths_of(cells: list[Any], wanted: str) -> list[Any]:
         return [cell and cell.get("path") for cell in cells] if wanted in outside else cells

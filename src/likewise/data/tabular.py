@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from likewise.data.columns import Columns, listed_texts, recognise, without_caption_number
+from likewise.data.characters import check_texts, is_text, legible
+from likewise.data.columns import Columns, is_missing, listed_texts, recognise, without_caption_number
 from likewise.data.config import DataConfig
 from likewise.data.images import ArrowImage, ParquetImage
 from likewise.data.paths import PathResolver, find_image_root
@@ -76,7 +77,7 @@ def _check_same_columns(tables: list[Table]) -> None:
 def clean_text(text: Any, config: DataConfig) -> str:
     """The text without space around it. Raises RecordError where there is none, or it is no sensible text."""
     if not isinstance(text, str):
-        if text is None:
+        if is_missing(text):
             raise RecordError("empty caption")
         text = str(text)
     text = text.strip()
@@ -85,10 +86,7 @@ def clean_text(text: Any, config: DataConfig) -> str:
     if len(text) > config.max_text_characters:
         limit = f"{len(text):,} characters (data.max_text_characters is {config.max_text_characters:,})"
         raise RecordError(f"caption too long: {limit}; an unclosed quotation mark?")
-    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise RecordError(
-            "wrong encoding: the caption holds bytes that are no valid text (see data.encoding)"
-        )
+    check_texts({"caption": text})
     return str(text)
 
 
@@ -107,7 +105,7 @@ class _Reader:
     ) -> None:
         self._table, self._columns, self._config, self._source = table, columns, config, source
         self._images = table.column(columns.image) if columns.image is not None else None
-        self._split, self._domain = split, domain
+        self._split, self._domain = split, None if domain is None else legible(domain)
         self._resolver = self._make_resolver() if images else None
         self._resolved: dict[str, ImageRef | RecordError] = {}
         self._reported: set[str] = set()
@@ -136,7 +134,7 @@ class _Reader:
         values = self._table.column(name)
         if declared is not None:
             return [declared[v] if isinstance(v, int) and 0 <= v < len(declared) else None for v in values]
-        return [None if value is None or value == "" else str(value) for value in values]
+        return [None if is_missing(value) or value == "" else str(value) for value in values]
 
     def _add_row(self, row: int, said: dict[str, str | None], cells: list[Any]) -> None:
         place = self._table.place(row)
@@ -147,6 +145,12 @@ class _Reader:
         id_ = said.get("id") or (raw if isinstance(raw, str) and raw.strip() else place)
         if self._domain is not None:  # tables of several domains may have the same name
             id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
+        try:
+            check_texts({**said, "image path": raw})
+        except RecordError as error:
+            named = split if split is None or is_text(split) else self._split
+            self._problem("row", place, place, str(error), named)
+            return
         image = self._image(raw)
         if isinstance(image, RecordError):
             if id_ not in self._reported:  # one report a picture, not one a caption
@@ -192,7 +196,7 @@ class _Reader:
     def _image(self, raw: Any) -> ImageRef | RecordError | None:
         if self._images is None or self._resolver is None:
             return None
-        if raw is None or raw == "":
+        if is_missing(raw) or raw == "":
             return RecordError("no image: the cell is empty")
         if isinstance(raw, (ParquetImage, ArrowImage)):
             return raw
