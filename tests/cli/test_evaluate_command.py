@@ -13,9 +13,13 @@ import pytest
 from PIL import Image
 from small_runs import small_settings
 
+from likewise.cli import evaluate_command
+from likewise.cli.evaluate_command import show_results
 from likewise.cli.main import main
 from likewise.data import DataConfig, prepare
 from likewise.data.scenes import draw_scenes
+from likewise.errors import DataError
+from likewise.evaluation.tasks import Embedded
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
 
@@ -147,6 +151,110 @@ def test_a_part_that_is_named_is_measured(
     assert ("neighbours" in results) == ("train" in names)
     main(["embed", str(run), "--data", str(other), "--out", str(tmp_path / "all.npy")])
     assert len(np.load(tmp_path / "all.npy")) == 24
+
+
+def test_rows_in_both_parts_of_another_source_are_warned_of(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_table(tmp_path / "other", 20, first=60, splits=("train",))
+    copies = [f"{number}.png,again {number},{number % 3},test" for number in range(60, 70)]
+    path.write_text(path.read_text() + "\n".join(copies) + "\n")
+    results, said = measured(capsys, run, "--data", path)
+    overlap = "10 of the 10 held-out rows have the picture, text or group of a row that is learnt from"
+    assert said.count(f"warning: {overlap}") == 1
+    kept = RunFolder(run).read_json(run / "results.json")
+    for task in ("neighbours", "probe"):
+        assert results[task]["overlap"].startswith(overlap)
+        assert kept[f"{task} on {path}"]["overlap"].startswith(overlap)
+    assert "overlap" not in results["retrieval"]
+    # a task that learns nothing there
+    assert "warning" not in measured(capsys, run, "retrieval", "--data", path)[1]
+    # what the run was trained on is left out first, and with it the overlap
+    copy = write_table(tmp_path / "copy", 60, splits=("test",))
+    seen = RunFolder(run).read_json(run / "data.json")["counts"]["train"]
+    copy.write_text(copy.read_text() + "".join(f"{number}.png,x,0,train\n" for number in range(40)))
+    results, said = measured(capsys, run, "neighbours", "--data", copy)
+    assert results["neighbours"]["num_items"] == 60 - seen
+    assert f"warning: {40 - seen} of the {60 - seen} held-out rows" in said
+
+
+def test_one_task_that_fails_leaves_the_others(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = evaluate_command.evaluate
+
+    def failing(embedded: Embedded, task: str) -> dict[str, Any]:
+        if task == "retrieval":
+            raise DataError("retrieval cannot be measured on this data: no reason.")
+        return function(embedded, task)
+
+    monkeypatch.setattr(evaluate_command, "evaluate", failing)
+    (run / "results.json").unlink()
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", str(run), "--json"])
+    said = capsys.readouterr()
+    assert left.value.code == 3
+    assert "likewise evaluate: retrieval cannot be measured on this data: no reason." in said.err
+    assert "likewise evaluate: no figures of retrieval" in said.err
+    kept = RunFolder(run).read_json(run / "results.json")
+    assert "collapse" in kept
+    assert set(json.loads(said.out)) == set(kept)
+    code, said_alone = refused(capsys, "evaluate", run, "retrieval")
+    assert code == 3
+    assert said_alone == "likewise evaluate: retrieval cannot be measured on this data: no reason.\n"
+
+
+def test_a_probe_that_did_not_converge_is_warned_of(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = evaluate_command.evaluate
+    changed = lambda *given: function(*given) | {"converged": False}  # noqa: E731
+    monkeypatch.setattr(evaluate_command, "evaluate", changed)
+    assert "warning: probe: the fit ended before it converged" in measured(capsys, run, "probe")[1]
+
+
+def test_counts_are_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"num_pairs": 13180, "num_items": 20000.0, "accuracy": 2 / 3, "chance_accuracy": 0.5}
+    show_results({"verification": figures | {"converged": False, "threshold": None, "roc": [[0, 1]]}})
+    shown = capsys.readouterr().out
+    assert [line.split()[1:] for line in shown.splitlines()[1:]] == [
+        ["num_pairs", "13,180"],
+        ["num_items", "20,000"],
+        ["accuracy", "0.6667", "0.5"],
+        ["converged", "no"],
+    ]
+
+
+def test_figures_of_other_options_do_not_stay(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    default = {"accuracy": 0.5, "num_ways": 5, "data_fingerprint": "a"}
+    run.add_results("few-shot", default | {"within_domain_accuracy": 0.4, "num_ways_within_domain": 5})
+    asked = default | {"num_ways": 10}  # more than a domain has
+    run.add_results("few-shot", asked)
+    assert run.read_json(run.results)["few-shot"] == asked
+
+
+def test_parts_that_are_not_embedded_are_counted(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = write_table(tmp_path / "other", 24, first=60, splits=("train", "val", "test"))
+    words = ["--data", str(other), "--out", str(tmp_path / "x.npy")]
+    main(["embed", str(run), *words])
+    hint = f"--data {other} --data.validation-split test --part validation"
+    said = capsys.readouterr().out
+    assert "wrote 16 embeddings" in said
+    assert f"left out: 8 rows of the part test; {hint} embeds them." in said
+    main(["embed", str(run), *hint.split(), "--out", str(tmp_path / "test.npy")])
+    assert "wrote 8 embeddings" in capsys.readouterr().out
+    main(["embed", str(run), *words, "--part", "train"])
+    assert "left out" not in capsys.readouterr().out
+    settings = small_settings("clip", steps=1, batch_size=4)
+    settings = dataclasses.replace(settings, data=DataConfig(source=str(other)))
+    own = train(settings, tmp_path / "own", show=False).path
+    main(["embed", str(own), "--out", str(tmp_path / "x.npy")])
+    assert f"left out: 8 rows of the part test; {hint} embeds them." in capsys.readouterr().out
+    main(["embed", str(own), *hint.split(), "--out", str(tmp_path / "test.npy")])
+    assert "wrote 8 embeddings" in capsys.readouterr().out
 
 
 def test_parts_that_cannot_be_measured_are_listed(

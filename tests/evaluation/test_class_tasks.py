@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ import pytest
 from likewise.cli.evaluate_command import EvaluateCommand, _refuse_ignored, _task_options
 from likewise.data import Dataset, Splits
 from likewise.errors import ConfigError, DataError
+from likewise.evaluation import class_tasks
+from likewise.evaluation.class_tasks import _of_drawn_classes, clusters
 from likewise.evaluation.tasks import Embedded, Episodes, default_tasks, evaluate
 from likewise.training.heldout import look_at_held_out
 
@@ -40,6 +43,13 @@ class Stub:
         directions = np.random.default_rng(0).normal(size=(41, 12))
         noise = np.random.default_rng(len(data)).normal(size=(len(data), 12))
         return (directions[labels] + 0.5 * noise).astype(np.float32)
+
+
+class Blind(Stub):
+    """A model whose embeddings say nothing of the classes."""
+
+    def encode_dataset_images(self, data):
+        return np.random.default_rng(0).normal(size=(len(data), 12)).astype(np.float32)
 
 
 SHARED = split(np.arange(60) % 6, np.arange(60) % 6)
@@ -111,6 +121,53 @@ def test_episodes_are_made_as_asked():
 def test_the_look_while_training_is_at_what_can_be_known():
     assert set(look_at_held_out(Embedded(Stub(), SHARED))[0]) == {"neighbours", "collapse"}
     assert set(look_at_held_out(Embedded(Stub(), APART))[0]) == {"few-shot", "ranking", "collapse"}
+
+
+def test_clustering_draws_whole_classes():
+    few = _of_drawn_classes(np.repeat(np.arange(4), 1000), 800)  # an even share of each
+    assert np.bincount(few // 1000).tolist() == [200] * 4
+    many = np.repeat(np.arange(500), 5)
+    rows = _of_drawn_classes(many, 302)
+    assert len(rows) == 300
+    assert set(np.bincount(many[rows])) == {0, 5}
+    assert (np.diff(rows) > 0).all()
+    assert (_of_drawn_classes(many, 302) == rows).all()
+    uneven = np.repeat(np.arange(30), np.arange(30) * 10 + 10)
+    counts = np.bincount(uneven[_of_drawn_classes(uneven, 1000)], minlength=30)
+    assert set(counts[counts > 0] - np.minimum(100, np.bincount(uneven)[counts > 0])) == {0}
+    unknown = np.array([-1, 3, 3, 5])
+    assert _of_drawn_classes(unknown, 200).tolist() == [1, 2, 3]
+
+
+def test_clustering_of_many_small_classes_can_be_measured(monkeypatch):
+    monkeypatch.setattr(class_tasks, "_MAX_CLUSTERED", 200)
+    rng = np.random.default_rng(0)
+    pairs = np.repeat(np.arange(300), 2)
+    one_pair = np.append(np.arange(600), 599)  # wherever it lies, it is among what is drawn
+    for labels in (pairs, one_pair, one_pair[::-1]):
+        rows = rng.normal(size=(labels.max() + 1, 8))[labels]
+        figures = clusters(SimpleNamespace(images=rows, held_out=SimpleNamespace(labels=labels)))
+        assert figures["num_items"] <= 200
+        assert figures["num_clusters"] < figures["num_items"]
+        assert figures["nmi"] > 0.9
+
+
+def test_confusions_of_many_classes_are_named_not_tabled():
+    few = evaluate(Embedded(Stub(), SHARED), "neighbours")
+    assert (len(few["confusion"]), few["label_names"]) == (40, NAMES)
+    names = [*NAMES, *(f"another {number}" for number in range(20))]
+    train = dataclasses.replace(SHARED.train, label_names=names)
+    held_out = dataclasses.replace(train, labels=np.roll(train.labels, 1))  # not those of their twins
+    many = Embedded(Blind(), dataclasses.replace(SHARED, train=train, validation=held_out))
+    for task in ("neighbours", "probe"):
+        figures = evaluate(many, task)
+        assert not {"confusion", "label_names"} & set(figures)
+        assert figures["most_confused"]
+        mistake = figures["most_confused"][0]
+        assert mistake["class"] != mistake["taken_for"]
+        assert {mistake["class"], mistake["taken_for"]} <= set(NAMES[:6])
+        assert figures["num_train"] == 60
+    assert evaluate(many, "probe")["converged"] is True
 
 
 def test_options_that_no_task_reads_are_refused():

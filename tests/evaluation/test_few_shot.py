@@ -1,9 +1,13 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from likewise.evaluation import episode_examples, few_shot, most_ways
 from likewise.evaluation.episodes import draw_episodes, usable_pools
+
+few_shot_module = sys.modules["likewise.evaluation.few_shot"]  # the package has the function by that name
 
 
 def made(num_classes=12, of_each=6, width=10, noise=1.0, seed=0):
@@ -139,6 +143,25 @@ def test_the_examples_are_the_most_mistaken():
     assert mistakes[0] > 0
     for episode in examples:
         assert (episode.similarities.argmax(axis=-1) == episode.predicted).all()
+
+
+def test_some_episodes_at_a_time_give_the_same(monkeypatch):
+    rows, labels = made(noise=1.5)
+    given = {"num_ways": 8, "num_shots": 2, "num_queries": 3}
+    figures = few_shot(rows, labels, num_episodes=50, **given)
+    examples = episode_examples(rows, labels, num_examples=3, **given)
+    entries = 3 * 8 * (5 * 10 + 3 * 8)  # of three episodes: supports, queries and cosines
+    monkeypatch.setattr(few_shot_module, "TILE_ENTRIES", entries)
+    pools = usable_pools(labels, **given)
+    drawn = draw_episodes(pools, 50, np.random.default_rng(0))
+    tiles = list(few_shot_module._similarities(torch.from_numpy(rows), *drawn))
+    assert [first for first, _ in tiles] == list(range(0, 50, 3))
+    assert all(len(cosines) <= 3 for _, cosines in tiles)
+    assert few_shot(rows, labels, num_episodes=50, **given) == pytest.approx(figures)
+    for one, other in zip(episode_examples(rows, labels, num_examples=3, **given), examples, strict=True):
+        assert (one.supports == other.supports).all()
+        assert (one.predicted == other.predicted).all()
+        assert one.similarities.base is None  # no tile is kept for it
 
 
 def test_most_ways_counts_classes_with_enough_items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.evaluation import knn_accuracy, knn_predict, nearest
+from likewise.evaluation import Neighbours, knn_accuracy, knn_predict, nearest, neighbours
 
 
 def test_nearest_matches_a_full_sort_whatever_the_tile():
@@ -59,6 +59,40 @@ def test_rows_without_label_neither_vote_nor_count():
         knn_accuracy(bank, labels, queries, torch.tensor([-1, -1, -1]))
     with pytest.raises(ValueError, match="no row has a label"):
         knn_predict(bank, torch.full((3,), -1), queries)
+
+
+def test_votes_are_counted_a_tile_at_a_time(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(30, 5, generator=generator), torch.randn(11, 5, generator=generator)
+    labels = torch.arange(30) % 4
+    expected, asked = knn_predict(bank, labels, queries, k=5, num_classes=7), []
+    monkeypatch.setattr(neighbours, "rows_per_tile", lambda columns: asked.append(columns) or 3)
+    assert torch.equal(knn_predict(bank, labels, queries, k=5, num_classes=7), expected)
+    assert asked == [30, 7]  # similarities to the bank, votes for the classes
+
+
+def test_labels_follow_the_queries_to_their_device(monkeypatch):
+    take = torch.Tensor.__getitem__
+
+    def strict(self, index):  # as CUDA does it; the meta device lets it pass
+        if isinstance(index, torch.Tensor) and index.device.type != "cpu":
+            assert index.device == self.device
+        return take(self, index)
+
+    far = Neighbours(torch.zeros(4, 2, device="meta"), torch.zeros(4, 2, dtype=torch.int64, device="meta"))
+    monkeypatch.setattr(neighbours, "nearest", lambda *given, **named: far)
+    monkeypatch.setattr(torch.Tensor, "__getitem__", strict)
+    found = knn_predict(torch.eye(3), torch.tensor([0, 1, 2]), torch.ones(4, 3), k=2)
+    assert found.device.type == "meta"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_queries_and_bank_may_lie_on_different_devices():
+    bank, labels = torch.eye(3), torch.tensor([0, 1, 2])
+    for first, second in (("cpu", "cuda"), ("cuda", "cpu")):
+        found = knn_predict(bank.to(first), labels.to(first), bank.to(second), k=1)
+        assert found.device.type == second
+        assert found.tolist() == [0, 1, 2]
 
 
 def test_a_tiny_temperature_does_not_overflow():

@@ -51,6 +51,12 @@ def test_reads_what_is_linear_and_reports_how():
     assert linear_probe(train, train_labels, test, labels).figures() == result.figures()
 
 
+def test_a_fit_that_does_not_converge_says_so():
+    train, labels = blobs(300, 0)
+    assert linear_probe(train, labels, train, labels).figures()["converged"] is True
+    assert linear_probe(train, labels, train, labels, max_iterations=1).figures()["converged"] is False
+
+
 def test_scale_and_shift_of_the_features_do_not_matter():
     train, train_labels = blobs(150, 0, spread=2.0)
     test, labels = blobs(100, 1, spread=2.0)

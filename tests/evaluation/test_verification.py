@@ -142,6 +142,15 @@ def test_a_collapsed_model_scores_chance():
     _, labels = made()
     figures = verification(np.ones((len(labels), 3)), labels)
     assert [figures[name] for name in ("accuracy", "roc_auc", "equal_error_rate")] == [0.5, 0.5, 0.5]
+    assert figures["threshold"] is None  # to accept every pair is no cosine
+
+
+def test_a_half_without_a_threshold_does_not_bend_the_mean():
+    labels = np.repeat(np.arange(8), 3)
+    first = halves_of_classes(labels, np.random.default_rng(0))
+    # in one half all items are the same, in the other cosines are 1 and 0
+    rows = np.where(first[:, None], np.eye(9)[np.full(24, 8)], np.eye(9)[labels])
+    assert verification(rows, labels, seed=0)["threshold"] == pytest.approx(0.5)
 
 
 def test_what_cannot_be_measured_says_so():

@@ -44,11 +44,24 @@ def test_worked_by_hand():
     assert result["num_items"] == 3
 
 
-def test_collapsed_embeddings_score_no_more_than_chance():
-    labels = torch.arange(40) % 8
-    result = zero_shot(torch.ones(40, 5), torch.ones(8, 3, 5), labels)
-    assert result["accuracy"] == pytest.approx(result["chance_accuracy"]) == pytest.approx(1 / 8)
-    assert result["top_5"] == 0.0
+def test_ties_count_against_the_model_in_every_figure():
+    labels = torch.tensor([0] * 12 + [1, 2, 3, 4, 5, 6, 7, 7])  # class 0 is 60 %, and the lowest number
+    result = zero_shot(torch.ones(20, 5), torch.ones(8, 3, 5), labels)
+    assert [result[name] for name in ("accuracy", "precision", "recall", "f1", "top_5")] == [0.0] * 5
+    # two classes alike: an image of either is taken for the other one
+    classes = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    result = zero_shot(classes, classes, torch.tensor([0, 1, 2]), at=(2,))
+    assert result["accuracy"] == pytest.approx(1 / 3)
+    assert result["top_2"] == 1.0
+
+
+def test_chance_is_that_of_the_commonest_classes():
+    labels = torch.tensor([0] * 12 + [1] * 4 + [2] * 2 + [3, -1, 4])
+    images = torch.randn(21, 5, generator=torch.Generator().manual_seed(0))
+    result = zero_shot(images, torch.eye(8, 5), labels, at=(2, 6))
+    assert result["chance_accuracy"] == pytest.approx(12 / 20)
+    assert result["chance_top_2"] == pytest.approx(16 / 20)
+    assert result["chance_top_6"] == pytest.approx(1.0)
 
 
 def test_bad_input_is_refused():

@@ -2,11 +2,15 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from likewise.explaining import Explanation
 from likewise.reporting import ReportInputs, render_report, write_report
+from likewise.reporting.inputs import ExplainedPair
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
@@ -139,6 +143,29 @@ def test_it_is_accessible(full):
     assert len(full.all("thead")) == len(full.all("table"))
     assert all("scope" in attributes for attributes in full.all("th"))
     assert full.all("html")[0]["lang"] == "en"
+    levels = [int(tag[1]) for tag, _ in full.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))  # none is left out
+
+
+def test_rules_of_one_section_do_not_reach_into_another():
+    """Maps of the embeddings are wide, those of words small; a class has one rule outside media queries."""
+    css = files("likewise.reporting").joinpath("report.css").read_text().split("@media (max-width")[0]
+    rules = re.findall(r"^(\.[\w-]+) {", css, re.MULTILINE)
+    assert len(rules) == len(set(rules))
+    heat = np.ones((1, 2, 2), np.float32)
+    found = Explanation(words=["a"], maps=heat, whole=heat[0], probability=0.9)
+    picture = np.zeros((3, 8, 8), np.uint8)
+    pairs = [
+        ExplainedPair(caption="a", picture=picture, right=right, explanation=found) for right in (True, False)
+    ]
+    html = render_report(dataclasses.replace(made_inputs(), explanations=pairs))
+    looks = html[html.index('<section id="looks"') : html.index('<section id="confusions"')]
+    assert 'class="words"' in looks
+    assert 'class="maps"' not in looks
+    for mark in ("good", "bad"):
+        assert f'<b class="{mark}">' in looks
+        assert f".{mark}" in rules
 
 
 def test_the_figures_stand_beside_chance(full):

@@ -1,10 +1,16 @@
 import base64
 import io
+import json
+import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from likewise.evaluation import over_seeds
+from likewise.evaluation.probe import NOT_CONVERGED
+from likewise.reporting import render_report
 from likewise.reporting.charts import Series, line_chart, nice_ticks
 from likewise.reporting.coloring import color_images
 from likewise.reporting.confusions import find_confusions
@@ -26,6 +32,8 @@ def test_figures_are_named_and_formatted():
     assert format_value("effective_rank", 12.345) == "12.35"
     assert format_percent(0.001) == "0.10 %"
     assert format_percent(0.0) == "0.0 %"
+    assert format_percent(-0.123) == "-12.3 %"
+    assert format_percent(-0.001) == "-0.10 %"
     assert format_plain(12345.6) == "12,346"
     assert format_plain(0.00025) == "2.5e-4"
     assert format_plain(float("inf")) == "not a number"
@@ -46,8 +54,70 @@ def test_ticks_enclose_the_values_with_round_steps(low, high):
 def test_a_line_breaks_where_values_are_missing():
     chart = line_chart("x", [Series("a", ((0, 1.0), (1, float("nan")), (2, 2.0), (3, 1.0)))], format_plain)
     path = chart.split(' d="')[1].split('"')[0]
-    assert path.count("M") == 2
+    assert path.count("M") == 1
     assert path.count("L") == 1
+    assert chart.count("<circle") == 1  # the first point has no neighbour to draw a line to
+    longer = line_chart("x", [Series("a", ((0, 1.0), (1, 2.0), (2, float("nan")), (3, 1.0), (4, 1.0)))], str)
+    assert longer.split(' d="')[1].split('"')[0].count("M") == 2
+
+
+@pytest.mark.parametrize("high", [2, 3, 5, 9, 10, 11, 40, 12_345])
+def test_steps_are_whole_numbers(high):
+    chart = line_chart("x", [Series("a", ((1, 1.0), (high, 2.0)))], format_plain)
+    places = re.findall(r'x="([\d.]+)" y="192" text-anchor="\w+">([\d,]+)<', chart)
+    steps = [int(label.replace(",", "")) for _, label in places]
+    for place, step in zip(places, steps, strict=True):
+        assert float(place[0]) == pytest.approx(52 + (step - 1) / (high - 1) * 296, abs=0.06)
+    assert len(steps) > 1
+
+
+def test_lines_differ_in_their_dashes_too():
+    several = [Series(name, ((0, 1.0), (1, 2.0))) for name in "abcdefg"]
+    chart = line_chart("x", several, format_plain)
+    looks = re.findall(r'<path class="c\d (d\d) line"', chart)
+    assert looks[:7] == ["d0", "d1", "d2", "d3", "d4", "d5", "d0"]
+    assert looks[7:] == looks[:7]  # the keys of the legend
+    css = files("likewise.reporting").joinpath("report.css").read_text()
+    assert all(f".{look} {{ stroke-dasharray" in css for look in set(looks) - {"d0"})
+
+
+def looks_at(counts, *names):
+    """A line of metrics for each dict of counts."""
+    return [
+        {"kind": "evaluation", "step": 10 * place, **counted} | dict.fromkeys(names, 0.5 + place / 10)
+        for place, counted in enumerate(counts)
+    ]
+
+
+def test_a_curve_breaks_where_it_is_measured_on_more():
+    few = {"retrieval/num_images": 1000, "retrieval/num_texts": 5}
+    all_of_them = few | {"retrieval/num_images": 3000}
+    name = "retrieval/image_to_text_r1"
+    chart = training_charts(looks_at([few, few, few, all_of_them], name))[0]
+    assert chart.count("<circle") == 1
+    path = chart.split(' d="')[1].split('"')[0]
+    assert (path.count("M"), path.count("L")) == (1, 2)
+    assert "Measured on 1,000 images, then on 3,000 images" in chart
+    whole = training_charts(looks_at([few] * 4, name))[0]
+    assert "<circle" not in whole
+    assert "Measured" not in whole
+    # a look that could not be measured, and figures without counts, break nothing
+    gap = looks_at([few, few, few], name)
+    gap[1] = {"kind": "evaluation", "step": 10, "collapse/uniformity": -2.0}
+    assert "<circle" not in training_charts(gap)[0]
+    assert "<circle" not in training_charts(looks_at([{}] * 3, name))[0]
+
+
+def test_spread_has_its_curves():
+    shown = ["collapse/relative_deviation"]
+    shown += [f"compared/{name}_relative_deviation" for name in ("images", "texts")]
+    constant = ["collapse/deviation", "collapse/dimension", "few-shot/within_domain_confidence_interval"]
+    charts = training_charts(looks_at([{}] * 3, *shown, *constant))
+    assert [chart.split("</h3>")[0].split(">")[-1] for chart in charts] == [
+        "Spread (1 is even, 0 collapsed)",
+        "Spread of what is compared (1 is even, 0 collapsed)",
+    ]
+    assert [word in charts[1] for word in ("images <b>", "texts <b>")] == [True, True]
 
 
 def test_a_single_point_is_a_dot():
@@ -162,6 +232,22 @@ def test_confusions_worked_by_hand():
     assert found.accuracy == pytest.approx(6 / 7)
 
 
+def test_an_image_alone_in_its_class_votes_but_is_not_asked():
+    rng = np.random.default_rng(0)
+    labels = np.concatenate([np.arange(60), 60 + np.arange(40) // 2])  # 60 alone, 20 pairs
+    embeddings = rng.normal(size=(80, 16))[labels].astype(np.float32)
+    inputs = ReportInputs(title="", image_embeddings=embeddings, labels=labels)
+    found = find_confusions(inputs, k=1)
+    assert (found.accuracy, found.num_items, found.num_alone) == (1.0, 40, 60)
+    assert found.chance == pytest.approx(1 / 20)
+    page = render_report(inputs)
+    assert "among 100 labelled images" in page
+    assert "% of 40 are right" in page
+    assert "60 without another image of their class vote, but are not asked." in page
+    alone = ReportInputs(title="", image_embeddings=embeddings, labels=np.arange(100))
+    assert "Left out. Each of 100 labelled images is alone in its class" in render_report(alone)
+
+
 def test_a_single_look_is_no_curve():
     metrics = [{"kind": "evaluation", "step": 9, "retrieval/image_to_text_r1": 0.5}]
     assert training_charts(metrics) == []
@@ -185,6 +271,21 @@ def test_tables():
         ("truncated", 2),
         ("no reason given", 1),
     ]
+
+
+def test_what_must_be_known_of_figures_stands_with_them():
+    found = {"accuracy": 0.5, "converged": False, "overlap": "3 of the 9 held-out rows have it"}
+    (table,) = result_tables({"probe": found})
+    assert table.remarks == [f"{NOT_CONVERGED.capitalize()}.", "3 of the 9 held-out rows have it."]
+    assert f"{NOT_CONVERGED.capitalize()}." in render_report(ReportInputs(title="", results={"probe": found}))
+    assert result_tables({"probe": found | {"converged": True, "overlap": None}})[0].remarks == []
+
+
+def test_figures_over_several_seeds_are_shown():
+    runs = [{"accuracy": share, "num_items": 50, "data_fingerprint": "a"} for share in (0.4, 0.6)]
+    (table,) = result_tables(json.loads(json.dumps({"probe": over_seeds(runs)})))
+    assert [row.value for row in table.rows] == ["50.0 % ± 14.1 % (2 runs)"]
+    assert table.counts == "50 items"
 
 
 def test_a_rank_stands_beside_the_greatest_that_it_could_have():

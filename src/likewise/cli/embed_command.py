@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from likewise.cli.opened import OWN_DATA, open_model, open_splits
-from likewise.data import DataConfig, Dataset
+from likewise.cli.opened import OWN_DATA, open_model, open_splits, own_data
+from likewise.data import DataConfig, Dataset, Splits, open_source
+from likewise.data.splits import assign_parts
 from likewise.errors import ConfigError, DataError
 from likewise.model import Model
 
@@ -35,7 +38,9 @@ class EmbedCommand:
     """Pictures or texts."""
 
     part: Literal["all", "train", "validation"] = "all"
-    """Which part of the source."""
+    """Which part of the source; all: the training and the validation part (of another source the test part
+    where it names no validation part). Further parts are left out, and counted: --data SOURCE
+    --data.validation-split NAME embeds one of them."""
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -61,6 +66,10 @@ def run(arguments: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, ids, texts, vectors)
     print(f"wrote {len(vectors)} embeddings of {vectors.shape[1]} dimensions to {path}")
+    if options.part == "all":
+        own = own_data(model, options.model, options.data)
+        for line in _left_out(own or options.data, splits, own=own is not None):
+            print(line)
 
 
 def _embedded(model: Model, data: Dataset, what: str) -> tuple[list[str], list[str], np.ndarray]:
@@ -73,6 +82,31 @@ def _embedded(model: Model, data: Dataset, what: str) -> tuple[list[str], list[s
     captions = [text for row in data.texts for text in row]
     ids = [name for name, row in zip(data.ids, data.texts, strict=True) for _ in row]
     return ids, captions, model.encode_texts(captions)
+
+
+def _left_out(config: DataConfig, splits: Splits, *, own: bool) -> Iterator[str]:
+    """A line for each part that was not embedded: how many rows it has, and how to have them.
+
+    Args:
+        config: how the source was read.
+        splits: its parts.
+        own: whether it is the run's own data, which has the parts of training.
+    """
+    named = splits.summary["parts_named"]
+    if splits.summary["splits_from"] == "generated" or not (named["train"] or named["validation"]):
+        return  # two parts are all there are, drawn ones and those of generated scenes
+    records = open_source(config, images=False).records
+    said, _ = assign_parts(records, config, "splits" if own else "any")
+    counts = Counter(record.split for record, part in zip(records, said, strict=True) if part is None)
+    for name, count in sorted(counts.items(), key=lambda pair: str(pair[0])):
+        rows = f"{count:,} row{'' if count == 1 else 's'}"
+        if name is None:
+            yield f"left out: {rows} of no part; a name in their split column makes them one."
+        else:
+            yield (
+                f"left out: {rows} of the part {name}; --data {shlex.quote(config.source)} "
+                f"--data.validation-split {shlex.quote(name)} --part validation embeds them."
+            )
 
 
 def _write(path: Path, ids: list[str], texts: list[str], vectors: np.ndarray) -> None:

@@ -13,10 +13,12 @@ import tyro
 from likewise.cli.measured import Measured, open_measured
 from likewise.cli.opened import OWN_DATA, is_run, open_model
 from likewise.data import DataConfig
-from likewise.errors import ConfigError, DataError
+from likewise.errors import ConfigError, DataError, LikewiseError
+from likewise.evaluation.probe import NOT_CONVERGED
 from likewise.evaluation.reranking import chance_of
 from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, Episodes, default_tasks, evaluate
 from likewise.model import Model
+from likewise.reporting.figures import format_plain
 from likewise.training.run import RunFolder
 
 __all__ = ["EvaluateCommand", "run"]
@@ -77,7 +79,9 @@ def run(arguments: Sequence[str]) -> None:
     _refuse_ignored(options, tasks)
     for line in measured.lines(tasks):
         print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
-    results = _measure(model, measured, tasks, _task_options(options))
+    results, failed = _measure(
+        model, measured, tasks, _task_options(options), one_by_one=options.task == "all"
+    )
     # Printed first: they are not lost where they cannot be written.
     if options.json:
         print(json.dumps(results, indent=2, ensure_ascii=False), flush=True)
@@ -87,6 +91,8 @@ def run(arguments: Sequence[str]) -> None:
         folder = RunFolder(options.run)
         for task, figures in results.items():
             folder.add_results(task if measured.own else f"{task} on {options.data.source}", figures)
+    if failed:
+        raise DataError(f"no figures of {' and '.join(failed)}, for the reasons above; all others are there.")
 
 
 def _fitting_tasks(model: Model, measured: Measured) -> list[str]:
@@ -96,9 +102,20 @@ def _fitting_tasks(model: Model, measured: Measured) -> list[str]:
 
 
 def _measure(
-    model: Model, measured: Measured, tasks: Sequence[str], given: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Figures by task, with what they were measured on."""
+    model: Model, measured: Measured, tasks: Sequence[str], given: dict[str, Any], *, one_by_one: bool
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Measure.
+
+    Args:
+        model: what is measured.
+        measured: on what.
+        tasks: by name.
+        given: options of the tasks.
+        one_by_one: a task that cannot be measured does not keep the others from it; what it lacks is said.
+
+    Returns:
+        Figures by task, with what they were measured on; and the tasks that have none.
+    """
     if len(measured.parts.train) == 0 and (lost := sorted(LEARNING_TASKS.intersection(tasks))):
         raise DataError(
             f"{' and '.join(lost)}: learning from labelled rows needs a training part, and "
@@ -108,13 +125,20 @@ def _measure(
     learning = whole
     if measured.parts is not measured.whole and LEARNING_TASKS.intersection(tasks):
         learning = Embedded(model, measured.parts, **given)
-    left_out = {} if measured.own else {"num_left_out": measured.num_left_out}
-    results = {}
+    results, failed = {}, []
     for task in tasks:
-        learns = task in LEARNING_TASKS
-        described = {"measured_on": measured.described(learning=learns)}
-        results[task] = evaluate(learning if learns else whole, task) | described | left_out
-    return results
+        try:
+            figures = evaluate(learning if task in LEARNING_TASKS else whole, task)
+        except LikewiseError as error:
+            if not one_by_one:
+                raise
+            print(f"likewise evaluate: {error}", file=sys.stderr, flush=True)
+            failed.append(task)
+            continue
+        results[task] = figures | measured.beside(task)
+        if figures.get("converged") is False:
+            print(f"warning: {task}: {NOT_CONVERGED}.", file=sys.stderr, flush=True)
+    return results, failed
 
 
 def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:
@@ -165,5 +189,12 @@ def show_results(results: dict[str, dict[str, Any]]) -> None:
             if name.startswith("chance_") or isinstance(value, (str, list)) or value is None:
                 continue
             chance = chance_of(figures, name)
-            table.add_row(task, name, f"{value:.4g}", "" if chance is None else f"{chance:.4g}")
+            table.add_row(task, name, _text(value), "" if chance is None else _text(chance))
     Console().print(table)
+
+
+def _text(value: float) -> str:
+    """A figure; counts in full, with their thousands separated."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format_plain(value)

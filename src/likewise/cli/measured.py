@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Measured:
         whole: the same, but all of another source that names no parts is held out.
         own: whether it is the run's own data, read as training read it.
         num_left_out: rows left out because they were trained on; None where that is not known.
+        overlap: what to know of held-out rows that are learnt from too; None where there are none. Of the
+            run's own data the model has learnt from them, of another source only the tasks that learn.
         warnings: what the reader of the figures must know.
     """
 
@@ -35,6 +38,7 @@ class Measured:
     whole: Splits
     own: bool
     num_left_out: int | None
+    overlap: str | None = None
     warnings: tuple[str, ...] = ()
 
     def described(self, *, learning: bool = False) -> str:
@@ -62,6 +66,18 @@ class Measured:
         if learning:
             yield f"{' and '.join(learning)}: measured on {self.described(learning=True)}"
         yield from (f"warning: {line}" for line in self.warnings)
+        if self.overlap is not None and (self.own or learning):
+            yield f"warning: {self.overlap}."
+
+    def beside(self, task: str) -> dict[str, Any]:
+        """What is kept with a task's figures."""
+        learns = task in LEARNING_TASKS
+        kept: dict[str, Any] = {"measured_on": self.described(learning=learns)}
+        if not self.own:
+            kept["num_left_out"] = self.num_left_out
+        if self.overlap is not None and (self.own or learns):
+            kept["overlap"] = self.overlap
+        return kept
 
 
 def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool = True) -> Measured:
@@ -91,7 +107,8 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
             whole=splits,
             own=True,
             num_left_out=0,
-            warnings=((_CHANGED.format(source=own.source),) if changed else ()) + _overlap(splits),
+            overlap=splits.summary["overlap"],
+            warnings=(_CHANGED.format(source=own.source),) if changed else (),
         )
     try:
         trained = open_splits(model, path, progress=progress)
@@ -99,7 +116,8 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
         moved = said_of_own(model, own, data, source=data.source)
         found = _if_own(model, path, moved, settings.method_type.needs, progress)
         if found is not None:
-            return Measured(parts=found, whole=found, own=True, num_left_out=0, warnings=_overlap(found))
+            overlap = found.summary["overlap"]
+            return Measured(parts=found, whole=found, own=True, num_left_out=0, overlap=overlap)
         splits = open_splits(model, path, data, parts="measured", progress=progress)
         unknown = "the run's own data cannot be read, so whether rows of this were trained on is not known"
         return _without_trained(splits, None, joined=True, warnings=(f"{unknown}: {error}",))
@@ -111,10 +129,6 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
         joined=asked is None,
         warnings=(_CHANGED.format(source=own.source),) if changed else (),
     )
-
-
-def _overlap(own: Splits) -> tuple[str, ...]:
-    return () if own.summary["overlap"] is None else (f"{own.summary['overlap']}.",)
 
 
 _CHANGED = (
@@ -175,7 +189,25 @@ def _without_trained(
         whole=whole,
         own=False,
         num_left_out=None if trained is None else num_rows - num_left,
+        overlap=_overlap(parts),
         warnings=warnings,
+    )
+
+
+def _overlap(parts: Splits) -> str | None:
+    """What to know of another source's held-out rows, of those that are left, that it has in both parts."""
+    held_out = parts.validation
+    if held_out is None or len(parts.train) == 0:
+        return None
+    seen = trained_on(held_out, parts.train)
+    # Groups of two sources may share a name by chance; those of generated scenes are equal captions alone.
+    if parts.summary["validation_source"] is None and parts.summary["splits_from"] != "generated":
+        seen |= np.isin(held_out.groups, parts.train.groups)
+    if not seen.any():
+        return None
+    return (
+        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a row "
+        "that is learnt from, so these figures are better than they would be on new data"
     )
 
 

@@ -13,13 +13,14 @@ from likewise.evaluation.arrays import Array
 __all__ = ["accuracy_chance", "first_hit_chance"]
 
 
-def accuracy_chance(labels: Array) -> float:
+def accuracy_chance(labels: Array, *, top: int = 1) -> float:
     """Share in [0, 1] of the commonest class: the accuracy of always answering it.
 
     At least 1 / C, and equal to it when the classes are equally large.
 
     Args:
         labels: (N,) integers; negative ones (none known) are left out.
+        top: of so many commonest classes together, for answers that name several.
 
     Raises:
         ValueError: no row has a label.
@@ -28,7 +29,8 @@ def accuracy_chance(labels: Array) -> float:
     known = known[known >= 0]
     if known.size == 0:
         raise ValueError("labels: no row has a label")
-    return float(np.unique(known, return_counts=True)[1].max() / known.size)
+    counts = np.sort(np.unique(known, return_counts=True)[1])
+    return float(counts[-top:].sum() / known.size)
 
 
 def first_hit_chance(num_right: Sequence[int], num_candidates: int, at: Sequence[int]) -> dict[str, float]:

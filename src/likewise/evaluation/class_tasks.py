@@ -28,6 +28,9 @@ _MOST_WAYS = 20
 # Items beyond these change a mean little and cost their square.
 _MAX_QUERIES = 5_000
 _MAX_CLUSTERED = 10_000
+# A class keeps so many items, or an even share of the limit where that is more: of a few large classes each
+# stays, of many small ones those that are drawn stay whole.
+_KEPT_OF_A_CLASS = 100
 
 
 def class_tasks_of(data: Dataset) -> dict[str, bool]:
@@ -102,12 +105,38 @@ def rankings(embedded: Embedded) -> dict[str, Any]:
 
 
 def clusters(embedded: Embedded) -> dict[str, Any]:
-    """Agreement of k-means with the classes; of at most 10,000 items, evenly spaced."""
+    """Agreement of k-means with the classes; of at most 10,000 items, of classes drawn by lot."""
     labels = _labels(embedded)
+    rows = _of_drawn_classes(labels, _MAX_CLUSTERED)
+    return dict(clustering(embedded.images[rows], labels[rows]))
+
+
+def _of_drawn_classes(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """At most `limit` labelled rows, by classes: items spread over all of them would be alone in theirs.
+
+    Classes are drawn (always the same ones) as long as the next one fits too. The first has two items where
+    any has, as clustering asks.
+
+    Args:
+        labels: (N,) classes, negative where none is known.
+        limit: 200 or more, so that two classes fit.
+
+    Returns:
+        Rows, ascending; all labelled ones where they are no more than `limit`.
+    """
     known = np.flatnonzero(labels >= 0)
-    if len(known) > _MAX_CLUSTERED:
-        known = known[np.linspace(0, len(known) - 1, _MAX_CLUSTERED).astype(np.int64)]
-    return dict(clustering(embedded.images[known], labels[known]))
+    if len(known) <= limit:
+        return known
+    generator = np.random.default_rng(0)
+    mixed = generator.permutation(known)
+    classes, class_of, counts = np.unique(labels[mixed], return_inverse=True, return_counts=True)
+    most = max(_KEPT_OF_A_CLASS, limit // len(classes))
+    by_class = np.split(np.argsort(class_of, kind="stable"), np.cumsum(counts)[:-1])
+    order = generator.permutation(len(classes))
+    first = int((counts[order] > 1).argmax())
+    order = np.append(order[first], np.delete(order, first))
+    taken = order[np.cumsum(np.minimum(counts, most)[order]) <= limit]
+    return np.sort(np.concatenate([mixed[by_class[number][:most]] for number in taken]))
 
 
 def _within(figures: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Q queries of a class.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +90,13 @@ def few_shot(
     rows = as_unit_rows(embeddings, "embeddings")
     pools = _pools(rows, labels, (num_ways, num_shots, num_queries), within, sources)
     supports, queries = draw_episodes(pools, num_episodes, np.random.default_rng(seed))
-    similarities = _similarities(rows, supports, queries)
-    own = torch.arange(num_ways, device=similarities.device)[None, :, None]  # (1, W, 1)
-    accuracy = (similarities.argmax(dim=-1) == own).double().mean(dim=(1, 2))  # (E,)
+    own = torch.arange(num_ways, device=rows.device)[None, :, None]  # (1, W, 1)
+    accuracy = torch.cat(
+        [
+            (similarities.argmax(dim=-1) == own).double().mean(dim=(1, 2))
+            for _, similarities in _similarities(rows, supports, queries)
+        ]
+    )  # (E,)
     figures: dict[str, float] = {
         "accuracy": float(accuracy.mean()),
         "confidence_interval": float(1.96 * accuracy.std() / num_episodes**0.5),
@@ -126,17 +131,20 @@ def episode_examples(
     rows = as_unit_rows(embeddings, "embeddings")
     pools = _pools(rows, labels, (num_ways, num_shots, num_queries), within, sources)
     supports, queries = draw_episodes(pools, _EXAMPLES_OF, np.random.default_rng(seed))
-    similarities = _similarities(rows, supports, queries).cpu().numpy()
-    episodes = [
-        Episode(
-            supports=supports[index],
-            queries=queries[index],
-            predicted=similarities[index].argmax(axis=-1),
-            similarities=similarities[index],
-        )
-        for index in range(_EXAMPLES_OF)
-    ]
-    return sorted(episodes, key=lambda episode: -episode.num_mistakes)[:num_examples]
+    worst: list[Episode] = []
+    for first, similarities in _similarities(rows, supports, queries):
+        # each a copy of its own: a view would keep the whole tile
+        episodes = [
+            Episode(
+                supports=supports[index],
+                queries=queries[index],
+                predicted=found.argmax(axis=-1),
+                similarities=found.copy(),
+            )
+            for index, found in enumerate(similarities.cpu().numpy(), first)
+        ]
+        worst = sorted(worst + episodes, key=lambda episode: -episode.num_mistakes)[:num_examples]
+    return worst
 
 
 def most_ways(labels: Array, *, num_items: int = 2, within: Array | None = None) -> int:
@@ -186,23 +194,26 @@ def _pools(
 
 def _similarities(
     rows: torch.Tensor, supports: NDArray[np.int64], queries: NDArray[np.int64]
-) -> torch.Tensor:
-    """(E, W, Q, W) cosine of each query to the mean of each way's supports; some episodes at a time.
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Cosine of each query to the mean of each way's supports, some episodes at a time: all of them at once
+    would be gigabytes of many ways.
 
     Args:
         rows: (N, D) unit rows.
         supports: (E, W, S) rows.
         queries: (E, W, Q) rows.
+
+    Yields:
+        The first episode of a tile, and its (e, W, Q, W) cosines.
     """
     num_episodes, num_ways, num_shots = supports.shape
     num_queries = queries.shape[2]
-    step = max(1, TILE_ENTRIES // (num_ways * (num_shots + num_queries) * rows.shape[1]))
-    tiles = []
+    entries = num_ways * ((num_shots + num_queries) * rows.shape[1] + num_queries * num_ways)
+    step = max(1, TILE_ENTRIES // entries)
     for start in range(0, num_episodes, step):
         chosen = torch.from_numpy(supports[start : start + step]).to(rows.device)
         asked = torch.from_numpy(queries[start : start + step]).to(rows.device)
         means = F.normalize(rows[chosen].mean(dim=2), dim=-1, eps=1e-12)  # (e, W, D)
         asking = rows[asked].flatten(1, 2)  # (e, W * Q, D)
         cosines = asking @ means.transpose(1, 2)  # (e, W * Q, W)
-        tiles.append(cosines.reshape(-1, num_ways, num_queries, num_ways))
-    return torch.cat(tiles)
+        yield start, cosines.reshape(-1, num_ways, num_queries, num_ways)

@@ -82,7 +82,7 @@ def knn_predict(
         leave_one_out: `embeddings` are `train_embeddings`, row by row, and a row does not vote on itself.
 
     Returns:
-        (N,) int64. Of classes with exactly equal votes, the lowest number.
+        (N,) int64, on the device of `embeddings`. Of classes with exactly equal votes, the lowest number.
 
     Raises:
         ValueError: as `nearest`; no labelled row; a label not below `num_classes`; temperature not above 0.
@@ -105,9 +105,14 @@ def knn_predict(
         raise ValueError("leave_one_out: every row needs a label; select the labelled rows first")
     found = nearest(embeddings, bank[labelled], k, leave_one_out=leave_one_out)
     weights = ((found.similarities - found.similarities[:, :1]) / temperature).exp()  # (N, K)
-    votes = weights.new_zeros(len(weights), classes)
-    votes.scatter_add_(1, labels[labelled][found.indices], weights)
-    return votes.argmax(dim=1)
+    voters = labels[labelled].to(found.indices.device)[found.indices]  # (N, K), where the queries lie
+    step = rows_per_tile(classes)
+    answers = []
+    for start in range(0, len(weights), step):
+        tile = weights[start : start + step]
+        votes = tile.new_zeros(len(tile), classes).scatter_add_(1, voters[start : start + step], tile)
+        answers.append(votes.argmax(dim=1))
+    return torch.cat(answers)
 
 
 def knn_accuracy(

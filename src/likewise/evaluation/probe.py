@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 from likewise.evaluation.arrays import Array, as_labels, as_matrix
 from likewise.evaluation.chance import accuracy_chance
 
-__all__ = ["ProbeResult", "linear_probe", "L2_GRID"]
+__all__ = ["ProbeResult", "linear_probe", "L2_GRID", "NOT_CONVERGED"]
 
 L2_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Regularisations tried: the factor before half the squared weights, beside a mean cross-entropy in nats."""
+
+NOT_CONVERGED = (
+    "the fit ended before it converged, so a linear classifier may read more or less than the accuracy says"
+)
+"""What to say beside the figures of a probe that is not `converged`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +51,7 @@ class ProbeResult:
 
     def figures(self) -> dict[str, float]:
         """The single numbers, ready for a table or a JSON file."""
-        names = ("accuracy", "chance_accuracy", "l2", "num_train", "num_items")
+        names = ("accuracy", "chance_accuracy", "l2", "converged", "num_train", "num_items")
         return {name: getattr(self, name) for name in names}
 
 

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, TypedDict
 
 __all__ = ["Spread", "over_seeds"]
 
 
-class Spread(NamedTuple):
-    """A figure over several runs."""
+class Spread(TypedDict):
+    """A figure over several runs: a dict, which JSON keeps with its names and a report shows."""
 
     mean: float
     deviation: float | None
     """Sample standard deviation (divided by n - 1); None for a single run, which has none."""
     num_runs: int
 
-    def __str__(self) -> str:
-        if self.deviation is None:
-            return f"{self.mean:.4g} (one run)"
-        return f"{self.mean:.4g} ± {self.deviation:.2g} ({self.num_runs} runs)"
 
-
-def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
+def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     """Mean and sample deviation of each figure over runs that differ in their seed alone.
 
     Args:
-        runs: one dict of figures a run, all with the same names.
+        runs: one dict of figures a run, all with the same names. A value that is not a number in every run
+            (a curve, a fingerprint, yes or no) is left out.
 
     Returns:
         Name to `Spread`, in the order of the first run.
@@ -40,15 +37,20 @@ def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Spread]:
     for place, run in enumerate(runs):
         if run.keys() != runs[0].keys():
             raise ValueError(f"run {place} differs from run 0 in {sorted(run.keys() ^ runs[0].keys())}")
-        broken = [name for name, value in run.items() if not math.isfinite(value)]
+        broken = [name for name, value in run.items() if _is_number(value) and not math.isfinite(value)]
         if broken:
             raise ValueError(f"run {place}: {broken} not finite")
-    return {name: _spread([run[name] for run in runs]) for name in runs[0]}
+    figures = [name for name in runs[0] if all(_is_number(run[name]) for run in runs)]
+    return {name: _spread([run[name] for run in runs]) for name in figures}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)  # numpy's numbers are Real too
 
 
 def _spread(values: list[float]) -> Spread:
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
-        return Spread(mean, None, 1)
+        return {"mean": mean, "deviation": None, "num_runs": 1}
     squares = math.fsum((value - mean) ** 2 for value in values)
-    return Spread(mean, math.sqrt(squares / (len(values) - 1)), len(values))
+    return {"mean": mean, "deviation": math.sqrt(squares / (len(values) - 1)), "num_runs": len(values)}

@@ -14,7 +14,7 @@ import numpy as np
 
 from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.class_tasks import class_tasks_of, clusters, episodes, rankings, verified
-from likewise.evaluation.classification import classification_metrics
+from likewise.evaluation.classification import classification_metrics, most_confused
 from likewise.evaluation.collapse import alignment, signs_of_collapse
 from likewise.evaluation.embedded import Embedded, Episodes
 from likewise.evaluation.neighbours import knn_predict
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from likewise.model import Model
 
 __all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "Episodes", "default_tasks", "evaluate"]
+
+# The matrix grows with the square of the classes; beyond these it would be megabytes that nobody reads.
+_MAX_CONFUSION_CLASSES = 50
+_NUM_CONFUSED = 20
 
 
 def _collapse(embedded: Embedded) -> dict[str, Any]:
@@ -58,7 +62,8 @@ def _neighbours(embedded: Embedded) -> dict[str, Any]:
     labels, train_labels = _labels(embedded)
     classes = len(embedded.train.label_names or []) or None
     predictions = knn_predict(embedded.train_images, train_labels, embedded.images, k=20, num_classes=classes)
-    return _classified(labels, np.asarray(predictions), embedded, classes) | {"k": 20}
+    figures = _classified(labels, np.asarray(predictions), embedded, classes)
+    return figures | {"k": 20, "num_train": int((train_labels >= 0).sum())}
 
 
 def _probe(embedded: Embedded) -> dict[str, Any]:
@@ -68,7 +73,8 @@ def _probe(embedded: Embedded) -> dict[str, Any]:
         embedded.train_images[train_known], train_labels[train_known], embedded.images[known], labels[known]
     )
     classes = len(embedded.train.label_names or []) or None
-    return _classified(labels[known], np.asarray(result.predictions), embedded, classes) | {"l2": result.l2}
+    figures = _classified(labels[known], np.asarray(result.predictions), embedded, classes)
+    return figures | {"l2": result.l2, "converged": result.converged, "num_train": result.num_train}
 
 
 def _zero_shot(embedded: Embedded) -> dict[str, Any]:
@@ -113,7 +119,18 @@ def _classified(
 ) -> dict[str, Any]:
     result = classification_metrics(labels.tolist(), predictions.tolist(), classes)
     names = embedded.train.label_names
-    return result.figures() | {
+    mistakes = [
+        {
+            "class": true if names is None else names[true],
+            "taken_for": guess if names is None else names[guess],
+            "count": count,
+        }
+        for true, guess, count in most_confused(result.confusion, _NUM_CONFUSED)
+    ]
+    figures = result.figures() | {"most_confused": mistakes}
+    if len(result.confusion) > _MAX_CONFUSION_CLASSES:
+        return figures
+    return figures | {
         "confusion": result.confusion.tolist(),
         "label_names": list(names) if names is not None else None,
     }

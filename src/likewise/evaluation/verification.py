@@ -17,6 +17,8 @@ from likewise.evaluation.pairs import draw_pairs, halves_of_classes
 __all__ = ["verification", "best_threshold", "equal_error_rate"]
 
 _MAX_ROC_POINTS = 100
+# Beyond every cosine: the threshold that refuses all pairs, and its negative, which accepts all.
+_ONE_ANSWER = 2.0
 
 _Floats = NDArray[np.float64]
 
@@ -48,9 +50,10 @@ def verification(
 
     Returns:
         `accuracy`, `roc_auc`, `equal_error_rate` (where the share of pairs wrongly accepted equals that
-        wrongly refused; interpolated), in [0, 1], with their chance levels; `threshold`, the mean of the two
-        chosen cosines; `num_pairs`, `num_classes`; `roc`, at most 100 points [share of different pairs
-        accepted, share of same pairs accepted] from [0, 0] to [1, 1].
+        wrongly refused; interpolated), in [0, 1], with their chance levels; `threshold`, the mean of the
+        chosen cosines (a half that is best served by one answer for all of its pairs chooses none; None where
+        both are); `num_pairs`, `num_classes`; `roc`, at most 100 points [share of different pairs accepted,
+        share of same pairs accepted] from [0, 0] to [1, 1].
 
     Raises:
         ValueError: a half of the classes without a pair of each kind (four classes are needed, two of them
@@ -99,6 +102,7 @@ def _figures(scores: _Floats, same: NDArray[np.bool_], halves: list[NDArray[np.b
         accuracies.append(((scores[measured_on] >= threshold) == same[measured_on]).mean())
         chances.append(max(same[measured_on].mean(), 1 - same[measured_on].mean()))
         thresholds.append(threshold)
+    cosines = [threshold for threshold in thresholds if abs(threshold) < _ONE_ANSWER]
     accepted_wrongly, accepted_rightly, _ = roc_curve(same, scores)
     return {
         "accuracy": float(np.mean(accuracies)),
@@ -107,7 +111,7 @@ def _figures(scores: _Floats, same: NDArray[np.bool_], halves: list[NDArray[np.b
         "chance_roc_auc": 0.5,
         "equal_error_rate": equal_error_rate(accepted_wrongly, accepted_rightly),
         "chance_equal_error_rate": 0.5,
-        "threshold": float(np.mean(thresholds)),
+        "threshold": float(np.mean(cosines)) if cosines else None,
         "roc": _thinned(accepted_wrongly, accepted_rightly),
     }
 
@@ -129,7 +133,8 @@ def best_threshold(scores: _Floats, same: NDArray[np.bool_]) -> float:
     right = np.concatenate([[0], np.cumsum(~sorted_same)]) + np.concatenate(
         [np.cumsum(sorted_same[::-1])[::-1], [0]]
     )
-    cuts = np.concatenate([[-2.0], (sorted_scores[1:] + sorted_scores[:-1]) / 2, [2.0]])
+    between = (sorted_scores[1:] + sorted_scores[:-1]) / 2
+    cuts = np.concatenate([[-_ONE_ANSWER], between, [_ONE_ANSWER]])
     # no threshold separates equal scores
     right[1:-1][sorted_scores[1:] == sorted_scores[:-1]] = -1
     return float(cuts[int(right.argmax())])

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, as_unit_rows
+from likewise.evaluation.chance import accuracy_chance
 from likewise.evaluation.classification import classification_metrics
 from likewise.evaluation.retrieval import TIE
 
@@ -42,7 +43,10 @@ def class_embeddings(prompt_embeddings: Array) -> torch.Tensor:
 
 
 def zero_shot_predict(image_embeddings: Array, prompt_embeddings: Array) -> torch.Tensor:
-    """(N,) int64: the class whose vector has the greatest cosine to each of (N, D) images."""
+    """(N,) int64: the class whose vector has the greatest cosine to each of (N, D) images.
+
+    Of exactly equal ones the lowest number.
+    """
     images, classes = as_unit_pair(
         image_embeddings, class_embeddings(prompt_embeddings), ("image_embeddings", "prompt_embeddings")
     )
@@ -54,16 +58,19 @@ def zero_shot(
 ) -> dict[str, float]:
     """How well the nearest class caption names the image.
 
+    Ties count against the model, as in retrieval: where another class comes within 1e-6 of the right one,
+    that one is the answer. So captions that are all embedded alike score 0.
+
     Args:
         image_embeddings: (N, D).
         prompt_embeddings: (C, T, D) embeddings of `templates.prompts`, or (C, D).
         labels: (N,) in [0, C); images with a negative label (none known) are left out.
         at: further k for which the share with the right class among the first k is wanted; those below C are
-            given. Ties count against the model, as in retrieval.
+            given.
 
     Returns:
         `accuracy`, `precision`, `recall`, `f1` (means over classes), `chance_accuracy`, `num_items`, and
-        `top_{k}` with `chance_top_{k}`.
+        `top_{k}` with `chance_top_{k}`, the share of the k commonest classes.
 
     Raises:
         ValueError: shapes that don't fit, a label that is no class, or a value that is not finite.
@@ -78,12 +85,13 @@ def zero_shot(
     if int(truth.max()) >= len(classes):
         raise ValueError(f"labels: {int(truth.max())} is not one of the {len(classes)} classes")
     cosine = images @ classes.T  # (N, C): classes are few
-    result = classification_metrics(truth, cosine.argmax(dim=1), num_classes=len(classes)).figures()
-    rank = (cosine >= cosine.gather(1, truth[:, None]) - TIE).sum(
-        dim=1
-    )  # (N,) from 1, the class itself counted
+    own = truth[:, None]
+    rank = (cosine >= cosine.gather(1, own) - TIE).sum(dim=1)  # (N,) from 1, the class itself counted
+    best_other = cosine.scatter(1, own, -torch.inf).argmax(dim=1)
+    answers = torch.where(rank == 1, truth, best_other)
+    result = classification_metrics(truth, answers, num_classes=len(classes)).figures()
     for k in at:
         if k < len(classes):
             result[f"top_{k}"] = float((rank <= k).double().mean())
-            result[f"chance_top_{k}"] = k / len(classes)
+            result[f"chance_top_{k}"] = accuracy_chance(truth.cpu(), top=k)
     return result

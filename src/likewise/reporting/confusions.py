@@ -38,6 +38,9 @@ class Confusions:
     accuracy: float
     chance: float
     num_items: int
+    """Items that were asked."""
+    num_alone: int
+    """Items without another of their class: they vote, but nobody could vote right for them."""
     k: int
     names: list[str]
     """Of the classes, in the order of the matrix; empty when there are too many to show."""
@@ -48,13 +51,24 @@ class Confusions:
 def find_confusions(
     inputs: ReportInputs, *, k: int = 20, num_pairs: int = 8, num_examples: int = 4
 ) -> Confusions:
-    """Confusions among the labelled images of the report, which need two or more."""
+    """Confusions among the labelled images of the report, which need two or more.
+
+    Raises:
+        ValueError: every image is alone in its class.
+    """
     assert inputs.image_embeddings is not None
     assert inputs.labels is not None
     rows = np.flatnonzero(np.asarray(inputs.labels) >= 0)
     labels = np.asarray(inputs.labels, dtype=np.int64)[rows]
     embeddings = np.asarray(inputs.image_embeddings)[rows]
     predicted = knn_predict(embeddings, labels, embeddings, k=k, leave_one_out=True).cpu().numpy()
+    num_voters = len(rows)
+    asked = np.bincount(labels)[labels] > 1
+    if not asked.any():
+        raise ValueError(
+            f"Each of {num_voters:,} labelled images is alone in its class: no vote can be right."
+        )
+    rows, labels, predicted = rows[asked], labels[asked], predicted[asked]
     result = classification_metrics(labels, predicted)
     pairs = []
     for true, guess, count in most_confused(result.confusion, num_pairs):
@@ -76,7 +90,14 @@ def find_confusions(
         )
     names, matrix = _matrix(inputs, result.confusion)
     return Confusions(
-        pairs, result.accuracy, result.chance_accuracy, len(rows), min(k, len(rows) - 1), names, matrix
+        pairs=pairs,
+        accuracy=result.accuracy,
+        chance=result.chance_accuracy,
+        num_items=len(rows),
+        num_alone=num_voters - len(rows),
+        k=min(k, num_voters - 1),
+        names=names,
+        matrix=matrix,
     )
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "method_name",
     "is_share",
     "format_value",
+    "count_in_words",
     "format_plain",
     "format_percent",
 ]
@@ -123,11 +124,19 @@ def format_value(metric: str, value: float) -> str:
     return format_percent(value) if is_share(metric) else format_plain(value)
 
 
+def count_in_words(metric: str, value: float) -> str:
+    """A count with what it counts: `num_images` of 1 is "1 image"."""
+    words = name_of(metric).lower()
+    if value == 1:
+        words = words.removesuffix("ies") + "y" if words.endswith("ies") else words.removesuffix("s")
+    return f"{format_plain(value)} {words}"
+
+
 def format_percent(share: float) -> str:
-    """A share as a percentage, with a second decimal below 1 %."""
+    """A share as a percentage, with a second decimal between -1 % and 1 %."""
     if not math.isfinite(share):
         return "not a number"
-    digits = 1 if share >= 0.00995 or share == 0 else 2
+    digits = 1 if abs(share) >= 0.00995 or share == 0 else 2
     return f"{100 * share:.{digits}f} %"
 
 

@@ -205,9 +205,7 @@ def _looks(inputs: ReportInputs) -> _Section:
 
 
 def _confusions(inputs: ReportInputs) -> _Section:
-    if inputs.image_embeddings is None or not inputs.has_labels():
-        return _Section(missing="The data has no class labels.")
-    return _Section({"found": find_confusions(inputs)})
+    return _of_classes(inputs, lambda: {"found": find_confusions(inputs)})
 
 
 def _roc(inputs: ReportInputs) -> _Section:

@@ -52,8 +52,8 @@ def find_roc(inputs: ReportInputs) -> Roc:
         (
             "Accuracy",
             format_percent(float(figures["accuracy"])),
-            f"at the threshold best for the other half of the classes "
-            f"(about {figures['threshold']:.2f}); {format_percent(float(figures['chance_accuracy']))} by lot",
+            f"at the threshold best for the other half of the classes ({_threshold(figures)}); "
+            f"{format_percent(float(figures['chance_accuracy']))} by lot",
         ),
         (
             "Pairs",
@@ -62,6 +62,14 @@ def find_roc(inputs: ReportInputs) -> Roc:
         ),
     ]
     return Roc(roc_chart(figures["roc"], area, equal), facts)
+
+
+def _threshold(figures: Mapping[str, Any]) -> str:
+    """The threshold in words; results of older versions give one beyond all cosines where there is none."""
+    value = figures.get("threshold")
+    if value is None or abs(value) > 1:
+        return "there is none: one answer for all pairs is best"
+    return f"about {value:.2f}"
 
 
 def roc_chart(points: Sequence[Sequence[float]], area: float, equal: float) -> Markup:

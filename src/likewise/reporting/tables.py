@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.evaluation.probe import NOT_CONVERGED
 from likewise.evaluation.reranking import chance_of
-from likewise.reporting.figures import format_plain, format_value, name_of, task_name
+from likewise.reporting.figures import count_in_words, format_value, name_of, task_name
 
 __all__ = ["ResultRow", "ResultTable", "result_tables", "KeyTable", "key_tables", "reasons"]
 
@@ -34,6 +35,8 @@ class ResultTable:
     """How much was measured."""
     fingerprint: str | None
     """Of the data the figures belong to."""
+    remarks: list[str]
+    """What the reader of the figures must know."""
 
 
 def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]:
@@ -46,7 +49,7 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
             if _is_figure(value) and not name.startswith(("chance_", "num_"))
         ]
         counts = [
-            f"{format_plain(value)} {_counted(name_of(name).lower(), value)}"
+            count_in_words(name, value["mean"] if isinstance(value, Mapping) else value)
             for name, value in figures.items()
             if name.startswith("num_") and _is_figure(value)
         ]
@@ -58,16 +61,16 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
                     rows,
                     ", ".join(counts),
                     None if fingerprint is None else str(fingerprint),
+                    _remarks(figures),
                 )
             )
     return tables
 
 
-def _counted(plural: str, value: Any) -> str:
-    """The plural, or for a count of one its singular."""
-    if value != 1:
-        return plural
-    return plural.removesuffix("ies") + "y" if plural.endswith("ies") else plural.removesuffix("s")
+def _remarks(figures: Mapping[str, Any]) -> list[str]:
+    remarks = [NOT_CONVERGED] if figures.get("converged") is False else []
+    remarks += [figures["overlap"]] if isinstance(figures.get("overlap"), str) else []
+    return [f"{remark[0].upper()}{remark[1:]}." for remark in remarks]
 
 
 def _is_figure(value: Any) -> bool:

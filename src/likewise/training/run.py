@@ -82,14 +82,18 @@ class RunFolder:
     def add_results(self, task: str, values: dict[str, Any]) -> None:
         """Put a task's figures into results.json, leaving the other tasks' there.
 
-        Earlier figures of the same task stay where these have none (the re-ranked ones, where this time none
-        were asked for), as long as they are of the same data.
+        Earlier re-ranked figures stay where this time none were asked for, as long as they are of the same
+        data; no others do, for they may be of other options.
         """
         results = self.read_json(self.results)
         earlier = results.get(task)
         mark = values.get("data_fingerprint")
         if isinstance(earlier, dict) and mark is not None and earlier.get("data_fingerprint") == mark:
-            values = values | {name: value for name, value in earlier.items() if name not in values}
+            values = values | {
+                name: value
+                for name, value in earlier.items()
+                if name not in values and (name.startswith("reranked_") or name == "num_judged")
+            }
         self.write_json(self.results, results | {task: values})
 
     def read_lines(self, path: Path) -> Iterator[dict[str, Any]]:
