@@ -112,6 +112,43 @@ def test_saved_and_loaded_is_the_same(model: Model, tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.encode_texts("a red circle"), model.encode_texts("a red circle"))
 
 
+def test_a_model_replaces_nothing_but_a_model(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(ModelError, match=r"holds thesis\.txt"):
+        model.save(tmp_path)
+    with pytest.raises(ModelError, match="is a file"):
+        model.save(tmp_path / "thesis.txt")
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    model.save(".")
+    assert likewise.load(tmp_path / "empty").dim == model.dim
+
+
+def test_a_model_that_cannot_be_written_leaves_the_one_before(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.save(tmp_path / "model")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(ModelError, match="model cannot be written: No space left"):
+        model.save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert likewise.load(tmp_path / "model").dim == model.dim
+
+
+def test_a_model_whose_tokenizer_is_missing_says_so(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    (tmp_path / "model/tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"its tokenizer\.json is missing"):
+        likewise.load(tmp_path / "model")
+
+
 def test_a_model_without_texts_says_so(simclr_run: Path) -> None:
     model = likewise.load(simclr_run)
     assert model.abilities == ["encode_images"]

@@ -33,7 +33,13 @@ __all__ = [
     "TrainingError",
     "NonFiniteLoss",
     "Interrupted",
+    "first_line",
 ]
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its name where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 class LikewiseError(Exception):

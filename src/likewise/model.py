@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.networks import EncodesImages, EncodesTexts, MatchesPairs, network_from_spec
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import AbilityError, ConfigError, DataError, ModelError
+from likewise.errors import AbilityError, ConfigError, DataError, ModelError, first_line
 from likewise.views import center_view
 
 if TYPE_CHECKING:
@@ -239,11 +240,12 @@ class Model:
         return PairJudge(self, stored, texts, batch_size=batch_size)
 
     def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
-        vectors = [batch.float() for batch in batches]
-        if not vectors:
-            return np.zeros((0, self.dim), np.float32)
-        whole = torch.cat(vectors)  # (N, D)
-        return (nn.functional.normalize(whole, dim=1) if normalize else whole).cpu().numpy()
+        # A batch at a time off the device: N vectors may be more than fit there.
+        vectors = [
+            (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
+            for batch in batches
+        ]
+        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
     def _image_vectors(self, stored: Tensor) -> Tensor:
         """(B, D) of stored (B, 3, S, S) uint8 squares."""
@@ -310,25 +312,42 @@ class Model:
     # ----------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model folder, whole or not at all."""
+        """Write the model folder, whole or not at all.
+
+        Args:
+            path: a folder that is not there, is empty or holds a model, which is replaced.
+
+        Raises:
+            ModelError: something else is there, or it cannot be written (a full disk).
+        """
+        from safetensors import SafetensorError
+
+        folder = Path(path).resolve()
+        _check_replaceable(folder)
+        beside = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
+        try:
+            self._write(beside)
+            _replace_folder(beside, folder)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise ModelError(f"{folder} cannot be written: {first_line(error)}") from error
+
+    def _write(self, folder: Path) -> None:
         from safetensors.torch import save_file
 
-        folder = Path(path)
-        beside = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
-        beside.mkdir(parents=True, exist_ok=True)
-        (beside / _CONFIG).write_text(
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _CONFIG).write_text(
             json.dumps(self.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         weights = {
             name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()
         }
-        save_file(weights, beside / _WEIGHTS, metadata={"format": "pt"})
+        save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
         if self.tokenizer is not None:
-            self.tokenizer.save(beside / _TOKENIZER)
-        (beside / _CARD).write_text(_card(self), encoding="utf-8")
-        for file in beside.iterdir():
+            self.tokenizer.save(folder / _TOKENIZER)
+        (folder / _CARD).write_text(_card(self), encoding="utf-8")
+        for file in folder.iterdir():
             _sync_file(file)
-        _replace_folder(beside, folder)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
@@ -352,10 +371,12 @@ class Model:
             network.load_state_dict(load_file(folder / _WEIGHTS))
         except (OSError, SafetensorError, RuntimeError) as error:
             raise ModelError(
-                f"{folder / _WEIGHTS} does not fit its config.json: {str(error).splitlines()[0]}"
+                f"{folder / _WEIGHTS} does not fit its config.json: {first_line(error)}"
             ) from error
         tokenizer = None
         if config.get("texts") is not None:
+            if not (folder / _TOKENIZER).is_file():
+                raise ModelError(f"{folder} reads texts, but its {_TOKENIZER} is missing.")
             tokenizer = TextTokenizer.load(folder / _TOKENIZER, **config["texts"])
         network.to(device).eval()
         return cls(network, config, tokenizer)
@@ -367,7 +388,7 @@ def _check_device(device: str | torch.device) -> None:
         torch.zeros(1, device=device).add(1).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
-            f"device {device} cannot be used here ({str(error).splitlines()[0]}); cpu always can."
+            f"device {device} cannot be used here ({first_line(error)}); cpu always can."
         ) from error
 
 
@@ -410,9 +431,7 @@ def _model_folder(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"no folder {name} here, and the hub gave none: {str(error).splitlines()[0]}"
-        ) from error
+        raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
 
 
 def _sync_file(path: Path) -> None:
@@ -421,10 +440,21 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to write a model over anything but a model: what was there would be lost."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is a file; name a folder for the model.")
+    ours = {_CONFIG, _WEIGHTS, _TOKENIZER, _CARD}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    if others:
+        shown = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
+        raise ModelError(f"{folder} holds {shown}, which a model would replace; name another folder.")
+
+
 def _replace_folder(new: Path, folder: Path) -> None:
     """Put `new` where `folder` is; a full folder cannot be renamed over, so the old one steps aside."""
-    import shutil
-
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)

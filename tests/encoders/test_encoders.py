@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel
 
 from likewise.encoders.attention import _bias, _plain
 from likewise.encoders.fusion_network import FusionNetwork
@@ -178,6 +179,19 @@ def test_bfloat16_on_a_processor_is_close_to_float32() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         half = encoder(pixels).pooled.float()
     assert F.cosine_similarity(half, encoder(pixels).pooled).min() > 0.999
+
+
+@pytest.mark.parametrize("kind", ["dinov2", "clip_vision_model", "siglip_vision_model", "beit"])
+def test_weights_that_no_feature_depends_on_do_not_wait_for_a_gradient(kind: str, tmp_path: Path) -> None:
+    """Replicas wait for the gradient of every weight; a mask token or an unread head never gets one."""
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    source = AutoModel.from_config(AutoConfig.for_model(kind, image_size=28, patch_size=14, **small))
+    source.save_pretrained(tmp_path / kind)
+    encoder = ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / kind), image_size=28))
+    sum(features.sum() for features in encoder(torch.randn(2, 3, 28, 28))).backward()
+    frozen = [name for name, weight in encoder.named_parameters() if not weight.requires_grad]
+    assert frozen
+    assert all(weight.grad is not None for weight in encoder.parameters() if weight.requires_grad)
 
 
 @pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16])

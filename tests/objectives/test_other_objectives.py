@@ -382,6 +382,8 @@ def test_masked_language_loss(agree):
 
     x = torch.randn(2, 3, 5, dtype=F64)
     agree(lambda x: o.masked_language_loss(x, labels, teacher_logits=teacher, teacher_weight=0.3), naive, x)
+    rows = {"teacher_logits": teacher.flatten(0, 1), "teacher_weight": 0.3}
+    agree(lambda x: o.masked_language_loss(x.flatten(0, 1), labels.flatten(), **rows), naive, x)
     plain = o.masked_language_loss(x, labels)
     torch.testing.assert_close(plain, F.cross_entropy(x.flatten(0, 1), labels.flatten()))
     leaf = x.clone().requires_grad_()

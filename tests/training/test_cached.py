@@ -13,7 +13,7 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.methods.method import Terms
 from likewise.objectives import clip_loss
-from likewise.training.cached import cached_backward, frozen_batch_norm
+from likewise.training.cached import cached_backward, frozen_batch_norm, piece_bounds
 
 
 class Towers(nn.Module):
@@ -44,7 +44,7 @@ def test_gradients_equal_the_whole_batch(micro: int) -> None:
     draw = Draw(0, 0)
 
     # The whole batch at once, its rows under the masks that the pieces draw.
-    pieces = [batch.rows(start, start + micro) for start in range(0, 10, micro)]
+    pieces = [batch.rows(start, stop) for start, stop in piece_bounds(10, micro)]
     embedded = []
     for number, piece in enumerate(pieces):
         torch.manual_seed(number)
@@ -68,6 +68,12 @@ def test_gradients_equal_the_whole_batch(micro: int) -> None:
     assert calls == 2 * list(range(len(pieces)))
     for name, parameter in towers.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-10, atol=1e-14, msg=name)
+
+
+def test_pieces_are_alike_in_size() -> None:
+    assert piece_bounds(129, 64) == [(0, 43), (43, 86), (86, 129)]
+    assert piece_bounds(16, 5) == [(0, 4), (4, 8), (8, 12), (12, 16)]
+    assert piece_bounds(6, 6) == piece_bounds(6, 9) == [(0, 6)]
 
 
 class Normed(Towers):

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -278,13 +280,43 @@ def test_refused_data_leaves_the_reasons_and_a_free_folder(tmp_path: Path) -> No
     train(small_settings("clip", steps=1), tmp_path / "run", show=False)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
-    run = train(small_settings("clip", steps=2), tmp_path / "run", show=False)
-    newest = checkpoints.latest_checkpoint(run.checkpoints)
-    assert newest is not None
-    newest.write_bytes(b"damaged")
-    with pytest.raises(TrainingError, match="step-00000002"):
-        train(small_settings("clip", steps=2), tmp_path / "run", resume=True, show=False)
+@pytest.mark.parametrize("content", [b"damaged", b"", bytes(range(200)), b"\x80\x02."])
+def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
+    damaged = tmp_path / "step-00000002.ckpt"
+    damaged.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"step-00000002.* cannot be read \(.+\); remove it"):
+        checkpoints.load_checkpoint(damaged)
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), RuntimeError("unexpected pos 64")])
+def test_a_full_disk_leaves_the_checkpoint_before(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = checkpoints.save_checkpoint(tmp_path, 1, {"step": 1})
+
+    def full(state: object, file: BinaryIO) -> None:
+        file.write(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match=r"cannot be written .*make room .*step-00000001"):
+        checkpoints.save_checkpoint(tmp_path, 2, {"step": 2})
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_pieces_of_one_row_are_refused_where_batch_norm_would_see_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pieces of one"):
+        train(small_settings("simclr", micro_batch_size=1), tmp_path / "run", show=False)
+    train(small_settings("simclr", steps=1, batch_size=7, micro_batch_size=3), tmp_path / "run", show=False)
+
+
+def test_a_logger_that_is_not_installed_leaves_a_free_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ConfigError, match="wandb"):
+        train(small_settings("clip", steps=1, loggers=("wandb",)), tmp_path / "run", show=False)
+    train(small_settings("clip", steps=1), tmp_path / "run", show=False)
 
 
 def test_settings_files_name_the_nearest_key(tmp_path: Path) -> None:
@@ -335,6 +367,16 @@ def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> 
         online = next(key for key in newest if key.startswith("network.") and key.endswith("weight"))
         twin = next(key for key in twins if key.endswith(online.removeprefix("network.")))
         torch.testing.assert_close(twins[twin], newest[online], rtol=0, atol=1e-6)
+
+
+def test_a_run_goes_on_without_the_model_it_started_from(tmp_path: Path) -> None:
+    first = train(small_settings("clip", steps=1), tmp_path / "first", show=False)
+    settings = small_settings("clip", steps=2, start_from=str(first.path))
+    with stopped_after(1, "clip"):
+        train(settings, tmp_path / "again", show=False)
+    shutil.rmtree(first.path)
+    again = train(settings, tmp_path / "again", resume=True, show=False)
+    assert load(again.path).encode_texts("a red circle").shape[0] == 1
 
 
 def test_a_start_from_a_trained_model_has_the_queue_of_trained_encoders(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.views.colour import GREY, ColourDraws, change_colours, turn_hue
+from likewise.views.colour import GREY, ColourDraws, _hue_once, _in_turn, change_colours, turn_hue
 
 
 def _naive(image: np.ndarray, factors: list[float], turn: float, order: list[int], grey: bool) -> np.ndarray:
@@ -45,7 +45,9 @@ def test_every_order_equals_the_operations_one_by_one() -> None:
         jitter=torch.ones(B, dtype=torch.bool),
         grey=torch.arange(B) >= len(orders),
     )
-    got = change_colours(torch.tensor(image, dtype=torch.float32).repeat(B, 1, 1), draws).double().numpy()
+    images = torch.tensor(image, dtype=torch.float32).repeat(B, 1, 1)
+    torch.testing.assert_close(_hue_once(images.clone(), draws), _in_turn(images.clone(), draws))
+    got = change_colours(images, draws).double().numpy()
     clamped = 0
     for i in range(B):
         factors, turn, order, grey = (draws[part][i].tolist() for part in (0, 1, 2, 4))
@@ -82,6 +84,7 @@ def test_images_keep_their_own_draws() -> None:
         jitter=torch.tensor([True, True, True, False, True, True]),
         grey=torch.tensor([False, False, True, False, False, True]),
     )
+    torch.testing.assert_close(_hue_once(images.clone(), draws), _in_turn(images.clone(), draws))
     together = change_colours(images.clone(), draws)
     for i in range(6):
         alone = change_colours(images[i : i + 1].clone(), draws.of(slice(i, i + 1)))

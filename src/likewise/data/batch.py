@@ -48,8 +48,10 @@ class Batch:
         return torch.where(self.label >= 0, self.label, -1 - self.index)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device; the copy does not wait when the memory is pinned."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        """The same batch on another device; to CUDA from pinned memory the copy does not wait."""
+        # Elsewhere nothing waits for such a copy before the memory is used again.
+        ahead = torch.device(device).type == "cuda"
+        return self._map(lambda tensor: tensor.to(device, non_blocking=ahead))
 
     def pin_memory(self) -> Batch:
         """The same batch in page-locked memory, for copies that overlap with computation."""

@@ -141,7 +141,7 @@ class FusionEncoder(nn.Module):
         if last_round_whole:
             R, end = pairing.sizes(len(mask))
             start = end - R
-            before, until = packing.tokens_before(start), packing.tokens_before(end)
+            before, until = packing.tokens_before(start, end)
             round_packing, round_keys = Packing(mask[start:end]), (keys[0][:R], keys[1][:R])
             whole = round_packing.unpack(
                 self._fuse(last, states[before:until], round_packing, round_keys, Pairing())

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from likewise.encoders.attention import attention_of, register_attention
 from likewise.encoders.lean import make_lean
-from likewise.errors import ConfigError, ModelError
+from likewise.encoders.unread import freeze_unread
+from likewise.errors import ConfigError, ModelError, first_line
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
 
@@ -313,7 +314,7 @@ def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
         )
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"image.pretrained: cannot load {name!r} ({str(error).splitlines()[0]}). Expected "
+            f"image.pretrained: cannot load {name!r} ({first_line(error)}). Expected "
             "a folder written by transformers, or a hub name and a network to fetch it with."
         ) from error
     if not hasattr(backbone_config, "hidden_sizes") and not hasattr(backbone_config, "patch_size"):
@@ -330,7 +331,9 @@ def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
         mean, std = IMAGENET_MEAN, IMAGENET_STD
     if getattr(backbone_config, "image_size", image_size) != image_size and hasattr(backbone, "embeddings"):
         _resize_positions(backbone, image_size)
-    return ImageEncoder(backbone, image_size=image_size, mean=mean, std=std)
+    encoder = ImageEncoder(backbone, image_size=image_size, mean=mean, std=std)
+    freeze_unread(encoder, torch.zeros(1, 3, image_size, image_size))
+    return encoder
 
 
 def _resize_positions(backbone: Any, image_size: int) -> None:

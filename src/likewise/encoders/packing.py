@@ -37,9 +37,10 @@ class Packing:
         lengths = self.mask.sum(dim=1)
         return lengths.cumsum(0) - lengths
 
-    def tokens_before(self, text: int) -> int:
-        """How many real tokens stand before a text."""
-        return int(self.mask[:text].sum())
+    def tokens_before(self, *texts: int) -> list[int]:
+        """How many real tokens stand before each of some texts."""
+        counts: list[int] = torch.stack([self.mask[:text].sum() for text in texts]).tolist()
+        return counts
 
     def pack(self, rows: Tensor) -> Tensor:
         """(P, L, ...) to (T, ...)."""

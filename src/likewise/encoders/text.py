@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from likewise.encoders.attention import attention_of, register_attention
 from likewise.encoders.lean import make_lean
 from likewise.encoders.packing import packed_bert
-from likewise.errors import ConfigError
+from likewise.encoders.unread import freeze_unread
+from likewise.errors import ConfigError, first_line
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
 
@@ -127,7 +128,7 @@ class TextEncoder(nn.Module):
             )
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"text.pretrained: cannot load {config.pretrained!r} ({str(error).splitlines()[0]}). "
+                f"text.pretrained: cannot load {config.pretrained!r} ({first_line(error)}). "
                 "Expected a folder written by transformers, or a hub name and a network to fetch it with."
             ) from error
         if not hasattr(backbone.config, "vocab_size"):
@@ -140,7 +141,11 @@ class TextEncoder(nn.Module):
                 f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
                 f"{backbone.config.vocab_size}; leave text.tokenizer out to take the model's own."
             )
-        return cls(backbone, pooling="last" if backbone.config.model_type == "clip_text_model" else "first")
+        encoder = cls(
+            backbone, pooling="last" if backbone.config.model_type == "clip_text_model" else "first"
+        )
+        freeze_unread(encoder, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+        return encoder
 
     def spec(self) -> dict[str, Any]:
         """Everything needed to build the same network again with `from_spec`, without a hub."""

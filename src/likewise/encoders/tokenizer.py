@@ -19,6 +19,8 @@ __all__ = ["TextTokenizer", "train_tokenizer"]
 
 # CJK and what follows it in Unicode.
 _FIRST_WITHOUT_SPACES = "\u2e80"
+# Texts encoded at a time: what the library says of each is many times as large as its tokens.
+_CHUNK = 4096
 
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 
@@ -63,7 +65,9 @@ class TextTokenizer:
             One (L,) int32 array a text, 2 <= L <= max_tokens.
         """
         return [
-            np.array(encoding.ids, dtype=np.int32) for encoding in self._tokenizer.encode_batch(list(texts))
+            np.array(encoding.ids, dtype=np.int32)
+            for start in range(0, len(texts), _CHUNK)
+            for encoding in self._tokenizer.encode_batch(list(texts[start : start + _CHUNK]))
         ]
 
     def word_spans(self, text: str) -> list[tuple[str, list[int]]]:
@@ -103,8 +107,13 @@ class TextTokenizer:
         self._tokenizer.save(str(path))
 
     @classmethod
-    def load(cls, path: str | Path, *, max_tokens: int, pad_id: int | None = None) -> TextTokenizer:
+    def load(cls, path: str | Path, *, max_tokens: int | None, pad_id: int | None = None) -> TextTokenizer:
         """Read a tokenizer.json, a folder that has one, or (with transformers) a hub name.
+
+        Args:
+            path: of one of these.
+            max_tokens: the longest row; None for what the file says, which one that was saved here does.
+            pad_id: the number that fills short rows; by default that of the padding token.
 
         Raises:
             ConfigError: nothing readable is there.
@@ -123,6 +132,10 @@ class TextTokenizer:
             pad_id = next(
                 (i for i in map(tokenizer.token_to_id, (PAD, "<pad>", "<|endoftext|>")) if i is not None), 0
             )
+        if max_tokens is None:
+            if tokenizer.truncation is None:
+                raise ModelError(f"{file} does not say how long a row may be.")
+            max_tokens = tokenizer.truncation["max_length"]
         return cls(tokenizer, pad_id=pad_id, max_tokens=max_tokens)
 
 

@@ -361,12 +361,13 @@ class TCL(Method):
                 words,
                 teacher_logits=embeddings.get("twin_word_logits"),
                 teacher_weight=self.alpha,
-                count=replica_share(words.new_tensor(len(words)), rows),
+                count=replica_share(words.new_full((), len(words)), rows),
             )
             total = total + config.mlm * parts["mlm"]
         (images, groups), (texts, _) = keys["images"], keys["texts"]
         new = len(images) - len(self.image_queue.keys)
-        self._newest = images[:new], texts[:new], groups[:new]
+        # Copies: views would keep the whole of the keys, a queue's too, until the next step.
+        self._newest = images[:new].clone(), texts[:new].clone(), groups[:new].clone()
         shown = {name: part.detach() for name, part in parts.items()}
         return Terms(total, shown | {"temperature": self.temperature.detach()})
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ._numerics import SHORTEST
+from ._tiles import MORE_ON_DEVICE
 
 __all__ = ["distances", "squared_distances", "strip_values"]
 
@@ -33,7 +34,8 @@ def strip_values(function: Callable[..., Tensor], width: int, *rows: Tensor) -> 
     Returns:
         (B,) or (B, k).
     """
-    height = max(STRIP_ROWS, STRIP_ENTRIES // max(width, 1))
+    entries = STRIP_ENTRIES * (1 if rows[0].device.type == "cpu" else MORE_ON_DEVICE)
+    height = max(STRIP_ROWS, entries // max(width, 1))
     if rows[0].shape[0] <= height:
         return function(*rows)
     # split, not slices: the gradient of a slice is as large as the whole.

@@ -53,7 +53,7 @@ def masked_language_loss(
 ) -> Tensor:
     """Cross-entropy at the masked positions, to the word and in part to a teacher's softmax.
 
-    Cheapest with the head applied to masked positions alone: only those are looked at.
+    Cheapest with the head applied to masked positions alone, as rows (N, V).
 
     Args:
         logits: (..., V).
@@ -76,13 +76,17 @@ def masked_language_loss(
         )
     if teacher_logits is not None and teacher_logits.shape != logits.shape:
         raise ValueError(f"teacher_logits must be {tuple(logits.shape)}, got {tuple(teacher_logits.shape)}")
-    masked = labels != ignore
-    chosen, words = logits[masked], labels[masked]  # (N, V), (N,)
-    check_finite(logits=chosen, teacher_logits=teacher_logits)
-    log_p = F.log_softmax(chosen.to(working(logits)), -1)
-    total = F.nll_loss(log_p, words, reduction="sum")
+    if logits.dim() > 2:  # of rows (N, V) most are taken to count: to choose among them is to wait for a GPU
+        masked = labels != ignore
+        logits, labels = logits[masked], labels[masked]
+        teacher_logits = None if teacher_logits is None else teacher_logits[masked]
+    check_finite(logits=logits, teacher_logits=teacher_logits)
+    log_p = F.log_softmax(logits.to(working(logits)), -1)  # (N, V)
+    total = F.nll_loss(log_p, labels, reduction="sum", ignore_index=ignore)
     if teacher_logits is not None:
-        teacher = teacher_logits.detach()[masked].to(log_p.dtype).softmax(-1)
-        total = (1 - teacher_weight) * total - teacher_weight * (teacher * log_p).sum()
-    divisor = max(words.shape[0], 1) if count is None else count
+        taught = (teacher_logits.detach().to(log_p.dtype).softmax(-1) * log_p).sum(-1)  # (N,)
+        total = (1 - teacher_weight) * total - teacher_weight * taught.masked_fill(
+            labels == ignore, 0.0
+        ).sum()
+    divisor = (labels != ignore).sum().clamp_min(1) if count is None else count
     return (total / divisor).to(log_p.dtype)

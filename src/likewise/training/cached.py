@@ -20,7 +20,7 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.methods.method import Embeddings, Terms
 
-__all__ = ["cached_backward", "frozen_batch_norm"]
+__all__ = ["cached_backward", "frozen_batch_norm", "piece_bounds"]
 
 
 def cached_backward(
@@ -41,7 +41,7 @@ def cached_backward(
         objective: compares all rows' embeddings; its own weights (a temperature) get their gradient once.
         batch: B rows.
         draw: where random views come from; keyed by row, so pieces draw what the whole batch would.
-        micro_batch_size: m; the last piece may be shorter.
+        micro_batch_size: m; pieces are alike in size, and at most so large.
         seed_piece: seeds the random state of piece k, the same in both passes.
         frozen_buffers: within it, running statistics (BatchNorm's) are not updated, so that the second
             pass does not count every row twice.
@@ -50,7 +50,8 @@ def cached_backward(
     Returns:
         The terms and the embeddings of the whole batch, without a graph.
     """
-    pieces = [batch.rows(start, start + micro_batch_size) for start in range(0, len(batch), micro_batch_size)]
+    bounds = piece_bounds(len(batch), micro_batch_size)
+    pieces = [batch.rows(start, stop) for start, stop in bounds]
     with torch.no_grad():
         embedded = []
         for number, piece in enumerate(pieces):
@@ -65,9 +66,16 @@ def cached_backward(
         for number, piece in enumerate(pieces):
             seed_piece(number)
             again = embed(piece, draw)
-            rows = slice(number * micro_batch_size, number * micro_batch_size + len(piece))
+            rows = slice(*bounds[number])
             backward(_surrogate(again, ((name, leaf.grad, rows) for name, leaf in leaves.items())))
     return Terms(terms.total.detach(), terms.parts), {name: value.detach() for name, value in whole.items()}
+
+
+def piece_bounds(rows: int, most: int) -> list[tuple[int, int]]:
+    """Where pieces of `most` rows at most begin and end, as alike as can be: a short last one would leave
+    BatchNorm a poor batch, or one of a single row, which it refuses."""
+    count = -(-rows // most)
+    return [(rows * k // count, rows * (k + 1) // count) for k in range(count)]
 
 
 def _surrogate(embeddings: Embeddings, gradients: Iterable[tuple[str, Tensor | None, slice]]) -> Tensor:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from likewise.errors import TrainingError
+from likewise.errors import TrainingError, first_line
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint", "sync_folder"]
 
@@ -33,20 +32,30 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
     Returns:
         The file's path.
+
+    Raises:
+        TrainingError: it cannot be written (a full disk); the earlier ones are as they were.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.ckpt"
     beside = path.with_suffix(f".writing-{os.getpid()}")
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # what torch.save raises of a full disk is a RuntimeError
+        beside.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path} cannot be written ({first_line(error)}); make room there and go on with --resume from "
+            f"{latest_checkpoint(folder) or 'the start'}."
+        ) from error
     sync_folder(folder)
     for old in _checkpoints(folder)[:-_KEPT]:
         old.unlink()
     for rest in folder.glob("*.writing-*"):  # left by a process killed while writing
-        shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
+        rest.unlink()
     return path
 
 
@@ -64,9 +73,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        *(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError),
+        *(LookupError, TypeError, AttributeError),  # what unpickling any other bytes may end in
+    ) as error:
         raise TrainingError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); remove it to resume from the one before."
+            f"{path} cannot be read ({first_line(error)}); remove it to resume from the one before."
         ) from error
     return state
 

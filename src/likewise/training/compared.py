@@ -35,7 +35,8 @@ def look_at_compared(
             continue
         if not rows.is_floating_point() or rows.dim() != 2 or len(rows) < 2:
             continue
-        signs = signs_of_collapse(rows.detach())
+        # On the processor: float64, which not every device has, and singular values, at which it is quicker.
+        signs = signs_of_collapse(rows.detach().cpu())
         spreads.append(signs["relative_deviation"])
         figures[f"{name}_relative_deviation"] = signs["relative_deviation"]
         figures[f"{name}_effective_rank"] = signs["effective_rank"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from inspect import signature
 from typing import Any
 
@@ -38,9 +39,11 @@ def launch(config: TrainingConfig) -> Any:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
     on_cpu = config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.cuda.is_available())
-    devices: int | str = 1 if on_cpu and config.devices == "auto" else config.devices
-    # torchrun has started the processes already and says how many; else Fabric starts them.
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices)) if devices != "auto" else devices
+    devices: int | str = config.devices
+    if started := os.environ.get("LOCAL_WORLD_SIZE"):  # torchrun has started the processes already
+        devices = int(started)
+    elif devices == "auto" and (on_cpu or hasattr(sys, "ps1")):  # a notebook cannot start others
+        devices = 1
     strategy: Any = "auto"
     several = config.num_nodes > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
     several = several or (torch.cuda.device_count() if devices == "auto" else int(devices)) > 1
@@ -59,8 +62,8 @@ def launch(config: TrainingConfig) -> Any:
             strategy=strategy,
             precision=precision_of(config),
         )
-    except (ValueError, RuntimeError) as error:
+        fabric.launch()
+    except (ValueError, RuntimeError, ImportError) as error:
         asked = f"training.accelerator {config.accelerator}, training.devices {config.devices}"
         raise ConfigError(f"{asked}: {error}") from error
-    fabric.launch()
     return fabric

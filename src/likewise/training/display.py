@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import IO, Any
 
@@ -16,7 +18,7 @@ from likewise.methods.method import Terms
 from likewise.training.options import TrainingConfig
 from likewise.training.run import RunFolder
 
-__all__ = ["Display"]
+__all__ = ["Display", "check_loggers"]
 
 _PLAIN_LINE_SECONDS = 15.0
 _CURVES = (
@@ -115,9 +117,10 @@ class Display:
         self._say(step, values, {name: values[name] for name in terms.parts})
         if values["gradient_norm"] == 0 and self._show and not self._said_no_gradient:
             self._said_no_gradient = True
-            self._print(
-                f"step {step}: WARNING: the gradient is exactly 0: this step taught nothing. If it stays so, "
-                "look at the batch size, the data and the options of the method."
+            self.warn(
+                step,
+                "the gradient is exactly 0: this step taught nothing. If it stays so, look at the batch "
+                "size, the data and the options of the method.",
             )
 
     def evaluation(
@@ -128,7 +131,7 @@ class Display:
             f"{task}/{name}": value
             for task, of_task in figures.items()
             for name, value in of_task.items()
-            if name.endswith(_CURVES) and not name.startswith("chance_")
+            if (name.endswith(_CURVES) or name.startswith("num_")) and not name.startswith("chance_")
         }
         self._since.at += seconds
         self._write("evaluation", step, epoch, values)
@@ -136,7 +139,12 @@ class Display:
             shown = [f"{name} {value:.3f}" for name, value in values.items() if _worth_showing(name)]
             self._print(f"step {step}: held out: {', '.join(shown)}")
             if warning is not None:
-                self._print(f"step {step}: WARNING: {warning}")
+                self.warn(step, warning)
+
+    def warn(self, step: int, warning: str) -> None:
+        """Say something that the user should look at."""
+        if self._show:
+            self._print(f"step {step}: WARNING: {warning}")
 
     def _say(self, step: int, values: dict[str, float], parts: dict[str, float]) -> None:
         if not self._show:
@@ -213,17 +221,25 @@ def _worth_showing(name: str) -> bool:
     return name.endswith(("_r1", "_r10", "accuracy", "effective_rank"))
 
 
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse loggers that cannot log, before a run begins.
+
+    Raises:
+        ConfigError: Weights & Biases is not installed.
+    """
+    if "wandb" in names and importlib.util.find_spec("wandb") is None:
+        raise ConfigError(
+            'training.loggers names wandb, which is not installed; try pip install "likewise[wandb]".'
+        )
+
+
 def _logger(name: str, run: RunFolder) -> Any:
     if name == "tensorboard":
         from lightning_fabric.loggers import TensorBoardLogger
 
         return TensorBoardLogger(root_dir=run.path, name="tensorboard", version="")
-    try:
-        import wandb  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise ConfigError(
-            'training.loggers names wandb, which is not installed; try pip install "likewise[wandb]".'
-        ) from error
+    import wandb  # type: ignore[import-not-found,unused-ignore]
+
     return _Wandb(wandb.init(project="likewise", name=run.path.name, dir=str(run.path)))
 
 

@@ -24,16 +24,18 @@ from likewise.data.order import make_order
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import ConfigError, Interrupted, NonFiniteLoss, TrainingError
+from likewise.errors import ConfigError, DataError, Interrupted, NonFiniteLoss, TrainingError, first_line
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
+from likewise.hardware import seed_device
+from likewise.mechanisms.batch_norm import has_batch_norm
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, Words
 from likewise.model import Model
 from likewise.training.batch_norm import synchronize_batch_norm
-from likewise.training.cached import cached_backward, frozen_batch_norm
+from likewise.training.cached import cached_backward, frozen_batch_norm, piece_bounds
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
-from likewise.training.display import Display
+from likewise.training.display import Display, check_loggers
 from likewise.training.heldout import look_at_held_out
 from likewise.training.optimizers import build_optimizer, learning_rate
 from likewise.training.preparing import (
@@ -82,6 +84,7 @@ def prepare_run(
     """Everything before the first step; arguments and errors as of `train`."""
     run = RunFolder(out)
     fabric = launch(settings.training)
+    check_loggers(settings.training.loggers)
     settings = check_free(run, settings, resume)
     splits = prepare_data(settings, run, fabric, show)
     settings = with_batch_size(settings, len(splits.train), fabric.world_size)
@@ -152,12 +155,10 @@ class Session:
                 weights_follow=options.start_from is not None,
             ),
         )
-        if options.start_from is not None:
+        # A run that goes on has all weights itself, whatever became of the model it started from.
+        if options.start_from is not None and latest_checkpoint(run.checkpoints) is None:
             start_from(method, options.start_from)
-        if options.micro_batch_size is not None and method.pieces_allowed is not None:
-            raise ConfigError(
-                f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}"
-            )
+        _check_pieces(method, options.micro_batch_size, options.batch_size // fabric.world_size)
         if fabric.world_size > 1 and options.sync_batch_norm and not method.norms_stay_apart:
             synchronize_batch_norm(method, fabric.device)
         module = _Embedding(method)
@@ -244,7 +245,7 @@ class Session:
         """Make dropout a function of (seed, step, replica, piece)."""
         key = torch.tensor([self.fabric.global_rank * 100_003 + piece])
         bits = Draw(self.settings.training.seed, self.step).bits(key, 1, purpose="dropout")
-        torch.manual_seed(int(bits.item()) & ((1 << 63) - 1))
+        seed_device(self.fabric.device.type, int(bits.item()) & ((1 << 63) - 1))
 
     def _clip(self) -> Tensor:
         limit = self.settings.training.clip_gradient or float("inf")
@@ -330,9 +331,7 @@ class Session:
                 self.method.load_state_dict(state["method"])
                 self.optimizer.load_state_dict(state["optimizer"])
             except (RuntimeError, ValueError, KeyError) as error:
-                raise TrainingError(
-                    f"{newest} does not fit these settings: {str(error).splitlines()[0]}"
-                ) from error
+                raise TrainingError(f"{newest} does not fit these settings: {first_line(error)}") from error
             self.step = state["step"]
         if self.fabric.is_global_zero and self.run.metrics.is_file():
             self.run.cut_metrics(self.step, finished=self.step == self.total_steps)
@@ -340,16 +339,38 @@ class Session:
 
     def finish(self) -> None:
         """Write the model and its figures on the whole held-out part."""
-        if self.fabric.is_global_zero:
-            model = self.model()
-            model.save(self.run.model)
-            if self.splits.validation is not None:
-                embedded = Embedded(model, self.splits)
-                done = self._look(embedded, self.step / self.loader.steps_per_epoch)
-                # The probe can take as long as a small run trains: `likewise evaluate` has it when wanted.
-                for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
-                    self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
-        self.fabric.barrier()
+        # The other replicas wait here however long it takes; at a barrier they would give up after a while.
+        with self.fabric.rank_zero_first():
+            if self.fabric.is_global_zero:
+                self._finish()
+
+    def _finish(self) -> None:
+        model = self.model()
+        model.save(self.run.model)
+        if self.splits.validation is None:
+            return
+        embedded = Embedded(model, self.splits)
+        done = self._look(embedded, self.step / self.loader.steps_per_epoch)
+        # The probe can take as long as a small run trains: `likewise evaluate` has it when wanted.
+        for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
+            try:
+                self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
+            except DataError as error:  # the model is there, and so are the other tasks' figures
+                self.display.warn(self.step, f"{task} could not be measured: {error}")
+
+
+def _check_pieces(method: Method, micro_batch_size: int | None, rows: int) -> None:
+    """Refuse what cached gradients cannot do with a replica's rows."""
+    if micro_batch_size is None or micro_batch_size >= rows:
+        return
+    if method.pieces_allowed is not None:
+        raise ConfigError(f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}")
+    shortest = min(stop - start for start, stop in piece_bounds(rows, micro_batch_size))
+    if shortest == 1 and has_batch_norm(method):
+        raise ConfigError(
+            f"training.micro_batch_size {micro_batch_size} cuts {rows} rows into pieces of one, in which "
+            "BatchNorm has nothing to compare; name a larger one."
+        )
 
 
 class _Input:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from likewise.errors import DataError
 from likewise.evaluation.collapse import collapse_warning
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
 
@@ -27,5 +28,10 @@ def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str
     fitting = default_tasks(embedded.model, embedded.splits)
     quick = _QUICK if "neighbours" in fitting else _QUICK + _UNKNOWN_CLASSES
     tasks = [task for task in fitting if task in quick]
-    figures = {task: evaluate(embedded, task) for task in tasks}
-    return figures, collapse_warning(figures["collapse"]) if "collapse" in figures else None
+    figures, warning = {}, None
+    for task in tasks:
+        try:
+            figures[task] = evaluate(embedded, task)
+        except DataError as error:  # training goes on all the same
+            warning = f"{task} could not be measured: {error}"
+    return figures, (collapse_warning(figures["collapse"]) if "collapse" in figures else None) or warning

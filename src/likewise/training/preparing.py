@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from typing import Any
 
@@ -54,7 +55,7 @@ def _check_nothing_else(run: RunFolder) -> None:
         return
     ours = {run.bad_records.name} if _is_list_of_bad_records(run) else set()
     if _is_summary(run):  # it is written first, so a tokenizer without it is somebody else's
-        ours |= {run.data.name, run.tokenizer.name, run.tokenizer.with_suffix(".writing").name}
+        ours |= {run.data.name, run.tokenizer.name}
     # Hidden files are passed over: nothing of a run has such a name.
     others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
     if others:
@@ -125,32 +126,38 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
 def prepare_tokenizer(
     settings: Settings[Any], run: RunFolder, data: Dataset, fabric: Any
 ) -> TextTokenizer | None:
-    """The tokenizer that is named, or one trained on the training part's captions and kept with the run."""
+    """The tokenizer that is named, or one trained on the training part's captions.
+
+    Either way the run keeps it: a run that goes on needs nothing but itself and its data.
+    """
     if "texts" not in settings.method_type.needs:
         return None
-    options = settings.text
-    if settings.training.start_from is not None:
-        if options.tokenizer is not None or options.pretrained is not None:
+    with fabric.rank_zero_first():  # the others find what the first has kept
+        # One left by a refused start is made anew.
+        kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
+        if not kept:
+            beside = run.tokenizer.with_name(f".{run.tokenizer.name}.{os.getpid()}")
+            _new_tokenizer(settings, data).save(beside)
+            beside.replace(run.tokenizer)
+        return TextTokenizer.load(run.tokenizer, max_tokens=None)
+
+
+def _new_tokenizer(settings: Settings[Any], data: Dataset) -> TextTokenizer:
+    options, path = settings.text, settings.training.start_from
+    named = options.tokenizer or options.pretrained
+    if path is not None:
+        if named is not None:
             raise ConfigError(
                 "training.start_from brings its tokenizer; leave text.tokenizer and text.pretrained out."
             )
-        tokenizer = load(settings.training.start_from).tokenizer
+        tokenizer = load(path).tokenizer
         if tokenizer is None:
-            raise ConfigError(f"training.start_from: {settings.training.start_from} reads no texts.")
+            raise ConfigError(f"training.start_from: {path} reads no texts.")
         return tokenizer
-    named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
-    with fabric.rank_zero_first():
-        if not (run.config.is_file() and run.tokenizer.is_file()):  # one left by a refused start is made anew
-            texts = (text for row in data.texts or [] for text in row)
-            trained = train_tokenizer(
-                texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens
-            )
-            beside = run.tokenizer.with_suffix(".writing")
-            trained.save(beside)
-            beside.replace(run.tokenizer)
-        return TextTokenizer.load(run.tokenizer, max_tokens=options.max_tokens)
+    texts = (text for row in data.texts or [] for text in row)
+    return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
 
 
 def start_from(method: Method, path: str) -> None:

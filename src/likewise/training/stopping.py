@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -14,12 +15,16 @@ from likewise.collectives import world_size
 __all__ = ["asked_to_stop"]
 
 
+_LONG = timedelta(days=7)
+
+
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], str | None]]:
     """Turn SIGTERM and SIGINT into a question that the loop asks after each step."""
     asked: list[str] = []
     # A group of its own over gloo: the question crosses once a step, and must not wait for a GPU.
-    group = torch.distributed.new_group(backend="gloo") if world_size() > 1 else None
+    # The others wait in it while the first replica looks at the held-out part, however long that takes.
+    group = torch.distributed.new_group(backend="gloo", timeout=_LONG) if world_size() > 1 else None
 
     def note(number: int, frame: Any) -> None:
         del frame

@@ -10,7 +10,6 @@ Dimensions: B images, P pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -57,16 +56,57 @@ def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
     Returns:
         (B, 3, P) in [0, 255].
     """
-    steps, pulls = _linear_parts(draws)
-    turned = (draws.order == _HUE) & (draws.jitter & (draws.turn != 0))[:, None]  # (B, 4)
     luma = constant(GREY, pixels.device)
+    if pixels.device.type == "cpu":
+        pixels = _in_turn(pixels, draws)
+        grey = draws.grey.nonzero()[:, 0]
+        return pixels.index_copy_(0, grey, luma.expand(len(grey), 3, 3) @ pixels.index_select(0, grey))
+    pixels = _hue_once(pixels, draws)
+    return torch.where(draws.grey[:, None, None], luma.expand(len(pixels), 3, 3) @ pixels, pixels)
+
+
+def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
+    """The four operations, each image's in its own order; at each step some turn their hue."""
+    matrices, pulls = _linear_parts(draws)
+    turned = (draws.order == _HUE) & _turns(draws)[:, None]  # (B, 4)
     other = torch.empty_like(pixels)  # to write to: fresh memory at each step would cost as much as the step
     for k in range(4):
-        offset = (pixels.mean(dim=2) @ luma * pulls[:, k])[:, None, None]
-        torch.bmm(steps[:, k], pixels, out=other)
-        pixels, other = other.add_(offset).clamp_(0, 255), pixels
-        pixels = _where(turned[:, k], pixels, lambda chosen, rows: turn_hue(chosen, draws.turn[rows]))
-    return _where(draws.grey, pixels, lambda chosen, _: luma.expand(len(chosen), 3, 3) @ chosen)
+        pixels, other = _linear(pixels, matrices[:, k], pulls[:, k], other), pixels
+        rows = turned[:, k].nonzero()[:, 0]
+        pixels.index_copy_(0, rows, turn_hue(pixels.index_select(0, rows), draws.turn[rows]))
+    return pixels
+
+
+def _hue_once(pixels: Tensor, draws: ColourDraws) -> Tensor:
+    """The same for a device, which would stall to be asked who turns its hue at a step; and to turn all of
+    them at each costs most by far. So all take their steps before the hue, turn it, and take those after."""
+    matrices, pulls = _linear_parts(draws)
+    place = (draws.order == _HUE).long().argmax(1)  # (B,)
+    identity = torch.eye(3, device=pixels.device)
+    other = torch.empty_like(pixels)
+
+    def steps(pixels: Tensor, other: Tensor, taken: Tensor, ks: range) -> tuple[Tensor, Tensor]:
+        for k in ks:
+            matrix = torch.where(taken[:, k, None, None], matrices[:, k], identity)
+            pull = torch.where(taken[:, k], pulls[:, k], 0.0)
+            pixels, other = _linear(pixels, matrix, pull, other), pixels
+        return pixels, other
+
+    step = torch.arange(4, device=pixels.device)
+    pixels, other = steps(pixels, other, step < place[:, None], range(3))
+    pixels = torch.where(_turns(draws)[:, None, None], turn_hue(pixels, draws.turn), pixels)
+    return steps(pixels, other, step > place[:, None], range(1, 4))[0]
+
+
+def _turns(draws: ColourDraws) -> Tensor:
+    """(B,) whose hue is turned."""
+    return draws.jitter & (draws.turn != 0)
+
+
+def _linear(pixels: Tensor, matrix: Tensor, pull: Tensor, out: Tensor) -> Tensor:
+    """`matrix @ colour + pull * mean luma`, clamped, written to `out`: (B, 3, P), (B, 3, 3), (B,)."""
+    offset = (pixels.mean(dim=2) @ constant(GREY, pixels.device) * pull)[:, None, None]
+    return torch.bmm(matrix, pixels, out=out).add_(offset).clamp_(0, 255)
 
 
 def _linear_parts(draws: ColourDraws) -> tuple[Tensor, Tensor]:
@@ -85,16 +125,6 @@ def _linear_parts(draws: ColourDraws) -> tuple[Tensor, Tensor]:
     image = torch.arange(B, device=device)[:, None]
     pulls = torch.where(draws.order == _CONTRAST, 1 - contrast[:, None], 0.0)
     return torch.stack(parts, dim=1)[image, draws.order], pulls
-
-
-def _where(chosen: Tensor, pixels: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Change the (B,) chosen images: `change` gets some of them and their rows."""
-    if pixels.device.type == "cpu":
-        rows = chosen.nonzero()[:, 0]
-        return pixels.index_copy_(0, rows, change(pixels.index_select(0, rows), rows))
-    # Which they are is known on the device only: asking would stall it, so all are computed.
-    rows = torch.arange(len(pixels), device=pixels.device)
-    return torch.where(chosen[:, None, None], change(pixels, rows), pixels)
 
 
 def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
