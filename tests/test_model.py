@@ -93,6 +93,13 @@ def test_a_bad_picture_is_named(model: Model, bad: object, said: str) -> None:
         model.encode_images([bad])  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_nothing_is_refused(model: Model, size: int) -> None:
+    for encode in (model.encode_images, model.encode_texts):
+        with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {size}"):
+            encode([], batch_size=size)
+
+
 def test_a_bad_text_is_named(model: Model) -> None:
     with pytest.raises(DataError, match="text 1"):
         model.encode_texts(["fine", "  "])
@@ -164,10 +171,19 @@ def test_what_is_no_model_is_refused(tmp_path: Path, clip_run: Path) -> None:
     model = likewise.load(clip_run)
     model.save(tmp_path / "model")
     config = json.loads((tmp_path / "model/config.json").read_text())
+    weights = (tmp_path / "model/model.safetensors").read_bytes()
+    (tmp_path / "model/model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"model\.safetensors cannot be read"):
+        likewise.load(tmp_path / "model")
+    (tmp_path / "model/model.safetensors").write_bytes(weights)
+    smaller = config | {"network": config["network"] | {"dim": 3}}
+    (tmp_path / "model/config.json").write_text(json.dumps(smaller))
+    with pytest.raises(ModelError, match=r"does not fit its config\.json: size mismatch"):
+        likewise.load(tmp_path / "model")
     (tmp_path / "model/config.json").write_text(json.dumps(config | {"format": 99}))
     with pytest.raises(ModelError, match="newer likewise"):
         likewise.load(tmp_path / "model")
     (tmp_path / "model/config.json").write_text(json.dumps(config))
     (tmp_path / "model/model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ModelError, match="does not fit"):
+    with pytest.raises(ModelError, match="cannot be read: .*header"):
         likewise.load(tmp_path / "model")

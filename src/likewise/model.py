@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from likewise.explaining import Explanation
     from likewise.matching import PairJudge
 
-__all__ = ["ImageInput", "Model", "load"]
+__all__ = ["ImageInput", "Model", "load", "misfit_of_weights"]
 
 ImageInput = Union[str, "os.PathLike[str]", bytes, "Image", "np.ndarray[Any, Any]", Tensor]
 
@@ -142,7 +142,9 @@ class Model:
         Raises:
             AbilityError: the model has no image encoder.
             DataError: a picture cannot be read; the message says which.
+            ValueError: a batch of no pictures.
         """
+        _check_batch_size(batch_size)
         several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
         stored = (
             self._stored(several[start : start + batch_size], start)
@@ -166,7 +168,9 @@ class Model:
         Raises:
             AbilityError: the model has no text encoder.
             DataError: a text is empty or not a string.
+            ValueError: a batch of no texts.
         """
+        _check_batch_size(batch_size)
         several = _checked_texts(texts)
         batches = (several[start : start + batch_size] for start in range(0, len(several), batch_size))
         return self._collect((self._text_vectors(batch) for batch in batches), normalize)
@@ -368,10 +372,14 @@ class Model:
             raise ModelError(f"{folder} is of format {version}, of a newer likewise; update to open it.")
         network = network_from_spec(config["network"])
         try:
-            network.load_state_dict(load_file(folder / _WEIGHTS))
-        except (OSError, SafetensorError, RuntimeError) as error:
+            weights = load_file(folder / _WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{folder / _WEIGHTS} cannot be read: {first_line(error)}") from error
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
             raise ModelError(
-                f"{folder / _WEIGHTS} does not fit its config.json: {first_line(error)}"
+                f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}"
             ) from error
         tokenizer = None
         if config.get("texts") is not None:
@@ -382,6 +390,11 @@ class Model:
         return cls(network, config, tokenizer)
 
 
+def misfit_of_weights(error: RuntimeError) -> str:
+    """The first reasons why weights do not fit a network; torch's first line names the network alone."""
+    return " ".join(line.strip() for line in str(error).splitlines()[1:3])
+
+
 def _check_device(device: str | torch.device) -> None:
     """Compute a little there: what is spelled right may still not be on this machine."""
     try:
@@ -390,6 +403,11 @@ def _check_device(device: str | torch.device) -> None:
         raise ConfigError(
             f"device {device} cannot be used here ({first_line(error)}); cpu always can."
         ) from error
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def _checked_texts(texts: str | Sequence[str]) -> list[str]:

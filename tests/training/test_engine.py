@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import SOURCE, logged, small_settings, stopped_after
 
 from likewise.catalog import methods
@@ -32,7 +33,8 @@ from likewise.methods.clip import CLIP
 from likewise.model import load
 from likewise.training import checkpoints
 from likewise.training.engine import train
-from likewise.training.settings import file_arguments, read_settings
+from likewise.training.options import TrainingConfig
+from likewise.training.settings import file_arguments, parse_settings, read_settings
 
 METHODS = sorted(methods())
 
@@ -329,6 +331,76 @@ def test_settings_files_name_the_nearest_key(tmp_path: Path) -> None:
         file_arguments(methods()["clip"], file)
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("image.image_size = true", "expected a whole number, got True"),
+        ("image.image_size = [3, 4]", r"expected a whole number, got \[3, 4\]"),
+        ("training.batch_size = 'x'", "expected a whole number, got 'x'"),
+        ("training.optimizer = 'adam'", "expected 'adamw' or 'sgd' or 'lars', got 'adam'"),
+        ("training.learning_rate = nan", "expected a finite number, got nan"),
+        ("training.betas = [0.9]", "expected a list of 2"),
+        ("training.devices = 'all'", "expected a whole number or 'auto'"),
+        ("data.cache = 3", "expected"),
+    ],
+)
+def test_settings_files_name_the_value_that_does_not_fit(line: str, expected: str, tmp_path: Path) -> None:
+    section, _, rest = line.partition(".")
+    file = tmp_path / "own.toml"
+    file.write_text(f"[{section}]\n{rest}\n")
+    with pytest.raises(ConfigError, match=rf"own\.toml: {section}\..*{expected}"):
+        file_arguments(methods()["clip"], file)
+
+
+def test_a_text_that_looks_like_a_flag_can_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[data]\nsource = "scenes"\ntext_separator = "--"\n')
+    settings, _ = parse_settings(methods()["clip"], file_arguments(methods()["clip"], file), prog="likewise")
+    assert settings.data.text_separator == "--"
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong"),
+    [
+        ("training", {"optimizer": "adam"}),
+        ("training", {"precision": "fp16"}),
+        ("training", {"order": "random"}),
+        ("training", {"loggers": "tensorboard"}),
+        ("training", {"weight_decay": float("nan")}),
+        ("training", {"epochs": float("inf")}),
+        ("image", {"architecture": "vitt", "depth": None, "heads": None}),
+        ("image", {"preset": "huge"}),
+        ("text", {"architecture": "gpt"}),
+        ("method", {"loss": "siglip"}),
+    ],
+)
+def test_from_python_too_an_option_has_only_its_values(section: str, wrong: dict[str, object]) -> None:
+    settings = small_settings("clip")
+    changed = dataclasses.replace(getattr(settings, section), **wrong)
+    with pytest.raises(ConfigError, match=rf"{section}\.{next(iter(wrong))} is .*; expected"):
+        dataclasses.replace(settings, **{section: changed})
+
+
+def test_averages_that_never_end_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"training\.betas are \(0\.9, 1\.0\)"):
+        TrainingConfig(betas=(0.9, 1.0))
+
+
+def test_data_that_was_moved_is_resumed_on(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for number in range(12):
+        Image.new("RGB", (20, 20), (20 * number, 90, 30)).save(tmp_path / f"here/{number}.png")
+    settings = small_settings("simclr", steps=1, batch_size=8)
+    settings = dataclasses.replace(settings, data=DataConfig(source=str(tmp_path / "here")))
+    run = train(settings, tmp_path / "run", show=False)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = dataclasses.replace(settings, data=DataConfig(source=str(tmp_path / "there")))
+    train(moved, run.path, resume=True, show=False)
+    (tmp_path / "there/0.png").unlink()
+    with pytest.raises(DataError, match="has changed"):
+        train(moved, run.path, resume=True, show=False)
+
+
 def test_collapse_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """A network whose embeddings are all the same is called collapsed, in plain words."""
     from likewise.encoders.networks import DualNetwork
@@ -420,6 +492,19 @@ def test_a_start_from_another_network_is_refused(tmp_path: Path) -> None:
         train(wider, tmp_path / "second", show=False)
     with pytest.raises(ModelError, match="nowhere"):
         train(small_settings("simclr", steps=1, start_from="nowhere"), tmp_path / "third", show=False)
+
+
+def test_a_start_at_another_size_names_the_patch_size(tmp_path: Path) -> None:
+    settings = small_settings("simclr", steps=1)
+    small = dataclasses.replace(settings.image, architecture="vit", image_size=32, width=32, depth=1)
+    first = train(dataclasses.replace(settings, image=small), tmp_path / "first", show=False)
+    larger = dataclasses.replace(
+        settings,
+        image=dataclasses.replace(small, image_size=64),
+        training=dataclasses.replace(settings.training, start_from=str(first.path)),
+    )
+    with pytest.raises(ConfigError, match=r"such as --image\.patch-size 4\."):
+        train(larger, tmp_path / "again", show=False)
 
 
 def test_positions_are_interpolated_to_another_size(tmp_path: Path) -> None:

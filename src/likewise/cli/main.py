@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from io import TextIOWrapper
 
-from likewise.errors import LikewiseError
+from likewise.errors import LikewiseError, TrainingError, first_line
 
 __all__ = ["COMMANDS", "main"]
 
@@ -79,11 +79,29 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has closed it
         sys.stderr.close()
         sys.exit(141)
+    except (MemoryError, RuntimeError) as error:
+        if debug or not _out_of_memory(error):
+            raise
+        print(
+            f"likewise {words[0]}: out of memory ({first_line(error)}); try a smaller --training.batch-size, "
+            "--training.micro-batch-size (the same batch in pieces), smaller pictures or a smaller network.",
+            file=sys.stderr,
+        )
+        sys.exit(TrainingError.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:
             raise
         print(f"likewise {words[0]}: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether it says so: Python, torch of a GPU, or torch of the processor, which has no class for it."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _print_what_can_be_printed() -> None:

@@ -32,7 +32,8 @@ class TrainCommand:
     them."""
 
     resume: bool = False
-    """Go on with the run in --out from its newest checkpoint."""
+    """Go on with the run in --out from its newest checkpoint and with its own settings. --data says where the
+    data lies now, if it was moved."""
 
     quiet: bool = False
     """Say nothing while training."""
@@ -71,14 +72,13 @@ def _said_elsewhere(method: type[Method], folder: Path, flags: list[str]) -> lis
                 f"--resume: there is no run in {folder} (no config.toml); name the run's folder with --out, "
                 "or leave --resume out to start one."
             )
-        if not any(word.split("=")[0] == "--data" for word in flags):
-            # A run knows its own settings: `--resume --out RUN` needs nothing else.
-            if preset is not None:
-                raise ConfigError(
-                    f"--resume: {folder} has its own settings; leave --preset out, or give the whole command "
-                    "again, with --data."
-                )
+        if preset is None:  # a run knows its own settings: `--resume --out RUN` needs nothing else
             said += file_arguments(method, own)
+        elif not any(word.split("=")[0] == "--data" for word in flags):
+            raise ConfigError(
+                f"--resume: {folder} has its own settings; leave --preset out, or give the whole command "
+                "again, with --data."
+            )
     if preset is not None:
         said += preset_arguments(method, preset)
     elif file is not None:
@@ -98,7 +98,8 @@ def _value_of(flag: str, arguments: list[str]) -> str | None:
 
 
 def _help() -> None:
-    print("usage: likewise train METHOD --data SOURCE [--out RUN] [--config FILE] [--resume] [options]")
+    print("usage: likewise train METHOD --data SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
+    print("                      [--quiet] [options]")
     print("\nmethods:")
     for name, method in methods().items():
         print(f"  {name:<12} {method.summary} (needs {', '.join(sorted(method.needs))})")

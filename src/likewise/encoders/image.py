@@ -52,7 +52,7 @@ class ImageEncoderConfig:
     """Side of the square pictures the network is trained on, in pixels."""
 
     patch_size: int | None = None
-    """Side of a ViT's patch in pixels; a 8th of the image below 128 px, else 16."""
+    """Side of a ViT's patch in pixels; an eighth of the image below 128 px, else 16."""
 
     width: int | None = None
     """Overrides the preset's width (a ViT's, or the first stage's of a ResNet or ConvNeXt)."""

@@ -191,10 +191,14 @@ class MoCo(Method):
         }
 
     def _encode(self, network: nn.Module, pixels: Tensor, views: int) -> Tensor:
-        """(V B, 3, S, S) to (V B, ...); BatchNorm sees one view at a time, or even less of it."""
-        rows = self.config.norm_rows
-        if self.norms_stay_apart and rows is not None:
-            return torch.cat([in_parts(network, view, rows=rows) for view in pixels.chunk(views)])
+        """(V B, 3, S, S) to (V B, ...); BatchNorm sees one view at a time, or parts of `norm_rows`.
+
+        Where these do not divide B, a part holds some of both views. Cut view by view, the running statistics
+        would depend on how many replicas share the batch.
+        """
+        if self.norms_stay_apart:
+            assert self.config.norm_rows is not None
+            return in_parts(network, pixels, rows=self.config.norm_rows)
         return view_by_view(network, pixels, views=views)
 
     def _keys(self, pixels: Tensor, views: int, batch: Batch, draw: Draw) -> Tensor:

@@ -278,7 +278,7 @@ class Session:
             raise NonFiniteLoss(
                 f"{what} became {float(terms.total):g} (gradient norm {float(norm):g}) "
                 f"at step {step}; nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
-                "Try a lower --training.learning-rate, or --training.precision float32."
+                "Try a lower --training.learning-rate, or --training.precision float32, with another --out."
             )
 
     def _evaluate(self, epoch: float) -> None:

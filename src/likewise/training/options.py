@@ -29,7 +29,8 @@ class TrainingConfig:
 
     start_from: str | None = None
     """A trained model of the same kind (a run, a model folder or a hub name) whose network and tokenizer the
-    training starts from; a ViT's positions are interpolated to another image size."""
+    training starts from. At another image size a ViT's positions are interpolated, and its patch size must be
+    named, since the default follows the image size."""
 
     order: Literal["shuffled", "classes", "pairs"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
@@ -110,6 +111,8 @@ class TrainingConfig:
         for name in ("warmup_share", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected a share in [0, 1].")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"training.betas are {self.betas}; expected each at least 0 and below 1.")
         if self.devices != "auto" and self.devices < 1:
             raise ConfigError(f"training.devices is {self.devices}; expected at least 1, or auto.")
         if self.steps is not None and self.steps < 1:

@@ -16,7 +16,7 @@ from likewise.encoders.networks import ImageNetwork
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.methods.method import Method
-from likewise.model import load
+from likewise.model import load, misfit_of_weights
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, differences, read_settings
 
@@ -44,7 +44,7 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
     if others := differences(old, settings):
         raise ConfigError(
             f"{run.path} has other settings than these: {'; '.join(others)}. A run is resumed with its own: "
-            "leave out what differs."
+            "leave out what differs, or train anew with another --out."
         )
     return settings
 
@@ -178,12 +178,22 @@ def start_from(method: Method, path: str) -> None:
             trained.image.resize(network.image.image_size)
         network.load_state_dict(_fitting_state(trained, network))
     except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:3]]
         raise ConfigError(
             f"training.start_from: the network of {path} is another than these settings make: "
-            f"{' '.join(reasons)} Give the same --image and --text options as its run had."
+            f"{misfit_of_weights(error)} Give the same --image and --text options as its run had"
+            f"{_patches(trained, network)}."
         ) from error
     method.copy_to_twins()
+
+
+def _patches(trained: Any, network: Any) -> str:
+    """The option that is most easily forgotten, where it is what differs."""
+    theirs, ours = (
+        getattr(getattr(getattr(one, "image", None), "backbone", None), "config", None)
+        for one in (trained, network)
+    )
+    size = getattr(theirs, "patch_size", None)
+    return "" if size in (None, getattr(ours, "patch_size", None)) else f", such as --image.patch-size {size}"
 
 
 def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_type_hints
 
 from likewise.catalog import find_method
 from likewise.data import DataConfig
@@ -17,6 +17,7 @@ from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
 from likewise.methods.method import Method
 from likewise.training.options import TrainingConfig
+from likewise.training.values import check_values, misfit
 from likewise.views import ViewConfig
 
 if sys.version_info >= (3, 11):
@@ -61,6 +62,11 @@ class Settings(Generic[C]):
     method: C
     training: TrainingConfig
 
+    def __post_init__(self) -> None:
+        """Refuse values that no option has, with the option's name."""
+        for name, section in self.sections().items():
+            check_values(name, section)
+
     @property
     def method_type(self) -> type[Method]:
         """The method's class."""
@@ -74,8 +80,8 @@ class Settings(Generic[C]):
         }
 
 
-def default_settings(method: type[Method], source: Any, *, image_size: int = 64) -> Settings[Any]:
-    """The settings of a method with nothing said but the data (or tyro's mark that it must be said)."""
+def default_settings(method: type[Method], source: str, *, image_size: int = 64) -> Settings[Any]:
+    """The settings of a method with nothing said but the data."""
     return Settings(
         method_name=method.name,
         data=DataConfig(source=source),
@@ -132,11 +138,12 @@ def _parse(
 ) -> tuple[Settings[Any], Any]:
     import tyro
 
-    defaults = default_settings(method, tyro.MISSING, image_size=image_size)
+    defaults = default_settings(method, "scenes", image_size=image_size)
     kind = settings_type(method, command)
+    unsaid = {"data": dataclasses.replace(defaults.data, source=tyro.MISSING)}
     options = tyro.cli(
         kind,
-        default=kind(**defaults.sections()),
+        default=kind(**(defaults.sections() | unsaid)),
         args=list(arguments),
         prog=prog,
         description=f"{method.name}: {method.summary} ({method.paper}).",
@@ -165,9 +172,12 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
         _check_known(section, sections, f"{path}: section")
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: {section!r} is a section; write [{section}] and its keys below it.")
-        names = {field.name for field in dataclasses.fields(sections[section])}
+        hints = get_type_hints(type(sections[section]))
         for key, value in values.items():
-            _check_known(key, names, f"{path}: key {section}.{key}:")
+            _check_known(key, hints, f"{path}: key {section}.{key}:")
+            expected = misfit(hints[key], value)
+            if expected is not None:
+                raise ConfigError(f"{path}: {section}.{key}: expected {expected}, got {value!r}.")
             arguments += _flag(section, key, value)
     return arguments
 
@@ -184,7 +194,7 @@ def preset_arguments(method: type[Method], name: str) -> list[str]:
         raise ConfigError(
             f"--preset {name}: {method.name} has no presets; --image.preset chooses the image encoder's size."
         )
-    _check_known(name, method.presets, f"--preset: {method.name} has no preset")
+    _check_known(name, method.presets, f"--preset of {method.name}:")
     return [
         word
         for section, values in method.presets[name].items()
@@ -201,6 +211,8 @@ def _flag(section: str, key: str, value: Any) -> list[str]:
         return [f"--{section}.{name}" if value else f"--{section}.no-{name}"]
     if isinstance(value, (list, tuple)):
         return [f"--{section}.{name}", *map(str, value)]
+    if str(value).startswith("-"):  # or it would be taken for a flag
+        return [f"--{section}.{name}={value}"]
     return [f"--{section}.{name}", str(value)]
 
 
@@ -216,13 +228,14 @@ def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
     """Which settings of a run are asked to be others, each with both values.
 
     A batch size that nobody names stays what was decided; the bound it was decided with no longer matters.
+    Neither does where the data lies: its fingerprint says whether it is the same.
     """
     before, after = old.sections(), new.sections()
     pairs = [
         (f"{section}.{field.name}", getattr(before[section], field.name), getattr(after[section], field.name))
         for section in before
         for field in dataclasses.fields(before[section])
-        if field.name != "largest_batch_size"
+        if field.name not in ("largest_batch_size", "source")
     ]
     return [
         f"{name} is {there!r}, not {asked!r}"
