@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
-from small_runs import small_settings
+from small_runs import SOURCE, small_settings
 
 from likewise.catalog import methods
 from likewise.cli.main import COMMANDS, main
@@ -167,12 +168,36 @@ def test_resume_asks_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert not (tmp_path / "nun").exists()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("unable to allocate 3 GiB"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_too_little_memory_says_what_to_try(
+    error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("likewise.cli.train_command.train", fail)
+    assert exit_code("train", "clip", "--data", "scenes", "--out", "runs/never") == 5
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "out of memory" in said
+    assert "--training.micro-batch-size" in said
+
+
 def test_a_preset_does_not_hide_a_runs_own_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(train(small_settings("tcl", steps=1), tmp_path / "run", show=False).path)
     assert exit_code("train", "tcl", "--preset", "tiny", "--resume", "--out", run, "--quiet") == 2
     assert "leave --preset out" in capsys.readouterr().err
+    # Where the data lies now is all that is said: nothing else differs.
+    main(["train", "tcl", "--resume", "--out", run, "--data", SOURCE, "--quiet"])
     seed = ["--training.seed", "7", "--training.log-every", "3"]
     assert exit_code("train", "tcl", "--resume", "--out", run, *seed, "--quiet") == 2
     said = capsys.readouterr().err
@@ -270,3 +295,36 @@ def test_a_configuration_that_is_not_utf_8_is_one_line(
     assert "is not a TOML file" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="not the configuration of a run"):
         read_settings(tmp_path / "config.toml")
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("evaluate", "RUN [TASK]"),
+        ("explain", "MODEL IMAGE TEXT"),
+        ("embed", "MODEL"),
+        ("report", "RUN"),
+    ],
+)
+def test_what_stands_without_a_flag_has_a_name(
+    command: str, names: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(command, "--help") == 0
+    usage, rest = capsys.readouterr().out.split("\n\n", 1)
+    assert f"] {names} [" in " ".join(usage.split()) + " ["
+    assert "STR" not in rest.split("--help")[0]  # the arguments' own lines
+
+
+def test_a_model_without_texts_is_not_asked_for_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path
+    words = ["embed", str(run), "--what", "texts", "--out", str(tmp_path / "texts.npy")]
+    for data in ([], ["--data", str(tmp_path / "none")]):  # not opened
+        assert exit_code(*words, *data) == 4
+        assert "this model (simclr) cannot encode texts" in capsys.readouterr().err
+
+
+def test_views_claim_no_methods_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("train", "clip", "--help") == 0
+    assert "SimCLR's" not in capsys.readouterr().out

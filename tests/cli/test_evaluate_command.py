@@ -290,6 +290,7 @@ def test_a_device_that_is_not_there_is_refused(
         assert code == 2
         assert f"device {device} cannot be used here" in said
         assert said.count("\n") == 1
+        assert "mkldnn" not in said  # every kind that torch knows
 
 
 @pytest.mark.parametrize("option", [["--data.fit", "pad"], ["--data.store-size", "33"]])
@@ -325,3 +326,12 @@ def test_training_warns_of_rows_in_both_parts(tmp_path: Path, capsys: pytest.Cap
     train(settings, tmp_path / "run", show=True)
     assert f"WARNING: {said}" in capsys.readouterr().err
     assert f"warning: {said}" in measured(capsys, tmp_path / "run", "retrieval")[1]
+
+
+def test_a_tasks_name_is_checked_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = refused(capsys, "evaluate", tmp_path / "no run", "retrievel")
+    assert code == 2
+    assert said == "likewise evaluate: no task is called 'retrievel'; did you mean 'retrieval'?\n"
+    code, said = refused(capsys, "evaluate", tmp_path / "no run", "xyz")
+    assert code == 2
+    assert "there are retrieval, neighbours, " in said

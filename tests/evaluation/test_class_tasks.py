@@ -193,3 +193,17 @@ def test_options_of_episodes_reach_them():
     for option in ({"ways": 1}, {"shots": 0}, {"episodes": 1}):
         with pytest.raises(ConfigError, match="at least"):
             _task_options(EvaluateCommand(run="x", **option))
+
+
+@pytest.mark.parametrize(
+    ("labels", "shots", "said"),
+    [
+        (range(8), 1, "no class has two items; an episode needs two such classes"),
+        ([0, 0, 1], 1, "only one class has two items"),
+        ([0, 0, 1, 1], 3, "no class has 4 items"),
+    ],
+)
+def test_episodes_that_cannot_be_say_what_is_missing(labels, shots, said):
+    embedded = Embedded(Stub(), split([39], list(labels)), episodes=Episodes(num_shots=shots))
+    with pytest.raises(DataError, match=said):
+        evaluate(embedded, "few-shot")

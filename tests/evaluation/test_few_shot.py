@@ -189,3 +189,11 @@ def test_what_cannot_be_measured_says_so():
         few_shot(broken, labels, num_ways=5)
     with pytest.raises(ValueError, match="within"):
         few_shot(rows, labels, num_ways=5, within=labels[:-1])
+
+
+def test_too_few_items_say_how_large_the_classes_are():
+    labels = np.array([0, 0, 0, 1, 1, 2, 3, -1])
+    with pytest.raises(
+        ValueError, match=r"there are 4 classes of 7 items in all, the largest of 3, 2, 1, 1$"
+    ):
+        few_shot(np.eye(8, dtype=np.float32), labels, num_ways=4, num_shots=5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from likewise.explaining import Explanation
-from likewise.reporting import ReportInputs, render_report, write_report
+from likewise.reporting import ReportInputs, render_report, report, write_report
 from likewise.reporting.inputs import ExplainedPair
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -324,6 +324,18 @@ def test_writing_replaces_the_file_and_leaves_nothing_beside(tmp_path):
     write_report(ReportInputs(title="second"), path)
     assert "second" in path.read_text(encoding="utf-8")
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing_beside(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    rendered = []
+    monkeypatch.setattr(report, "render_report", lambda inputs: rendered.append(inputs) or "\udcff")
+    with pytest.raises(IsADirectoryError, match="folder"):
+        write_report(ReportInputs(title="first"), tmp_path / "folder")
+    assert not rendered
+    with pytest.raises(UnicodeEncodeError):
+        write_report(ReportInputs(title="first"), tmp_path / "report.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]
 
 
 def test_the_same_inputs_give_the_same_page():

@@ -13,7 +13,7 @@ import numpy as np
 import tyro
 
 from likewise.catalog import find_method
-from likewise.cli.explain_command import draw_explanation, save_figure
+from likewise.cli.explain_command import draw_explanation, left_out, save_figure
 from likewise.cli.opened import open_splits
 from likewise.cli.report_command import report
 from likewise.data.fonts import find_font
@@ -106,6 +106,7 @@ def run(arguments: Sequence[str]) -> None:
     words = folder / "words.png"
     picture = splits.validation.images([best])
     remarks = draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
+    remarks = left_out(model, options.query) + remarks
     page = report(folder)
     _say(result, sheet, words, page, options.query, trained - began)
     for remark in remarks:

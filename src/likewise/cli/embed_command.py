@@ -15,6 +15,7 @@ import tyro
 from likewise.cli.opened import OWN_DATA, open_model, open_splits, own_data
 from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.splits import assign_parts
+from likewise.encoders.networks import EncodesImages, EncodesTexts
 from likewise.errors import ConfigError, DataError
 from likewise.model import Model
 
@@ -25,7 +26,7 @@ __all__ = ["EmbedCommand", "run"]
 class EmbedCommand:
     """Write the embeddings of pictures or texts: unit vectors, one row each."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run's folder, a model folder or a hub name."""
 
     data: DataConfig = field(default_factory=lambda: DataConfig(source=OWN_DATA))
@@ -53,6 +54,8 @@ def run(arguments: Sequence[str]) -> None:
     if path.suffix not in (".parquet", ".npy"):
         raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy.")
     model = open_model(options.model, options.device)
+    # Before the data is opened, which would be asked for texts that this model cannot read.
+    model.needs(f"encode_{options.what}", EncodesImages if options.what == "images" else EncodesTexts)
     splits = open_splits(model, options.model, options.data, needs=frozenset({options.what}))
     parts = {"train": splits.train, "validation": splits.validation}
     chosen = [part for name, part in parts.items() if part is not None and options.part in ("all", name)]

@@ -16,7 +16,15 @@ from likewise.data import DataConfig
 from likewise.errors import ConfigError, DataError, LikewiseError
 from likewise.evaluation.probe import NOT_CONVERGED
 from likewise.evaluation.reranking import chance_of
-from likewise.evaluation.tasks import LEARNING_TASKS, TASKS, Embedded, Episodes, default_tasks, evaluate
+from likewise.evaluation.tasks import (
+    LEARNING_TASKS,
+    TASKS,
+    Embedded,
+    Episodes,
+    check_task,
+    default_tasks,
+    evaluate,
+)
 from likewise.model import Model
 from likewise.reporting.figures import format_plain
 from likewise.training.run import RunFolder
@@ -30,11 +38,13 @@ _TASK_LINES = "; ".join(f"{name}: {line}" for name, (_, _, line) in TASKS.items(
 class EvaluateCommand:
     """Measure a trained model on held-out data."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run's folder, a model folder or a hub name."""
 
     task: Annotated[
-        str, tyro.conf.Positional, tyro.conf.arg(help=f"{_TASK_LINES}; all: every one that fits.")
+        str,
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="[TASK]", help=f"{_TASK_LINES}; all: every one that fits."),
     ] = "all"
 
     data: DataConfig = field(default_factory=lambda: DataConfig(source=OWN_DATA))
@@ -73,6 +83,8 @@ class EvaluateCommand:
 def run(arguments: Sequence[str]) -> None:
     """Measure, print, and write into the run's results.json."""
     options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
+    if options.task != "all":
+        check_task(options.task)  # before the model and the data are opened
     model = open_model(options.run, options.device)
     measured = open_measured(model, options.run, options.data, progress=not options.json)
     tasks = _fitting_tasks(model, measured) if options.task == "all" else [options.task]

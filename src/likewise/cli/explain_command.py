@@ -15,8 +15,9 @@ from likewise.cli.opened import open_model
 from likewise.data.fonts import find_font
 from likewise.errors import ConfigError, DataError
 from likewise.explaining import Explanation, explain, overlay
+from likewise.model import Model
 
-__all__ = ["ExplainCommand", "draw_explanation", "run", "save_figure"]
+__all__ = ["ExplainCommand", "draw_explanation", "left_out", "run", "save_figure"]
 
 _MOST_WORDS = 23
 
@@ -25,13 +26,13 @@ _MOST_WORDS = 23
 class ExplainCommand:
     """Show where each word of a text looks in a picture, and how likely the two belong together."""
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run's folder, a model folder or a hub name; of a method with a fusion encoder (tcl)."""
 
-    image: Annotated[str, tyro.conf.Positional]
+    image: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """A picture file."""
 
-    text: Annotated[str, tyro.conf.Positional]
+    text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
     """A text."""
 
     out: str = "explanation.png"
@@ -61,8 +62,28 @@ def run(arguments: Sequence[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     remarks = draw_explanation(stored[0].numpy(), found, path)
     print(f"they belong together with probability {found.probability:.3f}; wrote {path}")
-    for remark in remarks:
+    for remark in left_out(model, options.text) + remarks:
         print(remark)
+
+
+def left_out(model: Model, text: str) -> list[str]:
+    """A remark where a text is longer than what the model reads of it, else none.
+
+    Args:
+        model: reads texts.
+        text: the whole of it.
+    """
+    tokenizer = model.tokenizer
+    assert tokenizer is not None
+    if len(tokenizer.encode([text])[0]) < tokenizer.max_tokens:
+        return []
+    whole, read = tokenizer.uncut().word_spans(text), tokenizer.word_spans(text)
+    # The last word that is read may have lost some of its tokens.
+    count = len(whole) - sum(first == second for first, second in zip(whole, read, strict=False))
+    if count == 0:
+        return []
+    last = "the last word was" if count == 1 else f"the last {count:,} words were"
+    return [f"the model reads {tokenizer.max_tokens:,} tokens; {last} left out"]
 
 
 def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> list[str]:
@@ -79,7 +100,9 @@ def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> lis
     shown = found.words[:_MOST_WORDS]
     font, remarks = find_font(shown)
     if len(shown) < len(found.words):
-        remarks.insert(0, f"it shows the first {len(shown)} of {len(found.words)} words")
+        remarks.insert(
+            0, f"it shows the first {len(shown)} of the {len(found.words)} words that the model read"
+        )
     columns = min(6, 2 + len(shown))
     lines = -(-(2 + len(shown)) // columns)
     figure, axes = plt.subplots(

@@ -14,17 +14,29 @@ from likewise.model import Model, load
 from likewise.training.run import RunFolder
 from likewise.training.settings import read_settings
 
-__all__ = ["OWN_DATA", "is_run", "open_model", "open_splits", "own_data", "said_of_own"]
+__all__ = ["OWN_DATA", "is_run", "open_model", "open_own_splits", "open_splits", "own_data", "said_of_own"]
 
 OWN_DATA = "the run's own"
 """The default of `--data` where a run is at hand."""
 
 
 def open_model(path: str, device: str = "auto") -> Model:
-    """The model of a run or model folder, on the GPU where there is one."""
+    """The model of a run or model folder, on the GPU where there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     import torch
 
-    return load(path, device=("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.device(device)
+    except RuntimeError as error:  # it would list every kind of device there could be
+        raise ConfigError(
+            f"device {device} cannot be used here; expected auto, cpu, cuda, cuda:1, ..."
+        ) from error
+    return load(path, device=device)
 
 
 def open_splits(
@@ -59,12 +71,31 @@ def open_splits(
     try:
         return _prepared(model, own, needs, "splits", progress)
     except SourceError as error:
-        if os.path.isabs(own.source) or os.path.exists(own.source):
+        if os.path.exists(own.source):
             raise
-        raise SourceError(
-            f"{error}. It is the run's own data, named relative to the folder where training was started: "
-            "run this from there, or say where it is with --data (evaluate and embed)"
-        ) from error
+        said = "It is the run's own data"
+        if not os.path.isabs(own.source):
+            said += ", named relative to the folder where training was started: run this from there, or"
+        else:
+            said += ": if it has moved,"
+        raise SourceError(f"{error}. {said} say where it is with --data") from error
+
+
+def open_own_splits(model: Model, path: str, data: DataConfig | None = None) -> Splits:
+    """The run's own data with the parts of training, in another place than training's where `--data` names
+    one.
+
+    Args:
+        model: decides the pictures' size and how they become square.
+        path: the run's folder.
+        data: what `--data` and its options say; None, or OWN_DATA as its source, for where training found it.
+    """
+    settings = read_settings(RunFolder(path).config)
+    config = own_data(model, path, data)
+    if config is None:
+        assert data is not None
+        config = said_of_own(model, settings.data, data, source=data.source)
+    return open_splits(model, path, config, needs=settings.method_type.needs, parts="splits")
 
 
 def _prepared(

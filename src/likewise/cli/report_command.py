@@ -1,15 +1,18 @@
-"""`likewise report RUN`."""
+"""`likewise report RUN [--data SOURCE]`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from likewise.cli.opened import open_model, open_splits
+from likewise.cli.opened import OWN_DATA, open_model, open_own_splits
+from likewise.data import DataConfig
+from likewise.errors import ConfigError
 from likewise.reporting.report import write_report
 from likewise.training.gather import gather_report_inputs
 from likewise.training.run import RunFolder
@@ -21,8 +24,11 @@ __all__ = ["ReportCommand", "report", "run"]
 class ReportCommand:
     """Write a run's report: one HTML file that needs nothing else."""
 
-    run: Annotated[str, tyro.conf.Positional]
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
+
+    data: DataConfig = field(default_factory=lambda: DataConfig(source=OWN_DATA))
+    """Where the run's own data is now, if it has moved."""
 
     out: str | None = None
     """The file; report.html in the run's folder by default."""
@@ -34,23 +40,38 @@ class ReportCommand:
 def run(arguments: Sequence[str]) -> None:
     """Write the report and say where it is."""
     options = tyro.cli(ReportCommand, args=list(arguments), prog="likewise report")
-    print(f"wrote {report(options.run, out=options.out, device=options.device)}")
+    print(f"wrote {report(options.run, out=options.out, device=options.device, data=options.data)}")
 
 
-def report(path: str | Path, *, out: str | Path | None = None, device: str = "auto") -> Path:
+def report(
+    path: str | Path, *, out: str | Path | None = None, device: str = "auto", data: DataConfig | None = None
+) -> Path:
     """Write a run's report.
 
     Args:
         path: the run's folder.
         out: the file; report.html in the run's folder when None.
         device: where the held-out part is embedded.
+        data: where the run's own data is; where training found it when None.
 
     Returns:
         Where it is.
+
+    Raises:
+        ConfigError: `out` is a folder.
     """
     folder = RunFolder.existing(path)
-    model = open_model(str(path), device)
-    splits = open_splits(model, str(path))
     file = Path(out) if out is not None else folder.report
+    if file.is_dir():
+        raise ConfigError(f"--out {file} is a folder; expected a file, such as {file / 'report.html'}.")
+    model = open_model(str(path), device)
+    splits = open_own_splits(model, str(path), data)
+    if folder.read_json(folder.data).get("fingerprint") not in (None, splits.summary["fingerprint"]):
+        print(
+            f"warning: {splits.summary['source']} is not as it was when training read it, so pictures and "
+            "texts that the report shows as held out may have been trained on.",
+            file=sys.stderr,
+            flush=True,
+        )
     write_report(gather_report_inputs(folder, model, splits), file)
     return file

@@ -7,6 +7,7 @@ text: any Unicode text has tokens, none is ever unknown, and nothing assumes tha
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ class TextTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some token numbers, without the special ones."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def uncut(self) -> TextTokenizer:
+        """The same tokenizer, which reads texts of any length whole."""
+        from tokenizers import Tokenizer
+
+        copy = Tokenizer.from_str(self._tokenizer.to_str())
+        return TextTokenizer(copy, pad_id=self.pad_id, max_tokens=sys.maxsize)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which the `tokenizers` library and transformers read."""

@@ -70,7 +70,12 @@ def _episodes(
     options = embedded.episodes
     ways = options.num_ways
     if ways is None:
-        ways = min(_MOST_WAYS, most_ways(labels, num_items=options.num_shots + 1, within=domains))
+        num_items = options.num_shots + 1
+        ways = min(_MOST_WAYS, most_ways(labels, num_items=num_items, within=domains))
+        if ways < 2:
+            who = "only one class has" if ways else "no class has"
+            items = "two" if num_items == 2 else num_items
+            raise ValueError(f"{who} {items} items; an episode needs two such classes")
     return few_shot(
         embedded.images,
         labels,

@@ -16,6 +16,9 @@ __all__ = ["Pools", "usable_pools", "draw_episodes"]
 # Pairs of sources are looked at among so many sources of a domain, those with the most classes.
 _MAX_SOURCES = 256
 
+# An error names the sizes of so many classes.
+_MOST_SIZES = 5
+
 _Ints = NDArray[np.int64]
 
 
@@ -90,7 +93,7 @@ def usable_pools(
     if not pools:
         raise ValueError(
             _too_few(num_ways, num_shots, num_queries, within is not None, sources is not None)
-            + f"; there are {len(np.unique(labels[labels >= 0]))} classes of {int((labels >= 0).sum())} items"
+            + f"; {_there_are(labels)}"
         )
     return Pools(cells=cells, pools=pools, num_ways=num_ways, num_shots=num_shots, num_queries=num_queries)
 
@@ -132,6 +135,13 @@ def _too_few(num_ways: int, num_shots: int, num_queries: int, domains: bool, sou
     where = " in one domain" if domains else ""
     who = " by two sources" if sources else ""
     return f"{num_ways}-way episodes need {num_ways} classes of at least {items} each{who}{where}"
+
+
+def _there_are(labels: _Ints) -> str:
+    """How many classes and items there are, and how large the largest classes."""
+    sizes = np.sort(np.unique(labels[labels >= 0], return_counts=True)[1])[::-1].tolist()
+    said = f"there are {len(sizes)} classes of {sum(sizes)} items in all"
+    return f"{said}, the largest of {', '.join(map(str, sizes[:_MOST_SIZES]))}" if sizes else said
 
 
 def draw_episodes(pools: Pools, num_episodes: int, generator: np.random.Generator) -> tuple[_Ints, _Ints]:

@@ -92,10 +92,11 @@ def reranked_retrieval(
         image_groups: (N,) integers.
         text_groups: (M,) integers; a text belongs to the images with its group.
         judge: scores pairs, given places of images and of texts.
-        num_judged: candidates of each query that it judges.
+        num_judged: candidates of each query that it judges; all of them where there are fewer.
 
     Returns:
-        The figures of `retrieval` behind `reranked_`, and `num_judged`.
+        The figures of `retrieval` behind `reranked_`, and `num_judged`, no more than there are candidates in
+        the direction that has more of them.
     """
     directions = {
         "image_to_text": reranked_ranks(
@@ -110,7 +111,7 @@ def reranked_retrieval(
             num_judged=num_judged,
         ),
     }
-    figures: dict[str, float] = {"num_judged": num_judged}
+    figures: dict[str, float] = {"num_judged": min(num_judged, max(len(image_groups), len(text_groups)))}
     for name, ranks in directions.items():
         figures |= {
             f"reranked_{name}_{key}": value for key, value in summarise_ranks(ranks[ranks > 0]).items()

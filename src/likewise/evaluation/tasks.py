@@ -7,6 +7,7 @@ may be others than training's.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from likewise.data import Dataset, Splits
     from likewise.model import Model
 
-__all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "Episodes", "default_tasks", "evaluate"]
+__all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "Episodes", "check_task", "default_tasks", "evaluate"]
 
 # The matrix grows with the square of the classes; beyond these it would be megabytes that nobody reads.
 _MAX_CONFUSION_CLASSES = 50
@@ -200,6 +201,18 @@ def default_tasks(model: Model, splits: Splits) -> list[str]:
     return fitting if len(data) > 1 else [name for name in fitting if name != "collapse"]
 
 
+def check_task(task: str) -> None:
+    """Raise where no task has that name.
+
+    Raises:
+        ConfigError: none has; the message names the nearest.
+    """
+    if task not in TASKS:
+        near = difflib.get_close_matches(task, TASKS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TASKS)}."
+        raise ConfigError(f"no task is called {task!r}; {hint}")
+
+
 def evaluate(embedded: Embedded, task: str) -> dict[str, Any]:
     """One task's figures, with the fingerprint of the data they were measured on.
 
@@ -208,8 +221,7 @@ def evaluate(embedded: Embedded, task: str) -> dict[str, Any]:
         AbilityError: the model lacks what the task needs.
         DataError: the data lacks it.
     """
-    if task not in TASKS:
-        raise ConfigError(f"no task is called {task!r}; there are {', '.join(TASKS)}.")
+    check_task(task)
     function, needs, _ = TASKS[task]
     lacking = sorted(
         need for need in needs if need.startswith("encode_") and need not in embedded.model.abilities

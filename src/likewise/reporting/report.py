@@ -5,6 +5,7 @@ All text goes through the template's escaping; a content policy in the page forb
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,14 +62,20 @@ def write_report(inputs: ReportInputs, path: str | Path) -> None:
         path: the HTML file; its folder is made, and a file that is there is replaced at once or not at all.
 
     Raises:
+        IsADirectoryError: the path is a folder.
         ValueError: embeddings that hold a value that is not finite.
     """
     path = Path(path)
+    if path.is_dir():  # before all the work
+        raise IsADirectoryError(errno.EISDIR, "expected a file, and this is a folder", str(path))
     page = render_report(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)  # only where something failed is it still there
 
 
 def render_report(inputs: ReportInputs) -> str:

@@ -12,7 +12,9 @@ __all__ = ["PRESETS", "ViewConfig", "simclr_views", "view_preset"]
 
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
-    """The family of random views of an image; the defaults are SimCLR's (Chen 2020, 2002.05709, app. A)."""
+    """The family of random views of an image; each method has its own defaults."""
+
+    # Those here are SimCLR's (Chen 2020, 2002.05709, app. A). The docstring is the help of every method.
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
     """Least and greatest share of the image's area that a crop takes."""
