@@ -185,5 +185,5 @@ def test_what_is_no_model_is_refused(tmp_path: Path, clip_run: Path) -> None:
         likewise.load(tmp_path / "model")
     (tmp_path / "model/config.json").write_text(json.dumps(config))
     (tmp_path / "model/model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(ModelError, match="cannot be read: .*header"):
+    with pytest.raises(ModelError, match=r"cannot be read: .*header"):
         likewise.load(tmp_path / "model")

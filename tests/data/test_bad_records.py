@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likewise.data import DataConfig, Splits, prepare
+from likewise.data import DataConfig, Splits, open_source, prepare
 from likewise.data.decode import decode_square, decode_upright
 from likewise.data.paths import PathResolver
 from likewise.errors import DataError, RecordError, SourceError, TooManyBadRecords
@@ -348,10 +349,65 @@ def test_utf_16_and_byte_order_marks_are_understood(tmp_path: Path) -> None:
     assert sum(open_table(path).summary["counts"].values()) == 9
 
 
-def test_an_open_quote_swallows_no_more_than_it_must(tmp_path: Path) -> None:
+def places_and_texts(splits: Splits) -> tuple[list[str], set[str]]:
+    """Of the bad records, and of the good ones."""
+    parts = [part for part in (splits.train, splits.validation) if part is not None]
+    texts = {text for part in parts for row in part.texts or [] for text in row}
+    return [bad.place for bad in splits.bad_records], texts
+
+
+@pytest.mark.parametrize(
+    "closing", ['5.png,"another lone one', '5.png,tall 5"', '5.png,"one, with a comma"', ""]
+)
+def test_a_stray_quote_swallows_only_its_own_row(tmp_path: Path, closing: str) -> None:
+    rows = good_rows()
+    rows[2] = '2.png,"a lone quote'
+    rows[5] = closing or rows[5]
+    splits = open_table(write_table(tmp_path / "data", rows))
+    places, texts = places_and_texts(splits)
+    lone = closing.startswith('5.png,"another')  # of which one swallows the other, and is itself left open
+    assert places == ["captions.csv:4", "captions.csv:7"][: 1 + lone]
+    assert len(texts) == 8 - lone
+    assert "a picture of number 3" in texts
+    how = "runs over 4 lines" if closing else "is still open at the end of the file, 7 lines on"
+    assert splits.bad_records[0].reason == f"a quoted field {how} (a stray quote?)"
+
+
+def test_a_stray_quote_is_found_wherever_the_pictures_stand(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "data", [])
+    path.write_text('caption,image\n"a lone quote,1.png\nfine,2.png\n"another,3.png\nfine too,4.png\n')
+    places, texts = places_and_texts(open_table(path))
+    assert (places, texts) == (["captions.csv:2", "captions.csv:4"], {"fine", "fine too"})
+
+
+def test_a_stray_quote_among_texts_alone_takes_ten_lines_to_be_sure(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for swallowed, num_bad, num_records in ((10, 1, 11), (9, 0, 2)):
+        lines = [f"b,number {number}" for number in range(swallowed - 1)] + ['c,tall 5"', "d,the next row"]
+        path.write_text("\n".join(["label,text", 'a,"a lone quote', *lines, ""]))
+        source = open_source(DataConfig(source=str(path)))
+        assert (len(source.problems), len(source.records)) == (num_bad, num_records)
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_captions_of_several_lines_are_read(tmp_path: Path, order: list[int]) -> None:
+    captions = ["a dog\nruns, fast", 'says "no"\nand,\nleaves', "one\r\n\r\ntwo, three\r\nfour,five"]
+    path = write_table(tmp_path / "data", [])
+    with path.open("w", newline="") as stream:
+        rows = [["image", "caption"], *([f"{n}.png", text] for n, text in enumerate(captions))]
+        csv.writer(stream).writerows([[row[n] for n in order] for row in rows])
+    assert places_and_texts(open_table(path)) == ([], set(captions))
+
+
+def test_an_open_quote_at_the_end_is_bad(tmp_path: Path) -> None:
     splits = open_table(write_table(tmp_path / "data", [*good_rows(), '9.png,"never closed']))
-    assert splits.train.texts is not None
-    assert sum(splits.summary["counts"].values()) == 10
+    assert sum(splits.summary["counts"].values()) == 9
+    assert [bad.place for bad in splits.bad_records] == ["captions.csv:11"]
+    assert splits.bad_records[0].reason.startswith("a quoted field is still open at the end")
+    path = tmp_path / "t.csv"
+    path.write_text('image,"caption\n1.png,one\n2.png,two\n')
+    with pytest.raises(SourceError, match=r"t\.csv: line 1, the first: a quoted field is still open"):
+        open_table(path)
 
 
 def test_too_many_bad_records_names_the_first_ten(tmp_path: Path) -> None:

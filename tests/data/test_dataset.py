@@ -145,6 +145,26 @@ def test_parts_of_which_none_is_held_out_are_listed(tmp_path: Path) -> None:
     assert len(splits.train) + len(splits.validation or ()) == 60
 
 
+def test_records_that_name_no_split_are_said_to_be_left_out(tmp_path: Path) -> None:
+    path = with_splits(tmp_path / "d", "train", "val", "")
+    splits = opened(path)
+    assert splits.summary["counts"] == {"train": 20, "validation": 20}
+    assert splits.summary["notes"] == ["20 records name no split and are left out"]
+    assert opened(with_splits(tmp_path / "e", "first", ""), parts="any").summary["notes"] == []
+
+
+def test_a_part_asked_for_by_name_must_be_named(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", five_captions())
+    with pytest.raises(SourceError, match=r"train_split asks for 'trainn', but no record names a split"):
+        opened(path, train_split="trainn")
+    for wanted in ("splits", "measured"):
+        with pytest.raises(SourceError, match=r"validation_split asks for 'test'.*data\.split_column"):
+            opened(path, validation_split="test", parts=wanted)
+    other = with_splits(tmp_path / "e", "train", "test")
+    _, held_out = parts(opened(path, validation=str(other), validation_split="test"))
+    assert len(held_out) == 30  # of the other source, so it is named there
+
+
 def test_pictures_in_both_parts_are_counted(tmp_path: Path) -> None:
     rows = [f"images/{number}.png,caption,{'train' if number else 'val'}" for number in range(60)]
     path = write_table(tmp_path / "d", [*rows, "images/0.png,caption,train"], "image,caption,split")
@@ -257,6 +277,26 @@ def test_fits_make_their_squares(tmp_path: Path) -> None:
     assert padded[:, 12].unique(dim=1).shape[1] > 1
 
 
+def test_pictures_are_not_stored_below_the_training_size(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "d", five_captions())  # 30 x 20 pixels
+    with pytest.raises(ConfigError, match=r"store_size 4 is below the 16 pixels.*\(it is 20 then\)"):
+        opened(path, store_size=4)
+    assert opened(path, store_size=4, parts="measured").train.store_size == 4  # as a model may have it
+    config = DataConfig(source=str(path), store_size=20, cache_dir=str(tmp_path / "cache"))
+    assert prepare(config, image_size=32, needs=frozenset({"images"})).train.store_size == 20  # all there is
+
+
+def test_addresses_may_be_paths(tmp_path: Path) -> None:
+    config = DataConfig(
+        source=tmp_path / "t.csv",  # type: ignore[arg-type]
+        cache_dir=tmp_path,  # type: ignore[arg-type]
+        validation=tmp_path / "v.csv",  # type: ignore[arg-type]
+        image_root=tmp_path,  # type: ignore[arg-type]
+    )
+    assert (config.source, config.validation) == (str(tmp_path / "t.csv"), str(tmp_path / "v.csv"))
+    assert config.cache_dir == config.image_root == str(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("names", "order"),
     [
@@ -284,5 +324,7 @@ def test_impossible_options_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=r"data\."):
             DataConfig(**({"source": "x"} | options))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"above 0 and below 1, got 0\.0\..*a small share \(0\.001\)"):
+        DataConfig(source="x", validation_share=0.0)
     with pytest.raises(ConfigError, match="needs must be among"):
         prepare(DataConfig(source="x"), image_size=16, needs=frozenset({"sounds"}))

@@ -132,6 +132,17 @@ def test_records_that_lack_something_are_counted(tmp_path: Path) -> None:
     assert "without a caption 4, without a label 1" in stream.getvalue()
 
 
+def test_records_that_name_no_split_are_counted_apart(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"sentence number {n},{'train' if n < 3 else ''}" for n in range(4)]
+    path.write_text("\n".join(["caption,split", *rows]))
+    report = inspect_source(DataConfig(source=str(path), cache_dir=str(tmp_path / "cache")))
+    assert report.counts == {"train": 3, "no split": 1}
+    assert report.notes == ["1 record names no split, and training leaves it out"]
+    path.write_text("caption\none sentence\n")
+    assert inspect_source(DataConfig(source=str(path))).counts == {"all": 1}
+
+
 def test_an_empty_column_is_called_empty(tmp_path: Path) -> None:
     table = pictures_with(tmp_path, [""] * 4, ["a", "b"] * 2)
     config = DataConfig(source=str(table), cache_dir=str(tmp_path / "cache"))

@@ -196,6 +196,25 @@ def test_json_lines_with_lists_and_bad_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_a_table_of_broken_lines_alone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"image": \n{broken\n')
+    with pytest.raises(SourceError, match=r"none of its 2 lines.*first: t\.jsonl:1: no valid JSON"):
+        opened(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_object_that_holds_the_rows_gets_a_hint(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"image": "1.png", "caption": "a dog"}, {"image": "2.png", "caption": "a cat"}]
+    (tmp_path / "t.json").write_text(json.dumps({"version": 1, "data": rows}, indent=indent))
+    with pytest.raises(SourceError, match=r"among version, data; .*the list 'data' in it: save that list"):
+        opened(tmp_path / "t.json")
+    by_path = {f"{n}.png": f"a caption of picture {n}" for n in range(3000)}
+    (tmp_path / "t.json").write_text(json.dumps(by_path, indent=indent))
+    with pytest.raises(SourceError, match=r"9\.png and 2,990 more\).*one object of pictures") as caught:
+        opened(tmp_path / "t.json")
+    assert len(str(caught.value)) < 500
+
+
 def test_cells_that_pandas_left_empty_hold_nothing(tmp_path: Path) -> None:
     write_images(tmp_path, ["1.png", "2.png", "3.png"])
     row: dict[str, Any] = {"image": "1.png", "caption": "one", "label": "a", "split": "train"}
@@ -642,7 +661,10 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:
     write_images(tmp_path / "flat", ["1.png", "2.png"])
-    with pytest.raises(SourceError, match=r"needs texts.*text_column"):
+    with pytest.raises(SourceError, match=r"needs texts.*Put a NAME\.txt beside each picture"):
         prepared(tmp_path / "flat", tmp_path, "images", "texts")
+    table = write_csv(tmp_path / "flat" / "t.csv", [["image"], ["1.png"], ["2.png"]])
+    with pytest.raises(SourceError, match=r"needs texts.*text_column"):
+        prepared(table, tmp_path, "images", "texts")
     with pytest.raises(SourceError, match="needs labels"):
         prepared(tmp_path / "flat", tmp_path, "images", "labels")

@@ -22,6 +22,7 @@ __all__ = ["DataCommand", "run"]
 
 _USAGE = "usage: likewise data SOURCE [options]; likewise data --help lists them."
 _SHEET_ROWS = 6
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ def run(arguments: Sequence[str]) -> None:
     if not words:
         raise ConfigError(_USAGE)
     options = tyro.cli(DataCommand, args=words, prog="likewise data")
+    _check(options)
     method = None if options.views is None else find_method(options.views)
     found = inspect_source(options.data, progress=not options.json)
     if options.json:
@@ -72,6 +74,16 @@ def run(arguments: Sequence[str]) -> None:
         sheet = _outside(Path("views.png"), found)
         _draw_views(found, method.default_views(options.views_size), options.views_size, sheet)
         _say(f"views: {sheet}", options.json)
+
+
+def _check(options: DataCommand) -> None:
+    """What cannot be drawn is refused before a long look at the data."""
+    if options.sheet and Path(options.sheet).suffix.lower() not in _PICTURES:
+        raise ConfigError(f"--sheet {options.sheet}: expected a picture's name, such as contact-sheet.png.")
+    if options.views_size < 1:
+        raise ConfigError(
+            f"--views-size {options.views_size}: expected the side of a view, at least 1 pixel, such as 64."
+        )
 
 
 def _outside(sheet: Path, found: SourceReport) -> Path:

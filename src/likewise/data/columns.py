@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "Columns",
     "canonical_split",
+    "first_names",
     "is_image_name",
     "is_missing",
     "listed_texts",
@@ -44,6 +46,7 @@ _NAMES = {
     "domain": ("domain",),
     "id": ("id", "uid", "key", "record_id"),
 }  # fmt: skip
+_MANY = 10
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
 _CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SCORES = {"score", "similarity", "similarity_score", "gold_score"}
@@ -109,6 +112,12 @@ def is_image_name(name: str) -> bool:
     return _plain(name) in _NAMES["image"]
 
 
+def first_names(names: Sequence[str]) -> str:
+    """Columns for a message: the first ten, and how many more."""
+    more = f" and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
+    return ", ".join(names[:_MANY]) + more
+
+
 def recognise(table: Table, config: DataConfig) -> Columns:
     """The roles of a table's columns: those the user named, then by name, then by content.
 
@@ -144,7 +153,7 @@ def _named(table: Table, role: str, name: str | None) -> str | None:
         return name
     near = difflib.get_close_matches(name, table.names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    found = ", ".join(table.names)
+    found = first_names(table.names)
     raise SourceError(f"{table.name}: no column {name!r} (data.{role}_column); it has {found}{hint}")
 
 
@@ -196,8 +205,9 @@ def _text_columns(table: Table, used: set[str]) -> tuple[str, ...]:
     sentences = [name for name in free if _reads_like_sentences(table, name)]
     if len(sentences) > 1:
         raise SourceError(
-            f"{table.name}: several columns hold sentences ({', '.join(sentences)}); "
+            f"{table.name}: several columns hold sentences ({first_names(sentences)}); "
             "say which to learn from with data.text_column (several, with commas, when they mean the same)"
+            f"{table.hint}"
         )
     return tuple(sentences)
 

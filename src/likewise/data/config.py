@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -94,10 +95,17 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""
+        for name in ("source", "image_root", "validation", "cache_dir"):
+            if isinstance(value := getattr(self, name), os.PathLike):  # as one has them in Python
+                object.__setattr__(self, name, os.fspath(value))
         if not self.source:
             raise ConfigError("data.source is empty: expected a folder, a file, an address or 'scenes'")
         if not 0.0 < self.validation_share < 1.0:
-            raise ConfigError(f"data.validation_share must lie between 0 and 1, got {self.validation_share}")
+            raise ConfigError(
+                f"data.validation_share must be above 0 and below 1, got {self.validation_share}. "
+                "A run always holds something out: for next to nothing, give a small share (0.001), or "
+                "another source to hold out with data.validation"
+            )
         if not 0.0 <= self.max_bad_share <= 1.0:
             raise ConfigError(f"data.max_bad_share must lie in [0, 1], got {self.max_bad_share}")
         if self.fit not in ("crop", "pad", "squash"):

@@ -43,7 +43,8 @@ class SourceReport:
         source: as the user gave it.
         kind: what it was recognised as.
         columns: role to column; `columns_found`: every column.
-        counts: records by split ("all" where the source names none).
+        counts: records by split ("all" where the source names none; "no split" of those that name none where
+            others do).
         lacking: records without a caption, a label or a domain, where the source has any column of them.
         num_images, num_texts: usable ones; `num_repeated_texts` of the texts occurred before.
         texts_per_record: fewest, mean, most.
@@ -125,12 +126,13 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     lengths = sorted(len(text) for record in records for text in record.texts)
     per_record = [len(record.texts) for record in records]
     sizes = loaded.sizes
+    unnamed = "all" if all(record.split is None for record in listed.records) else "no split"
     return SourceReport(
         source=config.source,
         kind=listed.kind,
         columns=listed.columns,
         columns_found=listed.columns_found,
-        counts=_counted([record.split or "all" for record in records]),
+        counts=_counted([record.split or unnamed for record in records]),
         lacking=_lacking(listed),
         num_images=len(records) if "images" in needs else 0,
         num_texts=len(lengths),

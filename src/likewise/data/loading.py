@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
+from likewise.data.columns import first_names
 from likewise.data.config import DataConfig
 from likewise.data.decode import read_size
+from likewise.data.folders import FOLDER_OF_IMAGES
 from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
 from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources import open_source
-from likewise.data.splits import Wanted, assign_parts
-from likewise.errors import RecordError, SourceError, TooManyBadRecords
+from likewise.data.splits import Wanted, assign_parts, unnamed_notes
+from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords
 
 __all__ = ["Loaded", "check_bad_share", "load"]
 
@@ -88,10 +90,15 @@ def load(
         parts: which ones to keep; see `assign_parts`.
         store_size: side of the stored squares, where another source has decided it.
         source: the source, if it was listed already.
+
+    Raises:
+        SourceError: the source cannot be understood or lacks what is needed.
+        ConfigError: pictures to train on would be stored smaller than they are trained on.
     """
     source = source or open_source(config, images="images" in needs)
     _check_needs(source, needs, config)
     said, names_validation = assign_parts(source.records, config, parts)
+    source.notes += unnamed_notes(source.records, said, parts)
     in_use = [number for number, part in enumerate(said) if part is not None]
     keep = _capped(in_use, said, config.max_records)
     bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)
@@ -112,6 +119,8 @@ def load(
         hashes = np.asarray([content_hash(source.pixels[row].data) for row in usable], dtype=np.uint64)
     elif "images" in needs and usable:
         refs = [ref for number in usable if (ref := source.records[number].image) is not None]
+        if parts == "splits":
+            _check_store_size(refs, config, image_size)
         size = store_size or config.store_size or _store_size(refs, image_size, config.fit)
         pixels, cache = _open_pictures(refs, size, config, progress)
         bad += [_bad(source.records[usable[row]], reason) for row, reason in sorted(cache.bad.items())]
@@ -192,8 +201,13 @@ def _absence(source: Source, need: str) -> str:
     column = source.columns.get(need.removesuffix("s"))
     if column is not None and need != "images":
         return f"its column {column} is empty. Fill it, or give {_OPTIONS[need]} where they are elsewhere"
-    found = "; ".join([", ".join(source.columns_found) or "none", *source.notes])
-    return f"this {source.kind} was not found to have them (columns found: {found}). Give {_OPTIONS[need]}"
+    found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
+    remedy = f"Give {_OPTIONS[need]}"
+    if need == "texts" and source.kind == FOLDER_OF_IMAGES:
+        remedy = (
+            "Put a NAME.txt beside each picture, a caption a line, or give a table of pictures and captions"
+        )
+    return f"this {source.kind} was not found to have them (columns found: {found}). {remedy}"
 
 
 def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> list[int]:
@@ -246,6 +260,19 @@ def _lack(record: Record, needs: frozenset[str], drawn: bool) -> str | None:
 
 def _bad(record: Record, reason: str) -> BadRecord:
     return BadRecord(record.id, record.place, reason)
+
+
+def _check_store_size(refs: Sequence[ImageRef], config: DataConfig, image_size: int | None) -> None:
+    """Pictures stored below the training size would be blown up again; small ones may keep their own size."""
+    asked = config.store_size
+    if asked is None or image_size is None or asked >= image_size:
+        return
+    usual = _store_size(refs, image_size, config.fit)
+    if asked < usual:
+        raise ConfigError(
+            f"data.store_size {asked} is below the {image_size} pixels that are trained on, and pictures "
+            f"would be blown up from it; leave it out (it is {usual} then), or lower image.image_size"
+        )
 
 
 def _store_size(refs: Sequence[ImageRef], image_size: int | None, fit: str) -> int:

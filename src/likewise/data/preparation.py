@@ -65,6 +65,7 @@ def prepare(
     Raises:
         SourceError: the source cannot be understood or lacks what is needed.
         TooManyBadRecords: more than `config.max_bad_share` is unusable.
+        ConfigError: the options contradict one another, or what is to be trained on.
     """
     if not needs <= _NEEDS:
         raise ConfigError(f"needs must be among {', '.join(sorted(_NEEDS))}, got {', '.join(sorted(needs))}")

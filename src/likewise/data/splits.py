@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Literal
 
 from likewise.data.columns import canonical_split
@@ -11,7 +12,7 @@ from likewise.data.config import DataConfig
 from likewise.data.record import Record
 from likewise.errors import SourceError
 
-__all__ = ["Parts", "Wanted", "assign_parts", "draw_parts"]
+__all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "unnamed_notes"]
 
 Parts = Literal["splits", "measured", "any"]
 """Which parts of a source are asked for by those who read all of it; see `assign_parts`."""
@@ -38,9 +39,12 @@ def assign_parts(
         validation part. Where no record names a split, all are "train".
 
     Raises:
-        SourceError: splits are named, but none of them is the one that is needed.
+        SourceError: splits are named, but none of them is the one that is needed; or none are, where the
+            options ask for one.
     """
     names = {record.split for record in records}
+    if names == {None}:
+        _check_none_asked(config, wanted)
     if wanted == "all" or (wanted != "validation or all" and names <= {None}):
         return ["train"] * len(records), False
     meaning = {name: _part_of(name, names, config) for name in names}
@@ -53,6 +57,37 @@ def assign_parts(
     if wanted == "any" and set(meaning.values()) == {None}:
         return ["train"] * len(records), False
     return [meaning[record.split] for record in records], "validation" in meaning.values()
+
+
+def unnamed_notes(records: Sequence[Record], said: Sequence[str | None], wanted: Wanted) -> list[str]:
+    """A remark on records that name no split where others do, unless they are used all the same.
+
+    Args:
+        records: of one source.
+        said: the part of each, of `assign_parts`.
+        wanted: which parts were asked for; of "all", training would leave such records out.
+    """
+    pairs = zip(records, said, strict=True)
+    count = sum(record.split is None and (part is None or wanted == "all") for record, part in pairs)
+    if count in (0, len(records)):
+        return []
+    names, are, them = ("record names", "is", "it") if count == 1 else ("records name", "are", "them")
+    left = f", and training leaves {them} out" if wanted == "all" else f" and {are} left out"
+    return [f"{count:,} {names} no split{left}"]
+
+
+def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
+    """A part that was asked for by name must be named by the source, or by the other one to validate on."""
+    options = ["train_split"] if wanted == "splits" else []
+    if wanted in ("splits", "measured") and config.validation is None:
+        options.append("validation_split")
+    usual = {field.name: field.default for field in fields(config)}
+    for option in options:
+        if (asked := getattr(config, option)) != usual[option]:
+            raise SourceError(
+                f"{config.source}: data.{option} asks for {asked!r}, but no record names a split. Leave that "
+                "out, or name the column of the splits with data.split_column"
+            )
 
 
 def _with_test_part(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from likewise.data.characters import decoded, is_text
+from likewise.data.delimited import split_rows
 from likewise.data.files import folder_of, name_of, open_binary, read_start, read_whole, stat_entry
 from likewise.errors import SourceError
 
@@ -37,6 +37,7 @@ class Table:
         binary: columns of encoded images (bytes, or Hugging Face's {bytes, path}).
         bad_rows: row, or row -1 where it could not even be placed in the columns; its place; the reason.
         label_names: names of whole-number labels where the file declares them.
+        hint: how the file may be meant instead, to end the message where its columns are not understood.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Table:
     binary: frozenset[str] = frozenset()
     bad_rows: list[tuple[str, str]] = field(default_factory=list)
     label_names: dict[str, list[str]] = field(default_factory=dict)
+    hint: str = ""
 
 
 def is_table(address: str) -> bool:
@@ -113,7 +115,10 @@ def _from_delimited(address: str, text: str) -> Table:
     """CSV or TSV. A header is expected, and invented where the first line is plainly data."""
     first_line, undecoded = text.split("\n", 1)[0], not is_text(text)
     delimiter = max(",;\t|", key=first_line.count)
-    rows, lines = _split_rows(text, delimiter)
+    rows, lines, bad_lines = split_rows(text, delimiter)
+    if bad_lines and (not rows or bad_lines[0][0] < lines[0]):
+        number, reason = bad_lines[0]
+        raise SourceError(f"{address}: line {number}, the first: {reason}. Mend its quotation marks")
     names = [name.strip() for name in rows[0]] if rows else []
     if _is_data(names):
         names = _invented_names(names)
@@ -127,52 +132,18 @@ def _from_delimited(address: str, text: str) -> Table:
     if len(set(names)) < len(names):
         raise SourceError(f"{address}: two columns have the same name: {', '.join(names)}")
     name, width = name_of(address), len(names)
-    bad, kept, kept_lines = [], [], []
+    kept, kept_lines = [], []
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
-            bad.append((f"{name}:{line}", f"{len(row)} fields where the header has {width}"))
+            bad_lines.append((line, f"{len(row)} fields where the header has {width}"))
         elif undecoded and not all(map(is_text, row)):
-            bad.append(
-                (f"{name}:{line}", "wrong encoding: these bytes are no valid text (see data.encoding)")
-            )
+            bad_lines.append((line, "wrong encoding: these bytes are no valid text (see data.encoding)"))
         else:
             kept.append(row)
             kept_lines.append(line)
+    bad = [(f"{name}:{line}", reason) for line, reason in sorted(bad_lines)]
     columns = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in names]
     return _in_memory(address, "TSV" if delimiter == "\t" else "CSV", names, columns, kept_lines, bad)
-
-
-def _split_rows(text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
-    """Rows and the line each begins at; blank lines are left out."""
-    if delimiter == "\t":
-        plain = text.splitlines() if "\r" in text and "\n" not in text else text.split("\n")
-        plain = [line.rstrip("\r") for line in plain]
-        width = plain[0].count("\t")
-        # Most tab-separated files quote nothing, and a sentence may begin with a quotation mark. If every
-        # line has its full number of fields, quotes have no meaning beyond a pair around a whole field.
-        if all(line.count("\t") == width for line in plain if line):
-            numbered = [(number, line) for number, line in enumerate(plain, start=1) if line]
-            return [[_unquoted(f) for f in line.split("\t")] for _, line in numbered], [
-                n for n, _ in numbered
-            ]
-    rows, lines, started = [], [], 1
-    previous_limit = csv.field_size_limit(1 << 30)  # a caption of a megabyte is one bad record, not the end
-    try:
-        reader = csv.reader(io.StringIO(text.replace("\x00", "\ufffd"), newline=""), delimiter=delimiter)
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(started)
-            started = reader.line_num + 1
-    finally:
-        csv.field_size_limit(previous_limit)
-    return rows, lines
-
-
-def _unquoted(cell: str) -> str:
-    if len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
-        return cell[1:-1].replace('""', '"')
-    return cell
 
 
 def _is_data(names: list[str]) -> bool:
@@ -196,23 +167,9 @@ def _invented_names(cells: list[str]) -> list[str]:
 def _from_json(address: str, text: str) -> Table:
     """JSON lines, or one JSON list of objects."""
     name = name_of(address)
-    bad: list[tuple[str, str]] = []
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
-    items: list[tuple[int, Any]] = []
-    if text.lstrip().startswith("["):
-        try:
-            items = list(enumerate(json.loads(text), start=1))
-        except (ValueError, RecursionError) as error:
-            raise SourceError(f"{address}: no valid JSON: {error}") from error
-    else:
-        for number, line in enumerate(text.split("\n"), start=1):
-            if not line.strip():
-                continue
-            try:
-                items.append((number, json.loads(line)))
-            except (ValueError, RecursionError) as error:  # no JSON, a number of 5,000 digits, 5,000 brackets
-                bad.append((f"{name}:{number}", f"no valid JSON: {error}"))
+    items, bad = _json_items(address, text)
     for number, item in items:
         if not isinstance(item, dict):
             bad.append((f"{name}:{number}", f"a JSON object was expected, got {type(item).__name__}"))
@@ -224,9 +181,49 @@ def _from_json(address: str, text: str) -> Table:
             rows.append(item)
             lines.append(number)
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return _in_memory(
+    table = _in_memory(
         address, "JSON lines", names, [[row.get(key) for row in rows] for key in names], lines, bad
     )
+    table.hint = _json_hint(rows[0]) if len(rows) == 1 else ""
+    return table
+
+
+def _json_items(address: str, text: str) -> tuple[list[tuple[int, Any]], list[tuple[str, str]]]:
+    """What stands in each line, or in the file's one list or object, and the lines that are no JSON."""
+    name, text_begins = name_of(address), text.lstrip()[:1]
+    items: list[tuple[int, Any]] = []
+    bad: list[tuple[str, str]] = []
+    if text_begins == "[":
+        try:
+            return list(enumerate(json.loads(text), start=1)), []
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{address}: no valid JSON: {error}") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            items.append((number, json.loads(line)))
+        except (ValueError, RecursionError) as error:  # no JSON, a number of 5,000 digits, 5,000 brackets
+            if not items and not bad and text_begins == "{":
+                with contextlib.suppress(ValueError, RecursionError):
+                    return [(number, json.loads(text))], []  # one object, written over many lines
+            bad.append((f"{name}:{number}", f"no valid JSON: {error}"))
+    return items, bad
+
+
+def _json_hint(only: dict[str, Any]) -> str:
+    """Of a file that is one JSON object: how to write it as rows."""
+    from likewise.data.columns import looks_like_image_path
+
+    for key, value in only.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return f". The rows seem to be the list {key!r} in it: save that list alone as the file"
+    if sum(map(looks_like_image_path, only)) > len(only) / 2:
+        return (
+            ". It seems to be one object of pictures and their captions: save it as one object a row, "
+            '{"image": "1.jpg", "caption": "..."}'
+        )
+    return ""
 
 
 def _open_parquet(address: str) -> Table:

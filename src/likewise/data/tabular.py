@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from likewise.data.characters import check_texts, is_text, legible
-from likewise.data.columns import Columns, is_missing, listed_texts, recognise, without_caption_number
+from likewise.data.columns import (
+    Columns,
+    first_names,
+    is_missing,
+    listed_texts,
+    recognise,
+    without_caption_number,
+)
 from likewise.data.config import DataConfig
 from likewise.data.images import ArrowImage, ParquetImage
 from likewise.data.paths import PathResolver, find_image_root
@@ -42,12 +49,13 @@ def source_of_tables(
         splits_from: what told the splits of the tables, if anything did.
     """
     first = tables[0][0]
+    _check_readable([table for table, _, _ in tables])
     _check_same_columns([table for table, _, _ in tables])
     columns = recognise(first, config)
     if columns.image is None and not columns.texts:
         raise SourceError(
-            f"{config.source}: no column of images or texts was recognised among {', '.join(first.names)}; "
-            "name them with data.image_column and data.text_column"
+            f"{config.source}: no column of images or texts was recognised among {first_names(first.names)}; "
+            f"name them with data.image_column and data.text_column{first.hint}"
         )
     source = Source(
         kind=f"table ({first.kind})" if len(tables) == 1 else f"{len(tables)} tables ({first.kind})",
@@ -64,12 +72,24 @@ def source_of_tables(
     return source
 
 
+def _check_readable(tables: list[Table]) -> None:
+    """Where every line is bad there are no columns either, which is not what to tell the user."""
+    for table in tables:
+        if not table.names and table.bad_rows:
+            place, reason = table.bad_rows[0]
+            raise SourceError(
+                f"{table.name}: none of its {len(table.bad_rows):,} lines can be read as {table.kind}. "
+                f"The first: {place}: {legible(reason)}"
+            )
+
+
 def _check_same_columns(tables: list[Table]) -> None:
     for table in tables[1:]:
         if set(table.names) != set(tables[0].names):
             raise SourceError(
                 f"the tables {', '.join(table.name for table in tables)} have different columns "
-                f"({tables[0].name}: {', '.join(tables[0].names)}; {table.name}: {', '.join(table.names)}). "
+                f"({tables[0].name}: {first_names(tables[0].names)}; "
+                f"{table.name}: {first_names(table.names)}). "
                 "Name one of them as the source, or several of the same columns by a pattern"
             )
 
