@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.networks import EncodesImages, EncodesTexts, MatchesPairs, network_from_spec
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import AbilityError, ConfigError, DataError, ModelError, first_line
+from likewise.errors import AbilityError, ConfigError, DataError, ModelError, first_line, first_names
 from likewise.views import center_view
 
 if TYPE_CHECKING:
@@ -144,12 +144,8 @@ class Model:
             DataError: a picture cannot be read; the message says which.
             ValueError: a batch of no pictures.
         """
-        _check_batch_size(batch_size)
         several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
-        stored = (
-            self._stored(several[start : start + batch_size], start)
-            for start in range(0, len(several), batch_size)
-        )
+        stored = (self._stored(several[rows], rows.start) for rows in _batches(len(several), batch_size))
         return self._collect((self._image_vectors(batch) for batch in stored), normalize)
 
     def encode_texts(
@@ -170,10 +166,9 @@ class Model:
             DataError: a text is empty or not a string.
             ValueError: a batch of no texts.
         """
-        _check_batch_size(batch_size)
         several = _checked_texts(texts)
-        batches = (several[start : start + batch_size] for start in range(0, len(several), batch_size))
-        return self._collect((self._text_vectors(batch) for batch in batches), normalize)
+        vectors = (self._text_vectors(several[rows]) for rows in _batches(len(several), batch_size))
+        return self._collect(vectors, normalize)
 
     def match(self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str]) -> np.ndarray:
         """Probability that each picture and text belong together.
@@ -207,10 +202,8 @@ class Model:
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all pictures of a dataset, read from its cache."""
         places = np.arange(len(dataset))
-        batches = (places[start : start + batch_size] for start in range(0, len(dataset), batch_size))
-        return self._collect(
-            (self._image_vectors(dataset.images(batch)) for batch in batches), normalize=True
-        )
+        stored = (dataset.images(places[rows]) for rows in _batches(len(dataset), batch_size))
+        return self._collect((self._image_vectors(batch) for batch in stored), normalize=True)
 
     def explain(
         self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str]
@@ -238,9 +231,7 @@ class Model:
         from likewise.matching import PairJudge
 
         places = np.arange(len(dataset))
-        stored = (
-            dataset.images(places[start : start + batch_size]) for start in range(0, len(dataset), batch_size)
-        )
+        stored = (dataset.images(places[rows]) for rows in _batches(len(dataset), batch_size))
         return PairJudge(self, stored, texts, batch_size=batch_size)
 
     def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
@@ -398,6 +389,10 @@ def misfit_of_weights(error: RuntimeError) -> str:
 def _check_device(device: str | torch.device) -> None:
     """Compute a little there: what is spelled right may still not be on this machine."""
     try:
+        torch.device(device)
+    except RuntimeError as error:  # it would list every kind of device there could be
+        raise ConfigError(f"device {device} cannot be used here; expected cpu, cuda, cuda:1, ...") from error
+    try:
         torch.zeros(1, device=device).add(1).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
@@ -405,9 +400,11 @@ def _check_device(device: str | torch.device) -> None:
         ) from error
 
 
-def _check_batch_size(batch_size: int) -> None:
+def _batches(count: int, batch_size: int) -> Iterator[slice]:
+    """The rows of each batch."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    yield from (slice(start, start + batch_size) for start in range(0, count, batch_size))
 
 
 def _checked_texts(texts: str | Sequence[str]) -> list[str]:
@@ -467,7 +464,7 @@ def _check_replaceable(folder: Path) -> None:
     ours = {_CONFIG, _WEIGHTS, _TOKENIZER, _CARD}
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
-        shown = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
+        shown = first_names(others, most=3)
         raise ModelError(f"{folder} holds {shown}, which a model would replace; name another folder.")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from likewise.cli.opened import is_run, open_splits, own_data, said_of_own
 from likewise.data import DataConfig, Dataset, Splits
-from likewise.data.overlap import trained_on
+from likewise.data.overlap import said_of_overlap, trained_on
 from likewise.errors import DataError
 from likewise.evaluation.tasks import LEARNING_TASKS
 from likewise.model import Model
@@ -199,15 +199,13 @@ def _overlap(parts: Splits) -> str | None:
     held_out = parts.validation
     if held_out is None or len(parts.train) == 0:
         return None
-    seen = trained_on(held_out, parts.train)
-    # Groups of two sources may share a name by chance; those of generated scenes are equal captions alone.
-    if parts.summary["validation_source"] is None and parts.summary["splits_from"] != "generated":
-        seen |= np.isin(held_out.groups, parts.train.groups)
-    if not seen.any():
-        return None
-    return (
-        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a row "
-        "that is learnt from, so these figures are better than they would be on new data"
+    one_source = parts.summary["validation_source"] is None
+    return said_of_overlap(
+        held_out,
+        parts.train,
+        groups_tell=one_source and parts.summary["splits_from"] != "generated",
+        row="row that is learnt from",
+        figures="these figures",
     )
 
 

@@ -6,19 +6,17 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from likewise.data.config import DataConfig
 from likewise.data.table import Table
-from likewise.errors import SourceError
+from likewise.errors import SourceError, first_names
 
 __all__ = [
     "IMAGE_EXTENSIONS",
     "Columns",
     "canonical_split",
-    "first_names",
     "is_image_name",
     "is_missing",
     "listed_texts",
@@ -46,7 +44,6 @@ _NAMES = {
     "domain": ("domain",),
     "id": ("id", "uid", "key", "record_id"),
 }  # fmt: skip
-_MANY = 10
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
 _CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SCORES = {"score", "similarity", "similarity_score", "gold_score"}
@@ -110,12 +107,6 @@ def without_caption_number(path: str) -> str:
 def is_image_name(name: str) -> bool:
     """Whether a column of this name usually holds images."""
     return _plain(name) in _NAMES["image"]
-
-
-def first_names(names: Sequence[str]) -> str:
-    """Columns for a message: the first ten, and how many more."""
-    more = f" and {len(names) - _MANY:,} more" if len(names) > _MANY else ""
-    return ", ".join(names[:_MANY]) + more
 
 
 def recognise(table: Table, config: DataConfig) -> Columns:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
-from likewise.data.columns import first_names
 from likewise.data.config import DataConfig
 from likewise.data.decode import read_size
 from likewise.data.folders import FOLDER_OF_IMAGES
@@ -18,7 +17,7 @@ from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
 from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources import open_source
 from likewise.data.splits import Wanted, assign_parts, unnamed_notes
-from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords
+from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords, first_names
 
 __all__ = ["Loaded", "check_bad_share", "load"]
 

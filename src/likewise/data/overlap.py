@@ -7,7 +7,31 @@ from numpy.typing import NDArray
 
 from likewise.data.dataset import Dataset
 
-__all__ = ["trained_on"]
+__all__ = ["said_of_overlap", "trained_on"]
+
+
+def said_of_overlap(
+    held_out: Dataset, train: Dataset, *, groups_tell: bool, row: str, figures: str
+) -> str | None:
+    """What to know of held-out rows that are learnt from too; None where there are none.
+
+    Args:
+        held_out: N rows.
+        train: what is learnt from.
+        groups_tell: whether equal groups are one thing. Those of two sources may share a name by chance;
+            those of generated scenes are equal captions alone.
+        row: what a row of `train` is called.
+        figures: which figures are too good by it.
+    """
+    seen = trained_on(held_out, train)
+    if groups_tell:
+        seen |= np.isin(held_out.groups, train.groups)
+    if not seen.any():
+        return None
+    return (
+        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a "
+        f"{row}, so {figures} are better than they would be on new data"
+    )
 
 
 def trained_on(part: Dataset, train: Dataset) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from likewise.data.assembly import build_datasets
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.loading import Loaded, check_bad_share, load
-from likewise.data.overlap import trained_on
+from likewise.data.overlap import said_of_overlap
 from likewise.data.record import BadRecord
 from likewise.data.splits import Parts, draw_parts
 from likewise.errors import ConfigError
@@ -156,15 +156,12 @@ def _summary(
 
 def _overlap(loaded: Sequence[Loaded], train: Dataset, validation: Dataset) -> str | None:
     """What to know of held-out rows that are trained on too; None where there are none."""
-    seen = trained_on(validation, train)
-    # Groups of two sources may share a name by chance; those of generated scenes are equal captions alone.
-    if len(loaded) == 1 and loaded[0].source.splits_from != "generated":
-        seen |= np.isin(validation.groups, train.groups)
-    if not seen.any():
-        return None
-    return (
-        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a "
-        "training row, so held-out figures are better than they would be on new data"
+    return said_of_overlap(
+        validation,
+        train,
+        groups_tell=len(loaded) == 1 and loaded[0].source.splits_from != "generated",
+        row="training row",
+        figures="held-out figures",
     )
 
 

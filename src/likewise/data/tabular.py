@@ -9,7 +9,6 @@ from typing import Any
 from likewise.data.characters import check_texts, is_text, legible
 from likewise.data.columns import (
     Columns,
-    first_names,
     is_missing,
     listed_texts,
     recognise,
@@ -20,7 +19,7 @@ from likewise.data.images import ArrowImage, ParquetImage
 from likewise.data.paths import PathResolver, find_image_root
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.table import Table
-from likewise.errors import RecordError, SourceError
+from likewise.errors import RecordError, SourceError, first_names
 
 __all__ = ["clean_text", "source_of_tables"]
 

@@ -6,7 +6,6 @@ All text goes through the template's escaping; a content policy in the page forb
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -38,6 +37,7 @@ from likewise.reporting.looks import find_looks
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
+from likewise.whole_file import written_whole
 
 __all__ = ["write_report", "render_report"]
 
@@ -70,12 +70,8 @@ def write_report(inputs: ReportInputs, path: str | Path) -> None:
         raise IsADirectoryError(errno.EISDIR, "expected a file, and this is a folder", str(path))
     page = render_report(inputs)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as beside:
         beside.write_text(page, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)  # only where something failed is it still there
 
 
 def render_report(inputs: ReportInputs) -> str:

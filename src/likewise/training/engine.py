@@ -36,7 +36,7 @@ from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, sa
 from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
 from likewise.training.display import Display, check_loggers
-from likewise.training.heldout import look_at_held_out
+from likewise.training.heldout import look_at_held_out, quick_tasks
 from likewise.training.optimizers import build_optimizer, learning_rate
 from likewise.training.preparing import (
     check_free,
@@ -352,7 +352,10 @@ class Session:
         embedded = Embedded(model, self.splits)
         done = self._look(embedded, self.step / self.loader.steps_per_epoch)
         # The probe can take as long as a small run trains: `likewise evaluate` has it when wanted.
+        quick = quick_tasks(embedded)
         for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
+            if task in quick and task not in done:
+                continue  # why, the look has said
             try:
                 self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
             except DataError as error:  # the model is there, and so are the other tasks' figures
@@ -361,12 +364,12 @@ class Session:
 
 def _check_pieces(method: Method, micro_batch_size: int | None, rows: int) -> None:
     """Refuse what cached gradients cannot do with a replica's rows."""
-    if micro_batch_size is None or micro_batch_size >= rows:
+    if micro_batch_size is None:
         return
     if method.pieces_allowed is not None:
         raise ConfigError(f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}")
     shortest = min(stop - start for start, stop in piece_bounds(rows, micro_batch_size))
-    if shortest == 1 and has_batch_norm(method):
+    if shortest == 1 < rows and has_batch_norm(method):
         raise ConfigError(
             f"training.micro_batch_size {micro_batch_size} cuts {rows} rows into pieces of one, in which "
             "BatchNorm has nothing to compare; name a larger one."

@@ -8,7 +8,7 @@ from likewise.errors import DataError
 from likewise.evaluation.collapse import collapse_warning
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
 
-__all__ = ["look_at_held_out"]
+__all__ = ["look_at_held_out", "quick_tasks"]
 
 # The probe trains a classifier: too slow to look at often. Zero-shot's prompts say little early on.
 _QUICK = ("retrieval", "neighbours", "collapse")
@@ -16,8 +16,15 @@ _QUICK = ("retrieval", "neighbours", "collapse")
 _UNKNOWN_CLASSES = ("few-shot", "ranking")
 
 
+def quick_tasks(embedded: Embedded) -> list[str]:
+    """What is looked at while training, of what the model and the data allow."""
+    fitting = default_tasks(embedded.model, embedded.splits)
+    quick = _QUICK if "neighbours" in fitting else _QUICK + _UNKNOWN_CLASSES
+    return [task for task in fitting if task in quick]
+
+
 def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """The figures of the quick tasks that the model and the data allow.
+    """The figures of the quick tasks.
 
     Args:
         embedded: held-out rows, perhaps only some of them.
@@ -25,11 +32,8 @@ def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str
     Returns:
         Figures by task, and a plain warning when the embeddings collapse.
     """
-    fitting = default_tasks(embedded.model, embedded.splits)
-    quick = _QUICK if "neighbours" in fitting else _QUICK + _UNKNOWN_CLASSES
-    tasks = [task for task in fitting if task in quick]
     figures, warning = {}, None
-    for task in tasks:
+    for task in quick_tasks(embedded):
         try:
             figures[task] = evaluate(embedded, task)
         except DataError as error:  # training goes on all the same

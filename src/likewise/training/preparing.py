@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from typing import Any
 
@@ -14,11 +13,12 @@ from likewise.data import Dataset, Splits, prepare
 from likewise.data.order import rows_together
 from likewise.encoders.networks import ImageNetwork
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, DataError, TooManyBadRecords
+from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
 from likewise.methods.method import Method
 from likewise.model import load, misfit_of_weights
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, differences, read_settings
+from likewise.whole_file import written_whole
 
 __all__ = ["check_free", "prepare_data", "prepare_tokenizer", "start_from", "with_batch_size"]
 
@@ -59,7 +59,7 @@ def _check_nothing_else(run: RunFolder) -> None:
     # Hidden files are passed over: nothing of a run has such a name.
     others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
     if others:
-        shown = ", ".join(others[:3]) + (f" and {len(others) - 3:,} more" if len(others) > 3 else "")
+        shown = first_names(others, most=3)
         raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
 
 
@@ -136,9 +136,9 @@ def prepare_tokenizer(
         # One left by a refused start is made anew.
         kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
         if not kept:
-            beside = run.tokenizer.with_name(f".{run.tokenizer.name}.{os.getpid()}")
-            _new_tokenizer(settings, data).save(beside)
-            beside.replace(run.tokenizer)
+            tokenizer = _new_tokenizer(settings, data)
+            with written_whole(run.tokenizer) as beside:
+                tokenizer.save(beside)
         return TextTokenizer.load(run.tokenizer, max_tokens=None)
 
 

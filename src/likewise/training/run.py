@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from likewise.data import BadRecord
 from likewise.errors import ConfigError, ModelError
+from likewise.whole_file import written_whole
 
 __all__ = ["RunFolder"]
 
@@ -51,9 +51,8 @@ class RunFolder:
     def write_json(self, path: Path, value: Any) -> None:
         """Write a small file whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(path)
+        with written_whole(path) as beside:
+            beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """A small file's content; empty where the file is absent.
@@ -75,9 +74,8 @@ class RunFolder:
         """One line for each record that was set aside."""
         self.path.mkdir(parents=True, exist_ok=True)
         lines = (json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-        beside = self.bad_records.with_name(f".{self.bad_records.name}.{os.getpid()}")
-        beside.write_text("".join(lines), encoding="utf-8")
-        beside.replace(self.bad_records)
+        with written_whole(self.bad_records) as beside:
+            beside.write_text("".join(lines), encoding="utf-8")
 
     def add_results(self, task: str, values: dict[str, Any]) -> None:
         """Put a task's figures into results.json, leaving the other tasks' there.
@@ -113,8 +111,7 @@ class RunFolder:
         kept = [line for line in self.read_lines(self.metrics) if line["step"] <= step]
         if finished:
             kept = [line for line in kept if line["kind"] == "train" or line["step"] < step]
-        beside = self.metrics.with_name(f".{self.metrics.name}.{os.getpid()}")
-        beside.write_text(
-            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8"
-        )
-        beside.replace(self.metrics)
+        with written_whole(self.metrics) as beside:
+            beside.write_text(
+                "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8"
+            )

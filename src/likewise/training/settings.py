@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from likewise.methods.method import Method
 from likewise.training.options import TrainingConfig
 from likewise.training.values import check_values, misfit
 from likewise.views import ViewConfig
+from likewise.whole_file import written_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -254,9 +254,8 @@ def write_settings(settings: Settings[Any], path: Path) -> None:
         # TOML has no null: what is None is left out, and every such option's default is None.
         tables[name] = {key: value for key, value in values.items() if value is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(tomli_w.dumps(tables), encoding="utf-8")
-    beside.replace(path)
+    with written_whole(path) as beside:
+        beside.write_text(tomli_w.dumps(tables), encoding="utf-8")
 
 
 def read_settings(path: Path) -> Settings[Any]:
