@@ -120,10 +120,122 @@ def test_a_pretrained_folder_is_read_at_another_size(tmp_path: Path) -> None:
     assert larger(torch.randn(1, 3, 64, 64)).tokens.shape == (1, 64, 32)
     again = ImageEncoder.from_spec(larger.spec())
     again.load_state_dict(larger.state_dict())
-    with pytest.raises(ModelError, match=r"--image\.image-size 64"):
+    with pytest.raises(ConfigError, match=r"--image\.image-size 64"):
         ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=60))
     with pytest.raises(ConfigError, match="cannot load"):
         ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "none")))
+
+
+VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+PREFIX_TOKENS = {
+    "vit": 1,
+    "deit": 2,
+    "dinov2": 1,
+    "dinov2_with_registers": 5,
+    "dinov3_vit": 1,
+    "vit_msn": 1,
+    "ijepa": 0,
+    "clip_vision_model": 1,
+    "siglip_vision_model": 0,
+    "beit": 1,
+}
+
+
+@pytest.mark.parametrize("kind", PREFIX_TOKENS)
+def test_patches_stand_behind_what_a_model_puts_before_them(kind: str, tmp_path: Path) -> None:
+    """At the size that a model was stored at and at another, as transformers computes it, and once more from
+    the encoder's spec."""
+    source = AutoModel.from_config(AutoConfig.for_model(kind, image_size=32, patch_size=8, **VISION)).eval()
+    source.save_pretrained(tmp_path)
+    for size in (32, 64):
+        config = ImageEncoderConfig(pretrained=str(tmp_path), image_size=size)
+        if kind == "beit" and size != 32:
+            with pytest.raises(ConfigError, match=r"use --image\.image-size 32"):
+                ImageEncoder.build(config)
+            continue
+        encoder = ImageEncoder.build(config).eval()
+        pixels = torch.randn(2, 3, size, size)
+        interpolated = {"interpolate_pos_encoding": True} if size != 32 and kind != "dinov3_vit" else {}
+        states = source(pixels, **interpolated).last_hidden_state
+        pooled, tokens = encoder(pixels)
+        torch.testing.assert_close(tokens, states[:, PREFIX_TOKENS[kind] :])
+        assert tokens.shape == (2, (size // 8) ** 2, 32)
+        torch.testing.assert_close(pooled, states[:, 0] if PREFIX_TOKENS[kind] else states.mean(dim=1))
+        again = ImageEncoder.from_spec(json.loads(json.dumps(encoder.spec(), default=str))).eval()
+        again.load_state_dict(encoder.state_dict())
+        torch.testing.assert_close(again(pixels).tokens, tokens)
+
+
+@pytest.mark.parametrize("kind", ["vit_mae", "swin"])
+def test_a_vision_model_that_is_read_otherwise_is_refused(kind: str, tmp_path: Path) -> None:
+    """A masked autoencoder leaves patches out at random; a Swin has no [CLS], and its patches grow."""
+    options = {"image_size": 32, "patch_size": 4} | (
+        {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 1], "window_size": 4}
+        if kind == "swin"
+        else VISION
+    )
+    AutoModel.from_config(AutoConfig.for_model(kind, **options)).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=rf"is a {kind}, not an image encoder that is known here: beit, "):
+        ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path), image_size=32))
+
+
+def test_a_model_is_read_without_the_class_of_its_pictures(tmp_path: Path) -> None:
+    """Many such classes want torchvision, of which only two numbers are of use."""
+    source = AutoModel.from_config(AutoConfig.for_model("vit", image_size=32, patch_size=8, **VISION))
+    source.save_pretrained(tmp_path)
+    said = {
+        "image_processor_type": "DINOv3ViTImageProcessorFast",
+        "image_mean": [0.5] * 3,
+        "image_std": [0.2] * 3,
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    encoder = ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path), image_size=32))
+    assert (encoder.mean, encoder.std) == ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+
+
+def test_a_library_that_a_model_wants_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "timm_wrapper", "architecture": "resnet18", "num_labels": 2})
+    )
+    with pytest.raises(ConfigError, match=r"image\.pretrained: "):
+        ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path), image_size=32))
+
+
+@pytest.mark.parametrize(
+    "kind", ["roberta", "camembert", "mpnet", "electra", "deberta-v2", "albert", "modernbert"]
+)
+def test_a_text_model_is_the_same_after_it_was_saved(kind: str, tmp_path: Path) -> None:
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    own = {
+        "modernbert": {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1},
+        "albert": {"embedding_size": 16},
+    }
+    config = AutoConfig.for_model(
+        kind, vocab_size=300, max_position_embeddings=40, **small, **own.get(kind, {})
+    )
+    source = AutoModel.from_config(config).eval()
+    source.save_pretrained(tmp_path)
+    encoder = TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=300).eval()
+    tokens, mask = torch.randint(5, 300, (3, 10)), torch.ones(3, 10, dtype=torch.bool)
+    tokens[1, 6:], mask[1, 6:] = config.pad_token_id, False
+    features = encoder(tokens, mask)
+    theirs = source(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+    torch.testing.assert_close(features.pooled, theirs[:, 0])
+    again = TextEncoder.from_spec(json.loads(json.dumps(encoder.spec(), default=str))).eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(tokens, mask).pooled, features.pooled)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_a_text_model_that_does_not_read_both_ways_is_refused(kind: str, tmp_path: Path) -> None:
+    """The first token of a GPT-2 sees nothing of the text."""
+    small = {
+        "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 1},
+        "t5": {"d_model": 16, "num_layers": 1, "d_ff": 16},
+    }
+    AutoConfig.for_model(kind, vocab_size=300, **small[kind]).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=rf"is a {kind}, not a text encoder that is known here: albert, "):
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=300)
 
 
 def test_a_pretrained_text_folder_is_read(tmp_path: Path) -> None:

@@ -12,15 +12,21 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.attention import attention_of, register_attention
+from likewise.encoders.attention import attention_of
 from likewise.encoders.lean import make_lean
 from likewise.encoders.unread import freeze_unread
-from likewise.errors import ConfigError, ModelError, first_line
+from likewise.encoders.vision_models import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    is_convolutional,
+    load_vision_model,
+    num_prefix_tokens,
+    resize_positions,
+    unused_parts,
+)
+from likewise.errors import ConfigError
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # A ResNet's 7x7 stride-2 stem and max-pool throw away most of a small picture: CIFAR accuracy falls by
 # more than ten points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution at 32 px, and
@@ -39,14 +45,15 @@ class ImageEncoderConfig:
     """The network that looks at pictures."""
 
     architecture: Literal["vit", "resnet", "convnext"] = "vit"
-    """Family of the backbone; ignored when `pretrained` is given."""
+    """Family of the backbone."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
     """Size: vit 192x6, 384x12, 768x12 (width x layers); resnet ResNet-18 of half width, ResNet-18, ResNet-50;
     convnext about 4, 9 and 28 million weights."""
 
     pretrained: str | None = None
-    """A pre-trained model to start from: a local folder or a name on the Hugging Face hub."""
+    """A pre-trained model to start from: a local folder or a name on the Hugging Face hub. Its architecture,
+    size, patches, pooling and dropout hold, whatever the other options say."""
 
     image_size: int = 64
     """Side of the square pictures the network is trained on, in pixels."""
@@ -132,12 +139,11 @@ class ImageEncoder(nn.Module):
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.dim: int = _feature_dim(backbone.config)
-        # DeiT has a distillation token behind [CLS].
-        self.num_prefix_tokens = 2 if backbone.config.model_type == "deit" else 1
-        self.convolutional = hasattr(backbone.config, "hidden_sizes")
+        self.convolutional = is_convolutional(backbone.config)
         if self.convolutional:  # oneDNN and cuDNN convolve channels-last without a copy in and out
             self.backbone.to(memory_format=torch.channels_last)
         else:
+            self.num_prefix_tokens = num_prefix_tokens(backbone.config)
             make_lean(self.backbone)
 
     @classmethod
@@ -148,7 +154,17 @@ class ImageEncoder(nn.Module):
             ConfigError: the pre-trained model cannot be loaded, or is not an image encoder.
         """
         if config.pretrained is not None:
-            return _load_pretrained(config.pretrained, config.image_size)
+            backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
+            has_cls = not is_convolutional(backbone.config) and num_prefix_tokens(backbone.config) > 0
+            encoder = cls(
+                backbone,
+                image_size=config.image_size,
+                pooling="cls" if has_cls else "mean",
+                mean=mean,
+                std=std,
+            )
+            encoder.freeze_unread()
+            return encoder
         backbone_config = _backbone_config(config)
         stride = _stem_stride(config.image_size) if config.architecture == "resnet" else None
         return cls(
@@ -189,17 +205,20 @@ class ImageEncoder(nn.Module):
         """Use it at another size of pictures: a ViT's positions are interpolated once.
 
         Raises:
-            ConfigError: a ResNet whose stem is made for other sizes.
-            ModelError: patches that do not tile that size.
+            ConfigError: a ResNet whose stem is made for other sizes, or patches that do not tile that size.
         """
         if self.stem_stride is not None and _stem_stride(image_size) != self.stem_stride:
             raise ConfigError(
                 f"image.image_size {image_size}: a ResNet trained at {self.image_size} px has another stem "
                 "than one of that size."
             )
-        if image_size != self.image_size and hasattr(self.backbone, "embeddings"):
-            _resize_positions(self.backbone, image_size)
+        if image_size != self.image_size:
+            resize_positions(self.backbone, image_size)
         self.image_size = image_size
+
+    def freeze_unread(self) -> None:
+        """Leave weights out of training that no feature depends on; see `freeze_unread`."""
+        freeze_unread(self, torch.zeros(1, 3, self.image_size, self.image_size))
 
     def freeze_patches(self) -> None:
         """Keep a ViT's patch projection as it is."""
@@ -278,18 +297,11 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     )
 
 
-def _unused_parts(model_type: str) -> dict[str, Any]:
-    """A ViT's pooler (a tanh layer, as BERT's) would be a weight without use: [CLS] is read directly."""
-    return {"add_pooling_layer": False} if model_type in ("vit", "deit") else {}
-
-
 def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
     from transformers import AutoModel
 
-    options: dict[str, Any] = _unused_parts(backbone_config.model_type)
-    if hasattr(backbone_config, "num_attention_heads"):
-        options["attn_implementation"] = register_attention()
-    backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
+    kind = backbone_config.model_type
+    backbone: nn.Module = AutoModel.from_config(backbone_config, **unused_parts(kind), **attention_of(kind))
     if stem_stride is not None:
         stem: Any = backbone.embedder
         width = backbone_config.embedding_size
@@ -299,60 +311,3 @@ def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
         nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")
         stem.pooler = nn.Identity()
     return backbone
-
-
-def _load_pretrained(name: str, image_size: int) -> ImageEncoder:
-    """A pre-trained backbone by hub name or folder, its positions interpolated to `image_size`."""
-    from transformers import AutoConfig, AutoImageProcessor, AutoModel
-
-    try:
-        backbone_config = AutoConfig.from_pretrained(name)
-        # Weights stay float32 however they were stored: precision is a matter of training.
-        kind = backbone_config.model_type
-        backbone = AutoModel.from_pretrained(
-            name, dtype=torch.float32, **_unused_parts(kind), **attention_of(kind)
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"image.pretrained: cannot load {name!r} ({first_line(error)}). Expected "
-            "a folder written by transformers, or a hub name and a network to fetch it with."
-        ) from error
-    if not hasattr(backbone_config, "hidden_sizes") and not hasattr(backbone_config, "patch_size"):
-        raise ConfigError(
-            f"image.pretrained: {name!r} is a {backbone_config.model_type}, not an image encoder."
-        )
-    try:
-        processor = AutoImageProcessor.from_pretrained(name)
-        mean, std = tuple(processor.image_mean), tuple(processor.image_std)
-    except (
-        OSError,
-        ValueError,
-    ):  # folders without preprocessor_config.json are common; ImageNet's are the custom
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-    if getattr(backbone_config, "image_size", image_size) != image_size and hasattr(backbone, "embeddings"):
-        _resize_positions(backbone, image_size)
-    encoder = ImageEncoder(backbone, image_size=image_size, mean=mean, std=std)
-    freeze_unread(encoder, torch.zeros(1, 3, image_size, image_size))
-    return encoder
-
-
-def _resize_positions(backbone: Any, image_size: int) -> None:
-    """Interpolate a ViT's position embeddings once, so that every later forward is at its native size."""
-    embeddings, patch = backbone.embeddings, backbone.config.patch_size
-    if not hasattr(embeddings, "interpolate_pos_encoding"):
-        return
-    if image_size % patch:
-        raise ModelError(
-            f"the pre-trained model's patches of {patch} px do not tile {image_size} px; "
-            f"try --image.image-size {max(1, round(image_size / patch)) * patch}."
-        )
-    cells = (image_size // patch) ** 2
-    prefix = 2 if backbone.config.model_type == "deit" else 1
-    probe = torch.zeros(1, cells + prefix, backbone.config.hidden_size)
-    with torch.no_grad():
-        positions = embeddings.interpolate_pos_encoding(probe, image_size, image_size)
-    embeddings.position_embeddings = nn.Parameter(positions.clone())
-    embeddings.image_size = (image_size, image_size)
-    embeddings.patch_embeddings.image_size = (image_size, image_size)
-    embeddings.patch_embeddings.num_patches = cells
-    backbone.config.image_size = image_size

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.attention import attention_of, register_attention
+from likewise.encoders.attention import attention_of
 from likewise.encoders.lean import make_lean
 from likewise.encoders.packing import packed_bert
 from likewise.encoders.unread import freeze_unread
@@ -19,6 +19,23 @@ from likewise.errors import ConfigError, first_line
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
 
+# Which of a text's vectors stands for it, of the kinds that are known here: [CLS] or the end token.
+_READ_AT: dict[str, Literal["first", "last"]] = {
+    "albert": "first",
+    "bert": "first",
+    "camembert": "first",
+    "clip_text_model": "last",
+    "deberta": "first",
+    "deberta-v2": "first",
+    "distilbert": "first",
+    "electra": "first",
+    "ernie": "first",
+    "modernbert": "first",
+    "mpnet": "first",
+    "nomic_bert": "first",
+    "roberta": "first",
+    "xlm-roberta": "first",
+}
 _PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
 
 
@@ -28,13 +45,14 @@ class TextEncoderConfig:
 
     architecture: Literal["clip", "bert"] = "clip"
     """`clip`: pre-norm and causal, read at the end token (trains fastest from nothing); `bert`: both
-    directions, read at [CLS]. Ignored when `pretrained` is given."""
+    directions, read at [CLS]."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
     """Size: 192x4, 384x6 or 512x12 (width x layers)."""
 
     pretrained: str | None = None
-    """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub."""
+    """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
+    architecture, size and dropout hold, whatever the other options say."""
 
     tokenizer: str | None = None
     """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or
@@ -118,33 +136,14 @@ class TextEncoder(nn.Module):
             return cls(
                 _build_backbone(backbone_config), pooling="last" if config.architecture == "clip" else "first"
             )
-        from transformers import AutoConfig, AutoModel
-
-        try:
-            kind = AutoConfig.from_pretrained(config.pretrained).model_type
-            # Weights stay float32 however they were stored: precision is a matter of training.
-            backbone = AutoModel.from_pretrained(
-                config.pretrained, dtype=torch.float32, **_unused_parts(kind), **attention_of(kind)
-            )
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"text.pretrained: cannot load {config.pretrained!r} ({first_line(error)}). "
-                "Expected a folder written by transformers, or a hub name and a network to fetch it with."
-            ) from error
-        if not hasattr(backbone.config, "vocab_size"):
-            raise ConfigError(
-                f"text.pretrained: {config.pretrained!r} is a {kind}, not a text encoder; name its text half "
-                "(a folder with a CLIPTextModel, say) or a BERT."
-            )
+        backbone = _load_backbone(config.pretrained)
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
                 f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
                 f"{backbone.config.vocab_size}; leave text.tokenizer out to take the model's own."
             )
-        encoder = cls(
-            backbone, pooling="last" if backbone.config.model_type == "clip_text_model" else "first"
-        )
-        freeze_unread(encoder, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+        encoder = cls(backbone, pooling=_READ_AT[backbone.config.model_type])
+        encoder.freeze_unread()
         return encoder
 
     def spec(self) -> dict[str, Any]:
@@ -160,6 +159,10 @@ class TextEncoder(nn.Module):
         return cls(
             _build_backbone(AutoConfig.for_model(values.pop("model_type"), **values)), pooling=spec["pooling"]
         )
+
+    def freeze_unread(self) -> None:
+        """Leave weights out of training that no feature depends on; see `freeze_unread`."""
+        freeze_unread(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
 
     def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
         """Encode tokens.
@@ -220,15 +223,47 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
 def _build_backbone(backbone_config: Any) -> nn.Module:
     from transformers import AutoModel, CLIPTextModel
 
-    if backbone_config.model_type == "clip_text_model":
-        # AutoModel does not list the text half.
-        backbone: nn.Module = CLIPTextModel._from_config(
-            backbone_config, attn_implementation=register_attention()
-        )
-        return backbone
-    attention, options = register_attention(), _unused_parts(backbone_config.model_type)
-    bert: nn.Module = AutoModel.from_config(backbone_config, attn_implementation=attention, **options)
+    kind = backbone_config.model_type
+    if kind == "clip_text_model":  # AutoModel does not list the text half
+        clip: nn.Module = CLIPTextModel._from_config(backbone_config, **attention_of(kind))
+        return clip
+    bert: nn.Module = AutoModel.from_config(backbone_config, **_unused_parts(kind), **attention_of(kind))
     return bert
+
+
+def _load_backbone(name: str) -> Any:
+    """A pre-trained model by hub name or folder."""
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_load(name, error) from error
+    kind = config.model_type
+    if not hasattr(config, "vocab_size"):
+        raise ConfigError(
+            f"text.pretrained: {name!r} is a {kind}, not a text encoder; name its text half "
+            "(a folder with a CLIPTextModel, say) or a BERT."
+        )
+    if kind not in _READ_AT:
+        raise ConfigError(
+            f"text.pretrained: {name!r} is a {kind}, not a text encoder that is known here: "
+            f"{', '.join(_READ_AT)}."
+        )
+    try:
+        # Weights stay float32 however they were stored: precision is a matter of training.
+        return AutoModel.from_pretrained(
+            name, dtype=torch.float32, **_unused_parts(kind), **attention_of(kind)
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise _cannot_load(name, error) from error
+
+
+def _cannot_load(name: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"text.pretrained: cannot load {name!r} ({first_line(error)}). "
+        "Expected a folder written by transformers, or a hub name and a network to fetch it with."
+    )
 
 
 def _unused_parts(model_type: str) -> dict[str, bool]:

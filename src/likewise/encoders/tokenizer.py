@@ -124,7 +124,8 @@ class TextTokenizer:
             pad_id: the number that fills short rows; by default that of the padding token.
 
         Raises:
-            ConfigError: nothing readable is there.
+            ConfigError: there is no such hub name.
+            ModelError: the file is no tokenizer, or does not say how long a row may be.
         """
         from tokenizers import Tokenizer
 
@@ -152,7 +153,7 @@ def _from_hub(name: str) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(name).backend_tokenizer
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ConfigError(
             f"text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a "
             "hub name and a network to fetch it with."
