@@ -48,12 +48,11 @@ def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
         maps, logits = word_maps(network, pixels.double(), tokens, mask)
         with torch.no_grad():
             states = network.text_states(tokens, mask), mask, network.image_states(pixels.double())
-            with network.fusion.kept_attention(0) as kept:
-                eager = network.match_head(network.fuse(*states)[:, 0])
+            fused, weights = network.fusion.with_attention(*states, layer=0)  # (P, H, L, 1 + N) weights
+            eager = network.match_head(fused[:, 0])
             usual = network.match_logits(*states)
         torch.testing.assert_close(eager, usual)
         torch.testing.assert_close(logits, usual)
-        weights = kept[0]  # (P, H, L, 1 + N)
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
         pair, head, word, patch = 0, 0, 2, 5
         slope = slope_of_weight(network, states, (pair, head, word, 1 + patch))
@@ -79,8 +78,8 @@ def slope_of_weight(network: Any, states: Any, place: tuple[int, ...], step: flo
     pair, head, word, key = place
 
     def moved(by: float) -> float:
-        def nudged(cross: Any, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-            output = look(cross, query, keys, values).clone()  # (P, L, H, E)
+        def nudged(cross: Any, query: Tensor, keys: Tensor, values: Tensor, kept: None) -> Tensor:
+            output = look(cross, query, keys, values, kept).clone()  # (P, L, H, E)
             if cross is attending:
                 output[pair, word, head] += by * values[pair, head, key]
             return output
@@ -116,6 +115,27 @@ def test_explaining_leaves_the_model_as_it_was(model: Model) -> None:
     assert not model.network.training
     assert all(torch.equal(value, before[key]) for key, value in model.network.state_dict().items())
     assert all(weight.grad is None for weight in model.network.parameters())
+
+
+def test_a_match_meanwhile_changes_no_explanation(model: Model) -> None:
+    """Two threads may share a model: here one matches while the other is about to look at the picture."""
+    network: Any = model.network
+    wanted = model.explain(picture(0), "a red circle")[0]
+    odds = model.match(picture(1), "blue")
+    meanwhile: list[Any] = []
+
+    def match(*_: Any) -> None:
+        if not meanwhile:
+            meanwhile.append(None)  # or the match would start another
+            meanwhile[0] = model.match(picture(1), "blue")
+
+    hook = network.fusion.layers[0].crossattention.self.query.register_forward_pre_hook(match)
+    try:
+        found = model.explain(picture(0), "a red circle")[0]
+    finally:
+        hook.remove()
+    np.testing.assert_array_equal(found.maps, wanted.maps)
+    np.testing.assert_array_equal(meanwhile, [odds])
 
 
 def test_words_of_scripts_with_and_without_spaces() -> None:
@@ -163,6 +183,6 @@ def test_the_command_writes_a_picture(run: Path, tmp_path: Path, capsys: pytest.
 def test_models_without_fusion_say_so(tmp_path: Path, model: Model) -> None:
     clip = load(train(small_settings("clip", steps=1), tmp_path / "run", show=False).path)
     with pytest.raises(AbilityError, match="tcl"):
-        clip.explain(picture(0), "a red circle")
+        clip.explain("not/even/looked/for.jpg", "a red circle")
     with pytest.raises(DataError, match="do not make pairs"):
         model.explain([picture(0), picture(1)], "a")

@@ -46,6 +46,34 @@ def test_match_gives_probabilities_whatever_stands_beside(model: Model) -> None:
     np.testing.assert_allclose(model.match(pictures[0], texts)[0], together[0], rtol=1e-4)
 
 
+@pytest.mark.parametrize(("num_pictures", "num_texts"), [(5, 5), (1, 5), (5, 1)])
+def test_pairs_are_read_and_matched_in_batches(
+    model: Model, num_pictures: int, num_texts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [picture(seed) for seed in range(num_pictures)]
+    texts = ["a red circle", "two blue squares in a row", "x", "a star", "green"][:num_texts]
+    whole = model.match(pictures, texts)
+    network: Any = model.network
+    read: list[int] = []
+    image_states = network.image_states
+
+    def watched(pixels: torch.Tensor) -> torch.Tensor:
+        read.append(len(pixels))
+        return image_states(pixels)
+
+    monkeypatch.setattr(network, "image_states", watched)
+    np.testing.assert_allclose(model.match(pictures, texts, batch_size=2), whole, rtol=1e-4)
+    assert max(read) <= 2
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        model.match(pictures, texts, batch_size=0)
+
+
+def test_a_bad_picture_of_a_later_batch_is_named(model: Model) -> None:
+    pictures: list[Any] = [picture(0), picture(1), picture(2), b"not a picture"]
+    with pytest.raises(DataError, match="picture 3"):
+        model.match(pictures, ["a"] * 4, batch_size=2)
+
+
 def test_match_is_what_the_network_says(model: Model) -> None:
     network: Any = model.network
     assert model.tokenizer is not None
@@ -67,7 +95,7 @@ def test_what_makes_no_pairs_is_refused(model: Model, tmp_path: Path) -> None:
         model.match([], ["a"])
     other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)
     with pytest.raises(AbilityError, match="cannot match"):
-        other.match(picture(0), "a")
+        other.match("not/even/looked/for.jpg", "a")
 
 
 def naive_ranks(queries, candidates, own, theirs, judge, k):  # type: ignore[no-untyped-def]
@@ -143,6 +171,8 @@ def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> 
     expected = judge(images, places) + cosines / temperature
     np.testing.assert_allclose(judge.posterior(images, places), expected, rtol=1e-4, atol=1e-4)
     splits = open_splits(model, str(run))
+    with pytest.raises(ValueError, match="rerank_by must be 'both' or 'match', got 'Match'"):
+        Embedded(model, splits, rerank=4, rerank_by="Match")  # type: ignore[arg-type]
     alone = Embedded(model, splits, rerank=4, rerank_by="match")
     captions = np.arange(len(images))
     np.testing.assert_allclose(

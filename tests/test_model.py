@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,72 @@ def test_a_model_whose_tokenizer_is_missing_says_so(model: Model, tmp_path: Path
     (tmp_path / "model/tokenizer.json").unlink()
     with pytest.raises(ModelError, match=r"its tokenizer\.json is missing"):
         likewise.load(tmp_path / "model")
+
+
+GONE = "(left out)"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", GONE),
+        ("format", "1"),
+        ("format", True),
+        ("method", GONE),
+        ("method", None),
+        ("network", GONE),
+        ("network", "dual"),
+        ("images", GONE),
+        ("images", None),
+        ("images.fit", GONE),
+        ("images.fit", "cropped"),
+        ("images.store_size", GONE),
+        ("images.store_size", 0),
+        ("texts", GONE),
+        ("texts", None),
+        ("texts", []),
+        ("texts.max_tokens", GONE),
+        ("texts.pad_id", -1),
+    ],
+)
+def test_a_config_that_lacks_a_part_says_which(
+    model: Model, tmp_path: Path, name: str, value: object
+) -> None:
+    model.save(tmp_path / "model")
+    file = tmp_path / "model/config.json"
+    config = holder = json.loads(file.read_text())
+    *outer, key = name.split(".")
+    for one in outer:
+        holder = holder[one]
+    if value == GONE:
+        del holder[key]
+    else:
+        holder[key] = value
+    file.write_text(json.dumps(config))
+    with pytest.raises(ModelError) as caught:
+        likewise.load(tmp_path / "model")
+    assert str(file) in str(caught.value)
+    assert f"'{name}'" in str(caught.value)
+    assert "newer" not in str(caught.value)
+
+
+def test_a_network_that_cannot_be_built_names_the_file(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    file = tmp_path / "model/config.json"
+    config = json.loads(file.read_text())
+    del config["network"]["kind"]
+    file.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=rf"{re.escape(str(file))}: .* lacks 'kind'"):
+        likewise.load(tmp_path / "model")
+    file.write_text("[]")
+    with pytest.raises(ModelError, match=rf"{re.escape(str(file))} holds list"):
+        likewise.load(tmp_path / "model")
+
+
+def test_a_model_whose_data_is_unknown_is_kept(model: Model, tmp_path: Path) -> None:
+    unknown = {name: value for name, value in model.config.items() if name != "trained_on"}
+    Model(model.network, unknown, model.tokenizer).save(tmp_path / "model")
+    assert likewise.load(tmp_path / "model").dim == model.dim
 
 
 def test_a_model_without_texts_says_so(simclr_run: Path) -> None:

@@ -22,7 +22,7 @@ from likewise.errors import AbilityError
 if TYPE_CHECKING:
     from likewise.model import Model
 
-__all__ = ["Explanation", "can_explain", "explain", "overlay", "word_maps"]
+__all__ = ["Explanation", "can_explain", "explain", "explainable", "overlay", "word_maps"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,26 @@ def can_explain(model: Model) -> bool:
     return isinstance(model.network, FusionNetwork) and len(model.network.fusion.layers) > 1
 
 
+def explainable(model: Model) -> FusionNetwork:
+    """The model's network, if it has a fusion encoder whose words bear on the match.
+
+    Raises:
+        AbilityError: it has none, or one of a single layer.
+    """
+    network = model.network
+    if not isinstance(network, FusionNetwork):
+        raise AbilityError(
+            f"this model ({model.config['method']}) has no attention between words and pictures to look at; "
+            "models of tcl have."
+        )
+    if not can_explain(model):
+        raise AbilityError(
+            "this model's fusion encoder has one layer, in which no word but [CLS] bears on the match; train "
+            "with --method.fusion-depth 2 or more."
+        )
+    return network
+
+
 def explain(model: Model, stored: Tensor, texts: list[str], *, layer: int | None = None) -> list[Explanation]:
     """Explain pairs.
 
@@ -61,17 +81,7 @@ def explain(model: Model, stored: Tensor, texts: list[str], *, layer: int | None
         AbilityError: the model has no fusion encoder, or one of a single layer.
         ValueError: there is no such layer, or it is the last.
     """
-    network = model.network
-    if not isinstance(network, FusionNetwork):
-        raise AbilityError(
-            f"this model ({model.config['method']}) has no attention between words and pictures to look at; "
-            "models of tcl have."
-        )
-    if not can_explain(model):
-        raise AbilityError(
-            "this model's fusion encoder has one layer, in which no word but [CLS] bears on the match; train "
-            "with --method.fusion-depth 2 or more."
-        )
+    network = explainable(model)
     assert model.tokenizer is not None
     tokens, mask = (
         torch.from_numpy(part).to(model.device) for part in model.tokenizer.pad(model.tokenizer.encode(texts))
@@ -126,15 +136,14 @@ def word_maps(
         )
     with torch.no_grad():
         image_states, text_states = network.image_states(pixels), network.text_states(tokens, mask)
-    with torch.enable_grad(), network.fusion.kept_attention(place) as kept:
+    with torch.enable_grad():
         # The states become leaves, so that there is a graph even where all weights are frozen.
-        fused = network.fuse(text_states.requires_grad_(), mask, image_states.requires_grad_())
+        leaves = text_states.requires_grad_(), mask, image_states.requires_grad_()
+        fused, weights = network.fusion.with_attention(*leaves, layer=place)  # (P, L, F), (P, H, L, 1 + N)
         logits = network.match_head(fused[:, 0])
-        weights = kept[0]  # (P, H, L, 1 + N)
         (gradient,) = torch.autograd.grad(logits[:, 1].sum(), weights)
-    cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[
-        :, :, 1:
-    ]  # (P, L, N), without the pooled token
+    # (P, L, N): the first of the image's tokens is the pooled one, which stands nowhere in the picture.
+    cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]
     side = math.isqrt(cam.shape[2])
     return cam.reshape(*cam.shape[:2], side, side), logits.detach()
 

@@ -1,28 +1,23 @@
-"""A trained model as users meet it: load, save, and what it can do.
-
-A model folder holds `config.json`, `model.safetensors`, `tokenizer.json` (where texts are read) and
-`README.md`, the model card. Nothing in it is code: opening a stranger's model runs none.
+"""A trained model as users meet it: what it can do. What it is kept in is a `model_folder`.
 
 Dimensions: N items, D width of the embedding, S side in pixels.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.networks import EncodesImages, EncodesTexts, MatchesPairs, network_from_spec
+from likewise.encoders.networks import EncodesImages, EncodesTexts, MatchesPairs
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import AbilityError, ConfigError, DataError, ModelError, first_line, first_names
+from likewise.errors import AbilityError, DataError
+from likewise.model_folder import FORMAT, read_model, write_model
 from likewise.views import center_view
 
 if TYPE_CHECKING:
@@ -32,12 +27,9 @@ if TYPE_CHECKING:
     from likewise.explaining import Explanation
     from likewise.matching import PairJudge
 
-__all__ = ["ImageInput", "Model", "load", "misfit_of_weights"]
+__all__ = ["ImageInput", "Model", "load"]
 
 ImageInput = Union[str, "os.PathLike[str]", bytes, "Image", "np.ndarray[Any, Any]", Tensor]
-
-_FORMAT = 1
-_CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 
 
 def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
@@ -90,7 +82,7 @@ class Model:
             trained_on: what the data was, for the model card.
         """
         config = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "method": method,
             "network": network.spec(),  # type: ignore[operator]
             "images": {"fit": fit, "store_size": store_size},
@@ -170,12 +162,15 @@ class Model:
         vectors = (self._text_vectors(several[rows]) for rows in _batches(len(several), batch_size))
         return self._collect(vectors, normalize)
 
-    def match(self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str]) -> np.ndarray:
+    def match(
+        self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 256
+    ) -> np.ndarray:
         """Probability that each picture and text belong together.
 
         Args:
             images: N, in any form that `encode_images` takes.
             texts: as many; or one for all pictures, or one picture for all texts.
+            batch_size: pairs computed at once.
 
         Returns:
             (N,) float32 in [0, 1].
@@ -183,20 +178,24 @@ class Model:
         Raises:
             AbilityError: the model cannot match pairs.
             DataError: other numbers of pictures and texts; a picture or text that cannot be read.
+            ValueError: a batch of no pairs.
         """
         from likewise.matching import PairJudge
 
+        self.needs("match", MatchesPairs)  # before any picture is read
         several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
         sentences = _checked_texts(texts)
         count = max(len(several), len(sentences))
         if {len(several), len(sentences)} - {1, count} or not (several and sentences):
             raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
-        judge = PairJudge(self, [self.stored_squares(several)], sentences)
-        image_places, text_places = (
-            np.arange(count) if number == count else np.zeros(count, np.int64)
-            for number in (len(several), len(sentences))
-        )
-        odds = judge(image_places, text_places)
+        odds = np.empty(count, np.float32)
+        for rows in _batches(count, batch_size):
+            one = slice(0, 1)  # stands in every pair
+            seen, read = (rows if len(given) == count else one for given in (several, sentences))
+            stored, captions = self._stored(several[seen], seen.start), sentences[read]
+            judge = PairJudge(self, [stored], captions, batch_size=batch_size)
+            pairs = np.arange(len(odds[rows]))
+            odds[rows] = judge(pairs % len(stored), pairs % len(captions))
         return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
 
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
@@ -218,8 +217,9 @@ class Model:
             AbilityError: the model has no fusion encoder.
             DataError: other numbers of pictures and texts; a picture or text that cannot be read.
         """
-        from likewise.explaining import explain
+        from likewise.explaining import explain, explainable
 
+        explainable(self)  # before any picture is read
         several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
         sentences = _checked_texts(texts)
         if len(several) != len(sentences):
@@ -315,89 +315,12 @@ class Model:
         Raises:
             ModelError: something else is there, or it cannot be written (a full disk).
         """
-        from safetensors import SafetensorError
-
-        folder = Path(path).resolve()
-        _check_replaceable(folder)
-        beside = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
-        try:
-            self._write(beside)
-            _replace_folder(beside, folder)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise ModelError(f"{folder} cannot be written: {first_line(error)}") from error
-
-    def _write(self, folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _CONFIG).write_text(
-            json.dumps(self.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-        weights = {
-            name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()
-        }
-        save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-        if self.tokenizer is not None:
-            self.tokenizer.save(folder / _TOKENIZER)
-        (folder / _CARD).write_text(_card(self), encoding="utf-8")
-        for file in folder.iterdir():
-            _sync_file(file)
+        write_model(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
         """See `load`."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        _check_device(device)
-        folder = _model_folder(path)
-        try:
-            config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{folder / _CONFIG} cannot be read: {error}") from error
-        if not isinstance(config, dict) or "network" not in config:
-            raise ModelError(f"{folder} is not a model of likewise: its config.json has no 'network'.")
-        if not isinstance(config.get("format"), int) or config["format"] > _FORMAT:
-            version = config.get("format")
-            raise ModelError(f"{folder} is of format {version}, of a newer likewise; update to open it.")
-        network = network_from_spec(config["network"])
-        try:
-            weights = load_file(folder / _WEIGHTS)
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{folder / _WEIGHTS} cannot be read: {first_line(error)}") from error
-        try:
-            network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ModelError(
-                f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}"
-            ) from error
-        tokenizer = None
-        if config.get("texts") is not None:
-            if not (folder / _TOKENIZER).is_file():
-                raise ModelError(f"{folder} reads texts, but its {_TOKENIZER} is missing.")
-            tokenizer = TextTokenizer.load(folder / _TOKENIZER, **config["texts"])
-        network.to(device).eval()
-        return cls(network, config, tokenizer)
-
-
-def misfit_of_weights(error: RuntimeError) -> str:
-    """The first reasons why weights do not fit a network; torch's first line names the network alone."""
-    return " ".join(line.strip() for line in str(error).splitlines()[1:3])
-
-
-def _check_device(device: str | torch.device) -> None:
-    """Compute a little there: what is spelled right may still not be on this machine."""
-    try:
-        torch.device(device)
-    except RuntimeError as error:  # it would list every kind of device there could be
-        raise ConfigError(f"device {device} cannot be used here; expected cpu, cuda, cuda:1, ...") from error
-    try:
-        torch.zeros(1, device=device).add(1).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(
-            f"device {device} cannot be used here ({first_line(error)}); cpu always can."
-        ) from error
+        return cls(*read_model(path, device=device))
 
 
 def _batches(count: int, batch_size: int) -> Iterator[slice]:
@@ -422,95 +345,3 @@ def _is_single_image(images: Any) -> bool:
     if isinstance(images, (np.ndarray, Tensor)):
         return images.ndim <= 3
     return not isinstance(images, Sequence)
-
-
-def _model_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder with config.json: the path, the run's `model`, or a snapshot from the hub."""
-    folder = Path(path)
-    for candidate in (folder, folder / "model"):
-        if (candidate / _CONFIG).is_file():
-            return candidate
-    if folder.exists():
-        unfinished = (
-            " It is a run that has not finished: resume it." if (folder / "config.toml").is_file() else ""
-        )
-        raise ModelError(
-            f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
-        )
-    name = str(path)
-    if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
-        raise ModelError(f"{name} does not exist.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
-
-
-def _sync_file(path: Path) -> None:
-    """Make a file's content last through a power cut."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to write a model over anything but a model: what was there would be lost."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ModelError(f"{folder} is a file; name a folder for the model.")
-    ours = {_CONFIG, _WEIGHTS, _TOKENIZER, _CARD}
-    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
-    if others:
-        shown = first_names(others, most=3)
-        raise ModelError(f"{folder} holds {shown}, which a model would replace; name another folder.")
-
-
-def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` where `folder` is; a full folder cannot be renamed over, so the old one steps aside."""
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    # The old one, and what a process killed while saving has left.
-    for rest in (
-        *folder.parent.glob(f".{folder.name}.writing-*"),
-        *folder.parent.glob(f".{folder.name}.old-*"),
-    ):
-        shutil.rmtree(rest, ignore_errors=True)
-
-
-def _card(model: Model) -> str:
-    data = model.config["trained_on"]
-    weights = sum(parameter.numel() for parameter in model.network.parameters())
-    lines = [
-        "---",
-        "library_name: likewise",
-        "---",
-        "",
-        f"# A {model.config['method']} model",
-        "",
-        f"Trained with Likewise. {weights / 1e6:.1f} million weights, embeddings of {model.dim} dimensions, "
-        f"abilities: {', '.join(model.abilities)}.",
-        "",
-        "```python",
-        "import likewise",
-        "",
-        'model = likewise.load("path/to/this/folder")',
-        *(['model.encode_images(["picture.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
-        *(['model.encode_texts(["a text"])  # (1, D)'] if "encode_texts" in model.abilities else []),
-        "```",
-        "",
-        "## What it was trained on",
-        "",
-        "```json",
-        json.dumps(data, indent=2, ensure_ascii=False),
-        "```",
-        "",
-        "It knows what this data showed and shares its gaps and biases; measure it on your own data before "
-        "relying on it.",
-        "",
-    ]
-    return "\n".join(lines)

@@ -88,9 +88,8 @@ def test_fusion_is_bert_s_decoder_that_reads_both_ways(image_dim: int) -> None:
         expected = layer(expected, added, encoder.bridge(seen))
     torch.testing.assert_close(found[mask], expected[mask])
     for place, weights in enumerate(looks):
-        with encoder.kept_attention(place) as kept:
-            encoder(states, mask, seen)
-        torch.testing.assert_close(kept[0].transpose(1, 2)[mask], weights.transpose(1, 2)[mask])
+        _, ours = encoder.with_attention(states, mask, seen, layer=place)
+        torch.testing.assert_close(ours.transpose(1, 2)[mask], weights.transpose(1, 2)[mask])
 
 
 def test_padding_changes_nothing() -> None:
@@ -121,22 +120,20 @@ def test_every_word_sees_all_words_and_the_whole_picture() -> None:
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])
-def test_kept_attention_changes_nothing_and_is_given_back(layer: int) -> None:
+def test_watched_attention_changes_nothing(layer: int) -> None:
     encoder = fusion()
     states, mask, seen = inputs()
     before = encoder(states, mask, seen)
-    with encoder.kept_attention(layer) as kept:
-        meanwhile = encoder(states, mask, seen)
-    torch.testing.assert_close(meanwhile, before)
-    assert [weights.shape for weights in kept] == [(3, 2, 7, 5)]
-    assert kept[0].requires_grad
-    torch.testing.assert_close(kept[0].sum(3), torch.ones(3, 2, 7, dtype=torch.float64))
-    assert kept[0].std(3).transpose(1, 2)[mask].min() > 1e-3, "attention that is even would prove nothing"
-    (slope,) = torch.autograd.grad(meanwhile[:, 0].square().sum(), kept)
+    watched, weights = encoder.with_attention(states, mask, seen, layer=layer)
+    torch.testing.assert_close(watched, before)
+    assert weights.shape == (3, 2, 7, 5)
+    assert weights.requires_grad
+    torch.testing.assert_close(weights.sum(3), torch.ones(3, 2, 7, dtype=torch.float64))
+    assert weights.std(3).transpose(1, 2)[mask].min() > 1e-3, "attention that is even would prove nothing"
+    (slope,) = torch.autograd.grad(watched[:, 0].square().sum(), weights)
     assert slope.isfinite().all()
     assert slope.norm() > 0
     assert torch.equal(encoder(states, mask, seen), before)
-    assert len(kept) == 1
 
 
 @pytest.mark.parametrize(
@@ -174,15 +171,6 @@ def test_shared_pictures_are_as_if_each_text_had_its_own(
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
 
 
-def test_kept_attention_is_given_back_after_an_error_too() -> None:
-    encoder = fusion()
-    before = encoder(*inputs())
-    with pytest.raises(KeyError), encoder.kept_attention(0) as kept:
-        raise KeyError
-    assert torch.equal(encoder(*inputs()), before)
-    assert not kept
-
-
 def test_dropout_acts_in_training_alone() -> None:
     encoder = fusion(dropout=0.5)
     states, mask, seen = inputs()
@@ -196,8 +184,7 @@ def test_dropout_acts_in_training_alone() -> None:
     for layer in encoder.layers:
         layer.crossattention.self.dropout.p = 0.5  # type: ignore[union-attr]
     assert not torch.allclose(encoder(states, mask, seen), still)
-    with encoder.kept_attention(0):
-        assert not torch.allclose(encoder(states, mask, seen), still)
+    assert not torch.allclose(encoder.with_attention(states, mask, seen, layer=0)[0], still)
 
 
 def test_a_bridge_stands_where_widths_differ_alone() -> None:

@@ -7,7 +7,6 @@ then one a patch), D width, H heads of width E, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,7 +79,6 @@ class FusionEncoder(nn.Module):
         self.layers = nn.ModuleList(
             BertLayer(self.config, layer_idx=place) for place in range(config.num_hidden_layers)
         )
-        self._kept: tuple[Any, list[Tensor]] | None = None  # see kept_attention
         self.image_dim = image_dim
         same = image_dim == config.hidden_size
         self.bridge: nn.Module = nn.Identity() if same else nn.Linear(image_dim, config.hidden_size)
@@ -109,6 +107,30 @@ class FusionEncoder(nn.Module):
         for layer in self.layers:
             states = self._fuse(layer, states, packing, self._keys(layer, seen), pairing)
         return packing.unpack(states)
+
+    def with_attention(
+        self, text_states: Tensor, mask: Tensor, image_states: Tensor, *, layer: int
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`, one to one, and where one layer looks in the picture.
+
+        Args:
+            text_states: (P, L, D).
+            mask: (P, L).
+            image_states: (P, N, D').
+            layer: place of the layer, counted from the end when negative.
+
+        Returns:
+            (P, L, D) as of `forward`; and (P, H, L, N), that layer's attention to the image with its graph.
+        """
+        packing = Packing(mask)
+        states, seen = packing.pack(text_states), as_multiplied(self.bridge(image_states))
+        watched = self.layers[layer]
+        kept: list[Tensor] = []
+        for one in self.layers:
+            keys = self._keys(one, seen)
+            states = self._fuse(one, states, packing, keys, Pairing(), kept=kept if one is watched else None)
+        (weights,) = kept
+        return packing.unpack(states), weights
 
     def read(
         self,
@@ -165,15 +187,17 @@ class FusionEncoder(nn.Module):
         pairing: Pairing,
         *,
         only_firsts: bool = False,
+        kept: list[Tensor] | None = None,
     ) -> Tensor:
-        """One layer: (T, D) states of all real tokens to (T, D), or to (P, D) of the texts' first ones."""
+        """One layer: (T, D) states of all real tokens to (T, D), or to (P, D) of the texts' first ones. Its
+        attention to the image is put into `kept`, where that is given."""
         asking = self_attention(layer, states, packing, only_firsts=only_firsts)
         cross = layer.crossattention.self
         query = cross.query(asking)
         query = query[:, None] if only_firsts else packing.unpack(query)
         query = query.unflatten(2, (cross.num_attention_heads, -1))  # (P, L, H, E)
         looked = [
-            self._look(cross, texts.transpose(1, 2), keys[0][pictures], keys[1][pictures])
+            self._look(cross, texts.transpose(1, 2), keys[0][pictures], keys[1][pictures], kept)
             for texts, pictures in pairing.shared(query)
         ]
         found = pairing.apart(looked, query.shape[1]).flatten(2)  # (P, L, D)
@@ -181,27 +205,18 @@ class FusionEncoder(nn.Module):
         fused: Tensor = layer.feed_forward_chunk(asking)
         return fused
 
-    def _look(self, cross: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def _look(
+        self, cross: Any, query: Tensor, key: Tensor, value: Tensor, kept: list[Tensor] | None
+    ) -> Tensor:
         """(M, H, L, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
         dropout = cross.dropout.p if self.training else 0.0
-        if self._kept is not None and cross is self._kept[0]:
+        if kept is not None:  # the fused attention never shows its weights
             logits = query @ key.transpose(-1, -2) * cross.scaling
             weights = F.dropout(logits.softmax(dim=-1), dropout)  # (M, H, L, N)
-            self._kept[1].append(weights)
+            kept.append(weights)
             return (weights @ value).transpose(1, 2)
         found, _ = attention(cross, query, key, value, None, dropout=dropout, is_causal=False)
         return found
-
-    @contextmanager
-    def kept_attention(self, layer: int) -> Iterator[list[Tensor]]:
-        """Within it, one layer's attention to the image, (P, H, L, N) with its graph, is put into a list."""
-        kept: list[Tensor] = []
-        attending: Any = self.layers[layer]
-        self._kept = (attending.crossattention.self, kept)
-        try:
-            yield kept
-        finally:
-            self._kept = None
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs."""

@@ -31,6 +31,7 @@ __all__ = [
     "ImageNetwork",
     "MatchesPairs",
     "MultiViewNetwork",
+    "image_spec",
     "network_from_spec",
 ]
 
@@ -186,6 +187,12 @@ class DualNetwork(nn.Module):
         return {"kind": self.kind, "dim": self.dim, "image": self.image.spec(), "text": self.text.spec()}
 
 
+def image_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    """Of a network's `spec` that of its image encoder; those of several views are made alike."""
+    found: dict[str, Any] = spec["images"][0] if "images" in spec else spec["image"]
+    return found
+
+
 def network_from_spec(spec: dict[str, Any]) -> nn.Module:
     """Build a network from its `spec`, with fresh weights.
 
@@ -193,9 +200,8 @@ def network_from_spec(spec: dict[str, Any]) -> nn.Module:
         ModelError: the spec is of a kind this version does not know, or lacks a part.
     """
     try:
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # weights are about to be loaded: leave the caller's stream alone
+        # Weights are about to be loaded: leave the caller's stream alone.
+        with torch.random.fork_rng(devices=[]):
             if spec["kind"] == ImageNetwork.kind:
                 return ImageNetwork(ImageEncoder.from_spec(spec["image"]), dim=spec.get("dim"))
             if spec["kind"] == MultiViewNetwork.kind:
