@@ -66,6 +66,19 @@ def test_uniformity_matches_a_naive_loop():
     assert uniformity(rows, max_rows=10) != uniformity(rows)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_many_rows_match_their_definitions(dtype):
+    """More pairs than are held at once."""
+    generator = torch.Generator().manual_seed(0)
+    rows, positives = (torch.randn(1100, 6, generator=generator, dtype=dtype) + 1 for _ in range(2))
+    unit, others = (torch.nn.functional.normalize(x.double(), dim=1) for x in (rows, positives))
+    potential = torch.nn.functional.pdist(unit).square().mul(-2).exp().mean()
+    apart = (unit - others).square().sum(dim=1).mean()
+    assert uniformity(rows) == pytest.approx(float(potential.log()), abs=1e-6)
+    assert alignment(rows, positives) == pytest.approx(float(apart), abs=1e-6)
+    assert alignment(rows, positives.double()) == pytest.approx(float(apart), abs=1e-6)
+
+
 def test_a_healthy_model_raises_no_warning():
     rows = torch.randn(500, 32, generator=torch.Generator().manual_seed(0))
     signs = signs_of_collapse(rows, rows)

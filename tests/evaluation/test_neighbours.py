@@ -80,7 +80,7 @@ def test_labels_follow_the_queries_to_their_device(monkeypatch):
         return take(self, index)
 
     far = Neighbours(torch.zeros(4, 2, device="meta"), torch.zeros(4, 2, dtype=torch.int64, device="meta"))
-    monkeypatch.setattr(neighbours, "nearest", lambda *given, **named: far)
+    monkeypatch.setattr(neighbours, "_nearest", lambda *given, **named: far)
     monkeypatch.setattr(torch.Tensor, "__getitem__", strict)
     found = knn_predict(torch.eye(3), torch.tensor([0, 1, 2]), torch.ones(4, 3), k=2)
     assert found.device.type == "meta"

@@ -193,6 +193,29 @@ def test_half_precision_features_are_multiplied_exactly_where_they_keep_their_le
             )
 
 
+MISSPELT = {
+    "same_group": lambda x, word: o.info_nce(
+        x, x, temperature=0.1, group_queries=labels(x), group_keys=labels(x), same_group=word
+    ),
+    "mining": lambda x, word: o.triplet_loss(x, labels(x), mining=word),
+    "precision": lambda x, word: o.info_nce(x, x, temperature=0.1, precision=word),
+    "precision of clip_loss": lambda x, word: o.clip_loss(x, x, temperature=0.1, precision=word),
+    "precision of nt_xent": lambda x, word: o.nt_xent(x, x, temperature=0.1, precision=word),
+    "precision of moco_loss": lambda x, word: o.moco_loss(x, x, x, temperature=0.1, precision=word),
+    "precision of supervised_contrastive": lambda x, word: o.supervised_contrastive(
+        x, labels(x), temperature=0.1, precision=word
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+@pytest.mark.parametrize("word", ["share", "bf16", "Hard", ""])
+def test_a_misspelt_choice_is_refused(name, word):
+    option = name.split()[0]
+    with pytest.raises(ValueError, match=rf"{option} must be .* or .*, got {word!r}"):
+        MISSPELT[name](torch.randn(6, 3), word)
+
+
 TOO_FEW = {
     **{
         name: EVERY[name]

@@ -21,6 +21,7 @@ from likewise.evaluation.few_shot import Episode, episode_examples, few_shot, mo
 from likewise.evaluation.neighbours import Neighbours, knn_accuracy, knn_predict, nearest
 from likewise.evaluation.probe import ProbeResult, linear_probe
 from likewise.evaluation.ranking import ranking
+from likewise.evaluation.reranking import reranked_ranks, reranked_retrieval
 from likewise.evaluation.retrieval import first_ranks, retrieval
 from likewise.evaluation.seeds import Spread, over_seeds
 from likewise.evaluation.templates import TEMPLATES, prompts
@@ -36,6 +37,8 @@ __all__ = [
     "linear_probe",
     "retrieval",
     "first_ranks",
+    "reranked_retrieval",
+    "reranked_ranks",
     "TEMPLATES",
     "prompts",
     "class_embeddings",

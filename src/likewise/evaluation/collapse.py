@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import torch
 
-from likewise.evaluation.arrays import Array, as_matrix, as_unit_pair, as_unit_rows, rows_per_tile
+from likewise import objectives
+from likewise.evaluation.arrays import Array, as_matrix, as_unit_rows
 
 __all__ = [
     "deviation",
@@ -79,10 +80,10 @@ def alignment(first: Array, second: Array) -> float:
     Reference:
         Wang and Isola 2020, 2005.10242, section 4.1, with alpha = 2.
     """
-    a, b = as_unit_pair(first, second, ("first", "second"))
+    a, b = as_matrix(first, "first"), as_matrix(second, "second")
     if a.shape != b.shape:
         raise ValueError(f"pairs need equal shapes, got {tuple(a.shape)} and {tuple(b.shape)}")
-    return float((a - b).double().square().sum(dim=1).mean())
+    return float(objectives.alignment(a, b.to(a.device)))
 
 
 def uniformity(embeddings: Array, *, max_rows: int | None = None) -> float:
@@ -97,21 +98,12 @@ def uniformity(embeddings: Array, *, max_rows: int | None = None) -> float:
     Reference:
         Wang and Isola 2020, 2005.10242, section 4.1, with t = 2.
     """
-    rows = as_unit_rows(embeddings, "embeddings")
+    rows = as_matrix(embeddings, "embeddings")
     if max_rows is not None and len(rows) > max_rows:
         rows = rows[torch.linspace(0, len(rows) - 1, max_rows, device=rows.device).long()]
-    count = len(rows)
-    if count < 2:
+    if len(rows) < 2:
         raise ValueError("uniformity needs two items or more")
-    total = 0.0
-    step = rows_per_tile(count)
-    for start in range(0, count, step):
-        cosine = rows[start : start + step] @ rows.T  # (n, N)
-        potential = (4 * cosine - 4).exp()  # |x - y|^2 = 2 - 2 cos
-        own = torch.arange(len(cosine), device=rows.device)
-        potential[own, own + start] = 0.0
-        total += float(potential.sum(dtype=torch.float64))
-    return math.log(total / (count * (count - 1)))
+    return float(objectives.uniformity(rows))
 
 
 def signs_of_collapse(

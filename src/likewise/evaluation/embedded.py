@@ -52,6 +52,7 @@ class Embedded:
 
     Raises:
         DataError: there is no held-out part.
+        ValueError: no such order.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class Embedded:
         max_rows: int | None = None,
         max_train_rows: int = _MAX_TRAIN_ROWS,
     ) -> None:
+        if rerank_by not in ("both", "match"):
+            raise ValueError(f"rerank_by must be 'both' or 'match', got {rerank_by!r}")
         if splits.validation is None:
             raise DataError(
                 "there is no held-out part to measure on; see --data.validation and --data.validation-share."

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, as_unit_rows, rows_per_tile
+from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
 
 __all__ = ["Neighbours", "nearest", "knn_predict", "knn_accuracy"]
 
@@ -43,16 +43,23 @@ def nearest(
         ValueError: shapes that don't fit, values that are not finite, k below 1, nothing to be a neighbour.
     """
     query_rows, bank_rows = as_unit_pair(queries, bank, ("queries", "bank"))
-    if leave_one_out and len(query_rows) != len(bank_rows):
-        raise ValueError(f"leave_one_out: {len(query_rows)} queries are not the bank's {len(bank_rows)} rows")
-    available = len(bank_rows) - int(leave_one_out)
+    return _nearest(query_rows, bank_rows, k, leave_one_out, tile_rows)
+
+
+def _nearest(
+    queries: torch.Tensor, bank: torch.Tensor, k: int, leave_one_out: bool, tile_rows: int | None = None
+) -> Neighbours:
+    """`nearest` of unit rows that were checked."""
+    if leave_one_out and len(queries) != len(bank):
+        raise ValueError(f"leave_one_out: {len(queries)} queries are not the bank's {len(bank)} rows")
+    available = len(bank) - int(leave_one_out)
     if k < 1 or available < 1:
         raise ValueError(f"no neighbours to be had: k is {k}, the bank offers {available}")
     k = min(k, available)
-    step = rows_per_tile(len(bank_rows)) if tile_rows is None else tile_rows
+    step = rows_per_tile(len(bank)) if tile_rows is None else tile_rows
     tiles = []
-    for start in range(0, len(query_rows), step):
-        similarity = query_rows[start : start + step] @ bank_rows.T  # (n, M)
+    for start in range(0, len(queries), step):
+        similarity = queries[start : start + step] @ bank.T  # (n, M)
         if leave_one_out:
             own = torch.arange(len(similarity), device=similarity.device)
             similarity[own, own + start] = -torch.inf
@@ -91,10 +98,24 @@ def knn_predict(
         Wu et al. 2018, 1805.01978, section 3.4. The weights are divided by that of the nearest, which changes
         no vote and cannot overflow.
     """
+    rows, bank = as_unit_pair(embeddings, train_embeddings, ("embeddings", "train_embeddings"))
+    return _predict(bank, train_labels, rows, k, temperature, num_classes, leave_one_out)
+
+
+def _predict(
+    bank: torch.Tensor,
+    train_labels: Array,
+    rows: torch.Tensor,
+    k: int,
+    temperature: float,
+    num_classes: int | None,
+    leave_one_out: bool,
+) -> torch.Tensor:
+    """`knn_predict` of unit rows that were checked."""
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    bank = as_unit_rows(train_embeddings, "train_embeddings")
-    labels = as_labels(train_labels, "train_labels", count=len(bank), device=bank.device)
+    # On the processor: each of the questions below would wait for a device.
+    labels = as_labels(train_labels, "train_labels", count=len(bank), device=torch.device("cpu"))
     labelled = labels >= 0
     if not bool(labelled.any()):
         raise ValueError("train_labels: no row has a label")
@@ -103,7 +124,7 @@ def knn_predict(
         raise ValueError(f"train_labels: {int(labels.max())} is not below num_classes = {classes}")
     if leave_one_out and not bool(labelled.all()):
         raise ValueError("leave_one_out: every row needs a label; select the labelled rows first")
-    found = nearest(embeddings, bank[labelled], k, leave_one_out=leave_one_out)
+    found = _nearest(rows, bank[labelled], k, leave_one_out)
     weights = ((found.similarities - found.similarities[:, :1]) / temperature).exp()  # (N, K)
     voters = labels[labelled].to(found.indices.device)[found.indices]  # (N, K), where the queries lie
     step = rows_per_tile(classes)
@@ -141,17 +162,9 @@ def knn_accuracy(
     Raises:
         ValueError: as `knn_predict`; no row with a label.
     """
-    rows = as_unit_rows(embeddings, "embeddings")
+    rows, bank = as_unit_pair(embeddings, train_embeddings, ("embeddings", "train_embeddings"))
     truth = as_labels(labels, "labels", count=len(rows), device=rows.device)
     if not bool((truth >= 0).any()):
         raise ValueError("labels: no row has a label")
-    predicted = knn_predict(
-        train_embeddings,
-        train_labels,
-        rows,
-        k=k,
-        temperature=temperature,
-        num_classes=num_classes,
-        leave_one_out=leave_one_out,
-    )
+    predicted = _predict(bank, train_labels, rows, k, temperature, num_classes, leave_one_out)
     return float((predicted == truth)[truth >= 0].double().mean())

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
-from likewise.evaluation.retrieval import first_ranks, summarise_ranks
+from likewise.evaluation.retrieval import ranks_in, summarise_ranks
 
 __all__ = ["Judge", "chance_of", "reranked_ranks", "reranked_retrieval"]
 
@@ -58,21 +58,36 @@ def reranked_ranks(
     theirs = as_labels(
         candidate_groups, "candidate_groups", count=len(candidate_rows), device=query_rows.device
     )
-    ranks = first_ranks(queries, candidates, query_groups, candidate_groups)
-    k = min(num_judged, len(candidate_rows))
+    return _unit_ranks(query_rows, candidate_rows, own, theirs, judge, num_judged)
+
+
+def _unit_ranks(
+    queries: torch.Tensor,
+    candidates: torch.Tensor,
+    own: torch.Tensor,
+    theirs: torch.Tensor,
+    judge: Judge,
+    num_judged: int,
+) -> torch.Tensor:
+    """`reranked_ranks` of unit rows and groups that were checked."""
+    k = min(num_judged, len(candidates))
     if k < 1:
         raise ValueError(f"at least one candidate must be judged, got {num_judged}")
-    for start in range(0, len(query_rows), rows_per_tile(len(candidate_rows))):
-        block = slice(start, start + rows_per_tile(len(candidate_rows)))
-        best = (query_rows[block] @ candidate_rows.T).topk(k, dim=1).indices  # (q, k)
-        asked = torch.arange(len(query_rows), device=best.device)[block, None].expand_as(best)
+    step = rows_per_tile(len(candidates))
+    ranks = []
+    for start in range(0, len(queries), step):
+        similarity = queries[start : start + step] @ candidates.T  # (q, P)
+        right = own[start : start + step, None] == theirs  # (q, P)
+        best = similarity.topk(k, dim=1).indices  # (q, k)
+        asked = torch.arange(start, start + len(best), device=best.device)[:, None].expand_as(best)
         scores = judge(asked.flatten().cpu().numpy(), best.flatten().cpu().numpy())
         score = torch.from_numpy(scores).to(best.device).view_as(best)
-        right = own[block, None] == theirs[best]  # (q, k)
-        top = score.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
-        judged = 1 + ((score >= top) & ~right).sum(dim=1)
-        ranks[block] = torch.where(right.any(dim=1), judged, ranks[block])
-    return ranks
+        of_best = right.gather(1, best)  # (q, k)
+        top = score.masked_fill(~of_best, -torch.inf).amax(dim=1, keepdim=True)
+        judged = 1 + ((score >= top) & ~of_best).sum(dim=1)
+        # Where the judge saw no right one, the first right one stands behind all it saw.
+        ranks.append(torch.where(of_best.any(dim=1), judged, ranks_in(similarity, right)))
+    return torch.cat(ranks)
 
 
 def reranked_retrieval(
@@ -98,20 +113,18 @@ def reranked_retrieval(
         The figures of `retrieval` behind `reranked_`, and `num_judged`, no more than there are candidates in
         the direction that has more of them.
     """
+    images, texts = as_unit_pair(image_embeddings, text_embeddings, ("image_embeddings", "text_embeddings"))
+    image_of = as_labels(image_groups, "image_groups", count=len(images), device=images.device)
+    text_of = as_labels(text_groups, "text_groups", count=len(texts), device=texts.device)
+
+    def judge_turned(of_texts: np.ndarray, of_images: np.ndarray) -> np.ndarray:
+        return judge(of_images, of_texts)
+
     directions = {
-        "image_to_text": reranked_ranks(
-            image_embeddings, text_embeddings, image_groups, text_groups, judge=judge, num_judged=num_judged
-        ),
-        "text_to_image": reranked_ranks(
-            text_embeddings,
-            image_embeddings,
-            text_groups,
-            image_groups,
-            judge=lambda texts, images: judge(images, texts),
-            num_judged=num_judged,
-        ),
+        "image_to_text": _unit_ranks(images, texts, image_of, text_of, judge, num_judged),
+        "text_to_image": _unit_ranks(texts, images, text_of, image_of, judge_turned, num_judged),
     }
-    figures: dict[str, float] = {"num_judged": min(num_judged, max(len(image_groups), len(text_groups)))}
+    figures: dict[str, float] = {"num_judged": min(num_judged, max(len(images), len(texts)))}
     for name, ranks in directions.items():
         figures |= {
             f"reranked_{name}_{key}": value for key, value in summarise_ranks(ranks[ranks > 0]).items()

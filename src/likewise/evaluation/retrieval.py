@@ -12,7 +12,7 @@ import torch
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
 from likewise.evaluation.chance import first_hit_chance
 
-__all__ = ["retrieval", "first_ranks", "summarise_ranks", "RECALL_AT", "TIE"]
+__all__ = ["retrieval", "first_ranks", "ranks_in", "summarise_ranks", "RECALL_AT", "TIE"]
 
 RECALL_AT = (1, 5, 10)
 
@@ -50,15 +50,30 @@ def first_ranks(
     device = query_rows.device
     own = as_labels(query_groups, "query_groups", count=len(query_rows), device=device)
     theirs = as_labels(candidate_groups, "candidate_groups", count=len(candidate_rows), device=device)
-    step = rows_per_tile(len(candidate_rows)) if tile_rows is None else tile_rows
+    return _unit_ranks(query_rows, candidate_rows, own, theirs, tile_rows)
+
+
+def _unit_ranks(
+    queries: torch.Tensor,
+    candidates: torch.Tensor,
+    own: torch.Tensor,
+    theirs: torch.Tensor,
+    tile_rows: int | None,
+) -> torch.Tensor:
+    """`first_ranks` of unit rows and groups that were checked."""
+    step = rows_per_tile(len(candidates)) if tile_rows is None else tile_rows
     ranks = []
-    for start in range(0, len(query_rows), step):
-        similarity = query_rows[start : start + step] @ candidate_rows.T  # (q, P)
-        right = own[start : start + step, None] == theirs  # (q, P)
-        best = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
-        rank = 1 + ((similarity >= best - TIE) & ~right).sum(dim=1)
-        ranks.append(rank.where(right.any(dim=1), torch.zeros_like(rank)))
+    for start in range(0, len(queries), step):
+        similarity = queries[start : start + step] @ candidates.T  # (q, P)
+        ranks.append(ranks_in(similarity, own[start : start + step, None] == theirs))
     return torch.cat(ranks)
+
+
+def ranks_in(similarity: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """(q,) ranks as of `first_ranks`, from (q, P) similarities and which candidates are right."""
+    best = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
+    rank = 1 + ((similarity >= best - TIE) & ~right).sum(dim=1)
+    return rank.where(right.any(dim=1), torch.zeros_like(rank))
 
 
 def retrieval(
@@ -96,7 +111,7 @@ def retrieval(
         ("image_to_text", images, texts, image_of, text_of),
         ("text_to_image", texts, images, text_of, image_of),
     ):
-        ranks = first_ranks(queries, candidates, own, theirs, tile_rows=tile_rows)
+        ranks = _unit_ranks(queries, candidates, own, theirs, tile_rows)
         counted = ranks[ranks > 0]
         if len(counted) == 0:
             raise ValueError("no image and text have equal groups: there is nothing to retrieve")

@@ -39,9 +39,8 @@ _NUM_CONFUSED = 20
 def _collapse(embedded: Embedded) -> dict[str, Any]:
     signs = dict(signs_of_collapse(embedded.images))
     if "encode_texts" in embedded.model.abilities and embedded.captions:
-        rows, first = np.unique(
-            embedded.caption_rows, return_index=True
-        )  # rows that have a caption, and its place
+        # Rows that have a caption, and the place of their first.
+        rows, first = np.unique(embedded.caption_rows, return_index=True)
         signs["alignment"] = alignment(embedded.images[rows], embedded.texts[first])
     return signs
 

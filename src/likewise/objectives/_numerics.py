@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, ParamSpec, TypeVar
 
 import torch
@@ -77,6 +77,13 @@ def check_finite(**named: Tensor | float | None) -> None:
                 f"{name} {tuple(value.shape)} holds {int(bad.sum())} values that are not finite, "
                 f"the first at {place}; look at the step before: learning rate, precision, a division by zero"
             )
+
+
+def check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
+    """A word that chooses must be one of the choices: misspelt, it would quietly choose something else."""
+    if value not in choices:
+        *others, last = [repr(choice) for choice in choices]
+        raise ValueError(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
 
 
 def check_matrix(**named: Tensor) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, exact, unit_rows
+from ._numerics import Precision, check_choice, exact, unit_rows
 
 __all__ = ["Rules", "Teacher", "Tile", "group_counts", "group_shares"]
 
@@ -129,6 +129,10 @@ class Rules:
     normalize: bool = True
     precision: Precision = None
     tile: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a precision that there is not: products would be taken in float32 and say nothing."""
+        check_choice("precision", self.precision, ("bfloat16", None))
 
     def same_group(self, tile: Tile) -> Tensor | None:
         """(rows, columns) bool: equal groups, the excluded key not counted."""

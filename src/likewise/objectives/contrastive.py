@@ -2,11 +2,10 @@
 
 Legend: B own rows, M keys, D feature width, R replicas. s is cosine similarity, tau the temperature.
 
-**Across replicas** a function takes this replica's rows, all replicas' rows (`gather_rows`) and where the
-own ones stand among them (`own_rows`; for `info_nce` these are `positives`, and a queue is the same for
-all); it returns the mean over the own rows.
-`likewise.collectives` says why DDP's mean of gradients is then the single-process gradient. Memory is linear
-in B + M throughout.
+**Across replicas** a function takes this replica's rows, all replicas' rows (`gather_rows`) and where the own
+ones stand among them (`own_rows`; for `info_nce` these are `positives`, and a queue is the same for all); it
+returns the mean over the own rows. `likewise.collectives` says why DDP's mean of gradients is then the
+single-process gradient. Memory is linear in B + M throughout.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from ._numerics import (
     Precision,
+    check_choice,
     check_finite,
     check_groups,
     check_matrix,
@@ -85,12 +85,14 @@ def info_nce(
         Scalar, nats, mean over the queries.
 
     Raises:
-        ValueError: shapes that do not fit, a query whose group has no key under "shared".
+        ValueError: shapes that do not fit, a word that is no choice, a query whose group has no key under
+            "shared".
 
     Reference:
         van den Oord et al. 2018, arXiv 1807.03748, eq. 4. Soft targets: Li et al. 2021, arXiv 2107.07651, eq.
         6.
     """
+    check_choice("same_group", same_group, ("left_out", "shared"))
     check_matrix(queries=queries, keys=keys)
     check_finite(queries=queries, keys=keys, targets=targets)
     scale = inverse(temperature, queries)

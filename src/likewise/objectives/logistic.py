@@ -35,7 +35,6 @@ def sigmoid_loss(
     *,
     temperature: float | Tensor,
     bias: float | Tensor,
-    all_images: Tensor | None = None,
     all_texts: Tensor | None = None,
     rows: Tensor | None = None,
     groups: Tensor | None = None,
@@ -44,13 +43,14 @@ def sigmoid_loss(
 ) -> Tensor:
     """Every image with every text is a question of its own: a pair or not?
 
+    Across replicas the own images against the texts of all are every pair once, so no gathered images are
+    taken.
+
     Args:
         images: (b, D) this replica's rows.
         texts: (b, D), row i matches image i.
         temperature: above 0, 1/t of the paper; a tensor gets its gradient.
         bias: added to every logit (the paper starts at -10); a tensor gets its gradient.
-        all_images: not needed (own images against all texts are all pairs); taken so that this and
-            `clip_loss` are called alike.
         all_texts: (B, D) the texts of all replicas; the own ones when None.
         rows: (b,) int64 where the own rows stand among all; required with gathered rows.
         groups: (b,) int64; a text of the image's group that is not its own is neither pair nor non-pair.
@@ -63,7 +63,6 @@ def sigmoid_loss(
     Reference:
         Zhai et al. 2023, arXiv 2303.15343, algorithm 1.
     """
-    del all_images
     check_pairs(images=images, texts=texts)
     check_finite(images=images, texts=texts, bias=bias)
     others = texts if all_texts is None else all_texts

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ._numerics import (
+    check_choice,
     check_finite,
     check_matrix,
     check_pairs,
@@ -133,8 +134,7 @@ def triplet_loss(
         Schroff et al. 2015, arXiv 1503.03832, eq. 2 to 4; batch-hard: Hermans et al. 2017, arXiv 1703.07737,
         eq. 5.
     """
-    if mining not in ("all", "hard", "semihard"):
-        raise ValueError(f'mining must be "all", "hard" or "semihard", got {mining!r}')
+    check_choice("mining", mining, ("all", "hard", "semihard"))
     anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
     squared = mining != "hard" if squared is None else squared
     part = own_part(_num_triplets(all_labels, mining), labels, all_labels)
