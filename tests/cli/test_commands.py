@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -23,7 +24,8 @@ from likewise.cli.main import COMMANDS, main
 from likewise.errors import ConfigError
 from likewise.methods.method import Progress
 from likewise.training.engine import train
-from likewise.training.settings import parse_settings, preset_arguments, read_settings
+from likewise.training.run import RunFolder
+from likewise.training.settings import Settings, parse_settings, preset_arguments, read_settings
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +192,47 @@ def test_too_little_memory_says_what_to_try(
     assert "--training.micro-batch-size" in said
 
 
+def test_what_takes_less_memory_is_an_option_of_the_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: list[str]) -> None:
+        raise MemoryError("unable to allocate 3 GiB")
+
+    for command in sorted(COMMANDS):
+        words = [command, "clip", "--help"] if command == "train" else [command, "--help"]
+        with contextlib.suppress(SystemExit):
+            main(words)
+        offered = capsys.readouterr().out
+        with monkeypatch.context() as patch:
+            patch.setattr(f"likewise.cli.{command}_command.run", fail)
+            assert exit_code(command) == 5
+        said = capsys.readouterr().err
+        assert said.startswith(f"likewise {command}: out of memory (unable to allocate 3 GiB)")
+        named = re.findall(r"--[\w.-]*\w", said)
+        assert named or command in ("demo", "methods")
+        for option in named:
+            assert re.search(rf"{option}\b", offered), (command, option)
+
+
+def test_an_option_given_twice_counts_the_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Path, bool]] = []
+
+    def trained(settings: Settings[Any], out: Path, *, resume: bool, show: bool) -> RunFolder:
+        seen.append((out, resume))
+        return RunFolder(out)
+
+    monkeypatch.setattr("likewise.cli.train_command.train", trained)
+    monkeypatch.chdir(tmp_path)
+    small = ["train", "clip", "--data", "scenes", "--quiet"]
+    main([*small, "--out", "first", "--out=second"])
+    main([*small, "--out=first", "--out", "second", "--resume", "--no-resume"])
+    main([*small, "--data.cache-dir=--resume", "--data.id-column=--out"])
+    assert seen == [(Path("second"), False), (Path("second"), False), (Path("runs/clip"), False)]
+    assert exit_code(*small, "--out") == 2
+
+
 def test_a_preset_does_not_hide_a_runs_own_settings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -276,6 +319,18 @@ def test_a_presets_batch_size_fits_small_data(tmp_path: Path) -> None:
     assert read_settings(tmp_path / "run" / "config.toml").training.batch_size == 34
     named = ["--training.batch-size", "99", "--out", str(tmp_path / "named")]
     assert exit_code("train", "tcl", *words, *named, "--quiet") == 2  # what the user names is no bound
+
+
+def test_a_start_from_a_model_takes_pictures_of_its_size(tmp_path: Path) -> None:
+    words = ["train", "simclr", "--data", "scenes:train=16,validation=8,size=32", "--quiet"]
+    words += ["--training.steps", "1", "--training.batch-size", "8"]
+    encoder = ["--image.width", "32", "--image.depth", "1", "--image.image-size", "48"]
+    main([*words, *encoder, "--out", str(tmp_path / "first")])
+    start = ["--training.start-from", str(tmp_path / "first")]
+    main([*words, *start, "--out", str(tmp_path / "second")])
+    main([*words, *start, "--image.image_size=24", "--out", str(tmp_path / "third")])
+    sizes = [read_settings(tmp_path / run / "config.toml").image.image_size for run in ("second", "third")]
+    assert sizes == [48, 24]
 
 
 def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:

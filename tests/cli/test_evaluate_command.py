@@ -335,3 +335,23 @@ def test_a_tasks_name_is_checked_first(tmp_path: Path, capsys: pytest.CaptureFix
     code, said = refused(capsys, "evaluate", tmp_path / "no run", "xyz")
     assert code == 2
     assert "there are retrieval, neighbours, " in said
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["all", "--rerank", "0"], "--rerank must be at least 1, got 0"),
+        (["few-shot", "--ways", "1"], "--ways must be at least 2, got 1"),
+        (["retrieval", "--rerank-by", "match"], "give --rerank K too"),
+        (["retrieval", "--shots", "2"], "--shots: only few-shot reads this; the task is retrieval"),
+        (["zero-shot", "--templates", "foo"], "no templates called 'foo'; there are photo, plain"),
+        (["zero-shot", "--templates", "a {} or {}"], "expected a set's name or a sentence with one {}"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_opened(
+    words: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = refused(capsys, "evaluate", tmp_path / "no run", *words)
+    assert code == 2
+    assert reason in said
+    assert said.count("\n") == 1

@@ -322,6 +322,23 @@ def test_links_that_go_round_in_a_circle_are_bad_or_passed_over(tmp_path: Path) 
     assert "passed over 1 other files: 1 .around" in splits.summary["notes"]
 
 
+def test_captions_that_cannot_be_reached_are_bad_and_their_pictures_stay(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "data", "good_0.txt", b"a first\n")
+    (tmp_path / "elsewhere.txt").write_text("a second\n")
+    os.symlink(tmp_path / "elsewhere.txt", root / "images" / "good_1.txt")
+    os.symlink(root / "nowhere", root / "images" / "good_2.txt")
+    source = open_source(DataConfig(source=str(root)))
+    assert [record.texts for record in source.records] == [("a first",), (), (), ()]
+    found = {problem.bad.place: (problem.part, problem.bad.reason) for problem in source.problems}
+    assert set(found) == {"good_1.txt", "good_2.txt"}
+    assert found["good_1.txt"][1].startswith("a symbolic link leads outside")
+    assert found["good_2.txt"][1].startswith("missing")
+    assert {part for part, _ in found.values()} == {"texts"}
+    followed = open_source(DataConfig(source=str(root), follow_links=True))
+    assert [record.texts for record in followed.records] == [("a first",), ("a second",), (), ()]
+    assert [problem.bad.place for problem in followed.problems] == ["good_2.txt"]
+
+
 def test_empty_caption_among_several_drops_only_that_caption(tmp_path: Path) -> None:
     rows = [*good_rows(), "0.png,", "0.png,a third caption"]
     splits = open_table(write_table(tmp_path / "data", rows), validation_share=0.01)

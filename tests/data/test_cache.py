@@ -10,17 +10,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data import cache as cache_module
-from likewise.data.images import FileImage
+from likewise.data import images as images_module
+from likewise.data.images import FileImage, ParquetImage
 from likewise.data.pixels import CachedPixels, DecodedPixels
 from likewise.errors import DataError, RecordError
 
@@ -262,3 +267,61 @@ def test_pieces_of_tables_are_kept_up_to_their_size() -> None:
     piece("large", 99)  # larger than all, and still there while it is used
     piece("large", 99)
     assert loaded == ["a", "b", "c", "d", "large"]
+
+
+def test_pieces_of_tables_are_loaded_side_by_side_and_each_once() -> None:
+    from likewise.data.images import _Recent
+
+    loaded, both = [], threading.Barrier(2, timeout=20)
+
+    def load(name: str) -> tuple[str, int]:
+        loaded.append(name)
+        both.wait()  # until another piece is being loaded
+        return name, 1
+
+    recent = _Recent(capacity_bytes=10)
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda name: recent.get(name, lambda: load(name)), "abababab"))
+    assert "".join(names) == "abababab"
+    assert sorted(loaded) == ["a", "b"]
+
+
+def write_parquet(folder: Path, count: int, *, group: int) -> Path:
+    rows = [path.read_bytes() for path in sorted(write_photos(folder, count).iterdir())]
+    table = pa.table({"image": pa.array(rows, pa.binary()), "label": [str(row % 2) for row in range(count)]})
+    pq.write_table(table, folder / "table.parquet", row_group_size=group)
+    return folder / "table.parquet"
+
+
+def test_a_batch_reads_each_row_group_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "photos", 24, group=4)
+    stored = open_photos(path, cache_dir=str(tmp_path / "cache")).train
+    streamed = open_photos(path, cache=False, cache_dir=str(tmp_path / "other")).train
+    assert isinstance(streamed.pixels, DecodedPixels)
+    streamed.pixels.num_threads = 1
+    monkeypatch.setattr(images_module, "_RECENT", images_module._Recent(capacity_bytes=1))
+    read: list[int] = []
+    row_group = ParquetImage._row_group
+
+    def counting(ref: ParquetImage) -> Any:
+        read.append(ref.row_group)
+        return row_group(ref)
+
+    monkeypatch.setattr(ParquetImage, "_row_group", counting)
+    rows = np.random.default_rng(1).integers(0, len(streamed), 40)
+    assert np.array_equal(streamed.images(rows).numpy(), stored.images(rows).numpy())
+    assert read == sorted(set(read))
+
+
+def test_training_on_parquet_without_a_cache_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_parquet(tmp_path / "photos", 8, group=4)
+    options = {"cache": False, "cache_dir": str(tmp_path / "cache")}
+    open_photos(path, **options)  # all of it is kept
+    monkeypatch.setattr("likewise.data.loading.KEPT_BYTES", 1000)
+    with pytest.warns(UserWarning, match=r"GB of Parquet are decoded at every use.*--data\.no-cache"):
+        open_photos(path, **options)
+    open_photos(path)
+    # Measured, which goes through the rows in order.
+    prepare(DataConfig(source=str(path), **options), image_size=16, needs=frozenset({"images"}), parts="any")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,13 @@ def test_the_fingerprint_knows_groups_and_domains(tmp_path: Path) -> None:
     assert replace(six, groups=six.groups + 5).fingerprint == marks["six"]  # numbers are no names
     by_domain = [opened(path, domain_column=name).train.fingerprint for name in ("six", "seven")]
     assert len({plain.fingerprint, *marks.values(), *by_domain}) == 5
+
+
+def test_the_fingerprint_is_made_once(tmp_path: Path) -> None:
+    train = opened(write_table(tmp_path / "d", five_captions())).train
+    assert train.fingerprint is train.fingerprint
+    assert replace(train, groups=train.groups // 2).fingerprint != train.fingerprint
+    assert pickle.loads(pickle.dumps(train)).fingerprint == train.fingerprint
 
 
 def test_max_records_spreads_over_each_part(tmp_path: Path) -> None:

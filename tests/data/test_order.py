@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from likewise.data.order import Order, make_order
+from likewise.data.order import Order, make_order, occurrences
 from likewise.errors import ConfigError, DataError
 
 LABELS = np.array([0] * 12 + [1] * 7 + [2] * 9 + [-1] * 4 + [3] * 1 + [4] * 15)
@@ -88,6 +88,22 @@ def test_what_stands_together_stays_on_one_replica() -> None:
     for half in halves:
         for chunk in half:
             assert len(set(LABELS[chunk])) == 1
+
+
+def test_a_row_that_comes_again_is_counted() -> None:
+    assert occurrences(np.array([7, 3, 7, 7, 0, 3])).tolist() == [0, 0, 1, 2, 0, 1]
+    for kind in ("shuffled", "classes", "pairs"):
+        made = order(kind)
+        for step in range(2 * made.steps_per_epoch):
+            rows = made.rows(step)
+            named = list(zip(rows.tolist(), occurrences(rows).tolist(), strict=True))
+            assert len(set(named)) == len(named)
+            assert {row for row, time in named if time == 0} == set(rows.tolist())
+    alone = int(np.flatnonzero(LABELS == 3)[0])  # the only one of its class
+    made = order("classes", batch_size=4)
+    steps = [made.rows(step) for step in range(made.steps_per_epoch)]
+    times = [occurrences(rows)[rows == alone].tolist() for rows in steps if alone in rows]
+    assert times == [[0, 1, 2, 3]]
 
 
 def test_refusals_say_what_to_do() -> None:

@@ -499,6 +499,22 @@ def test_tar_shards(tmp_path: Path) -> None:
     assert [bad.place for bad in splits.bad_records] == [f"00{i}.tar/s{i}/003" for i in range(3)]
 
 
+def test_columns_of_shards_can_be_named(tmp_path: Path) -> None:
+    described = [{"alt": "one", "species": "cat", "lot": 7}, {"alt": "two", "note": ["three", "four"]}]
+    members = {f"{i}.json": json.dumps(keys).encode() for i, keys in enumerate(described)}
+    members |= {"0.png": png(0), "1.png": png(1), "0.cls": b"9", "0.txt": b"unasked", "1.seg.txt": b"five"}
+    path = write_tar(tmp_path / "s.tar", dict(sorted(members.items())))
+    named = opened(path, text_column="alt, note, seg.txt", label_column="species", group_column="lot")
+    assert [record.texts for record in named.records] == [("one",), ("five", "two", "three", "four")]
+    assert [(record.label, record.group) for record in named.records] == [("cat", "7"), (None, None)]
+    assert [record.texts for record in opened(path).records] == [("unasked",), ()]
+    for option, name in {"text": "alt,nota", "label": "specie", "group": "plot"}.items():
+        missing = name.split(",")[-1]
+        said = rf"no column '{missing}' \(data\.{option}_column\); it has alt, cls, .*; did you mean"
+        with pytest.raises(SourceError, match=said):
+            opened(path, **{f"{option}_column": name})
+
+
 def test_shards_in_subfolders_give_splits(tmp_path: Path) -> None:
     write_tar(tmp_path / "s" / "train" / "000.tar", {"a.png": png(0), "b.png": png(1)})
     write_tar(tmp_path / "s" / "val" / "000.tar", {"a.png": png(2)})
@@ -657,6 +673,41 @@ def test_nothing_there(tmp_path: Path) -> None:
         opened(tmp_path)
     with pytest.raises(SourceError, match="expected a folder of images"):
         opened(tmp_path / "a.docx")
+
+
+def test_addresses_that_lead_nowhere_are_source_errors(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "t.csv", [["caption"], ["one"]])
+    with pytest.raises(SourceError, match=rf"there is no such file or folder \(looked in {table}\)"):
+        opened(table / "x")
+    with pytest.raises(SourceError, match=r"it names .*t\.csv/x, but there is no such file"):
+        opened(f"{tmp_path}/{{t.csv,t.csv/x}}")
+    for address in ("a\0b", f"{tmp_path}/\0/{{a,b}}.csv"):
+        with pytest.raises(SourceError, match="cannot be reached: embedded null byte"):
+            opened(address)
+    with pytest.raises(SourceError, match="cannot be looked for: embedded null byte"):
+        opened(f"{tmp_path}/\0/*.csv")
+    with pytest.raises(SourceError, match="cannot be reached: File name too long"):
+        opened("x" * 300)
+
+
+def test_column_options_that_a_source_cannot_read_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "photos", ["cat/1.png", "dog/2.png"])
+    (tmp_path / "sentences.txt").write_text("one\ntwo\n")
+    sources = {
+        tmp_path / "photos": "folder of images",
+        tmp_path / "sentences.txt": "text file of sentences",
+        "scenes:train=4,validation=0,size=24": "generated scenes",
+    }
+    for source, kind in sources.items():
+        for option in ("image", "text", "label", "group", "split", "domain", "id"):
+            said = rf"no column 'x' \(data\.{option}_column\); .* as {kind}, which has no columns"
+            with pytest.raises(SourceError, match=said):
+                opened(source, **{f"{option}_column": "x"})
+    shard = write_tar(tmp_path / "s.tar", {"1.png": png(0), "1.json": b'{"split": "train", "uid": "one"}'})
+    for option in ("image", "split", "domain", "id"):
+        said = rf"data\.{option}_column\).* only data\.text_column, data\.label_column, data\.group_column"
+        with pytest.raises(SourceError, match=said):
+            opened(shard, **{f"{option}_column": "split"})
 
 
 def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:

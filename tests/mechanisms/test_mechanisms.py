@@ -102,6 +102,17 @@ def test_bank_turns_towards_the_new() -> None:
     np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
 
 
+def test_the_first_vector_of_a_row_counts() -> None:
+    torch.manual_seed(0)
+    bank, other = MemoryBank(6, 3), MemoryBank(6, 3)
+    other.load_state_dict(bank.state_dict())
+    new = torch.randn(5, 3)
+    bank.update(torch.tensor([4, 1, 4, 4, 0]), new, 0.5)
+    other.update(torch.tensor([4, 1, 0]), new[[0, 1, 4]], 0.5)
+    assert torch.equal(bank.vectors, other.vectors)
+    assert torch.equal(bank.seen, other.seen)
+
+
 def test_impossible_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="-1 keys"):
         KeyQueue(-1, 3)

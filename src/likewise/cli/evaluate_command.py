@@ -25,6 +25,7 @@ from likewise.evaluation.tasks import (
     default_tasks,
     evaluate,
 )
+from likewise.evaluation.templates import prompts
 from likewise.model import Model
 from likewise.reporting.figures import format_plain
 from likewise.training.run import RunFolder
@@ -83,17 +84,19 @@ class EvaluateCommand:
 def run(arguments: Sequence[str]) -> None:
     """Measure, print, and write into the run's results.json."""
     options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
+    # What can be refused without the model and the data is refused before they are opened.
+    given, tasks = _task_options(options), [options.task]
     if options.task != "all":
-        check_task(options.task)  # before the model and the data are opened
+        check_task(options.task)
+        _refuse_ignored(options, tasks)
     model = open_model(options.run, options.device)
     measured = open_measured(model, options.run, options.data, progress=not options.json)
-    tasks = _fitting_tasks(model, measured) if options.task == "all" else [options.task]
-    _refuse_ignored(options, tasks)
+    if options.task == "all":
+        tasks = _fitting_tasks(model, measured)
+        _refuse_ignored(options, tasks)
     for line in measured.lines(tasks):
         print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
-    results, failed = _measure(
-        model, measured, tasks, _task_options(options), one_by_one=options.task == "all"
-    )
+    results, failed = _measure(model, measured, tasks, given, one_by_one=options.task == "all")
     # Printed first: they are not lost where they cannot be written.
     if options.json:
         print(json.dumps(results, indent=2, ensure_ascii=False), flush=True)
@@ -169,19 +172,26 @@ def _refuse_ignored(options: EvaluateCommand, tasks: Sequence[str]) -> None:
 
 
 def _task_options(options: EvaluateCommand) -> dict[str, Any]:
-    """What the tasks are told."""
+    """What the tasks are told. Raises where an option has a value that it cannot have."""
     for name, least in (("ways", 2), ("shots", 1), ("episodes", 2), ("rerank", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name} must be at least {least}, got {value}.")
     if options.rerank_by is not None and options.rerank is None:
         raise ConfigError("--rerank-by says how --rerank's candidates are ordered; give --rerank K too.")
-    templates = "photo" if options.templates is None else options.templates
+    chosen = "photo" if options.templates is None else options.templates
+    templates = [chosen] if "{}" in chosen else chosen
+    try:
+        prompts(["a class"], templates)
+    except ValueError as error:
+        raise ConfigError(
+            f"--templates: expected a set's name or a sentence with one {{}}, but {error}."
+        ) from error
     counts = {"num_ways": options.ways, "num_shots": options.shots, "num_episodes": options.episodes}
     return {
         "rerank": options.rerank,
         "rerank_by": options.rerank_by or "both",
-        "templates": [templates] if "{}" in templates else templates,
+        "templates": templates,
         "episodes": Episodes(**{name: value for name, value in counts.items() if value is not None}),
     }
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 
 from likewise.cli.opened import open_model
 from likewise.data.fonts import find_font
@@ -17,7 +18,7 @@ from likewise.errors import ConfigError, DataError
 from likewise.explaining import Explanation, explain, overlay
 from likewise.model import Model
 
-__all__ = ["ExplainCommand", "draw_explanation", "left_out", "run", "save_figure"]
+__all__ = ["ExplainCommand", "draw_explanation", "left_out", "maps_of_phrases", "run", "save_figure"]
 
 _MOST_WORDS = 23
 
@@ -35,8 +36,11 @@ class ExplainCommand:
     text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TEXT")]
     """A text."""
 
+    phrase: tuple[str, ...] = ()
+    """Words that stand side by side in the text, to be shown together, such as "red circle"; one or more."""
+
     out: str = "explanation.png"
-    """The picture that is written: the original, the whole text, then word by word."""
+    """The picture that is written: the original, the whole text, each phrase, then word by word."""
 
     layer: int | None = None
     """Which fusion layer's attention, from 0; the middle one when not given."""
@@ -59,11 +63,44 @@ def run(arguments: Sequence[str]) -> None:
         found = explain(model, stored, [options.text], layer=options.layer)[0]
     except ValueError as error:
         raise ConfigError(f"--layer: {error}.") from error
+    phrases = maps_of_phrases(model, found, options.phrase)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remarks = draw_explanation(stored[0].numpy(), found, path)
+    remarks = draw_explanation(stored[0].numpy(), found, path, phrases=phrases)
     print(f"they belong together with probability {found.probability:.3f}; wrote {path}")
     for remark in left_out(model, options.text) + remarks:
         print(remark)
+
+
+def maps_of_phrases(
+    model: Model, found: Explanation, phrases: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Where each phrase looks, by the phrase: where its words first stand side by side in the text.
+
+    Args:
+        model: reads texts.
+        found: the explanation of the text.
+        phrases: words of the text, in any case.
+
+    Returns:
+        (g, g) maps, the means over the phrases' words.
+
+    Raises:
+        ConfigError: the words of a phrase do not stand side by side in what was read of the text.
+    """
+    assert model.tokenizer is not None
+    tokenizer = model.tokenizer.uncut()
+    read = [word.casefold() for word in found.words]
+    maps = {}
+    for phrase in phrases:
+        words = [word.casefold() for word, _ in tokenizer.word_spans(phrase)]
+        starts = [start for start in range(len(read)) if words and read[start : start + len(words)] == words]
+        if not starts:
+            raise ConfigError(
+                f"--phrase {phrase!r}: these words do not stand side by side in the text. Name some of those "
+                f"that the model read: {' '.join(found.words)}"
+            )
+        maps[phrase] = found.phrase(starts[0], starts[0] + len(words) - 1)
+    return maps
 
 
 def left_out(model: Model, text: str) -> list[str]:
@@ -86,8 +123,14 @@ def left_out(model: Model, text: str) -> list[str]:
     return [f"the model reads {tokenizer.max_tokens:,} tokens; {last} left out"]
 
 
-def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> list[str]:
-    """A sheet: the picture, the map of the whole text, and one for each word.
+def draw_explanation(
+    picture: np.ndarray,
+    found: Explanation,
+    path: Path,
+    *,
+    phrases: Mapping[str, NDArray[np.float32]] | None = None,
+) -> list[str]:
+    """A sheet: the picture, the map of the whole text, those of the phrases, and one for each word.
 
     Returns:
         Remarks for the user: words left out, signs that no font has.
@@ -98,13 +141,14 @@ def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> lis
     from matplotlib import pyplot as plt
 
     shown = found.words[:_MOST_WORDS]
-    font, remarks = find_font(shown)
+    maps = [*(phrases or {}).items(), *zip(shown, found.maps, strict=False)]
+    font, remarks = find_font(title for title, _ in maps)
     if len(shown) < len(found.words):
         remarks.insert(
             0, f"it shows the first {len(shown)} of the {len(found.words)} words that the model read"
         )
-    columns = min(6, 2 + len(shown))
-    lines = -(-(2 + len(shown)) // columns)
+    columns = min(6, 2 + len(maps))
+    lines = -(-(2 + len(maps)) // columns)
     figure, axes = plt.subplots(
         lines, columns, figsize=(2 * columns, 2.25 * lines), layout="constrained", squeeze=False
     )
@@ -115,9 +159,9 @@ def draw_explanation(picture: np.ndarray, found: Explanation, path: Path) -> lis
     cells[0].set_title(f"match {found.probability:.0%}", fontsize=10)
     cells[1].imshow(overlay(picture, found.whole))
     cells[1].set_title("the whole text", fontsize=10)
-    for place, word in enumerate(shown):
-        cells[2 + place].imshow(overlay(picture, found.maps[place]))
-        cells[2 + place].set_title(word, fontsize=10, font=font)
+    for place, (title, heat) in enumerate(maps, start=2):
+        cells[place].imshow(overlay(picture, heat))
+        cells[place].set_title(title, fontsize=10, font=font)
     save_figure(figure, path)
     plt.close(figure)
     return remarks

@@ -42,6 +42,18 @@ start with:
   likewise train clip --data path/to/captions.csv --out runs/first
 """
 
+_FEWER_ROWS = "--device cpu where it was a GPU's, or fewer rows (--data SOURCE --data.max-records 1000)"
+_LESS_MEMORY = {
+    "train": "a smaller --training.batch-size, --training.micro-batch-size (the same batch in pieces), "
+    "smaller pictures or a smaller network",
+    "evaluate": _FEWER_ROWS,
+    "embed": _FEWER_ROWS,
+    "explain": "--device cpu where it was a GPU's",
+    "report": "--device cpu where it was a GPU's",
+    "data": "fewer records (--data.max-records 1000)",
+}
+"""What takes less memory, for the commands that have such an option."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
@@ -82,11 +94,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (MemoryError, RuntimeError) as error:
         if debug or not _out_of_memory(error):
             raise
-        print(
-            f"likewise {words[0]}: out of memory ({first_line(error)}); try a smaller --training.batch-size, "
-            "--training.micro-batch-size (the same batch in pieces), smaller pictures or a smaller network.",
-            file=sys.stderr,
-        )
+        hint = f"; try {_LESS_MEMORY[words[0]]}" if words[0] in _LESS_MEMORY else ""
+        print(f"likewise {words[0]}: out of memory ({first_line(error)}){hint}.", file=sys.stderr)
         sys.exit(TrainingError.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:

@@ -16,7 +16,7 @@ from likewise.training.settings import read_settings
 
 __all__ = ["OWN_DATA", "is_run", "open_model", "open_own_splits", "open_splits", "own_data", "said_of_own"]
 
-OWN_DATA = "the run's own"
+OWN_DATA = "own data of the run"
 """The default of `--data` where a run is at hand."""
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import tyro
+
 from likewise.catalog import find_method, methods
 from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
@@ -13,6 +15,7 @@ from likewise.methods.method import Method
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
 from likewise.training.settings import file_arguments, parse_settings, preset_arguments
+from likewise.training.starting import image_size_of
 
 __all__ = ["TrainCommand", "run"]
 
@@ -44,12 +47,17 @@ def run(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         _help()
         return
-    name = arguments[0]
-    method = find_method(name)
-    flags = list(arguments[1:])
-    folder = Path(_value_of("--out", flags) or f"runs/{name}")
-    flags = [*_said_elsewhere(method, folder, flags), *flags]
-    settings, options = parse_settings(method, flags, prog=f"likewise train {name}", command=TrainCommand)
+    name, flags = arguments[0], list(arguments[1:])
+    method, prog = find_method(name), f"likewise train {name}"
+    # The command's own options first: they say what stands for the settings that are not on the line.
+    options, _ = tyro.cli(TrainCommand, args=flags, prog=prog, add_help=False, return_unknown_args=True)
+    folder = Path(options.out or f"runs/{name}")
+    flags = [*_said_elsewhere(method, folder, options, flags), *flags]
+    settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)
+    start = settings.training.start_from
+    if start is not None and "--image.image-size" not in {_flag_of(word) for word in flags}:
+        flags = ["--image.image-size", str(image_size_of(start)), *flags]
+        settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)
     try:
         out = train(settings, folder, resume=options.resume, show=not options.quiet)
     except Interrupted as error:
@@ -59,13 +67,18 @@ def run(arguments: Sequence[str]) -> None:
         print(f"  next      likewise report {out.path}")
 
 
-def _said_elsewhere(method: type[Method], folder: Path, flags: list[str]) -> list[str]:
+def _flag_of(word: str) -> str:
+    """The flag that a word of the command line names, however its hyphens and its value are written."""
+    return word.split("=")[0].replace("_", "-")
+
+
+def _said_elsewhere(method: type[Method], folder: Path, options: TrainCommand, flags: list[str]) -> list[str]:
     """The flags that a run's own settings, a preset or a file stand for; those of the line override them."""
-    file, preset = _value_of("--config", flags), _value_of("--preset", flags)
+    file, preset = options.config, options.preset
     if preset is not None and file is not None:
         raise ConfigError("--preset and --config both say everything; give one of them.")
     said = []
-    if "--resume" in flags:
+    if options.resume:
         own = RunFolder(folder).config
         if not own.is_file():
             raise ConfigError(
@@ -74,7 +87,7 @@ def _said_elsewhere(method: type[Method], folder: Path, flags: list[str]) -> lis
             )
         if preset is None:  # a run knows its own settings: `--resume --out RUN` needs nothing else
             said += file_arguments(method, own)
-        elif not any(word.split("=")[0] == "--data" for word in flags):
+        elif "--data" not in {_flag_of(word) for word in flags}:
             raise ConfigError(
                 f"--resume: {folder} has its own settings; leave --preset out, or give the whole command "
                 "again, with --data."
@@ -84,17 +97,6 @@ def _said_elsewhere(method: type[Method], folder: Path, flags: list[str]) -> lis
     elif file is not None:
         said += file_arguments(method, file)
     return said
-
-
-def _value_of(flag: str, arguments: list[str]) -> str | None:
-    for place, word in enumerate(arguments):
-        if word.startswith(f"{flag}="):
-            return word.split("=", 1)[1]
-        if word == flag:
-            if place + 1 == len(arguments):
-                raise ConfigError(f"{flag} wants a value.")
-            return arguments[place + 1]
-    return None
 
 
 def _help() -> None:

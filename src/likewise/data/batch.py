@@ -12,13 +12,17 @@ from torch import Tensor
 
 __all__ = ["Batch"]
 
+_NEXT_OCCURRENCE = 1 << 40  # above every place in a dataset, so that no two keys are equal
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Rows of a dataset, side by side. Parts that the data does not have are None.
 
     Attributes:
-        index: (B,) int64, the rows' places in their dataset. Views key their random draws by it.
+        index: (B,) int64, the rows' places in their dataset.
+        occurrence: (B,) int64, which time a row stands in the step's batch (of all replicas), from 0; None
+            where none comes again.
         images: (B, 3, S, S) uint8 in [0, 255], upright, RGB.
         tokens: (B, L) int64, padded with the tokenizer's padding id to the longest text of the batch.
         mask: (B, L) bool, True on real tokens.
@@ -30,6 +34,7 @@ class Batch:
     """
 
     index: Tensor
+    occurrence: Tensor | None = None
     images: Tensor | None = None
     tokens: Tensor | None = None
     mask: Tensor | None = None
@@ -42,10 +47,11 @@ class Batch:
     def __len__(self) -> int:
         return int(self.index.shape[0])
 
-    def classes(self) -> Tensor:
-        """(B,) int64: each row's class, and where it has none a negative number that is its own."""
-        assert self.label is not None
-        return torch.where(self.label >= 0, self.label, -1 - self.index)
+    @property
+    def key(self) -> Tensor:
+        """(B,) int64, what random draws are keyed by: the row's place, and another number each time it comes
+        again, so that it is no copy of itself but has other views, another caption, other words hidden."""
+        return self.index if self.occurrence is None else self.index + self.occurrence * _NEXT_OCCURRENCE
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device; to CUDA from pinned memory the copy does not wait."""

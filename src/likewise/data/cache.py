@@ -187,9 +187,8 @@ class _Builder:
                 )
                 advance(stop - start)
                 if time.monotonic() - synced > _SYNC_SECONDS:
-                    _sync(
-                        images, hashes, sizes
-                    )  # pixels reach the disk before the journal says that they did
+                    # Pixels reach the disk before the journal says that they did.
+                    _sync(images, hashes, sizes)
                     journal.write("".join(line + "\n" for line in finished))
                     journal.flush()
                     finished, synced = [], time.monotonic()

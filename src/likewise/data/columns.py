@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,14 @@ from likewise.errors import SourceError, first_names
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "ROLES",
     "Columns",
     "canonical_split",
     "is_image_name",
     "is_missing",
     "listed_texts",
     "looks_like_image_path",
+    "named_column",
     "recognise",
     "without_caption_number",
 ]
@@ -44,6 +47,9 @@ _NAMES = {
     "domain": ("domain",),
     "id": ("id", "uid", "key", "record_id"),
 }  # fmt: skip
+ROLES = tuple(_NAMES)
+"""What a column can be; an option names the column of each."""
+
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
 _CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SCORES = {"score", "similarity", "similarity_score", "gold_score"}
@@ -116,11 +122,13 @@ def recognise(table: Table, config: DataConfig) -> Columns:
         SourceError: a named column is not there, or several columns could be the texts.
     """
     taken = {
-        role: _named(table, role, getattr(config, f"{role}_column")) for role in _NAMES if role != "text"
+        role: named_column(table.name, table.names, role, getattr(config, f"{role}_column"))
+        for role in ROLES
+        if role != "text"
     }
-    texts = tuple(name.strip() for name in config.text_column.split(",")) if config.text_column else ()
+    texts = config.text_columns
     for name in texts:
-        _named(table, "text", name)
+        named_column(table.name, table.names, "text", name)
     used = {name for name in taken.values() if name is not None} | set(texts)
     taken["image"] = taken["image"] or _image_column(table, used)
     used.add(taken["image"] or "")
@@ -138,14 +146,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W]+", "_", name.strip().lower()).strip("_")
 
 
-def _named(table: Table, role: str, name: str | None) -> str | None:
-    """The column the user named, which must exist."""
-    if name is None or name in table.names:
+def named_column(where: str, names: Sequence[str], role: str, name: str | None) -> str | None:
+    """The column the user named for a role, if any.
+
+    Args:
+        where: what has the columns, for the message.
+        names: all columns there are.
+        role: what the column is wanted for.
+        name: the column's name; None where the user named none.
+
+    Raises:
+        SourceError: there is no such column.
+    """
+    if name is None or name in names:
         return name
-    near = difflib.get_close_matches(name, table.names, n=1)
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    found = first_names(table.names)
-    raise SourceError(f"{table.name}: no column {name!r} (data.{role}_column); it has {found}{hint}")
+    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {first_names(names)}{hint}")
 
 
 def _by_name(table: Table, role: str, used: set[str]) -> str | None:

@@ -54,7 +54,7 @@ class DataConfig:
     """Folder where image paths start; the table's own folder (or its images/) when not given."""
 
     follow_links: bool = False
-    """Read images through symbolic links that lead outside the data's folder."""
+    """Read images, and captions beside them, through symbolic links that lead outside the data's folder."""
 
     train_split: str = "train"
     """Name of the training part in the split column, the file names or the subfolders."""
@@ -92,6 +92,11 @@ class DataConfig:
 
     max_records: int | None = None
     """Use only so many records of each part, spread evenly over it; for trying things out."""
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The names in `text_column`; none where it is not given."""
+        return tuple(name.strip() for name in self.text_column.split(",")) if self.text_column else ()
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -62,7 +63,7 @@ class Dataset:
         """S, the side of the stored squares in pixels."""
         return None if self.pixels is None else self.pixels.size
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A name for this data, the same on every machine: of its parts in order, and what is one group.
 

@@ -23,7 +23,7 @@ MAX_PIXELS = 89_478_485
 """Pictures of more pixels are refused: a quarter of a gibibyte as RGB, and Pillow's bound for suspicion."""
 
 MIN_SIDE = 2
-GREY = (124, 116, 104)
+PAD_COLOUR = (124, 116, 104)
 """What `pad` puts around a picture: the mean colour of photographs, so close to zero after normalisation."""
 
 # The usual ones first, as they are tried in order. Not EPS and WMF: Pillow hands those to programs outside,
@@ -100,7 +100,7 @@ def to_square(image: Image.Image, size: int, fit: str) -> Image.Image:
     if fit == "pad":
         scale = size / max(width, height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        square = Image.new("RGB", (size, size), GREY)
+        square = Image.new("RGB", (size, size), PAD_COLOUR)
         square.paste(_resized(image, inner, None), ((size - inner[0]) // 2, (size - inner[1]) // 2))
         return square
     box = None

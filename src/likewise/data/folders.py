@@ -7,7 +7,7 @@ from collections import Counter
 from likewise.data.characters import decoded, legible
 from likewise.data.columns import IMAGE_EXTENSIONS, canonical_split
 from likewise.data.config import DataConfig
-from likewise.data.files import Entry, is_remote, name_of, read_whole
+from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images import FileImage
 from likewise.data.paths import PathResolver
 from likewise.data.record import BadRecord, Problem, Record, Source
@@ -45,8 +45,8 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         entry.address: entry.address[len(root.rstrip("/")) + 1 :].replace("\\", "/") for entry in entries
     }
     splits = named_splits({relative[entry.address].split("/")[0] for entry in images}, config)
-    captions = {e.address.rsplit(".", 1)[0]: e.address for e in entries if e.address.lower().endswith(".txt")}
-    resolver = PathResolver(root, follow_links=config.follow_links)
+    captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
+    resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
     source.splits_from = "subfolders" if splits else None
     for entry in images:
@@ -56,35 +56,52 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         parts = name.split("/")[:-1]
         split = parts.pop(0) if parts and parts[0] in splits else None
         try:
-            # A remote listing is complete; a local one may hold symbolic links, which have to be looked
-            # through.
-            ref = FileImage(entry.address, entry.num_bytes, entry.version)
-            image = ref if is_remote(root) else resolver.resolve(entry.address)
+            image = _reached(entry, resolver)
         except RecordError as error:
             source.problems.append(Problem("images", BadRecord(name, name, str(error)), split))
             continue
-        texts = _captions(captions.get(entry.address.rsplit(".", 1)[0]), name, split, source, config)
+        beside = captions.get(entry.address.rsplit(".", 1)[0])
+        texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
         label = parts[0] if parts else None
         source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
-    _describe(source, entries, set(captions.values()))
+    _describe(source, entries, {entry.address for entry in captions.values()})
     return source
 
 
+def _reached(entry: Entry, resolver: PathResolver | None) -> FileImage:
+    """The way to a listed file. A remote listing (no resolver) is complete; a local one may hold symbolic
+    links, which have to be looked through.
+
+    Raises:
+        RecordError: there is no file at the end of them, or none that may be read.
+    """
+    if resolver is None:
+        return FileImage(entry.address, entry.num_bytes, entry.version)
+    return resolver.resolve(entry.address)
+
+
 def _captions(
-    address: str | None, name: str, split: str | None, source: Source, config: DataConfig
+    entry: Entry,
+    resolver: PathResolver | None,
+    name: str,
+    split: str | None,
+    source: Source,
+    config: DataConfig,
 ) -> tuple[str, ...]:
-    """The captions beside an image, one a line."""
-    if address is None:
+    """The captions in the file beside an image, one a line."""
+    file = name_of(entry.address)
+    try:
+        text = decoded(_reached(entry, resolver).read(), config.encoding).replace("\r\n", "\n")
+    except RecordError as error:
+        source.problems.append(Problem("texts", BadRecord(name, file, str(error)), split))
         return ()
     texts = []
-    text = decoded(read_whole(address), config.encoding).replace("\r\n", "\n")
     lines = text.removesuffix("\n").split("\n")  # str.splitlines would also cut at form feeds and the like
     for number, line in enumerate(lines, start=1):
         try:
             texts.append(clean_text(line, config))
         except RecordError as error:
-            place = f"{name_of(address)}:{number}"
-            source.problems.append(Problem("texts", BadRecord(name, place, str(error)), split))
+            source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number}", str(error)), split))
     return tuple(texts)
 
 

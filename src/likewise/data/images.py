@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.data.files import open_binary, read_range, read_whole
+from likewise.data.files import open_binary, read_range, read_whole, stat_entry
+from likewise.data.record import ImageRef
 from likewise.errors import DataError, RecordError
 
-__all__ = ["ArrowImage", "FileImage", "MemberImage", "ParquetImage"]
+__all__ = ["KEPT_BYTES", "ArrowImage", "FileImage", "MemberImage", "ParquetImage", "parquet_bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,21 +135,37 @@ class _Recent:
         self._used_bytes = 0
         self._pieces: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._locks: dict[Any, threading.Lock] = {}  # a piece's own; they take a few bytes, and are all kept
+        self._loads = threading.Semaphore(_LOADS_AT_ONCE)
 
     def get(self, key: Any, load: Callable[[], tuple[Any, int]]) -> Any:
-        # The lock is held while loading: several threads that want the same piece must not all read it.
         with self._lock:
-            if key in self._pieces:
-                self._pieces.move_to_end(key)
-            else:
-                self._pieces[key] = load()
-                self._used_bytes += self._pieces[key][1]
+            own = self._locks.setdefault(key, threading.Lock())
+        with own:  # while it is loaded too: several threads that want the same piece must not all read it
+            with self._lock:
+                if key in self._pieces:
+                    self._pieces.move_to_end(key)
+                    return self._pieces[key][0]
+            with self._loads:
+                piece, num_bytes = load()
+            with self._lock:
+                self._pieces[key] = piece, num_bytes
+                self._used_bytes += num_bytes
                 while self._used_bytes > self._capacity_bytes and len(self._pieces) > 1:
                     self._used_bytes -= self._pieces.popitem(last=False)[1][1]
-            return self._pieces[key][0]
+            return piece
 
 
-_RECENT = _Recent(capacity_bytes=512 << 20)
+KEPT_BYTES = 512 << 20
+"""Of the row groups that were read last."""
+
+_LOADS_AT_ONCE = 4  # a row group may take hundreds of megabytes while it is loaded
+_RECENT = _Recent(capacity_bytes=KEPT_BYTES)
+
+
+def parquet_bytes(refs: Iterable[ImageRef]) -> int:
+    """How large the Parquet files are that some of these images lie in."""
+    return sum(stat_entry(file).num_bytes for file in {r.file for r in refs if isinstance(r, ParquetImage)})
 
 
 def _cell_bytes(cell: Any) -> bytes:

@@ -9,13 +9,14 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from likewise.data.batch import Batch
 from likewise.data.dataset import Dataset
-from likewise.data.order import Order
+from likewise.data.order import Order, occurrences
 from likewise.data.token_table import TokenTable
 from likewise.draw import Draw
 from likewise.views import caption_flags
@@ -55,17 +56,17 @@ class Loader:
             None if tokens is None else tuple(np.asarray(flag) for flag in caption_flags(tokens.captions))
         )
 
-    def rows(self, step: int) -> np.ndarray:
-        """This replica's rows at a step: (B,) int64."""
-        everyone = self._order.rows(step).reshape(self._world_size, -1)
-        return np.ascontiguousarray(everyone[self._rank])
+    def _own(self, everyone: np.ndarray) -> np.ndarray:
+        """This replica's (B,) of all replicas' (R B,)."""
+        return np.ascontiguousarray(everyone.reshape(self._world_size, -1)[self._rank])
 
     def batch(self, step: int) -> Batch:
         """This replica's batch at a step, on the CPU."""
-        rows = self.rows(step)
-        index = torch.from_numpy(rows)
+        everyone = self._order.rows(step)
+        rows, times = self._own(everyone), self._own(occurrences(everyone))
+        named = Batch(index=torch.from_numpy(rows), occurrence=torch.from_numpy(times))
         data = self._dataset
-        parts: dict[str, torch.Tensor] = {"index": index, "group": torch.from_numpy(data.groups[rows])}
+        parts: dict[str, torch.Tensor] = {"group": torch.from_numpy(data.groups[rows])}
         if data.pixels is not None:
             parts["images"] = data.images(rows)
         if data.labels is not None:
@@ -73,13 +74,13 @@ class Loader:
         if data.domains is not None:
             parts["domain"] = torch.from_numpy(data.domains[rows])
         if self._tokens is not None and self._flags is not None:
-            uniform = Draw(self._seed, step).uniform(index, 1, purpose="caption")[:, 0].numpy()
+            uniform = Draw(self._seed, step).uniform(named.key, 1, purpose="caption")[:, 0].numpy()
             captions = self._tokens.pick(rows, uniform)
             tokens, mask = self._tokens.padded(captions)
             keep_sides, keep_colours = (torch.from_numpy(flag[captions]) for flag in self._flags)
             parts |= {"tokens": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
             parts |= {"keep_sides": keep_sides, "keep_colours": keep_colours}
-        return Batch(**parts)
+        return replace(named, **parts)
 
 
 class Prefetcher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from likewise.data.cache import ImageCache, cache_folder, content_hash, num_work
 from likewise.data.config import DataConfig
 from likewise.data.decode import read_size
 from likewise.data.folders import FOLDER_OF_IMAGES
+from likewise.data.images import KEPT_BYTES, parquet_bytes
 from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
 from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources import open_source
@@ -122,6 +124,8 @@ def load(
             _check_store_size(refs, config, image_size)
         size = store_size or config.store_size or _store_size(refs, image_size, config.fit)
         pixels, cache = _open_pictures(refs, size, config, progress)
+        if parts == "splits" and not cache.has_pixels:
+            _warn_of_row_groups(refs)
         bad += [_bad(source.records[usable[row]], reason) for row, reason in sorted(cache.bad.items())]
         rows = np.asarray([row for row in range(len(usable)) if row not in cache.bad], dtype=np.int64)
         usable = [usable[row] for row in rows]
@@ -156,6 +160,18 @@ def _open_pictures(
     if cache.has_pixels:
         return CachedPixels(cache.folder), cache
     return DecodedPixels(refs, size, config.fit, num_workers()), cache
+
+
+def _warn_of_row_groups(refs: Sequence[ImageRef]) -> None:
+    """Training takes pictures in random order, and in Parquet one cannot be read without its row group."""
+    num_bytes = parquet_bytes(refs)
+    if num_bytes > KEPT_BYTES:
+        warnings.warn(
+            f"pictures in {num_bytes / 1e9:.2f} GB of Parquet are decoded at every use, and of the row "
+            f"groups that hold them {KEPT_BYTES / 1e9:.2f} GB are kept: each batch reads most of its row "
+            "groups again, which is slow. The cache (without --data.no-cache) reads each once",
+            stacklevel=4,
+        )
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from likewise.errors import ConfigError, DataError
 
-__all__ = ["ClassOrder", "Order", "OrderName", "PairOrder", "ShuffledOrder", "make_order", "rows_together"]
+__all__ = [
+    "ClassOrder",
+    "Order",
+    "OrderName",
+    "PairOrder",
+    "ShuffledOrder",
+    "make_order",
+    "occurrences",
+    "rows_together",
+]
 
 Rows = NDArray[np.int64]
 OrderName = Literal["shuffled", "classes", "pairs"]
@@ -92,6 +101,19 @@ def rows_together(kind: OrderName, examples_per_class: int) -> int:
     return {"shuffled": 1, "classes": examples_per_class, "pairs": 4}[kind]
 
 
+def occurrences(rows: Rows) -> Rows:
+    """Which time each row of a batch stands in it: (B,) int64, 0 for the first, 1 where it comes again, ...
+
+    Args:
+        rows: (B,) of all replicas together, so that the answer does not depend on how many they are.
+    """
+    order = np.argsort(rows, kind="stable")  # equal rows side by side, in the order they come
+    _, starts, counts = np.unique(rows[order], return_index=True, return_counts=True)
+    times = np.empty(len(rows), np.int64)
+    times[order] = np.arange(len(rows)) - np.repeat(starts, counts)
+    return times
+
+
 def _known_classes(labels: Rows | None, kind: str) -> Rows:
     known = np.empty(0, np.int64) if labels is None else np.unique(labels[labels >= 0])
     if labels is None or len(known) < 2:
@@ -133,8 +155,8 @@ class ClassOrder:
     """Batches of B / K classes with K examples each (Hermans 2017, arXiv 1703.07737, section 2).
 
     In an epoch every labelled row appears once; a class whose size K does not divide fills its last K rows
-    up from its own. Classes are dealt out evenly over the epoch, so that a batch holds different ones as far
-    as there are enough.
+    up from its own, in other views (`Batch.key`). Classes are dealt out evenly over the epoch, so that a
+    batch holds different ones as far as there are enough.
     """
 
     def __init__(self, labels: Rows, *, batch_size: int, examples_per_class: int, seed: int) -> None:

@@ -78,7 +78,8 @@ class DecodedPixels:
             except RecordError as error:
                 raise RecordError(f"{ref.key.split(chr(9))[0]}: {error}") from error
 
-        for _ in self._pool.map(fill, range(len(rows)), chunksize=1):
+        # In the source's order: a row group of Parquet is read as a whole, so its pictures follow each other.
+        for _ in self._pool.map(fill, np.argsort(rows, kind="stable").tolist(), chunksize=1):
             pass
 
 

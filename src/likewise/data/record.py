@@ -90,6 +90,7 @@ class Source:
         problems: what was found unusable while listing (images are not opened yet).
         columns: role ("image", "text", ...) to the column or columns that play it.
         columns_found: every column there is.
+        roles_named: the roles whose column an option may name in a source of this kind.
         splits_from: "column split", "files", "subfolders", or None where the source names no splits.
         label_names: names in their own order where the source declares them (Hugging Face class labels).
         notes: sentences for the user: what was ignored or assumed.
@@ -101,6 +102,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=dict)
     columns_found: list[str] = field(default_factory=list)
+    roles_named: tuple[str, ...] = ()
     splits_from: str | None = None
     label_names: list[str] | None = None
     notes: list[str] = field(default_factory=list)

@@ -23,9 +23,8 @@ RELATIONS = ("left of", "right of", "above", "below")
 MAX_SHAPES = 3
 
 _RADIUS = np.array([0.105, 0.195], dtype=np.float32)  # of the picture's side: large is seen as twice small
-_DIRECTION = np.array(
-    [[-1, 0], [1, 0], [0, -1], [0, 1]], dtype=np.float32
-)  # of slot 0 from the other, x and y
+# Of slot 0 from the other, x and y.
+_DIRECTION = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]], dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +59,8 @@ def draw_content(count: int, draw: Draw) -> SceneContent:
     """Draws what `count` scenes show; scene i depends on the draw and on i alone."""
     uniform = draw.uniform(torch.arange(count), 16, purpose="scene content").numpy()  # (N, 16)
     counts = 1 + (uniform[:, 0] > 0.15).astype(np.int64) + (uniform[:, 0] > 0.80)
-    kinds = _distinct(
-        uniform[:, 1:4], len(COLOURS) * len(SHAPES)
-    )  # (N, 3) a colour and a shape in one number
+    # (N, 3) a colour and a shape in one number
+    kinds = _distinct(uniform[:, 1:4], len(COLOURS) * len(SHAPES))
     large = np.floor(uniform[:, 4] * counts).astype(np.int64)
     sizes = (np.arange(MAX_SHAPES) == large[:, None]).astype(np.int64)
     sizes[counts == 1, 0] = uniform[counts == 1, 5] < 0.5

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from likewise.data.characters import check_texts, decoded, legible
-from likewise.data.columns import IMAGE_EXTENSIONS, is_missing, listed_texts
+from likewise.data.columns import IMAGE_EXTENSIONS, is_missing, listed_texts, named_column
 from likewise.data.config import DataConfig
 from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images import MemberImage
@@ -20,6 +20,7 @@ __all__ = ["source_of_shards"]
 
 _TEXTS = ("txt", "text", "caption", "captions")
 _LABELS = ("cls", "label", "class")
+_ROLES_NAMED = ("text", "label", "group")  # an image is a member, a split a file, an id the members' name
 _MAX_SIDE_BYTES = 16 << 20  # a caption or description larger than this is not read at all
 
 
@@ -33,7 +34,9 @@ def source_of_shards(addresses: list[str], config: DataConfig, splits: dict[str,
     """
     source = Source(kind=f"{len(addresses)} tar shards", address=config.source, records=[])
     source.splits_from = "files" if splits else None
+    source.roles_named = _ROLES_NAMED
     found: set[str] = set()
+    keys: set[str] = set()
     for address in addresses:
         if not address.endswith(".tar"):
             raise SourceError(
@@ -47,17 +50,34 @@ def source_of_shards(addresses: list[str], config: DataConfig, splits: dict[str,
                     found.update(members)
                     record = _Member(name_of(address), key, members, splits.get(address), config)
                     record.add_to(source, stream, entry.address, version)
+                    keys.update(record.described)
         except tarfile.ReadError as error:
             raise SourceError(f"{address}: no readable tar file: {error}") from error
     source.columns_found = sorted(found)
+    for role in _ROLES_NAMED:
+        for name in _named(role, config):
+            named_column(config.source, sorted(found | keys), role, name)
     has = {name for record in source.records for name in ("label", "texts") if getattr(record, name)}
     roles = {
         "image": set(_image_suffixes(found)),
-        "text": found & {*_TEXTS, "json"} if "texts" in has else set(),
+        "text": found & {*_read("text", config), "json"} if "texts" in has else set(),
     }
-    roles["label"] = found & {*_LABELS, "json"} if "label" in has else set()
+    roles["label"] = found & {*_read("label", config), "json"} if "label" in has else set()
     source.columns = {role: ", ".join(sorted(names)) for role, names in roles.items() if names}
     return source
+
+
+def _named(role: str, config: DataConfig) -> tuple[str, ...]:
+    """The suffixes of members or keys of descriptions that the user named for a role."""
+    if role == "text":
+        return config.text_columns
+    name = getattr(config, f"{role}_column")
+    return () if name is None else (name,)
+
+
+def _read(role: str, config: DataConfig) -> tuple[str, ...]:
+    """Those that are read for it: the user's, or else WebDataset's usual ones."""
+    return _named(role, config) or {"text": _TEXTS, "label": _LABELS}.get(role, ())
 
 
 def _image_suffixes(names: Any) -> list[str]:
@@ -121,31 +141,28 @@ class _Member:
     ) -> None:
         self._shard, self._key, self._members, self._split, self._config = shard, key, members, split, config
         self._place = f"{shard}/{key}"
+        self.described: dict[str, Any] = {}  # by its .json member, once it is added
 
     def add_to(self, source: Source, stream: IO[bytes], address: str, version: str) -> None:
         """Append the record, or the reasons against it."""
-        described = self._described(source, stream)
+        self.described = self._described(source, stream)
         image = None
         for suffix in _image_suffixes(self._members):
             member = self._members[suffix]
             image = MemberImage(address, version, member.offset_data, member.size)
             break
-        raw = [text for suffix in _TEXTS if (text := self._text(stream, suffix)) is not None]
-        for name in [self._config.text_column] if self._config.text_column else _TEXTS:
-            raw += listed_texts(described.get(name), self._config.text_separator)
+        names = _read("text", self._config)
+        raw = [text for name in names if (text := self._text(stream, name)) is not None]
+        for name in names:
+            raw += listed_texts(self.described.get(name), self._config.text_separator)
         texts = []
         for text in raw:
             try:
                 texts.append(clean_text(text, self._config))
             except RecordError as error:
                 self._problem(source, "texts", str(error))
-        label = next((text for suffix in _LABELS if (text := self._text(stream, suffix)) is not None), None)
-        names = [self._config.label_column] if self._config.label_column else _LABELS
-        label = label or next(
-            (str(described[name]) for name in names if not is_missing(described.get(name))), None
-        )
-        group = described.get(self._config.group_column) if self._config.group_column else None
-        group = None if is_missing(group) else str(group)
+        label = self._first(stream, _read("label", self._config))
+        group = self._first(stream, _read("group", self._config))
         try:
             check_texts({"label": label, "group": group})
         except RecordError as error:
@@ -165,6 +182,12 @@ class _Member:
             self._problem(source, "row", f"no image and no caption among its members ({suffixes})")
         else:
             source.records.append(record)
+
+    def _first(self, stream: IO[bytes], names: tuple[str, ...]) -> str | None:
+        """What the first of these members says, or else the first of these keys."""
+        members = (self._text(stream, name) for name in names)
+        keys = (str(value) for name in names if not is_missing(value := self.described.get(name)))
+        return next((text.strip() for text in members if text and text.strip()), None) or next(keys, None)
 
     def _described(self, source: Source, stream: IO[bytes]) -> dict[str, Any]:
         text = self._text(stream, "json")

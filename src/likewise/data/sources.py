@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 
-from likewise.data.columns import canonical_split
+from likewise.data.columns import ROLES, canonical_split
 from likewise.data.config import DataConfig
 from likewise.data.files import (
     Entry,
@@ -41,8 +41,19 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
         Its records, and what could not be used.
 
     Raises:
-        SourceError: there is nothing there, or it cannot be understood.
+        SourceError: there is nothing there, it cannot be understood, or it has no column of a name that was
+            given.
     """
+    found = _understood(config, images)
+    if not found.records and not found.problems:
+        raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
+    _refuse_unread(found, config)
+    _make_ids_unique(found)
+    return found
+
+
+def _understood(config: DataConfig, images: bool) -> Source:
+    """The source as its kind is read."""
     address = config.source
     if address == "scenes" or address.startswith("scenes:"):
         from likewise.data.drawn import source_of_scenes
@@ -50,19 +61,26 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
         return source_of_scenes(config)
     address = address.removeprefix("file://")  # from here on, an address on this machine is a plain path
     if any(sign in address for sign in "*?{[") and not os.path.exists(address):
-        found = _open_files(_matched(address), config, images)
-    elif is_folder(address):
-        found = _open_folder(address.rstrip("/") or "/", config, images)
-    else:
-        try:
-            stat_entry(address)
-        except FileNotFoundError:
-            raise SourceError(_missing(address)) from None
-        found = _open_files([address], config, images)
-    if not found.records and not found.problems:
-        raise SourceError(f"{address}: understood as {found.kind}, but there is no record in it")
-    _make_ids_unique(found)
-    return found
+        return _open_files(_matched(address), config, images)
+    if is_folder(address):
+        return _open_folder(address.rstrip("/") or "/", config, images)
+    reason = _out_of_reach(address)
+    if reason is not None:
+        raise SourceError(f"{address}: {reason}")
+    return _open_files([address], config, images)
+
+
+def _refuse_unread(source: Source, config: DataConfig) -> None:
+    """Raise where an option names a column and the source is of a kind that has no such columns."""
+    for role in ROLES:
+        name = getattr(config, f"{role}_column")
+        if name is None or role in source.roles_named:
+            continue
+        read = ", ".join(f"data.{other}_column" for other in source.roles_named)
+        raise SourceError(
+            f"{config.source}: no column {name!r} (data.{role}_column); it was understood as {source.kind}, "
+            + (f"of which only {read} can be given" if read else "which has no columns: leave the option out")
+        )
 
 
 def _make_ids_unique(source: Source) -> None:
@@ -76,20 +94,29 @@ def _make_ids_unique(source: Source) -> None:
             source.records[number] = replace(record, id=f"{record.id}#{seen[record.id]}")
 
 
-def _missing(address: str) -> str:
-    where = "" if is_remote(address) else f" (looked in {os.path.abspath(os.path.dirname(address) or '.')})"
-    return f"{address}: there is no such file or folder{where}"
+def _out_of_reach(address: str) -> str | None:
+    """Why nothing can be had at an address; None where something is there."""
+    try:
+        stat_entry(address)
+    except (FileNotFoundError, NotADirectoryError):
+        folder = os.path.abspath(os.path.dirname(address) or ".")
+        return f"there is no such file or folder{'' if is_remote(address) else f' (looked in {folder})'}"
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, a closed folder; a zero byte
+        return f"it cannot be reached: {getattr(error, 'strerror', None) or error}"
+    return None
 
 
 def _matched(pattern: str) -> list[str]:
-    addresses = expand(pattern)
+    try:
+        addresses = expand(pattern)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{pattern}: it cannot be looked for: {error}") from None
     if not addresses:
         raise SourceError(f"{pattern}: no file matches this pattern")
     for address in addresses:
-        try:
-            stat_entry(address)
-        except FileNotFoundError:
-            raise SourceError(f"{pattern}: it names {address}, but there is no such file") from None
+        reason = _out_of_reach(address)
+        if reason is not None:
+            raise SourceError(f"{pattern}: it names {address}, but {reason}")
     return addresses
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from likewise.data.characters import check_texts, is_text, legible
 from likewise.data.columns import (
+    ROLES,
     Columns,
     is_missing,
     listed_texts,
@@ -62,6 +63,7 @@ def source_of_tables(
         records=[],
         columns=columns.roles(),
         columns_found=first.names,
+        roles_named=ROLES,
         splits_from=f"column {columns.split}" if columns.split is not None else splits_from,
         label_names=first.label_names.get(columns.label or ""),
     )

@@ -42,11 +42,15 @@ class MemoryBank(nn.Module):
         random start, and is told from the others by that for some epochs instead of by what it shows.
 
         Args:
-            index: (B,) int64 places of the rows, each at most once.
+            index: (B,) int64 places of the rows; of a row that comes again the first vector counts.
             vectors: (B, D), brought to unit length here.
             momentum: in [0, 1]; 0 keeps the new ones only.
         """
         new = nn.functional.normalize(vectors.detach().to(self.vectors.dtype), dim=1)
+        # Written twice, a row would get either vector on a GPU, and replicas would differ.
+        places = torch.arange(len(index), device=index.device)
+        first = index.new_full((len(self),), len(index)).scatter_reduce_(0, index, places, "amin")  # (N,)
+        new = new[first[index]]
         share = torch.where(self.seen[index], momentum, 0.0)[:, None].to(new.dtype)  # (B, 1)
         self.vectors[index] = nn.functional.normalize(share * self.vectors[index] + (1 - share) * new, dim=1)
         self.seen.index_fill_(0, index, True)  # an assignment would copy the value to a GPU, and wait
