@@ -22,7 +22,8 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from likewise.data.scenes import draw_scenes
 from likewise.draw import Draw
-from likewise.views import IMAGENET_MEAN, IMAGENET_STD, ViewConfig, center_view, random_view, view_preset
+from likewise.encoders.image import IMAGENET_MEAN, IMAGENET_STD
+from likewise.views import ViewConfig, center_view, random_view, view_preset
 
 _images = np.empty(0)
 

@@ -1,6 +1,9 @@
+import random
+import re
+
 import pytest
 
-from likewise.views import caption_flags
+from likewise.views import caption_flags, captions
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,8 @@ from likewise.views import caption_flags
         ("两只狗在草地上奔跑", False, False),
         ("一个red球", False, True),
         ("一個綠色的蘋果", False, True),
+        ("LEFT of a RED ball", True, True),
+        ("whıte BLACK \N{KELVIN SIGN}haki", False, True),
     ],
 )
 def test_sides_and_colours_are_found_as_words(text: str, side: bool, colour: bool) -> None:
@@ -34,3 +39,32 @@ def test_sides_and_colours_are_found_as_words(text: str, side: bool, colour: boo
 def test_no_captions_give_no_flags() -> None:
     keep_sides, keep_colours = caption_flags([])
     assert keep_sides.shape == keep_colours.shape == (0,)
+
+
+def as_pattern(words: str, anywhere: str) -> re.Pattern[str]:
+    """The words between what is no letter, in any case, and the signs anywhere."""
+    english, chinese = "|".join(words.split()), "|".join(anywhere.split())
+    return re.compile(f"(?<![a-z])(?:{english})(?![a-z])|{chinese}", re.IGNORECASE)
+
+
+def generated_text(draw: random.Random, words: list[str]) -> str:
+    """Named words in every case, in pieces and run together, among other signs."""
+    other_cases = {"i": "iIİı", "k": "kK\N{KELVIN SIGN}", "s": "sSſ"}
+    pieces = []
+    for _ in range(draw.randint(0, 5)):
+        word = draw.choice(words)
+        word = "".join(draw.choice(other_cases.get(sign, sign + sign.upper())) for sign in word)
+        end = len(word) if draw.random() < 0.7 else draw.randint(0, len(word))
+        pieces += [word[:end], draw.choice(["", " ", "-", "_", "s", "é", "\u0301", "ß", "7", "狗"])]
+    return "".join(pieces)
+
+
+def test_sets_of_words_find_what_a_pattern_of_them_finds() -> None:
+    draw = random.Random(0)
+    names = [(captions._SIDES, captions._SIDES_CHINESE), (captions._COLOURS, captions._COLOURS_CHINESE)]
+    every = " ".join(part for both in names for part in both).split()
+    texts = [generated_text(draw, every) for _ in range(20_000)]
+    for found, (words, anywhere) in zip(caption_flags(texts), names, strict=True):
+        pattern = as_pattern(words, anywhere)
+        assert found.tolist() == [pattern.search(text) is not None for text in texts]
+        assert 0.2 < float(found.float().mean()) < 0.9

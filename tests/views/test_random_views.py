@@ -1,12 +1,16 @@
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.errors import ConfigError
+from likewise.methods.method import make_views
 from likewise.views import PRESETS, ViewConfig, center_view, random_view, view_preset
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -38,6 +42,22 @@ def test_a_view_depends_on_seed_step_index_and_number_alone(rotation: float) -> 
     for other in ({"draw": Draw(1, 0)}, {"draw": Draw(0, 1)}, {"view": 1}, {"index": torch.arange(8) + 8}):
         changed = (_view(images, config, **other) - whole).abs().flatten(1).max(dim=1).values
         assert changed.min() > 0.01
+
+
+def test_an_image_that_comes_again_has_other_views() -> None:
+    encoder: Any = SimpleNamespace(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    index = torch.tensor([5, 2, 5, 5, 7])
+    batch = Batch(index=index, images=_images()[index], occurrence=torch.tensor([0, 0, 1, 2, 0]))
+    views = make_views(batch, Draw(0, 3), encoder, PRESETS["simclr"])  # two of each
+    once = make_views(batch.rows(0, 2), Draw(0, 3), encoder, PRESETS["simclr"])
+    without = make_views(replace(batch, occurrence=None), Draw(0, 3), encoder, PRESETS["simclr"])
+    firsts = torch.tensor([0, 1, 4])
+    assert torch.equal(views.view(2, 5, -1)[:, firsts], without.view(2, 5, -1)[:, firsts])
+    assert torch.equal(views.view(2, 5, -1)[:, :2], once.view(2, 2, -1))
+    assert len({view.numpy().tobytes() for view in views}) == 10
+    single = [batch.rows(start, start + 1) for start in range(5)]
+    pieces = [make_views(one, Draw(0, 3), encoder, PRESETS["simclr"]) for one in single]
+    assert torch.equal(torch.stack(pieces, dim=1).flatten(0, 1), views)
 
 
 def test_large_batches_are_the_same_piece_by_piece() -> None:
@@ -111,6 +131,46 @@ def test_a_caption_that_names_a_side_or_a_colour_is_respected() -> None:
     torch.testing.assert_close(ignoring, straight.flip(3), atol=1e-5, rtol=0)
 
 
+def test_a_caption_that_names_a_colour_keeps_its_picture_from_solarizing() -> None:
+    images, kept = _images(), torch.arange(8) < 4
+    always = replace(NONE, solarize=1.0, caption_safe=True)
+    views = _view(images, always, keep_colours=kept)
+    torch.testing.assert_close(views[:4], _view(images, NONE)[:4], atol=1e-5, rtol=0)
+    ignoring = _view(images, replace(always, caption_safe=False), keep_colours=kept)
+    torch.testing.assert_close(views[4:], ignoring[4:], atol=0, rtol=0)
+    assert (views[:4] - ignoring[:4]).abs().flatten(1).max(dim=1).values.min() > 0.1
+    # Red stays red: it would have become a colour that is nearly black.
+    red = torch.tensor([230, 20, 20], dtype=torch.uint8)[None, :, None, None].expand(1, 3, 40, 40)
+    kept_red = _view(red, always, keep_colours=torch.tensor([True]))[0, :, 16, 16]
+    torch.testing.assert_close(kept_red * 255, torch.tensor([230.0, 20, 20]), atol=1e-2, rtol=0)
+
+
+def test_a_caption_that_names_a_side_keeps_left_left_of_right_under_rotation() -> None:
+    # White on the left of a black picture.
+    image = torch.zeros(1, 3, 40, 40, dtype=torch.uint8)
+    image[:, :, 14:26, 2:14] = 255
+    images, kept = image.expand(400, 3, 40, 40), torch.arange(400) < 200
+    places = torch.linspace(-1, 1, 32)
+
+    def middles(config: ViewConfig, **options: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(400,) how far right and how far down the white lies."""
+        light = _view(images, config, **options)[:, 0]  # (400, S, S)
+        mass = light.sum(dim=(1, 2))
+        return (light.sum(dim=1) @ places) / mass, (light.sum(dim=2) @ places) / mass
+
+    safe = replace(NONE, rotation_degrees=180.0, caption_safe=True)
+    right, down = middles(safe, keep_sides=kept)
+    assert (right[:200] < 0).all()
+    assert (right[:200] <= -down[:200].abs() + 0.05).all()  # more left than above or below
+    assert down[:200].abs().max() > 0.3  # and turned all the same
+    as_drawn = _view(images, replace(safe, caption_safe=False))
+    assert torch.equal(_view(images, safe, keep_sides=kept)[200:], as_drawn[200:])
+    assert (right[200:] > 0.3).any()
+    # Below the bound nothing is held back.
+    mild = replace(safe, rotation_degrees=30.0)
+    assert torch.equal(_view(images, mild, keep_sides=kept), _view(images, replace(mild, caption_safe=False)))
+
+
 def test_strong_jitter_stays_in_range_and_normalises() -> None:
     config = ViewConfig(brightness=1.0, contrast=1.0, saturation=1.0, hue=0.5, jitter=1.0)
     views = _view(_images(64), config)
@@ -169,7 +229,7 @@ def test_wrong_images_are_refused_with_the_reason() -> None:
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
+    with pytest.raises(ConfigError, match=rf"views\.{next(iter(wrong))}"):
         ViewConfig(**wrong)
 
 

@@ -2,14 +2,7 @@
 
 from likewise.views.captions import caption_flags
 from likewise.views.config import PRESETS, ViewConfig, simclr_views, view_preset
-from likewise.views.image import (
-    CLIP_MEAN,
-    CLIP_STD,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    center_view,
-    random_view,
-)
+from likewise.views.image import center_view, random_view
 from likewise.views.tokens import NOT_ASKED, mask_tokens
 
 __all__ = [
@@ -22,8 +15,4 @@ __all__ = [
     "caption_flags",
     "mask_tokens",
     "NOT_ASKED",
-    "CLIP_MEAN",
-    "CLIP_STD",
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
 ]

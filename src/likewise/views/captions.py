@@ -30,14 +30,14 @@ _COLOURS_CHINESE = """
 """
 
 
-def _pattern(words: str, anywhere: str) -> re.Pattern[str]:
-    # ASCII letters bound the English words, so that "红red球" and "red-haired" are seen and "bored" is not.
-    english, chinese = "|".join(words.split()), "|".join(anywhere.split())
-    return re.compile(f"(?<![a-z])(?:{english})(?![a-z])|{chinese}", re.IGNORECASE)
-
-
-_NAMES_SIDE = _pattern(_SIDES, _SIDES_CHINESE)
-_NAMES_COLOUR = _pattern(_COLOURS, _COLOURS_CHINESE)
+_SIDE_WORDS, _COLOUR_WORDS = frozenset(_SIDES.split()), frozenset(_COLOURS.split())
+_SIDE_SIGNS, _COLOUR_SIGNS = (
+    re.compile("|".join(signs.split())) for signs in (_SIDES_CHINESE, _COLOURS_CHINESE)
+)
+# Longest runs of ASCII letters, so that "红red球" and "red-haired" are seen and "bored" is not.
+_WORD = re.compile("[a-z]+")
+# The other letters that are i, s and k where case does not matter.
+_OTHER_CASES = str.maketrans("İıſ\N{KELVIN SIGN}", "iisk")
 
 
 def caption_flags(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -52,6 +52,18 @@ def caption_flags(texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     Returns:
         keep_sides and keep_colours, both (N,) bool.
     """
-    sides = [_NAMES_SIDE.search(text) is not None for text in texts]
-    colours = [_NAMES_COLOUR.search(text) is not None for text in texts]
+    named = [_names(text) for text in texts]
+    sides, colours = [side for side, _ in named], [colour for _, colour in named]
     return torch.tensor(sides, dtype=torch.bool), torch.tensor(colours, dtype=torch.bool)
+
+
+def _names(text: str) -> tuple[bool, bool]:
+    """Whether a text names a side, and whether a colour."""
+    # Sets of words rather than patterns of alternatives, which would be tried at every letter: a training
+    # looks through all its captions before the first step.
+    ascii_only = text.isascii()
+    words = _WORD.findall((text if ascii_only else text.translate(_OTHER_CASES)).lower())
+    side, colour = not _SIDE_WORDS.isdisjoint(words), not _COLOUR_WORDS.isdisjoint(words)
+    if ascii_only:
+        return side, colour
+    return side or bool(_SIDE_SIGNS.search(text)), colour or bool(_COLOUR_SIGNS.search(text))

@@ -14,7 +14,9 @@ __all__ = ["PRESETS", "ViewConfig", "simclr_views", "view_preset"]
 class ViewConfig:
     """The family of random views of an image; each method has its own defaults."""
 
-    # Those here are SimCLR's (Chen 2020, 2002.05709, app. A). The docstring is the help of every method.
+    # Those here are MoCo v2's (Chen 2020, 2003.04297): the operations of SimCLR (Chen 2020, 2002.05709, app.
+    # A) with half its strength of colour. SimCLR itself crops from 8 % of the area and jitters by 0.8, 0.8,
+    # 0.8 and 0.2, on CIFAR-10 (app. B.9) by half of that too. The docstring is the help of every method.
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
     """Least and greatest share of the image's area that a crop takes."""
@@ -43,7 +45,8 @@ class ViewConfig:
     solarize: float = 0.0
     """Probability of inverting what is brighter than the middle."""
     caption_safe: bool = False
-    """Respect captions: no flip where one names a side, no hue change or grey where one names a colour."""
+    """Respect captions: where one names a side, no flip, and rotation by 45 degrees at most, so that left
+    stays left; where one names a colour, no change of hue, no grey and no solarizing."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "grey", "blur", "solarize"):
@@ -58,12 +61,12 @@ class ViewConfig:
 
     def _check(self, name: str, value: float, low: float, high: float, kind: str) -> None:
         if not low <= value <= high or not math.isfinite(value):
-            raise ConfigError(f"views: {name} is {kind} between {low} and {high}, got {value}")
+            raise ConfigError(f"views.{name} is {value}; expected {kind} between {low} and {high}.")
 
     def _check_range(self, name: str, value: tuple[float, float], high: float) -> None:
         if len(value) != 2 or not 0 < value[0] <= value[1] <= high or not math.isfinite(value[1]):
             raise ConfigError(
-                f"views: {name} is a least and a greatest value above 0 and at most {high}, got {value}"
+                f"views.{name} is {value}; expected a least and a greatest value above 0 and at most {high}."
             )
 
     @property
@@ -86,6 +89,7 @@ _AS_IT_IS = ViewConfig(
 )
 
 PRESETS: dict[str, ViewConfig] = {
+    # SimCLR's operations, as strong as MoCo v2 has them (see ViewConfig).
     "simclr": ViewConfig(),
     # SimCLR leaves the blur out at 32 px (appendix B.9): it hides what little is there.
     "simclr-small": ViewConfig(blur=0.0),

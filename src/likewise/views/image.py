@@ -30,14 +30,15 @@ from likewise.views.resample import (
     triangle_weights,
 )
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "IMAGENET_MEAN", "IMAGENET_STD", "center_view", "random_view"]
-
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+__all__ = ["center_view", "random_view"]
 
 # The places of an image's random numbers. Adding one at the end changes none of the others.
 _FLIP, _JITTER, _GREY, _BLUR, _SIGMA, _SOLARIZE, _ROTATION, _TURN = range(8)
 _FACTORS, _ORDER, _BOX, _NUM_SLOTS = 8, 11, 15, 37
+
+# Radians. Turned by up to 45 degrees, what lies left of something else is still more left of it than above or
+# below; turned by more it is no longer, and by more than 90 it lies right.
+_LEFT_STAYS_LEFT = math.pi / 4
 
 # Images at a time on CPU: few enough that what is in flight stays in the cache, and enough that calls cost
 # little beside pixels. Half and twice as many took a fifth and two fifths longer (80 to 64 px, one thread).
@@ -65,12 +66,14 @@ def random_view(
         size: side of the views, S.
         config: which views.
         draw: the step's random numbers.
-        index: (B,) int64, the images' places in their dataset.
+        index: (B,) int64, the images' keys: their places in their dataset, or other numbers where one of them
+            comes again (`Batch.key`).
         view: which of an image's views; different numbers are independent.
         mean: of each channel, in [0, 1].
         std: of each channel.
-        keep_sides: (B,) bool, no flip where True. Ignored unless `config.caption_safe`.
-        keep_colours: (B,) bool, no hue change and no grey where True. Ignored unless `config.caption_safe`.
+        keep_sides: (B,) bool, no flip and no large rotation where True. Ignored unless `config.caption_safe`.
+        keep_colours: (B,) bool, no hue change, no grey and no solarizing where True. Ignored unless
+            `config.caption_safe`.
         dtype: of the result; everything before is computed in float32.
 
     Returns:
@@ -169,14 +172,20 @@ def _draw_recipe(
 ) -> _Recipe:
     """Turns (B, 37) uniform numbers into what happens to each image."""
     flip = uniform[:, _FLIP] < config.flip
+    farthest, swing = math.radians(config.rotation_degrees), 2 * uniform[:, _ROTATION] - 1
+    angle = farthest * swing
     if keep_sides is not None:
-        flip = flip & ~keep_sides.to(flip.device)
+        kept = keep_sides.to(flip.device)
+        flip = flip & ~kept
+        angle = torch.where(kept, min(farthest, _LEFT_STAYS_LEFT) * swing, angle)
     turn = config.hue * (2 * uniform[:, _TURN] - 1)
     grey = uniform[:, _GREY] < config.grey
+    solarized = uniform[:, _SOLARIZE] < config.solarize
     if keep_colours is not None:
         kept = keep_colours.to(grey.device)
         turn = torch.where(kept, 0.0, turn)
         grey = grey & ~kept
+        solarized = solarized & ~kept
     strengths = constant((config.brightness, config.contrast, config.saturation), uniform.device)
     low = (1 - strengths).clamp_min(0)
     colours = ColourDraws(
@@ -190,10 +199,10 @@ def _draw_recipe(
     return _Recipe(
         boxes=draw_boxes(crops, scale=config.crop_scale, ratio=config.crop_ratio, height=side, width=side),
         flip=flip,
-        angle=math.radians(config.rotation_degrees) * (2 * uniform[:, _ROTATION] - 1),
+        angle=angle,
         blurred=uniform[:, _BLUR] < config.blur,
         sigma=config.blur_sigma[0] + (config.blur_sigma[1] - config.blur_sigma[0]) * uniform[:, _SIGMA],
-        solarized=uniform[:, _SOLARIZE] < config.solarize,
+        solarized=solarized,
         colours=colours,
     )
 

@@ -41,7 +41,7 @@ def mask_tokens(
         tokens: (B, L) int64.
         mask: (B, L) bool, True on real tokens.
         draw: the step's random numbers.
-        index: (B,) int64, the rows' places in their dataset; what is hidden depends on nothing else.
+        index: (B,) int64, the rows' keys (`Batch.key`); what is hidden depends on nothing else.
         mask_id: the mask token.
         vocabulary_size: random words are drawn from all of these.
         special_ids: tokens that are no words.
