@@ -88,7 +88,7 @@ OBJECTIVES = {
         a, b, temperature=t, tile=(4, 4), **pair(a, b, r)
     ),
     "sigmoid_loss": lambda a, b, l, t, c, r, y, w, x: o.sigmoid_loss(
-        a, b, temperature=t, bias=c, **clip(a, b, r)
+        a, b, temperature=t, bias=c, all_texts=gather_rows(b), rows=r
     ),
     "supervised_contrastive": lambda a, b, l, t, c, r, y, w, x: o.supervised_contrastive(
         a, y, temperature=t, **labelled(a, r, y)
@@ -183,8 +183,12 @@ def check_even(place, num_replicas):
     own = torch.full((3, 2), float(place))
     tokens = torch.ones(3, 2 + place)
     asked = [gather_rows(own), own_rows(own), gather_rows(tokens, lengths_vary=True)]
-    messages, gather = [], dist.all_gather
-    dist.all_gather = lambda pieces, rows: (messages.append(rows.shape), gather(pieces, rows))
+    messages, sent, gather = [], [], dist.all_gather
+    dist.all_gather = lambda pieces, rows: (
+        messages.append(rows.shape),
+        sent.append(rows.data_ptr()),
+        gather(pieces, rows),
+    )
     try:
         with even_rows():
             known = [gather_rows(own), own_rows(own), gather_rows(tokens, lengths_vary=True)]
@@ -194,6 +198,7 @@ def check_even(place, num_replicas):
     torch.testing.assert_close(known, asked)
     # The rows, the lengths of the tokens, and the tokens.
     assert messages == [(3, 2), (1,), (3, 1 + num_replicas)]
+    assert sent[0] == own.data_ptr()  # as they are: there is nothing to pad
     assert row_counts(own[place:]) == [3 - r for r in range(num_replicas)]  # asked again outside
 
 

@@ -1,6 +1,6 @@
 """Finds the methods: every module of `likewise.methods` that defines a `Method`.
 
-Adding a method is adding a file there; nothing else lists them.
+Adding a method is adding a file there; no other code lists them.
 """
 
 from __future__ import annotations

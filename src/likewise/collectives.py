@@ -165,23 +165,24 @@ def _connected() -> bool:
 
 
 class _GatherRows(torch.autograd.Function):
-    """All-gather of padded rows; its transpose, a sum over replicas, on the way back."""
+    """All-gather of rows, padded where counts differ; its transpose, a sum over replicas, on the way back."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
         ctx.counts = counts
-        # Collectives want equal shapes: pad to the longest, cut after.
-        padded = rows.detach().new_zeros((max(counts), *rows.shape[1:]))
-        padded[: rows.shape[0]] = rows.detach()
-        pieces = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(pieces, padded)
+        # Collectives want equal shapes: where counts differ, pad to the longest, cut after.
+        missing = max(counts) - rows.shape[0]
+        sent = rows.detach().contiguous()
+        if missing:
+            sent = F.pad(sent, [0, 0] * (rows.dim() - 1) + [0, missing])
+        pieces = [torch.empty_like(sent) for _ in counts]
+        dist.all_gather(pieces, sent)
         return torch.cat([piece[:count] for piece, count in zip(pieces, counts, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         # all_reduce and a cut rather than reduce_scatter: it takes unequal pieces and every backend has it.
-        # The
-        # clone is needed: autograd may hand the same tensor to another consumer.
+        # The clone is needed: autograd may hand the same tensor to another consumer.
         total = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         start = sum(ctx.counts[: dist.get_rank()])

@@ -1,23 +1,25 @@
 """Every method through the same checks: what it says of itself, that it learns without collapse, that
-replicas equal one.
+replicas equal one, that a saved model is the trained one.
 
-That a resumed run equals one never stopped, and that a saved model is the trained one, is checked for every
-method in tests/training/test_engine.py.
+That a resumed run equals one never stopped is checked for every method in tests/training/test_engine.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 from small_methods import ALL, METHODS, build, float64_views, ingredients_of
+from small_runs import small_settings
 
-from likewise.catalog import find_method
+from likewise.catalog import find_method, methods
 from likewise.collectives import even_rows
 from likewise.data.batch import Batch
 from likewise.data.loader import Loader
@@ -29,8 +31,11 @@ from likewise.methods import method as method_module
 from likewise.methods.byol import BYOL
 from likewise.methods.method import Embeddings, Method, Progress, Terms
 from likewise.methods.simsiam import SimSiam
+from likewise.model import Model, load
 from likewise.training.batch_norm import synchronize_batch_norm
+from likewise.training.checkpoints import latest_checkpoint, load_checkpoint
 from likewise.training.compared import look_at_compared
+from likewise.training.engine import prepare_run
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -38,6 +43,8 @@ def test_says_what_it_is(name: str) -> None:
     method = find_method(name)
     assert re.search(r"arXiv \d{4}\.\d{5}", method.paper)
     assert method.needs <= {"images", "texts", "labels", "domains"}
+    assert method.title[0].isupper()
+    assert [other.title for other in methods().values()].count(method.title) == 1
     assert method.summary[0].islower()
     assert not method.summary.endswith(".")
     options = method.options
@@ -173,6 +180,23 @@ def test_objectives_see_embeddings_alone(name: str) -> None:
     assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in again.values())
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_gathered_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas send each other a tensor once a step, however many comparisons read it."""
+    method, loader = build(name)
+    embeddings = method.embed(loader.batch(0), Draw(0, 0))
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        sys.modules[type(method).__module__],
+        "gather_rows",
+        lambda rows, **options: (sent.append(rows), rows)[1],
+        raising=False,  # some compare no rows of other replicas
+    )
+    method.objective(embeddings)
+    places = [rows.data_ptr() for rows in sent]
+    assert len(set(places)) == len(places)
+
+
 def two_steps(method: Method, loader: Loader, rows: slice, reduce: Callable[[torch.Tensor], None]) -> dict:  # type: ignore[type-arg]
     """Gradients of the second step, and all state after it: weights, twins, queues, banks, statistics."""
     weights = {key: value for key, value in method.named_parameters() if value.requires_grad}
@@ -244,3 +268,37 @@ def test_two_processes_equal_one(name: str, of_two_processes: Path, monkeypatch:
                 continue
             error = (together[part][key] - value).norm() / torch.maximum(value.norm(), floor)
             assert error < 1e-10, key
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_saved_model_is_the_trained_one(name: str, tmp_path: Path) -> None:
+    """Bit by bit the network that learned, neither its twin nor its start, and fed as it was in training."""
+    session = prepare_run(small_settings(name, steps=2), tmp_path / "run", show=False)
+    with session.display:
+        session.loop(lambda: None)
+        session.finish()
+    saved = load(tmp_path / "run")
+
+    newest = latest_checkpoint(session.run.checkpoints)
+    assert newest is not None
+    prefix = "network."
+    learned = {
+        key.removeprefix(prefix): value
+        for key, value in load_checkpoint(newest)["method"].items()
+        if key.startswith(prefix)
+    }
+    weights = saved.network.state_dict()
+    assert weights.keys() == learned.keys()
+    assert not [key for key, value in weights.items() if not torch.equal(value, learned[key])]
+
+    assert saved.config["method"] == name
+    seen = {"fit": session.settings.data.fit, "store_size": session.splits.train.store_size}
+    assert saved.config["images"] == seen
+    trained = Model(session.method.network, {"method": name, "images": seen}, session.tokenizer)
+    assert saved.abilities == trained.abilities
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(saved.encode_images(pictures), trained.encode_images(pictures))
+    assert ("encode_texts" in saved.abilities) == ("texts" in session.method.needs)
+    if "encode_texts" in saved.abilities:
+        texts = ["a red circle", "two blue squares in a row"]
+        np.testing.assert_array_equal(saved.encode_texts(texts), trained.encode_texts(texts))

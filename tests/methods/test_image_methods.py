@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
+import re
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from small_runs import VIT, small_settings
+from small_runs import SOURCE, VIT, small_settings
 from torch import Tensor, nn
 
 from likewise.catalog import find_method
@@ -21,6 +23,8 @@ from likewise.methods import moco as moco_module
 from likewise.methods.method import Ingredients, Method, Progress, make_views
 from likewise.training.optimizers import build_optimizer
 from likewise.training.options import TrainingConfig
+from likewise.training.settings import parse_settings
+from likewise.views import ViewConfig
 
 
 def build(name: str, *, image: dict[str, Any] | None = None, **options: Any) -> Method:
@@ -178,6 +182,16 @@ def test_moco_v3_holds_a_vit_s_patches_still() -> None:
     assert not moved & frozen
 
 
+def test_moco_s_help_names_the_views_of_version_1() -> None:
+    """Those of the paper's code: crops from a fifth, all jittered by 0.4, hue too, grey, flips, no blur."""
+    said = " ".join(inspect.getsource(moco_module.Config).split())
+    flags = re.findall(r"`(--views[^`]*)`", said)
+    words = ["--data", SOURCE, "--method.version", "v1", "--image.image-size", "64", *flags[0].split()]
+    settings, _ = parse_settings(find_method("moco"), words, prog="likewise train moco")
+    jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.4, "jitter": 1.0}
+    assert settings.views == ViewConfig(crop_scale=(0.2, 1.0), flip=0.5, grey=0.2, blur=0.0, **jitter)
+
+
 def test_moco_refuses_what_would_be_ignored() -> None:
     with pytest.raises(ConfigError, match="v3 has no queue"):
         build("moco", version="v3", queue_size=10)
@@ -274,11 +288,10 @@ def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
     assert not torch.equal(noise, method._draw_noise(seeds + 1))
 
 
-def test_supcon_takes_unlabelled_pictures_as_their_own_class() -> None:
+def test_supcon_draws_all_views_of_a_class_together() -> None:
     method: Any = build("supcon").eval()
-    label = torch.tensor([3, 3, -1, -1, 5])
+    label = torch.tensor([3, 3, 0, 1, 3])
     embeddings = method.embed(batch(5, label=label), Draw(0, 0))
-    assert embeddings["label"].tolist() == [3, 3, -3, -4, 5]
     z = unit(torch.cat([embeddings["first"], embeddings["second"]]))
     y = embeddings["label"].repeat(2)
     losses = []

@@ -518,16 +518,16 @@ def test_networks_from_nothing_have_close_twins_and_no_queue_by_default() -> Non
 
 
 @pytest.mark.parametrize(
-    ("image", "text", "weights_follow", "expected"),
+    ("image", "text", "trained", "expected"),
     [
-        ("vit", "bert", False, (0.995, 10)),
-        (None, "bert", False, (0.9, 0)),
-        ("vit", None, False, (0.9, 0)),
-        (None, None, True, (0.995, 10)),
+        ("vit", "bert", None, (0.995, 10)),
+        (None, "bert", None, (0.9, 0)),
+        ("vit", None, None, (0.9, 0)),
+        (None, None, {"kind": "fusion"}, (0.995, 10)),
     ],
 )
 def test_twins_and_queues_of_trained_networks_are_the_papers(
-    image: str | None, text: str | None, weights_follow: bool, expected: tuple[float, int]
+    image: str | None, text: str | None, trained: dict[str, str] | None, expected: tuple[float, int]
 ) -> None:
     settings = small_settings("tcl")
     ingredients = Ingredients(
@@ -535,7 +535,7 @@ def test_twins_and_queues_of_trained_networks_are_the_papers(
         text=dataclasses.replace(settings.text, pretrained=text),
         views=settings.views,
         num_rows=40,
-        weights_follow=weights_follow,
+        trained=trained,
     )
     assert momentum_and_queue_size(Config(), ingredients) == expected
     assert momentum_and_queue_size(Config(ema_momentum=0.5, queue_size=3), ingredients) == (0.5, 3)

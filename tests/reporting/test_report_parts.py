@@ -15,12 +15,28 @@ from likewise.reporting.charts import Series, line_chart, nice_ticks
 from likewise.reporting.coloring import color_images
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
-from likewise.reporting.figures import format_percent, format_plain, format_value, name_of, task_name
+from likewise.reporting.figures import (
+    format_percent,
+    format_plain,
+    format_value,
+    method_name,
+    name_of,
+    task_name,
+)
 from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
 from likewise.reporting.summary import headlines, summary
 from likewise.reporting.tables import key_tables, reasons, result_tables
+
+
+def test_methods_have_their_titles():
+    assert [method_name(name) for name in ("tcl", "multiview", "instance")] == [
+        "TCL",
+        "Multi-view",
+        "Instance discrimination",
+    ]
+    assert method_name("simcse") == "simcse"  # there is none of that name
 
 
 def test_figures_are_named_and_formatted():

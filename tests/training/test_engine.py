@@ -6,10 +6,11 @@ import dataclasses
 import json
 import os
 import random
-import shutil
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +25,6 @@ from likewise.data import DataConfig
 from likewise.errors import (
     ConfigError,
     DataError,
-    ModelError,
     NonFiniteLoss,
     TooManyBadRecords,
     TrainingError,
@@ -179,6 +179,15 @@ def test_cached_gradients_equal_the_whole_batch(tmp_path: Path) -> None:
     assert logged(tmp_path / "pieces", "gradient_norm") == pytest.approx(
         logged(tmp_path / "whole", "gradient_norm"), rel=1e-3
     )
+
+
+def test_a_training_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:
+    """Python lets the main thread alone take signals."""
+    before = signal.getsignal(signal.SIGTERM)
+    with ThreadPoolExecutor() as threads:
+        run = threads.submit(train, small_settings("simclr", steps=1), tmp_path / "run", show=False).result()
+    assert logged(run.path, "loss")
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_name(
@@ -422,97 +431,3 @@ def test_a_gradient_of_zero_is_warned_of_once(
     monkeypatch.setattr(CLIP, "objective", flat)
     train(small_settings("clip", steps=3), tmp_path / "run")
     assert capsys.readouterr().err.count("the gradient is exactly 0") == 1
-
-
-@pytest.mark.parametrize("method", ["tcl", "byol", "clip"])
-def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> None:
-    first = train(small_settings(method, steps=2), tmp_path / "first", show=False)
-    still = small_settings(method, steps=1, start_from=str(first.path), learning_rate=1e-12, weight_decay=0.0)
-    again = train(still, tmp_path / "again", show=False)
-    before, after = load(first.path).network.state_dict(), load(again.path).network.state_dict()
-    for name, weight in load(first.path).network.named_parameters():
-        torch.testing.assert_close(after[name], weight.detach(), rtol=0, atol=1e-6)
-    assert before.keys() == after.keys()
-    if method != "clip":  # the twin began there too, and moved by one step of nothing
-        twins = {key: value for key, value in weights_of(again.path).items() if key.startswith("twin.")}
-        newest = weights_of(again.path)
-        online = next(key for key in newest if key.startswith("network.") and key.endswith("weight"))
-        twin = next(key for key in twins if key.endswith(online.removeprefix("network.")))
-        torch.testing.assert_close(twins[twin], newest[online], rtol=0, atol=1e-6)
-
-
-def test_a_run_goes_on_without_the_model_it_started_from(tmp_path: Path) -> None:
-    first = train(small_settings("clip", steps=1), tmp_path / "first", show=False)
-    settings = small_settings("clip", steps=2, start_from=str(first.path))
-    with stopped_after(1, "clip"):
-        train(settings, tmp_path / "again", show=False)
-    shutil.rmtree(first.path)
-    again = train(settings, tmp_path / "again", resume=True, show=False)
-    assert load(again.path).encode_texts("a red circle").shape[0] == 1
-
-
-def test_a_start_from_a_trained_model_has_the_queue_of_trained_encoders(tmp_path: Path) -> None:
-    settings = small_settings("tcl", steps=1)
-    settings = dataclasses.replace(settings, method=dataclasses.replace(settings.method, queue_size=None))
-    first = train(settings, tmp_path / "first", show=False)
-    onward = dataclasses.replace(settings.training, start_from=str(first.path))
-    again = train(dataclasses.replace(settings, training=onward), tmp_path / "again", show=False)
-    keys = [len(weights_of(run.path)["image_queue.keys"]) for run in (first, again)]
-    assert keys[0] == 0 < keys[1]
-
-
-def test_a_linear_map_is_carried_over_only_where_both_networks_have_it(tmp_path: Path) -> None:
-    """SimCLR, triplets from it, triplets of another width from those, SimCLR from these."""
-    still = {"steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
-    run = train(small_settings("simclr", steps=1), tmp_path / "0", show=False)
-    weights = load(run.path).network.image.state_dict()  # type: ignore[union-attr, operator]
-    for number, (method, dim) in enumerate(
-        (("triplet", 128), ("triplet", 16), ("triplet", 16), ("simclr", None)), 1
-    ):
-        settings = small_settings(method, start_from=str(run.path), **still)
-        if dim is not None:
-            settings = dataclasses.replace(
-                settings, method=dataclasses.replace(settings.method, embedding_dim=dim)
-            )
-        before = load(run.path).network
-        run = train(settings, tmp_path / str(number), show=False)
-        network = load(run.path).network
-        for name, weight in network.image.named_parameters():  # type: ignore[union-attr]
-            torch.testing.assert_close(weight.detach(), weights[name], rtol=0, atol=1e-6)
-        assert (network.projection is None) == (dim is None)
-        if number == 3:
-            torch.testing.assert_close(network.projection.weight, before.projection.weight)  # type: ignore[union-attr]
-
-
-def test_a_start_from_another_network_is_refused(tmp_path: Path) -> None:
-    first = train(small_settings("simclr", steps=1), tmp_path / "first", show=False)
-    settings = small_settings("simclr", steps=1, start_from=str(first.path))
-    wider = dataclasses.replace(settings, image=dataclasses.replace(settings.image, width=16))
-    with pytest.raises(ConfigError, match="is another than these settings make"):
-        train(wider, tmp_path / "second", show=False)
-    with pytest.raises(ModelError, match="nowhere"):
-        train(small_settings("simclr", steps=1, start_from="nowhere"), tmp_path / "third", show=False)
-
-
-def test_a_start_at_another_size_names_the_patch_size(tmp_path: Path) -> None:
-    settings = small_settings("simclr", steps=1)
-    small = dataclasses.replace(settings.image, architecture="vit", image_size=32, width=32, depth=1)
-    first = train(dataclasses.replace(settings, image=small), tmp_path / "first", show=False)
-    larger = dataclasses.replace(
-        settings,
-        image=dataclasses.replace(small, image_size=64),
-        training=dataclasses.replace(settings.training, start_from=str(first.path)),
-    )
-    with pytest.raises(ConfigError, match=r"such as --image\.patch-size 4\."):
-        train(larger, tmp_path / "again", show=False)
-
-
-def test_positions_are_interpolated_to_another_size(tmp_path: Path) -> None:
-    first = train(small_settings("tcl", steps=1), tmp_path / "first", show=False)
-    settings = small_settings("tcl", steps=1, start_from=str(first.path))
-    patch = load(first.path).network.image.backbone.config.patch_size  # type: ignore[union-attr]
-    larger = dataclasses.replace(
-        settings, image=dataclasses.replace(settings.image, image_size=48, patch_size=patch)
-    )
-    again = train(larger, tmp_path / "again", show=False)
-    assert load(again.path).network.image.image_size == 48  # type: ignore[union-attr]

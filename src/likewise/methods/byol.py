@@ -16,7 +16,6 @@ from torch import nn
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.mechanisms import MomentumTwin, cosine_momentum, view_by_view
 from likewise.methods.checks import check_counts, check_shares
@@ -50,6 +49,7 @@ class BYOL(Method):
     """An image encoder with projector and predictor, and the twin of the first two."""
 
     name = "byol"
+    title = "BYOL"
     summary = "a network predicts what its slow twin says of another view; no negatives"
     paper = "Grill 2020, arXiv 2006.07733"
     idea = (
@@ -72,14 +72,14 @@ class BYOL(Method):
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
-        """SimCLR's, without blur at 32 px and below."""
+        """SimCLR's operations, at MoCo v2's strength; without blur at 32 px and below."""
         return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ingredients.image_encoder())
         hidden, projection = config.hidden_dim, config.projection_dim
         self.projector = mlp_head(self.network.dim, hidden, projection)
         self.predictor = mlp_head(projection, hidden, projection)

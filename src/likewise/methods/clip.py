@@ -18,9 +18,7 @@ from torch import nn
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import DualNetwork
-from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 from likewise.methods.checks import check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
@@ -60,6 +58,7 @@ class CLIP(Method):
     """An image and a text encoder that meet in one space."""
 
     name = "clip"
+    title = "CLIP"
     summary = "a picture and its caption belong together, other captions and pictures do not"
     paper = "Radford 2021, arXiv 2103.00020; Zhai 2023, arXiv 2303.15343"
     idea = (
@@ -95,8 +94,8 @@ class CLIP(Method):
         self.config = config
         self.view_config = ingredients.views
         self.network = DualNetwork(
-            ImageEncoder.build(ingredients.image),
-            TextEncoder.build(ingredients.text, vocabulary_size=ingredients.vocabulary_size),
+            ingredients.image_encoder(),
+            ingredients.text_encoder(),
             dim=config.embedding_dim,
         )
         start = config.temperature if config.loss == "softmax" else 0.1
@@ -121,14 +120,15 @@ class CLIP(Method):
         images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
         temperature = torch.exp(-self.logit_scale)
         replicas: dict[str, Any] = {
-            "all_images": gather_rows(images),
             "all_texts": gather_rows(texts),
             "rows": own_rows(images),
             "groups": group,
             "all_groups": gather_rows(group),
         }
         if self.config.loss == "softmax":
-            total = clip_loss(images, texts, temperature=temperature, **replicas)
+            # Texts look for their images too; the sigmoid loss asks about each pair once, from its image.
+            everyone = gather_rows(images)
+            total = clip_loss(images, texts, temperature=temperature, all_images=everyone, **replicas)
         else:
             total = sigmoid_loss(images, texts, temperature=temperature, bias=self.logit_bias, **replicas)
         return Terms(total, {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()})

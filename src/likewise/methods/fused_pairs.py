@@ -97,7 +97,7 @@ def draw_pairs(
             temperature=temperature,
             group_queries=group,
             group_candidates=all_groups,
-            uniform=draw.uniform(batch.index, len(candidates), purpose=f"negative {kind}"),
+            uniform=draw.uniform(batch.key, len(candidates), purpose=f"negative {kind}"),
         )
 
     other_images, has_image = negatives("images", texts, all_images)

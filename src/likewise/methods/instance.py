@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from likewise.collectives import gather_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.mechanisms import MemoryBank
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
@@ -62,6 +61,7 @@ class Instance(Method):
     """An image encoder with a linear projector, and a bank of one vector a training row."""
 
     name = "instance"
+    title = "Instance discrimination"
     summary = "each picture is a class of its own: a view must find it in a memory of all"
     paper = "Wu 2018, arXiv 1805.01978"
     idea = (
@@ -70,9 +70,9 @@ class Instance(Method):
         "telling it from noise. The vectors turn slowly towards what the network says."
     )
     choose_when = (
-        "No labels and a small machine: one view a picture makes it the cheapest step of all, "
-        "whatever the batch. It suits sets up to a few hundred thousand pictures; on larger ones a "
-        "vector grows old before its picture comes again."
+        "No labels and a small machine: one view a picture makes its step the cheapest of those without "
+        "labels, and any batch will do. It suits sets up to a few hundred thousand pictures; on larger "
+        "ones a vector grows old before its picture comes again."
     )
     cost = 0.6
     needs = frozenset({"images"})
@@ -85,7 +85,7 @@ class Instance(Method):
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
-        """Crops, flips, colour and grey as in the paper's code, which has no blur."""
+        """Crops, flips, colour and grey without blur as in the paper's code, which turns hues by 0.4."""
         del image_size
         return view_preset("simclr-small")
 
@@ -93,7 +93,7 @@ class Instance(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ingredients.image_encoder())
         self.projector = nn.Linear(self.network.dim, config.projection_dim)
         self.bank = MemoryBank(ingredients.num_rows, config.projection_dim)
         fits = ingredients.num_rows <= _MOST_FOR_SOFTMAX
@@ -108,7 +108,7 @@ class Instance(Method):
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
         embeddings = {"query": self.projector(self.network(pixels)), "index": batch.index}
         if self.uses_noise:
-            embeddings["noise_seed"] = draw.bits(batch.index, 1, purpose="noise")  # (B, 1)
+            embeddings["noise_seed"] = draw.bits(batch.key, 1, purpose="noise")  # (B, 1)
         return embeddings
 
     def objective(self, embeddings: Embeddings) -> Terms:

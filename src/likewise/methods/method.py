@@ -13,6 +13,8 @@ from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
+from likewise.encoders.networks import image_spec
+from likewise.encoders.text import TextEncoder
 from likewise.views import ViewConfig, random_view
 
 __all__ = ["Embeddings", "Ingredients", "Method", "Progress", "Terms", "Words", "make_views"]
@@ -73,8 +75,8 @@ class Ingredients:
         vocabulary_size: entries of the tokenizer; 0 where there are no texts.
         words: of the tokenizer; None where there are no texts.
         num_rows: rows of the training part (memory banks need it).
-        weights_follow: the network gets a trained model's weights once it is built, whatever the encoders'
-            options say.
+        trained: `spec` of the network that the training starts from, whose weights follow once the method is
+            built; the encoders are made like its own then, whatever their options say.
     """
 
     image: ImageEncoderConfig
@@ -83,7 +85,24 @@ class Ingredients:
     vocabulary_size: int = 0
     words: Words | None = None
     num_rows: int = 0
-    weights_follow: bool = False
+    trained: dict[str, Any] | None = None
+
+    def image_encoder(self) -> ImageEncoder:
+        """An image encoder for pictures of the size that the options say."""
+        if self.trained is None:
+            return ImageEncoder.build(self.image)
+        encoder = ImageEncoder.from_spec(image_spec(self.trained))
+        encoder.resize(self.image.image_size)
+        encoder.freeze_unread()
+        return encoder
+
+    def text_encoder(self) -> TextEncoder:
+        """A text encoder for the tokenizer's vocabulary."""
+        if self.trained is None:
+            return TextEncoder.build(self.text, vocabulary_size=self.vocabulary_size)
+        encoder = TextEncoder.from_spec(self.trained["text"])
+        encoder.freeze_unread()
+        return encoder
 
 
 class Method(nn.Module, ABC):
@@ -94,6 +113,8 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    """The name as people write it."""
     summary: ClassVar[str]
     """One line for `likewise methods`."""
     paper: ClassVar[str]
@@ -180,7 +201,7 @@ def make_views(
             size=encoder.image_size,
             config=config,
             draw=draw,
-            index=batch.index,
+            index=batch.key,
             view=view,
             mean=encoder.mean,
             std=encoder.std,

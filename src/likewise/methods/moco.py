@@ -20,7 +20,6 @@ from likewise.collectives import average_over_replicas, gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head, mlp_projector
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
 from likewise.mechanisms import (
@@ -50,8 +49,10 @@ class Config:
     """Options of MoCo."""
 
     version: Literal["v1", "v2", "v3"] = "v2"
-    """v1: linear projector and a queue; v2: with an MLP; v3: predictor, no queue, for large batches and
-    ViTs (whose paper takes [CLS], `--image.pooling cls`, and finds the mean of normalised tokens worse)."""
+    """v1: linear projector and a queue; v2: with an MLP, and a higher temperature; v3: predictor, no queue,
+    for large batches and ViTs (whose paper takes [CLS], `--image.pooling cls`, and finds the mean of
+    normalised tokens worse). Views and the cosine of the learning rate are v2's in all: v1's own views are
+    `--views.hue 0.4 --views.jitter 1 --views.blur 0`, and its rate fell in steps."""
 
     temperature: float | None = None
     """Divides the cosine similarities; by default 0.07 (v1) or 0.2 (the paper of version 3 has 1 for a
@@ -64,7 +65,8 @@ class Config:
     """Keys in the queue (v1, v2); by default 65,536, or a quarter of the training rows where that is less."""
 
     symmetric: bool = False
-    """Let each view be query and key in turn (v1, v2; v3 always does): twice the cost a step, and better."""
+    """Let each view be query and key in turn (v1, v2; v3 always does): a step costs 1.8 times as much, and
+    teaches more."""
 
     push_between: bool = False
     """In the symmetric form, let the queue take the first direction's keys before the second looks at it, as
@@ -101,6 +103,7 @@ class MoCo(Method):
     """An image encoder with projector (and predictor), the twin of the first two, and a queue."""
 
     name = "moco"
+    title = "MoCo"
     summary = (
         "a view must find the slow twin's key of another view among many (v1, v2: a queue; v3: the batch)"
     )
@@ -125,7 +128,7 @@ class MoCo(Method):
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
-        """Version 2's, which are SimCLR's; without blur at 32 px and below."""
+        """Version 2's, whatever the version; without blur at 32 px and below."""
         return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
@@ -133,7 +136,7 @@ class MoCo(Method):
         self.config = config
         self.view_config = ingredients.views
         self.temperature = config.temperature or _TEMPERATURE[config.version]
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ingredients.image_encoder())
         projection = config.projection_dim or _PROJECTION[config.version]
         self._build_heads(self.network.dim, projection)
         parted = config.version != "v3" and config.norm_rows is not None and has_batch_norm(self.network)
@@ -142,7 +145,7 @@ class MoCo(Method):
         if config.version != "v3":
             size = config.queue_size or queue_size_for(ingredients.num_rows)
             self.queue = KeyQueue(size, projection)
-        elif ingredients.image.architecture == "vit" and ingredients.image.pretrained is None:
+        elif not self.network.image.convolutional and ingredients.image.pretrained is None:
             # A patch projection that learns makes ViTs unstable, one at random does as well (section 4.2).
             self.network.image.freeze_patches()
 
@@ -206,7 +209,7 @@ class MoCo(Method):
         if not self.norms_stay_apart:
             return self._encode(self.twin, pixels, views)
         # All rows of all replicas in random order, a share to each.
-        numbers = draw.uniform(batch.index, views, purpose="shuffling")  # (B, V)
+        numbers = draw.uniform(batch.key, views, purpose="shuffling")  # (B, V)
         order = gather_rows(numbers.T.reshape(-1)).argsort()
         here = own_rows(pixels)
         keys = gather_rows(self._encode(self.twin, gather_rows(pixels)[order[here]], views))
@@ -215,20 +218,23 @@ class MoCo(Method):
     def objective(self, embeddings: Embeddings) -> Terms:
         """Each query's own key against the queue (v1, v2), or against the batch's other keys (v3)."""
         group = embeddings["group"]
+        all_groups = gather_rows(group)
         pairs = [
             (embeddings[query], embeddings[key])
             for query, key in [("query", "key"), ("second_query", "first_key")][: 2 if self._symmetric else 1]
         ]
         if self.config.version == "v3":
-            losses = [self._against_batch(query, key, group) for query, key in pairs]
+            losses = [self._against_batch(query, key, group, all_groups) for query, key in pairs]
         else:
-            losses = self._against_queue(pairs, group)
+            losses = self._against_queue(pairs, group, all_groups)
         mean = torch.stack(losses).mean()
         # Version 3 has the sum of both directions, times 2 tau.
         total = mean * (2 * len(losses) * self.temperature) if self.config.version == "v3" else mean
         return Terms(total, {"info_nce": mean.detach()})
 
-    def _against_queue(self, pairs: list[tuple[Tensor, Tensor]], group: Tensor) -> list[Tensor]:
+    def _against_queue(
+        self, pairs: list[tuple[Tensor, Tensor]], group: Tensor, all_groups: Tensor
+    ) -> list[Tensor]:
         """The loss of each direction. The queue itself takes the keys after the step, so that none is a
         negative of its own picture, unless `push_between` has it so."""
         newest = [gather_rows(key.detach()) for _, key in pairs]
@@ -239,17 +245,17 @@ class MoCo(Method):
             moco_loss(query, key, keys, temperature=self.temperature, groups=group, queue_groups=groups)
             for (query, key), (keys, groups) in zip(pairs, queues, strict=True)
         ]
-        self._newest = torch.cat(newest), gather_rows(group).repeat(len(pairs))
+        self._newest = torch.cat(newest), all_groups.repeat(len(pairs))
         return losses
 
-    def _against_batch(self, query: Tensor, key: Tensor, group: Tensor) -> Tensor:
+    def _against_batch(self, query: Tensor, key: Tensor, group: Tensor, all_groups: Tensor) -> Tensor:
         return info_nce(
             query,
             gather_rows(key),
             own_rows(query),
             temperature=self.temperature,
             group_queries=group,
-            group_keys=gather_rows(group),
+            group_keys=all_groups,
         )
 
     def copy_to_twins(self) -> None:

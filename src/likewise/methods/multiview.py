@@ -4,7 +4,7 @@ Tian, Krishnan and Isola, 2019, arXiv 1906.05849. Several views of a scene (here
 a picture, or any other split of its channels) each have an encoder of their own; views of the same picture
 belong together, for every pair of views.
 
-Dimensions: B batch, V views, D features of one view, P projection.
+Dimensions: B batch, R replicas, V views, D features of one view, P projection.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.colour_channels import CHANNELS
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import MultiViewNetwork
 from likewise.errors import ConfigError
 from likewise.methods.checks import check_above_zero, check_counts
@@ -63,6 +62,7 @@ class MultiView(Method):
     """An image encoder and a projector for each view; the embedding is that of all views side by side."""
 
     name = "multiview"
+    title = "Multi-view"
     summary = "the light and the colour of a picture belong together, each seen by its own encoder"
     paper = "Tian 2019, arXiv 1906.05849"
     idea = (
@@ -93,7 +93,7 @@ class MultiView(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        encoders = [ImageEncoder.build(ingredients.image) for _ in config.channels]
+        encoders = [ingredients.image_encoder() for _ in config.channels]
         self.network = MultiViewNetwork(encoders, channels=config.channels)
         dim = encoders[0].dim
         self.projectors = nn.ModuleList(nn.Linear(dim, config.projection_dim) for _ in encoders)
@@ -109,17 +109,20 @@ class MultiView(Method):
     def objective(self, embeddings: Embeddings) -> Terms:
         """Both directions of every pair of views (the full graph, equation 8), averaged over the pairs."""
         group = embeddings["group"]
+        views = self.config.channels
+        rows, all_groups = own_rows(group), gather_rows(group)
+        gathered = {view: gather_rows(embeddings[view]) for view in views}  # (B R, P) each
         parts = {}
-        for first, second in combinations(self.config.channels, 2):
+        for first, second in combinations(views, 2):
             parts[f"{first} with {second}"] = clip_loss(
                 embeddings[first],
                 embeddings[second],
                 temperature=self.config.temperature,
-                all_images=gather_rows(embeddings[first]),
-                all_texts=gather_rows(embeddings[second]),
-                rows=own_rows(group),
+                all_images=gathered[first],
+                all_texts=gathered[second],
+                rows=rows,
                 groups=group,
-                all_groups=gather_rows(group),
+                all_groups=all_groups,
             )
         total = torch.stack(list(parts.values())).mean()
         return Terms(total, {name: loss.detach() for name, loss in parts.items()})

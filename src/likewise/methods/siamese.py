@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
 from likewise.methods.checks import check_counts
@@ -54,6 +53,7 @@ class Siamese(Method):
     """An image encoder with a linear map into the space that is compared and kept."""
 
     name = "siamese"
+    title = "Siamese networks"
     summary = "pairs of one class come near, pairs of two classes go apart"
     paper = "Hadsell 2006; Koch 2015; see Musgrave 2020, arXiv 2003.08505"
     idea = (
@@ -87,12 +87,13 @@ class Siamese(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image), dim=config.embedding_dim)
+        self.network = ImageNetwork(ingredients.image_encoder(), dim=config.embedding_dim)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """One view of each picture; both pictures of a drawn pair are rows 2i and 2i + 1."""
+        assert batch.label is not None
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
-        return {"features": self.network(pixels), "label": batch.classes()}
+        return {"features": self.network(pixels), "label": batch.label}
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """Equation 4 over the pairs."""

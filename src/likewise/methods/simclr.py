@@ -15,7 +15,6 @@ from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_projector
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.mechanisms import view_by_view
 from likewise.methods.checks import check_above_zero, check_counts
@@ -50,6 +49,7 @@ class SimCLR(Method):
     """An image encoder with a projector."""
 
     name = "simclr"
+    title = "SimCLR"
     summary = "two random views of a picture belong together, those of other pictures do not"
     paper = "Chen 2020, arXiv 2002.05709"
     idea = (
@@ -70,14 +70,14 @@ class SimCLR(Method):
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
-        """The paper's augmentation; without blur at 32 px and below (appendix B.9)."""
+        """The paper's operations, at MoCo v2's strength; without blur at 32 px and below (appendix B.9)."""
         return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ingredients.image_encoder())
         dim = self.network.dim
         self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 

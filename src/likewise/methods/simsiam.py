@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head, mlp_projector
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.mechanisms import view_by_view
 from likewise.methods.checks import check_counts
@@ -48,6 +47,7 @@ class SimSiam(Method):
     """An image encoder with projector and predictor."""
 
     name = "simsiam"
+    title = "SimSiam"
     summary = "a network predicts its own answer to another view, which is held still; no negatives, no twin"
     paper = "Chen 2020, arXiv 2011.10566"
     idea = (
@@ -75,14 +75,14 @@ class SimSiam(Method):
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
-        """SimCLR's, without blur at 32 px and below."""
+        """MoCo v2's, as in the paper (appendix A); without blur at 32 px and below."""
         return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ingredients.image_encoder())
         width = config.projection_dim
         self.projector = mlp_projector(self.network.dim, width, width, num_layers=config.num_projector_layers)
         self.predictor = mlp_head(width, config.predictor_dim, width)

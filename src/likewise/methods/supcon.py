@@ -18,7 +18,6 @@ from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_projector
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
@@ -51,6 +50,7 @@ class SupCon(Method):
     """An image encoder with a projector."""
 
     name = "supcon"
+    title = "SupCon"
     summary = "all views of all pictures of a class belong together"
     paper = "Khosla 2020, arXiv 2004.11362"
     idea = (
@@ -76,26 +76,27 @@ class SupCon(Method):
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
-        """SimCLR's, without blur at 32 px and below."""
+        """SimCLR's operations, at MoCo v2's strength; without blur at 32 px and below."""
         return simclr_views(image_size)
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image))
+        self.network = ImageNetwork(ingredients.image_encoder())
         dim = self.network.dim
         self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """Both views in one forward pass."""
+        assert batch.label is not None
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
         projections: Tensor = self.projector(self.network(pixels))
         first, second = projections.chunk(2)  # (B, P) each
-        return {"first": first, "second": second, "label": batch.classes()}
+        return {"first": first, "second": second, "label": batch.label}
 
     def objective(self, embeddings: Embeddings) -> Terms:
-        """L_out (equation 2) over all 2B views; a picture without a label has its other view alone."""
+        """L_out (equation 2) over all 2B views."""
         features = torch.cat([embeddings["first"], embeddings["second"]])  # (2B, P)
         labels = embeddings["label"].repeat(2)
         total = supervised_contrastive(

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
-from likewise.encoders.image import ImageEncoder
 from likewise.encoders.networks import ImageNetwork
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
@@ -51,6 +50,7 @@ class Triplet(Method):
     """An image encoder with a linear map into the space that is compared and kept."""
 
     name = "triplet"
+    title = "Triplets"
     summary = "a picture is nearer to those of its class than to others, by a margin"
     paper = "Schroff 2015, arXiv 1503.03832; Hermans 2017, arXiv 1703.07737"
     idea = (
@@ -84,12 +84,13 @@ class Triplet(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ImageEncoder.build(ingredients.image), dim=config.embedding_dim)
+        self.network = ImageNetwork(ingredients.image_encoder(), dim=config.embedding_dim)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """One view of each picture."""
+        assert batch.label is not None
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
-        return {"features": self.network(pixels), "label": batch.classes()}
+        return {"features": self.network(pixels), "label": batch.label}
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """The mined triplets of the whole batch, at unit length."""

@@ -20,19 +20,18 @@ from likewise.reporting.figures import (
 
 __all__ = ["training_charts"]
 
-_NOT_CURVES = {"kind", "step", "epoch", "seconds", "seconds_left"}
+_NOT_CURVES = {"kind", "step", "epoch", "seconds"}
 
 _APART = {
     "learning_rate": "Learning rate",
     "temperature": "Temperature",
-    "logit_scale": "Logit scale",
     "gradient_norm": "Gradient norm",
     "images_per_second": "Images a second",
     "waiting_share": "Share of time waiting for data",
 }
 """Training numbers with a scale of their own; all others are parts of the loss."""
 
-_SCHEDULED = {"learning_rate", "temperature", "logit_scale"}
+_SCHEDULED = {"learning_rate", "temperature"}
 """Smooth by themselves: a running mean would only bend them."""
 
 _NO_CURVES = frozenset({"dimension", "deviation"})

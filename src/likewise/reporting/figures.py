@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from likewise.catalog import methods
+
 __all__ = [
     "name_of",
     "task_name",
@@ -61,22 +63,6 @@ _NAMES = {
     "deviation": "Deviation a dimension",
 }
 
-_METHODS = {
-    "clip": "CLIP",
-    "simclr": "SimCLR",
-    "moco": "MoCo",
-    "byol": "BYOL",
-    "simsiam": "SimSiam",
-    "instance": "Instance discrimination",
-    "siamese": "Siamese networks",
-    "triplet": "Triplets",
-    "supcon": "SupCon",
-    "multiview": "Multi-view",
-    "tcl": "TCL",
-    "simcse": "SimCSE",
-    "siglip": "SigLIP",
-}
-
 _SHARE = re.compile(
     r"(^|_)(r\d+|accuracy|precision|recall|f1|top_\d+|share|nmi|ari|map_at_r|precision_at_1|roc_auc|equal_error_rate|"
     r"confidence_interval)$"
@@ -109,9 +95,10 @@ def task_name(task: str) -> str:
     return name_of(name) + on + source
 
 
-def method_name(method: str) -> str:
-    """A method as its paper spells it."""
-    return _METHODS.get(method, method)
+def method_name(name: str) -> str:
+    """A method as people write it; what is no method of ours stays as it is."""
+    method = methods().get(name)
+    return name if method is None else method.title
 
 
 def is_share(metric: str) -> bool:

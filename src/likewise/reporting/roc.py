@@ -65,9 +65,9 @@ def find_roc(inputs: ReportInputs) -> Roc:
 
 
 def _threshold(figures: Mapping[str, Any]) -> str:
-    """The threshold in words; results of older versions give one beyond all cosines where there is none."""
-    value = figures.get("threshold")
-    if value is None or abs(value) > 1:
+    """The threshold in words."""
+    value = figures["threshold"]
+    if value is None:
         return "there is none: one answer for all pairs is best"
     return f"about {value:.2f}"
 

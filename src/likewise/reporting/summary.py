@@ -125,9 +125,8 @@ def _training(inputs: ReportInputs) -> str:
         return "" if inputs.method is None else f"The method is {name}."
     steps = _number(lines[-1].get("step"))
     epochs = _number(lines[-1].get("epoch"))
-    parts = [
-        _number(line.get("seconds")) for line in lines
-    ]  # each line tells of the steps since the one before
+    # Each line tells of the steps since the one before.
+    parts = [_number(line.get("seconds")) for line in lines]
     seconds = None if None in parts else sum(part for part in parts if part is not None)
     text = f"{name} was trained"
     text += "" if steps is None else f" for {format_plain(steps)} steps"

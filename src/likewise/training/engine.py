@@ -42,12 +42,12 @@ from likewise.training.preparing import (
     check_free,
     prepare_data,
     prepare_tokenizer,
-    start_from,
     with_batch_size,
 )
 from likewise.training.replicas import mean_terms, reduce_gradients
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, write_settings
+from likewise.training.starting import network_to_start_from, open_trained, start_from
 from likewise.training.stopping import asked_to_stop
 
 __all__ = ["Session", "prepare_run", "train"]
@@ -124,7 +124,8 @@ class Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
         assert options.batch_size is not None, "prepare_run decides it"
-        tokenizer = prepare_tokenizer(settings, run, splits.train, fabric)
+        trained = open_trained(settings, run)
+        tokenizer = prepare_tokenizer(settings, run, splits.train, fabric, trained)
         tokens = None if tokenizer is None else TokenTable(splits.train.texts or [], tokenizer)
         loader = Loader(
             splits.train,
@@ -152,12 +153,11 @@ class Session:
                 vocabulary_size=0 if tokenizer is None else tokenizer.size,
                 words=None if tokenizer is None else Words(tokenizer.mask_id, tokenizer.special_ids),
                 num_rows=len(splits.train),
-                weights_follow=options.start_from is not None,
+                trained=network_to_start_from(settings, run, trained, fabric),
             ),
         )
-        # A run that goes on has all weights itself, whatever became of the model it started from.
-        if options.start_from is not None and latest_checkpoint(run.checkpoints) is None:
-            start_from(method, options.start_from)
+        if trained is not None and options.start_from is not None:
+            start_from(method, trained, options.start_from)
         _check_pieces(method, options.micro_batch_size, options.batch_size // fabric.world_size)
         if fabric.world_size > 1 and options.sync_batch_norm and not method.norms_stay_apart:
             synchronize_batch_norm(method, fabric.device)

@@ -28,9 +28,9 @@ class TrainingConfig:
     """Most rows a step where no batch size is given; a preset's batch size is such a bound."""
 
     start_from: str | None = None
-    """A trained model of the same kind (a run, a model folder or a hub name) whose network and tokenizer the
-    training starts from. At another image size a ViT's positions are interpolated, and its patch size must be
-    named, since the default follows the image size."""
+    """A trained model of the same kind (a run, a model folder or a hub name) whose encoders and tokenizer the
+    training starts from; of --image and --text only --image.image-size may say something else, and a ViT's
+    positions are interpolated then."""
 
     order: Literal["shuffled", "classes", "pairs"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class

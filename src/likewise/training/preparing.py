@@ -7,20 +7,16 @@ import json
 import sys
 from typing import Any
 
-from torch import Tensor, nn
-
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.order import rows_together
-from likewise.encoders.networks import ImageNetwork
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
-from likewise.methods.method import Method
-from likewise.model import load, misfit_of_weights
+from likewise.model import Model
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, differences, read_settings
 from likewise.whole_file import written_whole
 
-__all__ = ["check_free", "prepare_data", "prepare_tokenizer", "start_from", "with_batch_size"]
+__all__ = ["check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
 
 
 def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
@@ -55,7 +51,7 @@ def _check_nothing_else(run: RunFolder) -> None:
         return
     ours = {run.bad_records.name} if _is_list_of_bad_records(run) else set()
     if _is_summary(run):  # it is written first, so a tokenizer without it is somebody else's
-        ours |= {run.data.name, run.tokenizer.name}
+        ours |= {run.data.name, run.tokenizer.name, run.network.name}
     # Hidden files are passed over: nothing of a run has such a name.
     others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
     if others:
@@ -124,9 +120,10 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
 
 
 def prepare_tokenizer(
-    settings: Settings[Any], run: RunFolder, data: Dataset, fabric: Any
+    settings: Settings[Any], run: RunFolder, data: Dataset, fabric: Any, trained: Model | None
 ) -> TextTokenizer | None:
-    """The tokenizer that is named, or one trained on the training part's captions.
+    """The tokenizer of the model that the training starts from, the one that is named, or one trained on the
+    training part's captions.
 
     Either way the run keeps it: a run that goes on needs nothing but itself and its data.
     """
@@ -136,74 +133,22 @@ def prepare_tokenizer(
         # One left by a refused start is made anew.
         kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
         if not kept:
-            tokenizer = _new_tokenizer(settings, data)
+            tokenizer = _new_tokenizer(settings, data, trained)
             with written_whole(run.tokenizer) as beside:
                 tokenizer.save(beside)
         return TextTokenizer.load(run.tokenizer, max_tokens=None)
 
 
-def _new_tokenizer(settings: Settings[Any], data: Dataset) -> TextTokenizer:
+def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None) -> TextTokenizer:
     options, path = settings.text, settings.training.start_from
-    named = options.tokenizer or options.pretrained
     if path is not None:
-        if named is not None:
-            raise ConfigError(
-                "training.start_from brings its tokenizer; leave text.tokenizer and text.pretrained out."
-            )
-        tokenizer = load(path).tokenizer
-        if tokenizer is None:
+        if trained is None:
+            raise ConfigError("the run's tokenizer.json is missing; without it the run cannot go on.")
+        if trained.tokenizer is None:
             raise ConfigError(f"training.start_from: {path} reads no texts.")
-        return tokenizer
+        return trained.tokenizer
+    named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
     texts = (text for row in data.texts or [] for text in row)
     return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
-
-
-def start_from(method: Method, path: str) -> None:
-    """Give a method's network the weights of a trained model.
-
-    Args:
-        method: just built; its momentum twins start from these weights too.
-        path: a run, a model folder or a hub name.
-
-    Raises:
-        ConfigError: the model has another network.
-        ModelError: there is no model.
-    """
-    trained: Any = load(path).network
-    network: Any = method.network
-    try:
-        if trained.kind == network.kind and hasattr(network, "image"):
-            trained.image.resize(network.image.image_size)
-        network.load_state_dict(_fitting_state(trained, network))
-    except RuntimeError as error:
-        raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make: "
-            f"{misfit_of_weights(error)} Give the same --image and --text options as its run had"
-            f"{_patches(trained, network)}."
-        ) from error
-    method.copy_to_twins()
-
-
-def _patches(trained: Any, network: Any) -> str:
-    """The option that is most easily forgotten, where it is what differs."""
-    theirs, ours = (
-        getattr(getattr(getattr(one, "image", None), "backbone", None), "config", None)
-        for one in (trained, network)
-    )
-    size = getattr(theirs, "patch_size", None)
-    return "" if size in (None, getattr(ours, "patch_size", None)) else f", such as --image.patch-size {size}"
-
-
-def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
-    """A trained network's weights. The linear map after an image encoder is a head, as a projector is: where
-    only one of the two networks has it, or of another width, the new network's stays as it is."""
-    state = trained.state_dict()
-    if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
-        return state
-    if trained.dim == network.dim and (trained.projection is None) == (network.projection is None):
-        return state
-    encoder = {name: value for name, value in state.items() if not name.startswith("projection.")}
-    own = {name: value for name, value in network.state_dict().items() if name.startswith("projection.")}
-    return encoder | own

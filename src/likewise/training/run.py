@@ -33,6 +33,7 @@ class RunFolder:
         self.results = self.path / "results.json"
         self.report = self.path / "report.html"
         self.tokenizer = self.path / "tokenizer.json"
+        self.network = self.path / "network.json"
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:

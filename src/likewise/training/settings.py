@@ -80,8 +80,19 @@ class Settings(Generic[C]):
         }
 
 
-def default_settings(method: type[Method], source: str, *, image_size: int = 64) -> Settings[Any]:
-    """The settings of a method with nothing said but the data."""
+def default_settings(method: str | type[Method], source: str, *, image_size: int = 64) -> Settings[Any]:
+    """The settings of a method with nothing said but the data.
+
+    Args:
+        method: its name, such as `clip`, or its class.
+        source: a file, a folder, or what else `DataConfig.source` can be.
+        image_size: side of the pictures in pixels.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    if isinstance(method, str):
+        method = find_method(method)
     return Settings(
         method_name=method.name,
         data=DataConfig(source=source),
@@ -166,8 +177,18 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
         raise ConfigError(f"--config {path} is not a TOML file: {error}.") from error
     if tables.pop("method_name", method.name) != method.name:
         raise ConfigError(f"{path} is the configuration of another method than {method.name}.")
+    _check_tables(method, tables, path)
+    return [
+        word
+        for section, values in tables.items()
+        for key, value in values.items()
+        for word in _flag(section, key, value)
+    ]
+
+
+def _check_tables(method: type[Method], tables: dict[str, Any], path: str | Path) -> None:
+    """Refuse what is no section or option, and values that do not fit."""
     sections = default_settings(method, "scenes").sections()
-    arguments: list[str] = []
     for section, values in tables.items():
         _check_known(section, sections, f"{path}: section")
         if not isinstance(values, dict):
@@ -178,8 +199,6 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
             expected = misfit(hints[key], value)
             if expected is not None:
                 raise ConfigError(f"{path}: {section}.{key}: expected {expected}, got {value!r}.")
-            arguments += _flag(section, key, value)
-    return arguments
 
 
 def preset_arguments(method: type[Method], name: str) -> list[str]:
@@ -265,8 +284,21 @@ def read_settings(path: Path) -> Settings[Any]:
         ConfigError: the file is missing or not one of ours.
     """
     try:
-        name = tomllib.loads(path.read_text(encoding="utf-8"))["method_name"]
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        method = find_method(tables.pop("method_name"))
     except (OSError, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
-    method = find_method(name)
-    return parse_settings(method, file_arguments(method, path), prog=f"likewise train {name}")[0]
+    _check_tables(method, tables, path)
+    said: dict[str, dict[str, Any]] = {
+        section: {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        for section, values in tables.items()
+    }
+    size = said.get("image", {}).get("image_size", ImageEncoderConfig.image_size)
+    defaults = default_settings(method, said.get("data", {}).get("source", "scenes"), image_size=size)
+    return dataclasses.replace(
+        defaults,
+        **{
+            name: dataclasses.replace(section, **said.get(name, {}))
+            for name, section in defaults.sections().items()
+        },
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,7 +21,11 @@ _LONG = timedelta(days=7)
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], str | None]]:
-    """Turn SIGTERM and SIGINT into a question that the loop asks after each step."""
+    """Turn SIGTERM and SIGINT into a question that the loop asks after each step.
+
+    Outside the main thread, to which Python gives all signals, there is no asking to stop: they stay with
+    whoever started the thread.
+    """
     asked: list[str] = []
     # A group of its own over gloo: the question crosses once a step, and must not wait for a GPU.
     # The others wait in it while the first replica looks at the held-out part, however long that takes.
@@ -40,7 +45,9 @@ def asked_to_stop() -> Iterator[Callable[[], str | None]]:
             return next((flag for flag in flags if flag is not None), None)
         return asked[0] if asked else None
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    heard = numbers if threading.current_thread() is threading.main_thread() else ()
+    previous = {number: signal.signal(number, note) for number in heard}
     try:
         yield answer
     finally:
