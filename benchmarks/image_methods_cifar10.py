@@ -84,6 +84,8 @@ CONTENDERS = {
         },
     ),
     "lightly: moco": Contender(method="moco"),
+    # As it comes, in one direction: the cost that the method states of itself.
+    "ours: moco": Contender(method="moco", own={"method.version": "v2"}),
     "ours: byol": Contender(
         method="byol",
         peer="lightly: byol",

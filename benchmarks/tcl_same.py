@@ -63,7 +63,7 @@ def losses_of_both(
         batch.tokens,
         batch.mask,
         draw=draw,
-        index=batch.index,
+        index=batch.key,
         mask_id=MASK,
         vocabulary_size=ours.network.vocabulary_size,
         special_ids=(PAD, CLS, SEP, MASK),

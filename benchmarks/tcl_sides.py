@@ -32,7 +32,7 @@ MOMENTUM = 0.995  # of the twins, on both sides
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """A preset: image width, layers, side and patch; text width and layers; words, queue, batch."""
+    """Image width, layers, side and patch; text width and layers; words, queue, batch."""
 
     image: tuple[int, int, int, int]
     text: tuple[int, int]
@@ -43,9 +43,9 @@ class Size:
 
 SIZES = {
     "least": Size(image=(32, 2, 32, 8), text=(32, 2), vocabulary=64, queue=48, batch=6),
-    "tiny": Size(image=(192, 6, 64, 8), text=(192, 4), vocabulary=8192, queue=8192, batch=64),
-    "small": Size(image=(384, 12, 96, 12), text=(384, 6), vocabulary=8192, queue=8192, batch=64),
-    "base": Size(image=(768, 12, 256, 16), text=(768, 12), vocabulary=30522, queue=65536, batch=64),
+    "vit-192x6": Size(image=(192, 6, 64, 8), text=(192, 4), vocabulary=8192, queue=8192, batch=64),
+    "vit-384x12": Size(image=(384, 12, 96, 12), text=(384, 6), vocabulary=8192, queue=8192, batch=64),
+    "vit-768x12": Size(image=(768, 12, 256, 16), text=(768, 12), vocabulary=30522, queue=65536, batch=64),
 }
 
 
@@ -53,13 +53,13 @@ SIZES = {
 class Options:
     """What is measured."""
 
-    preset: Literal["least", "tiny", "small", "base"] = "tiny"
-    """Sizes: `least` for checks; tiny and small are the project's presets at 64 and 96 px; base is the
-    paper's, for GPUs."""
+    size: Literal["least", "vit-192x6", "vit-384x12", "vit-768x12"] = "vit-192x6"
+    """By the image encoder's width and layers: `least` for checks; 192x6 at 64 px and 384x12 at 96 px for
+    processors; 768x12 at 256 px is the paper's, for GPUs. None is a preset of `likewise train tcl`."""
     batch_size: int | None = None
-    """Rows; the preset's when not given."""
+    """Rows; the size's own when not given."""
     queue_size: int | None = None
-    """Keys, a multiple of the batch; the preset's when not given."""
+    """Keys, a multiple of the batch; the size's own when not given."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is autocast on both sides."""
     views: str = "tcl"
@@ -93,7 +93,7 @@ class Options:
 
 def build_method(options: Options) -> TCL:
     """TCL with fresh weights, the same for every call."""
-    size = SIZES[options.preset]
+    size = SIZES[options.size]
     width, depth, side, patch = size.image
     torch.manual_seed(0)
     return TCL(
@@ -112,7 +112,7 @@ def build_method(options: Options) -> TCL:
 
 def make_batch(options: Options, number: int = 0) -> Batch:
     """Random pictures, and captions of random words with lengths as captions have them."""
-    size, generator = SIZES[options.preset], torch.Generator().manual_seed(number)
+    size, generator = SIZES[options.size], torch.Generator().manual_seed(number)
     B, side = options.batch_size or size.batch, size.image[2]
     lengths = (MEAN + DEVIATION * torch.randn(B, generator=generator)).round().long()
     lengths = lengths.clamp(SHORTEST, LONGEST)
@@ -170,7 +170,7 @@ class Transcription:
         plain_layers(network)
         if options.attention == "published":
             plain_attention(network)
-        size = options.queue_size or SIZES[options.preset].queue
+        size = options.queue_size or SIZES[options.size].queue
         self.module = TCLReference(network, queue_size=size, momentum=MOMENTUM).to(options.device)
         self.network = self.module.network
         self.views = view_preset(options.views)

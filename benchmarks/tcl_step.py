@@ -1,6 +1,6 @@
 """TCL's training step against a plain transcription of the published code's: its time and its memory.
 
-    PYTHONPATH=src python benchmarks/tcl_step.py [--preset small] [--precision bfloat16] [--rounds 5]
+    PYTHONPATH=src python benchmarks/tcl_step.py [--size vit-384x12] [--precision bfloat16] [--rounds 5]
     PYTHONPATH=src python benchmarks/tcl_step.py --check     # the same losses, part by part, in float64
     PYTHONPATH=src python benchmarks/tcl_step.py --phases    # where the time of a step goes
 
@@ -227,7 +227,7 @@ def main() -> None:
     print(markdown_table(rows))
     B, L = make_batch(options).tokens.shape
     print(
-        f"\n{options.preset}, {B} rows, texts padded to {L} tokens, {options.precision}, {options.device}, "
+        f"\n{options.size}, {B} rows, texts padded to {L} tokens, {options.precision}, {options.device}, "
         f"{torch.get_num_threads()} threads, {options.clock} time, "
         f"views {options.views}, attention of the transcription: {options.attention}"
     )

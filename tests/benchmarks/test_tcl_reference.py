@@ -35,7 +35,7 @@ def tcl_same(tcl_sides: ModuleType) -> ModuleType:
 @pytest.fixture
 def sides(tcl_sides: ModuleType, tcl_same: ModuleType) -> tuple[Any, Any]:
     """Both in the same state, in float64, without dropout; plain steps for the networks alone."""
-    sides = tcl_same.equal_sides(tcl_sides.Options(preset="least", dropout=0.0, device="cpu"))
+    sides = tcl_same.equal_sides(tcl_sides.Options(size="least", dropout=0.0, device="cpu"))
     for side in sides:
         with torch.no_grad():  # BERT's small start would make all texts alike
             torch.manual_seed(1)
@@ -65,7 +65,7 @@ def test_three_steps_agree_part_by_part(
     tcl_sides: ModuleType, tcl_same: ModuleType, sides: tuple[Any, Any]
 ) -> None:
     ours, theirs = sides
-    options = tcl_sides.Options(preset="least", device="cpu")
+    options = tcl_sides.Options(size="least", device="cpu")
     for number in range(3):
         alpha = 0.4 * number / STEPS_PER_EPOCH
         batch = tcl_sides.make_batch(options, number)
@@ -95,7 +95,7 @@ def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
     tcl_sides: ModuleType, sides: tuple[Any, Any]
 ) -> None:
     _, theirs = sides
-    batch = tcl_sides.make_batch(tcl_sides.Options(preset="least", device="cpu", batch_size=200))
+    batch = tcl_sides.make_batch(tcl_sides.Options(size="least", device="cpu", batch_size=200))
     torch.manual_seed(0)
     hidden, labels = theirs.module._hide(batch.tokens)
     asked = labels != -100
@@ -111,7 +111,7 @@ def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("attention", ["ours", "published"])
 def test_a_step_of_either_side_runs(tcl_sides: ModuleType, precision: str, attention: str) -> None:
-    options = tcl_sides.Options(preset="least", device="cpu", precision=precision, attention=attention)
+    options = tcl_sides.Options(size="least", device="cpu", precision=precision, attention=attention)
     for make in tcl_sides.SIDES.values():
         side = make(options)
         before = [weight.detach().clone() for weight in side.network.parameters()]
@@ -123,7 +123,7 @@ def test_a_step_of_either_side_runs(tcl_sides: ModuleType, precision: str, atten
 
 
 def test_captions_are_as_long_as_captions_are(tcl_sides: ModuleType) -> None:
-    batch = tcl_sides.make_batch(tcl_sides.Options(preset="least", device="cpu", batch_size=2000))
+    batch = tcl_sides.make_batch(tcl_sides.Options(size="least", device="cpu", batch_size=2000))
     lengths = batch.mask.sum(1)
     assert int(lengths.min()) == 4
     assert int(lengths.max()) == batch.tokens.shape[1] == 25

@@ -7,6 +7,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from likewise.catalog import methods
+from likewise.training.settings import parse_settings
+
 
 @pytest.fixture
 def trainings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -15,6 +18,14 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     import trainings
 
     return trainings
+
+
+@pytest.fixture
+def image_methods(trainings: ModuleType) -> ModuleType:
+    """The comparison on CIFAR-10."""
+    import image_methods_cifar10
+
+    return image_methods_cifar10
 
 
 def record(accuracy: float) -> dict:
@@ -99,3 +110,20 @@ def test_unknown_contender_is_named(trainings):
     assert trainings.check_names(["byol"], ["simclr", "byol"]) == ["byol"]
     with pytest.raises(SystemExit, match="no such contender: mocco; there are simclr, byol"):
         trainings.check_names(["mocco"], ["simclr", "byol"])
+
+
+def test_methods_state_the_cost_of_their_default_form(image_methods):
+    """Each that states one is a contender; MoCo's others are the symmetric form and version 3."""
+    contenders = image_methods.CONTENDERS
+    ours = {one.method for name, one in contenders.items() if name.startswith("ours")}
+    assert {name for name, method in methods().items() if method.cost is not None} == ours
+    assert "ours: moco" in contenders
+    options = image_methods.Options(peers=Path("python"))
+    for name, contender in contenders.items():
+        if name.startswith("ours"):
+            asked = image_methods.likewise_settings(options, name, steps=3, seed=0)
+            method = methods()[contender.method]
+            words = image_methods.flags({"data": options.data} | asked)
+            settings, _ = parse_settings(method, words, prog="likewise train")
+            if name == "ours: moco":
+                assert settings.method == method.options()
