@@ -20,7 +20,8 @@ Which way of training for which data. Made from the methods' own words by `make 
 `likewise methods NAME`, and every option in `likewise train NAME --help`.
 
 The cost is a step's time where SimCLR's is 1, with the same narrow ResNet-18 at 32 px and the same batch, as
-`benchmarks/image_methods_cifar10.py` measures it ([benchmarks](benchmarks.md)).
+`benchmarks/image_methods_cifar10.py` measures it ([benchmarks](benchmarks.md)); MoCo's is that of its default
+form, version 2 in one direction (`ours: moco` there).
 
 | method | needs | cost | what belongs together |
 |---|---|---:|---|

@@ -9,7 +9,6 @@ import argparse
 from dataclasses import replace
 
 from likewise import default_settings, train
-from likewise.catalog import find_method
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     source = f"scenes:train={options.scenes},validation={max(16, options.scenes // 10)}"
-    settings = default_settings(find_method("clip"), source)
+    settings = default_settings("clip", source)
     settings = replace(
         settings,
         image=replace(settings.image, architecture="resnet", width=24),

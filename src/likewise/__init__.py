@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "Settings", "__version__", "default_settings", "load", "train"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "Model": "likewise.model",
