@@ -710,6 +710,23 @@ def test_column_options_that_a_source_cannot_read_are_refused(tmp_path: Path) ->
             opened(shard, **{f"{option}_column": "split"})
 
 
+def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) -> None:
+    rows = [
+        ["image", "species"],
+        *([f"photos/{kind}/{n}.png", kind] for kind in ("cat", "dog") for n in "12"),
+    ]
+    write_images(tmp_path, [row[0] for row in rows[1:]])
+    table = write_csv(tmp_path / "t.csv", rows)
+    write_images(tmp_path / "held", ["cat/3.png", "dog/4.png"])
+    splits = prepared(
+        table, tmp_path, "images", "labels", label_column="species", validation=str(tmp_path / "held")
+    )
+    assert splits.validation is not None
+    assert len(splits.validation) == 2
+    assert splits.validation.labels is not None
+    assert sorted(splits.validation.labels) == [0, 1]
+
+
 def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:
     write_images(tmp_path / "flat", ["1.png", "2.png"])
     with pytest.raises(SourceError, match=r"needs texts.*Put a NAME\.txt beside each picture"):

@@ -96,7 +96,9 @@ def load(
         SourceError: the source cannot be understood or lacks what is needed.
         ConfigError: pictures to train on would be stored smaller than they are trained on.
     """
-    source = source or open_source(config, images="images" in needs)
+    # A validation source beside the main one may be of a kind that does not have the main one's columns.
+    own_columns = parts != "validation or all"
+    source = source or open_source(config, images="images" in needs, own_columns=own_columns)
     _check_needs(source, needs, config)
     said, names_validation = assign_parts(source.records, config, parts)
     source.notes += unnamed_notes(source.records, said, parts)

@@ -29,13 +29,14 @@ from likewise.errors import SourceError
 __all__ = ["open_source"]
 
 
-def open_source(config: DataConfig, *, images: bool = True) -> Source:
+def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = True) -> Source:
     """List the records of a source; images are not opened.
 
     Args:
         config: where the source is and what the user said about it.
         images: look for the image files that a table names; without, its texts are of use even where they
             lack.
+        own_columns: the named columns are meant of this source, so that a kind without such is refused.
 
     Returns:
         Its records, and what could not be used.
@@ -47,7 +48,8 @@ def open_source(config: DataConfig, *, images: bool = True) -> Source:
     found = _understood(config, images)
     if not found.records and not found.problems:
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
-    _refuse_unread(found, config)
+    if own_columns:
+        _refuse_unread(found, config)
     _make_ids_unique(found)
     return found
 
