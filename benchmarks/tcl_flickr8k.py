@@ -6,15 +6,16 @@
    the first steps left out, says how many steps fit into `--minutes`.
 2. Each contender trains for its number of steps on the training split, with a schedule that ends with them. A
    machine that is busier than it was makes a training longer than promised: what it really took stands in the
-   table, and the curves are over it. Looks at the held-out part do not count.
+   table. Looks at the held-out part do not count.
 3. Recall on the validation split (1,000 photos, 5,000 captions), both ways, by cosine, and for ALBEF and TCL
    after the best k of each query were judged again.
 
 All have the same ViT, and a BERT of the same depth in all: CLIP reads with the whole of it, ALBEF and TCL cut
 its upper half off for fusion. CLIP keeps its own mild crops, ALBEF and TCL the views of TCL.
 
-curves.png has the held-out recall over the seconds of training. Each finished training leaves its figures in
---out, and a second call goes on with what is missing.
+curves.png has the held-out recall over the minutes of training as the rates promised them, which were
+measured in turns; so no contender is set back by an hour in which the machine was slow. Each finished
+training leaves its figures in --out, and a second call goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -166,12 +167,15 @@ def curve_of(metrics: Path) -> list[dict[str, float]]:
     return looks
 
 
-def draw_curves(records: Mapping[str, Sequence[Record]], path: Path) -> None:
-    """Held-out recall over wall time, a picture for each way and k; a line for each seed.
+def draw_curves(
+    records: Mapping[str, Sequence[Record]], seconds_a_step: Mapping[str, float], path: Path
+) -> None:
+    """Held-out recall over promised time, a picture for each way and k; a line for each seed.
 
     Args:
         records: of the trainings, by contender. A diamond marks what the model's own judge makes of it, with
             the largest k that it was asked for.
+        seconds_a_step: by contender.
         path: of the picture.
     """
     import matplotlib
@@ -183,23 +187,25 @@ def draw_curves(records: Mapping[str, Sequence[Record]], path: Path) -> None:
     for axis, (metric, column) in zip(grid.flat, RECALLS.items(), strict=True):
         for name, runs in records.items():
             for place, one in enumerate(runs):
-                _draw_run(axis, one, metric, column, name if place == 0 else None)
+                _draw_run(axis, one, seconds_a_step[name], metric, column, name if place == 0 else None)
         axis.set_title(column, fontsize=10)
         axis.set_xlim(left=0)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     grid[0, 0].legend(frameon=False)
-    figure.supxlabel("minutes of training", fontsize=10)
+    figure.supxlabel("minutes of training, at the rates measured in turns", fontsize=10)
     figure.supylabel("validation, %", fontsize=10)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def _draw_run(axis: Any, record: Record, metric: str, column: str, label: str | None) -> None:
+def _draw_run(
+    axis: Any, record: Record, seconds_a_step: float, metric: str, column: str, label: str | None
+) -> None:
     """The curve of one training, and its end after re-ranking."""
     colour = COLOURS[record["contender"]]
-    minutes = [look["seconds"] / 60 for look in record["curve"]]
+    minutes = [look["step"] * seconds_a_step / 60 for look in record["curve"]]
     axis.plot(minutes, [100 * look[metric] for look in record["curve"]], color=colour, label=label)
     judged = {
         int(key.removeprefix("re-ranked, k = ").split(":")[0]): value
@@ -227,8 +233,7 @@ def main() -> None:
             kept(options.out, name, seed, settings | {"num_judged": options.num_judged}, work)
     rows = table_rows(options.out, {name: name for name in CONTENDERS}, "contender")
     report(options.out, list(CONTENDERS), options.seeds, rows)
-    finished = {name: records_of(options.out, name) for name in CONTENDERS}
-    draw_curves({name: runs for name, runs in finished.items() if runs}, options.out / "curves.png")
+    draw_curves({name: records_of(options.out, name) for name in names}, promised, options.out / "curves.png")
 
 
 if __name__ == "__main__":

@@ -167,5 +167,6 @@ def test_curves_are_drawn(flickr, ablation, tmp_path):
         tmp_path, "CLIP", 0, {"figures": ablation.flat({"cosine": judged["cosine"]}), "curve": looks}
     )
     tcl = write(tmp_path, "TCL", 0, {"figures": ablation.flat(judged), "curve": looks})
-    flickr.draw_curves({"CLIP": [clip], "TCL": [tcl, tcl]}, tmp_path / "curves.png")
+    rates = {"CLIP": 0.7, "TCL": 1.4}
+    flickr.draw_curves({"CLIP": [clip], "TCL": [tcl, tcl]}, rates, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
