@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
-from likewise.encoders.attention import _bias, _plain
+from likewise.encoders.attention import _Attention, _bias, attention
+from likewise.encoders.dropout import draw_kept
 from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.networks import (
@@ -273,7 +277,7 @@ def test_plain_attention_is_attention(kind: str) -> None:
     if kind == "padded":
         mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None, :]
     bias = _bias(mask, query, key, kind == "causal")
-    ours = _plain(query, key, value, bias, 0.5, 0.0).transpose(1, 2)
+    ours = _Attention.apply(query, key, value, bias, 0.5, 0.0)
     theirs = F.scaled_dot_product_attention(query, key, value, mask, is_causal=kind == "causal")
     torch.testing.assert_close(ours, theirs)
     weight = torch.randn(shape, dtype=torch.float64)
@@ -283,6 +287,46 @@ def test_plain_attention_is_attention(kind: str) -> None:
         strict=True,
     ):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_plain_attention_drops_weights_and_scales_the_rest_up(share: float) -> None:
+    """Against autograd on the same formula and the same draws, in float64, through views as heads are."""
+    generator = torch.Generator().manual_seed(0)
+    joint = torch.randn(2, 5, 3 * 12, dtype=torch.float64, generator=generator, requires_grad=True)
+    heads = [part.unflatten(2, (3, 4)).transpose(1, 2) for part in joint.chunk(3, dim=2)]
+    weight = torch.randn(2, 3, 5, 4, dtype=torch.float64, generator=generator)
+    torch.manual_seed(1)
+    ours = _Attention.apply(*heads, None, 0.5, share)
+    torch.manual_seed(1)
+    kept, upscale = draw_kept(torch.Size((2, 3, 5, 5)), share)
+    assert upscale == pytest.approx(1 / (1 - share) if share < 1 else 1)
+    query, key, value = heads
+    theirs = ((0.5 * query @ key.transpose(-1, -2)).softmax(dim=-1) * kept * upscale) @ value
+    torch.testing.assert_close(ours, theirs)
+    mine, other = (torch.autograd.grad((found * weight).sum(), joint)[0] for found in (ours, theirs))
+    torch.testing.assert_close(mine, other)
+
+
+def test_attention_with_dropout_keeps_less_than_pytorchs_on_processors() -> None:
+    query, key, value = (torch.randn(4, 3, 32, 16, requires_grad=True) for _ in range(3))
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor.detach()
+
+    def kept_by(attend: Callable[..., Any]) -> int:
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            found = attend(query, key, value, dropout_p=0.1)  # noqa: F841 - what is kept lives as long as this
+        return sum(kept.values())
+
+    def ours(query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float) -> Tensor:
+        return attention(torch.nn.Identity(), query, key, value, None, dropout=dropout_p)[0]
+
+    assert kept_by(ours) == 3 * query.nbytes + 4 * 3 * 32 * 32 * (4 + 1)
+    assert kept_by(ours) < kept_by(F.scaled_dot_product_attention)
 
 
 def test_bfloat16_on_a_processor_is_close_to_float32() -> None:

@@ -1,8 +1,10 @@
-"""The attention that our transformers backbones use: PyTorch's fused one, except where it is the slower.
+"""The attention that our transformers backbones use: PyTorch's fused one, or ours where it has no good one.
 
 On a processor that multiplies bfloat16 itself, the backward pass of PyTorch's fused attention is several
 times slower than matrix products and a softmax (2.13; 65 tokens, 3 heads of 64, batch 128, forward and
-backward on one core: 88 ms against 16 ms). In float32, and on GPUs, the fused one is the faster.
+backward on one core: 88 ms against 16 ms). And with dropout PyTorch has no fused one on processors: it
+multiplies there too, and keeps scaled copies of queries and keys, the weights twice and what was dropped. In
+float32 without dropout, and on GPUs, the fused one is the better.
 
 Dimensions: B batch, H heads, L queries, K keys, E width of a head.
 """
@@ -13,16 +15,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
-from likewise.encoders.dropout import dropout as dropped_out
+from likewise.encoders.dropout import draw_kept
 
 __all__ = ["ATTENTION", "attention", "attention_of", "register_attention"]
 
 ATTENTION = "likewise"
 """The name it is registered under, for `attn_implementation`."""
 
-# Plain attention keeps its (B, H, L, K) weights for the backward pass; beyond this the fused one takes over.
+# Ours keeps its (B, H, L, K) weights for the backward pass; beyond this one that does not takes over.
 _MOST_WEIGHTS_BYTES = 256 * 2**20
 
 
@@ -55,9 +57,7 @@ def attention(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """The interface of transformers: (B, H, L, E), (B, H, K, E), (B, H, K, E) to (B, L, H, E)."""
-    weights_bytes = 2 * query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
-    plain = query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[1] == key.shape[1]
-    if not plain or weights_bytes > _MOST_WEIGHTS_BYTES or others.get("position_bias") is not None:
+    if not _better_ours(query, key, dropout) or others.get("position_bias") is not None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         fused: tuple[Tensor, None] = sdpa_attention_forward(
@@ -74,20 +74,52 @@ def attention(
         return fused
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", False)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return _plain(query, key, value, _bias(attention_mask, query, key, causal), scale, dropout), None
+    bias = _bias(attention_mask, query, key, causal)
+    found: Tensor = _Attention.apply(query, key, value, bias, scale, dropout)  # type: ignore[no-untyped-call]
+    return found.transpose(1, 2).contiguous(), None
 
 
-def _plain(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float
-) -> Tensor:
-    logits = (query * scale) @ key.transpose(-1, -2)  # (B, H, L, K)
-    if bias is not None:
-        logits = logits + bias
-    # The softmax takes its sums in float32 whatever its input's type.
-    weights = F.softmax(logits, dim=-1)
-    if dropout > 0:
-        weights = dropped_out(weights, dropout)
-    return (weights @ value).transpose(1, 2).contiguous()  # (B, L, H, E)
+def _better_ours(query: Tensor, key: Tensor, dropout: float) -> bool:
+    if query.device.type != "cpu" or query.shape[1] != key.shape[1]:
+        return False
+    if dropout > 0:  # PyTorch keeps the weights as well
+        return True
+    weights_bytes = 2 * query.shape[0] * query.shape[1] * query.shape[2] * key.shape[2]
+    return query.dtype == torch.bfloat16 and weights_bytes <= _MOST_WEIGHTS_BYTES
+
+
+class _Attention(torch.autograd.Function):
+    """dropout(softmax(s Q K' + bias)) V; it keeps the weights once, and a byte each of what was dropped."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float
+    ) -> Tensor:
+        ctx.scale = scale
+        scaled = torch.mul(query, scale, out=query.new_empty(query.shape))  # contiguous, as products want it
+        logits = scaled @ key.transpose(-1, -2)  # (B, H, L, K)
+        if bias is not None:
+            logits += bias
+        # The softmax takes its sums in float32 whatever its input's type.
+        weights = logits.softmax(dim=-1)
+        kept, ctx.upscale = draw_kept(weights.shape, dropout) if dropout > 0 else (None, 1.0)
+        ctx.save_for_backward(query, key, value, weights, kept)
+        return _thinned(weights, kept, ctx.upscale) @ value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights, kept = ctx.saved_tensors
+        slope = slope.contiguous()
+        by_value = _thinned(weights, kept, ctx.upscale).transpose(-1, -2) @ slope
+        by_weights = _thinned(slope @ value.transpose(-1, -2), kept, ctx.upscale)
+        by_logits = torch.ops.aten._softmax_backward_data(by_weights, weights, -1, weights.dtype)
+        by_logits *= ctx.scale
+        return by_logits @ key, by_logits.transpose(-1, -2) @ query, by_value, None, None, None
+
+
+def _thinned(weights: Tensor, kept: Tensor | None, upscale: float) -> Tensor:
+    return weights if kept is None else weights.mul(kept).mul_(upscale)
 
 
 def _bias(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:

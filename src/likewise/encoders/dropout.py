@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Dropout", "dropout"]
+__all__ = ["Dropout", "draw_kept", "dropout"]
 
 
 class Dropout(nn.Dropout):
@@ -27,10 +27,25 @@ def dropout(rows: Tensor, share: float) -> Tensor:
         rows: any shape, float.
         share: in [0, 1].
     """
-    dropped = round(share * 2**16)
-    if rows.device.type != "cpu" or dropped in (0, 2**16):
+    if rows.device.type != "cpu" or round(share * 2**16) in (0, 2**16):
         return F.dropout(rows, share)
-    count = rows.numel()
+    kept, upscale = draw_kept(rows.shape, share)
+    return rows.mul(kept).mul_(upscale)
+
+
+def draw_kept(shape: torch.Size, share: float) -> tuple[Tensor, float]:
+    """What `dropout` multiplies values on a processor by.
+
+    Args:
+        shape: of the values.
+        share: of them that is dropped, in [0, 1].
+
+    Returns:
+        Bool of that shape, True where a value is kept; and the factor that scales up what is kept, 1 where
+        nothing is.
+    """
+    dropped, count = round(share * 2**16), shape.numel()
+    if dropped == 2**16:
+        return torch.zeros(shape, dtype=torch.bool), 1.0
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-    kept = (bits[:count] >= dropped - 2**15).view(rows.shape)
-    return rows.mul(kept).mul_(2**16 / (2**16 - dropped))
+    return (bits[:count] >= dropped - 2**15).view(shape), 2**16 / (2**16 - dropped)

@@ -6,8 +6,9 @@ then one a patch), D width, H heads of width E, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,17 @@ from torch.nn import functional as F
 
 from likewise.encoders.attention import attention, register_attention
 from likewise.encoders.lean import make_lean
-from likewise.encoders.lean_maps import as_multiplied
+from likewise.encoders.lean_maps import as_multiplied, mapped_together
+from likewise.encoders.made_again import MadeAgain
 from likewise.encoders.packing import Packing, heads, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
 __all__ = ["FusionEncoder", "LanguageHead", "Pairing", "cut_fusion"]
+
+
+Take = Callable[[Tensor], Tensor]
+"""Makes other rows of rows, by copying."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,21 @@ class Pairing:
         end = num_texts - (0 if self.others is None else len(self.others))
         return end // max(self.rounds, 1), end
 
-    def shared(self, rows: Tensor) -> Iterator[tuple[Tensor, slice | Tensor]]:
-        """(P, L, ...) rows of texts as (R, rounds L, ...) of R pictures, then (Q, L, ...), each with the
-        places of their pictures."""
-        R, end = self.sizes(len(rows))
+    def shared(self, num_texts: int) -> Iterator[tuple[Take, slice | Tensor]]:
+        """Texts by how they share pictures: those that go round, then the others, as far as there are any.
+
+        Yields:
+            What takes such texts from (P, L, ...) rows of all, as (R, rounds L, ...) of R pictures or
+            (Q, L, ...); and the places of their pictures.
+        """
+        R, end = self.sizes(num_texts)
         if end:
-            yield rows[:end].view(self.rounds, R, *rows.shape[1:]).transpose(0, 1).flatten(1, 2), slice(0, R)
-        if self.others is not None and end < len(rows):
-            yield rows[end:], self.others
+            yield partial(self._round_by_round, R, end), slice(0, R)
+        if self.others is not None and end < num_texts:
+            yield (lambda rows: rows[end:]), self.others
+
+    def _round_by_round(self, R: int, end: int, rows: Tensor) -> Tensor:
+        return rows[:end].view(self.rounds, R, *rows.shape[1:]).transpose(0, 1).flatten(1, 2)
 
     def apart(self, parts: list[Tensor], length: int) -> Tensor:
         """The inverse: what was found for them, as (P, L, ...)."""
@@ -164,7 +177,7 @@ class FusionEncoder(nn.Module):
             R, end = pairing.sizes(len(mask))
             start = end - R
             before, until = packing.tokens_before(start, end)
-            round_packing, round_keys = Packing(mask[start:end]), (keys[0][:R], keys[1][:R])
+            round_packing, round_keys = Packing(mask[start:end]), keys[:R]
             whole = round_packing.unpack(
                 self._fuse(last, states[before:until], round_packing, round_keys, Pairing())
             )
@@ -173,17 +186,17 @@ class FusionEncoder(nn.Module):
             pairing = replace(pairing, rounds=pairing.rounds - 1)
         return self._fuse(last, states, packing, keys, pairing, only_firsts=True), whole
 
-    def _keys(self, layer: Any, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, H, N, E) keys and values of the pictures for one layer, once for all texts of a picture."""
+    def _keys(self, layer: Any, seen: Tensor) -> Tensor:
+        """(M, N, 2D), keys and values of the pictures for one layer, once for all texts of a picture."""
         cross = layer.crossattention.self
-        return heads(cross, cross.key(seen)), heads(cross, cross.value(seen))
+        return mapped_together(seen, cross.key, cross.value)
 
     def _fuse(
         self,
         layer: Any,
         states: Tensor,
         packing: Packing,
-        keys: tuple[Tensor, Tensor],
+        keys: Tensor,
         pairing: Pairing,
         *,
         only_firsts: bool = False,
@@ -194,28 +207,39 @@ class FusionEncoder(nn.Module):
         asking = self_attention(layer, states, packing, only_firsts=only_firsts)
         cross = layer.crossattention.self
         query = cross.query(asking)
-        query = query[:, None] if only_firsts else packing.unpack(query)
-        query = query.unflatten(2, (cross.num_attention_heads, -1))  # (P, L, H, E)
+        padded: Take = (lambda rows: rows[:, None]) if only_firsts else packing.unpack
         looked = [
-            self._look(cross, texts.transpose(1, 2), keys[0][pictures], keys[1][pictures], kept)
-            for texts, pictures in pairing.shared(query)
+            self._look(cross, query, _after(padded, take), keys, pictures, kept)
+            for take, pictures in pairing.shared(len(packing.mask))
         ]
-        found = pairing.apart(looked, query.shape[1]).flatten(2)  # (P, L, D)
+        found = pairing.apart(looked, 1 if only_firsts else packing.mask.shape[1]).flatten(2)  # (P, L, D)
         asking = layer.crossattention.output(found[:, 0] if only_firsts else packing.pack(found), asking)
         fused: Tensor = layer.feed_forward_chunk(asking)
         return fused
 
     def _look(
-        self, cross: Any, query: Tensor, key: Tensor, value: Tensor, kept: list[Tensor] | None
+        self,
+        cross: Any,
+        queries: Tensor,
+        take: Take,
+        keys: Tensor,
+        pictures: slice | Tensor,
+        kept: list[Tensor] | None,
     ) -> Tensor:
-        """(M, H, L, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
+        """Those (Q, L, D) of all texts' queries that are taken, and of the pictures' (M, N, 2D) keys and
+        values those of Q pictures, to (Q, L, H, E)."""
+        made_again = MadeAgain()
+        query = heads(cross, made_again(take, queries))
+        both = made_again(lambda of_all: of_all[pictures], keys)
+        key, value = (heads(cross, part) for part in both.chunk(2, dim=2))
         dropout = cross.dropout.p if self.training else 0.0
         if kept is not None:  # the fused attention never shows its weights
             logits = query @ key.transpose(-1, -2) * cross.scaling
-            weights = F.dropout(logits.softmax(dim=-1), dropout)  # (M, H, L, N)
+            weights = F.dropout(logits.softmax(dim=-1), dropout)  # (Q, H, L, N)
             kept.append(weights)
             return (weights @ value).transpose(1, 2)
-        found, _ = attention(cross, query, key, value, None, dropout=dropout, is_causal=False)
+        with made_again.kept():
+            found, _ = attention(cross, query, key, value, None, dropout=dropout, is_causal=False)
         return found
 
     def spec(self) -> dict[str, Any]:
@@ -229,6 +253,10 @@ class FusionEncoder(nn.Module):
 
         values = {name: value for name, value in spec["config"].items() if name != "model_type"}
         return cls(BertConfig(**values), image_dim=spec["image_dim"])
+
+
+def _after(first: Take, second: Take) -> Take:
+    return lambda rows: second(first(rows))
 
 
 def _with_cross_attention(config: Any) -> Any:

@@ -24,6 +24,7 @@ __all__ = [
     "LinearOfNorm",
     "as_multiplied",
     "attention_of_norm",
+    "mapped_together",
     "multiplied_dtype",
 ]
 
@@ -40,6 +41,13 @@ def as_multiplied(rows: Tensor) -> Tensor:
     """Rows in the dtype that autocast multiplies in; for rows that several maps read, each of which would
     otherwise make and keep its own copy."""
     return rows.to(multiplied_dtype(rows))
+
+
+def mapped_together(rows: Tensor, *maps: nn.Linear) -> Tensor:
+    """(..., I) to (..., O), what linear maps with biases make of the same rows, side by side; one product."""
+    weight = torch.cat([as_multiplied(one.weight) for one in maps])
+    bias = torch.cat([as_multiplied(one.bias) for one in maps])
+    return F.linear(as_multiplied(rows), weight, bias)
 
 
 class LinearOfGELU(nn.Linear):

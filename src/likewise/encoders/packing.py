@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from likewise.encoders.attention import attention
-from likewise.encoders.lean_maps import as_multiplied
+from likewise.encoders.lean_maps import mapped_together
+from likewise.encoders.made_again import MadeAgain
 
 __all__ = ["Packing", "heads", "packed_bert", "self_attention"]
 
@@ -70,21 +71,25 @@ def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts:
         (T, D), or (P, D) of the first tokens.
     """
     words = layer.attention.self
-    read = as_multiplied(states)
+    made_again = MadeAgain()
     if only_firsts:
         asking = states[packing.firsts]
         query = words.query(asking)[:, None]
+        joint = mapped_together(states, words.key, words.value)
+        key, value = made_again(packing.unpack, joint).chunk(2, dim=2)
     else:
-        asking, query = states, packing.unpack(words.query(read))
-    found, _ = attention(
-        words,
-        heads(words, query),
-        heads(words, packing.unpack(words.key(read))),
-        heads(words, packing.unpack(words.value(read))),
-        packing.mask[:, None, None, :],  # for all heads and queries
-        dropout=words.dropout.p if words.training else 0.0,
-        is_causal=False,
-    )  # (P, L, H, E)
+        asking, joint = states, mapped_together(states, words.query, words.key, words.value)
+        query, key, value = made_again(packing.unpack, joint).chunk(3, dim=2)
+    with made_again.kept():
+        found, _ = attention(
+            words,
+            heads(words, query),
+            heads(words, key),
+            heads(words, value),
+            packing.mask[:, None, None, :],  # for all heads and queries
+            dropout=words.dropout.p if words.training else 0.0,
+            is_causal=False,
+        )  # (P, L, H, E)
     found = found.flatten(2)
     attended: Tensor = layer.attention.output(found[:, 0] if only_firsts else packing.pack(found), asking)
     return attended
