@@ -95,27 +95,37 @@ class _Attention(torch.autograd.Function):
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float, dropout: float
     ) -> Tensor:
-        ctx.scale = scale
-        scaled = torch.mul(query, scale, out=query.new_empty(query.shape))  # contiguous, as products want it
-        logits = scaled @ key.transpose(-1, -2)  # (B, H, L, K)
+        scaled = torch.mul(query, scale, out=query.new_empty(query.shape))
+        logits = _matrices(scaled) @ _matrices(key).transpose(1, 2)
+        logits = logits.view(*query.shape[:3], -1)  # (B, H, L, K)
         if bias is not None:
             logits += bias
         # The softmax takes its sums in float32 whatever its input's type.
         weights = logits.softmax(dim=-1)
         kept, ctx.upscale = draw_kept(weights.shape, dropout) if dropout > 0 else (None, 1.0)
+        ctx.scale = scale
         ctx.save_for_backward(query, key, value, weights, kept)
-        return _thinned(weights, kept, ctx.upscale) @ value
+        found = _matrices(_thinned(weights, kept, ctx.upscale)) @ _matrices(value)
+        return found.view(*query.shape[:3], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, weights, kept = ctx.saved_tensors
-        slope = slope.contiguous()
-        by_value = _thinned(weights, kept, ctx.upscale).transpose(-1, -2) @ slope
-        by_weights = _thinned(slope @ value.transpose(-1, -2), kept, ctx.upscale)
+        slopes = _matrices(slope)  # (B H, L, E)
+        by_value = _matrices(_thinned(weights, kept, ctx.upscale)).transpose(1, 2) @ slopes
+        by_weights = (slopes @ _matrices(value).transpose(1, 2)).view(weights.shape)
+        by_weights = _thinned(by_weights, kept, ctx.upscale)
         by_logits = torch.ops.aten._softmax_backward_data(by_weights, weights, -1, weights.dtype)
-        by_logits *= ctx.scale
-        return by_logits @ key, by_logits.transpose(-1, -2) @ query, by_value, None, None, None
+        by_logits = _matrices(by_logits.mul_(ctx.scale))
+        by_query, by_key = by_logits @ _matrices(key), by_logits.transpose(1, 2) @ _matrices(query)
+        found = zip((by_query, by_key, by_value), (query, key, value), strict=True)
+        return *(by.view(part.shape) for by, part in found), None, None, None
+
+
+def _matrices(heads: Tensor) -> Tensor:
+    """(B, H, ., .) to (B H, ., .), contiguous: products of such copy nothing, nor where one is transposed."""
+    return heads.reshape(-1, *heads.shape[2:])
 
 
 def _thinned(weights: Tensor, kept: Tensor | None, upscale: float) -> Tensor:

@@ -229,9 +229,8 @@ class FusionEncoder(nn.Module):
         """Those (Q, L, D) of all texts' queries that are taken, and of the pictures' (M, N, 2D) keys and
         values those of Q pictures, to (Q, L, H, E)."""
         made_again = MadeAgain()
-        query = heads(cross, made_again(take, queries))
-        both = made_again(lambda of_all: of_all[pictures], keys)
-        key, value = (heads(cross, part) for part in both.chunk(2, dim=2))
+        (query,) = heads(cross, made_again(take, queries))
+        key, value = heads(cross, made_again(lambda of_all: of_all[pictures], keys), 2)
         dropout = cross.dropout.p if self.training else 0.0
         if kept is not None:  # the fused attention never shows its weights
             logits = query @ key.transpose(-1, -2) * cross.scaling

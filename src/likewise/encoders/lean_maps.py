@@ -204,9 +204,8 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """As transformers' own: (B, L, D), not normed yet, to (B, L, D)."""
     joint = self.norm_before[0].mapped(hidden_states, self.q_proj, self.k_proj, self.v_proj)  # (B, L, 3D)
-    query, key, value = (
-        part.unflatten(2, (-1, self.head_dim)).transpose(1, 2) for part in joint.chunk(3, dim=2)
-    )
+    apart = joint.unflatten(2, (3, -1, self.head_dim)).unbind(2)  # (B, L, H, E) each
+    query, key, value = (part.transpose(1, 2) for part in apart)
     share = "attention_dropout" if hasattr(self, "attention_dropout") else "dropout"
     found, _ = attention(
         self,

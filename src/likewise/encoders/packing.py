@@ -49,13 +49,15 @@ class Packing:
 
     def unpack(self, rows: Tensor) -> Tensor:
         """(T, ...) to (P, L, ...), zeros at padding."""
-        padded = rows.new_zeros(self.mask.numel(), *rows.shape[1:]).index_copy(0, self.places, rows)
+        padded = rows.new_zeros(self.mask.numel(), *rows.shape[1:]).index_copy_(0, self.places, rows)
         return padded.view(*self.mask.shape, *rows.shape[1:])
 
 
-def heads(attending: Any, rows: Tensor) -> Tensor:
-    """(P, L, D) to (P, H, L, E), as one of transformers' attentions has its heads."""
-    return rows.view(*rows.shape[:2], attending.num_attention_heads, -1).transpose(1, 2)
+def heads(attending: Any, rows: Tensor, count: int = 1) -> list[Tensor]:
+    """(P, L, count D), rows side by side, to as many (P, H, L, E), as one of transformers' attentions has its
+    heads."""
+    apart = rows.view(*rows.shape[:2], count, attending.num_attention_heads, -1)
+    return [part.transpose(1, 2) for part in apart.unbind(2)]
 
 
 def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts: bool = False) -> Tensor:
@@ -74,18 +76,18 @@ def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts:
     made_again = MadeAgain()
     if only_firsts:
         asking = states[packing.firsts]
-        query = words.query(asking)[:, None]
+        (query,) = heads(words, words.query(asking)[:, None])
         joint = mapped_together(states, words.key, words.value)
-        key, value = made_again(packing.unpack, joint).chunk(2, dim=2)
+        key, value = heads(words, made_again(packing.unpack, joint), 2)
     else:
         asking, joint = states, mapped_together(states, words.query, words.key, words.value)
-        query, key, value = made_again(packing.unpack, joint).chunk(3, dim=2)
+        query, key, value = heads(words, made_again(packing.unpack, joint), 3)
     with made_again.kept():
         found, _ = attention(
             words,
-            heads(words, query),
-            heads(words, key),
-            heads(words, value),
+            query,
+            key,
+            value,
             packing.mask[:, None, None, :],  # for all heads and queries
             dropout=words.dropout.p if words.training else 0.0,
             is_causal=False,
