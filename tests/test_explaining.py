@@ -98,6 +98,9 @@ def test_explanations_have_a_map_a_word(model: Model) -> None:
     assert first.probability == pytest.approx(float(model.match(picture(0), "a Red circle")[0]), rel=1e-4)
     np.testing.assert_allclose(first.phrase(0, 1), first.maps[:2].mean(0))
     alone = model.explain(picture(1), "two blue squares")[0]
+    one_by_one = model.explain([picture(0), picture(1)], ["a Red circle", "two blue squares"], batch_size=1)
+    np.testing.assert_allclose(one_by_one[1].maps, alone.maps, rtol=1e-6, atol=1e-9)
+    assert [found.words for found in one_by_one] == [first.words, second.words]
     np.testing.assert_allclose(alone.maps, second.maps, rtol=1e-3, atol=1e-7)
 
 

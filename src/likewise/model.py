@@ -205,17 +205,19 @@ class Model:
         return self._collect((self._image_vectors(batch) for batch in stored), normalize=True)
 
     def explain(
-        self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str]
+        self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 64
     ) -> list[Explanation]:
         """Where the words of texts look in pictures; see `likewise.explaining`.
 
         Args:
             images: N, in any form that `encode_images` takes.
             texts: N.
+            batch_size: pairs computed at once, with their gradients.
 
         Raises:
             AbilityError: the model has no fusion encoder.
             DataError: other numbers of pictures and texts; a picture or text that cannot be read.
+            ValueError: a batch of no pairs.
         """
         from likewise.explaining import explain, explainable
 
@@ -224,7 +226,10 @@ class Model:
         sentences = _checked_texts(texts)
         if len(several) != len(sentences):
             raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
-        return explain(self, self.stored_squares(several), sentences)
+        found: list[Explanation] = []
+        for rows in _batches(len(several), batch_size):
+            found += explain(self, self._stored(several[rows], rows.start), sentences[rows])
+        return found
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairJudge:
         """A judge of pairs of a dataset's pictures and some texts, each encoded once."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -206,39 +207,30 @@ class FusionEncoder(nn.Module):
         attention to the image is put into `kept`, where that is given."""
         asking = self_attention(layer, states, packing, only_firsts=only_firsts)
         cross = layer.crossattention.self
-        query = cross.query(asking)
+        queries = cross.query(asking)
         padded: Take = (lambda rows: rows[:, None]) if only_firsts else packing.unpack
-        looked = [
-            self._look(cross, query, _after(padded, take), keys, pictures, kept)
-            for take, pictures in pairing.shared(len(packing.mask))
-        ]
+        made_again, looked = MadeAgain(), []
+        with made_again.kept():
+            for take, pictures in pairing.shared(len(packing.mask)):
+                (query,) = heads(cross, made_again(_after(padded, take), queries))
+                key, value = heads(cross, made_again(itemgetter(pictures), keys), 2)
+                looked.append(self._look(cross, query, key, value, kept))
         found = pairing.apart(looked, 1 if only_firsts else packing.mask.shape[1]).flatten(2)  # (P, L, D)
         asking = layer.crossattention.output(found[:, 0] if only_firsts else packing.pack(found), asking)
         fused: Tensor = layer.feed_forward_chunk(asking)
         return fused
 
     def _look(
-        self,
-        cross: Any,
-        queries: Tensor,
-        take: Take,
-        keys: Tensor,
-        pictures: slice | Tensor,
-        kept: list[Tensor] | None,
+        self, cross: Any, query: Tensor, key: Tensor, value: Tensor, kept: list[Tensor] | None
     ) -> Tensor:
-        """Those (Q, L, D) of all texts' queries that are taken, and of the pictures' (M, N, 2D) keys and
-        values those of Q pictures, to (Q, L, H, E)."""
-        made_again = MadeAgain()
-        (query,) = heads(cross, made_again(take, queries))
-        key, value = heads(cross, made_again(lambda of_all: of_all[pictures], keys), 2)
+        """(M, H, L, E) queries, (M, H, N, E) keys and values to (M, L, H, E)."""
         dropout = cross.dropout.p if self.training else 0.0
         if kept is not None:  # the fused attention never shows its weights
             logits = query @ key.transpose(-1, -2) * cross.scaling
-            weights = F.dropout(logits.softmax(dim=-1), dropout)  # (Q, H, L, N)
+            weights = F.dropout(logits.softmax(dim=-1), dropout)  # (M, H, L, N)
             kept.append(weights)
             return (weights @ value).transpose(1, 2)
-        with made_again.kept():
-            found, _ = attention(cross, query, key, value, None, dropout=dropout, is_causal=False)
+        found, _ = attention(cross, query, key, value, None, dropout=dropout, is_causal=False)
         return found
 
     def spec(self) -> dict[str, Any]:
