@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from kept import kept_bytes
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
@@ -310,23 +308,9 @@ def test_plain_attention_drops_weights_and_scales_the_rest_up(share: float) -> N
 
 def test_attention_with_dropout_keeps_less_than_pytorchs_on_processors() -> None:
     query, key, value = (torch.randn(4, 3, 32, 16, requires_grad=True) for _ in range(3))
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor.detach()
-
-    def kept_by(attend: Callable[..., Any]) -> int:
-        kept.clear()
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            found = attend(query, key, value, dropout_p=0.1)  # noqa: F841 - what is kept lives as long as this
-        return sum(kept.values())
-
-    def ours(query: Tensor, key: Tensor, value: Tensor, *, dropout_p: float) -> Tensor:
-        return attention(torch.nn.Identity(), query, key, value, None, dropout=dropout_p)[0]
-
-    assert kept_by(ours) == 3 * query.nbytes + 4 * 3 * 32 * 32 * (4 + 1)
-    assert kept_by(ours) < kept_by(F.scaled_dot_product_attention)
+    ours = kept_bytes(lambda: attention(torch.nn.Identity(), query, key, value, None, dropout=0.1))
+    assert ours == 3 * query.nbytes + 4 * 3 * 32 * 32 * (4 + 1)
+    assert ours < kept_bytes(lambda: F.scaled_dot_product_attention(query, key, value, dropout_p=0.1))
 
 
 def test_bfloat16_on_a_processor_is_close_to_float32() -> None:

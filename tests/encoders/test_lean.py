@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kept import kept_bytes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,20 +18,9 @@ from likewise.encoders.lean_maps import LayerNormLeftToMaps, LinearOfGELU, Linea
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 
 
-def kept_bytes(module: nn.Module, rows: Tensor) -> int:
-    """What a forward pass keeps beside its input and weights."""
-    known = {tensor.untyped_storage().data_ptr() for tensor in (rows, *module.parameters())}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        made = module(rows)  # noqa: F841 - what is kept lives as long as this
-        return sum(kept.values())
+def kept_by(module: nn.Module, rows: Tensor) -> int:
+    """Bytes that a module keeps beside its input and weights."""
+    return kept_bytes(lambda: module(rows), rows, *module.parameters())
 
 
 def test_a_map_of_gelu_has_its_values_and_gradients() -> None:
@@ -64,8 +54,8 @@ def test_it_computes_gradients_that_are_asked_for_alone() -> None:
 def test_a_map_of_gelu_keeps_no_more_than_its_input() -> None:
     rows = torch.randn(64, 96, requires_grad=True)
     plain = nn.Linear(96, 32)
-    assert kept_bytes(nn.Sequential(nn.GELU(), plain), rows) == rows.nbytes
-    assert kept_bytes(LinearOfGELU.of(plain), rows) == 0
+    assert kept_by(nn.Sequential(nn.GELU(), plain), rows) == rows.nbytes
+    assert kept_by(LinearOfGELU.of(plain), rows) == 0
 
 
 @pytest.mark.parametrize("lowered", [True, False])
@@ -121,8 +111,8 @@ def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> Non
     norm, plain = norm_and_map(torch.float32)
     lean = LinearOfNorm.of(plain.requires_grad_(False), LayerNormLeftToMaps.of(norm))
     rows = torch.randn(50, 6, requires_grad=True)
-    assert kept_bytes(nn.Sequential(norm, nn.Linear(6, 4)), rows) >= rows.nbytes
-    assert kept_bytes(lean, rows) <= 2 * 6 * 4  # the norm's scale and shift, which are not the map's
+    assert kept_by(nn.Sequential(norm, nn.Linear(6, 4)), rows) >= rows.nbytes
+    assert kept_by(lean, rows) <= 2 * 6 * 4  # the norm's scale and shift, which are not the map's
     lean(rows).sum().backward()
     assert rows.grad is not None
     assert norm.weight.grad is not None

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from likewise.encoders.dropout import draw_kept
+from likewise.encoders.dropout import draw_kept, thinned
 
-__all__ = ["ATTENTION", "attention", "attention_of", "register_attention"]
+__all__ = ["ATTENTION", "attention", "attention_of", "heads", "register_attention"]
 
 ATTENTION = "likewise"
 """The name it is registered under, for `attn_implementation`."""
@@ -42,6 +42,12 @@ def attention_of(model_type: str) -> dict[str, str]:
     """How to load a pre-trained model with it; models that don't let it be chosen keep their own."""
     known = ("bert", "clip_text_model", "deit", "roberta", "vit", "xlm-roberta")
     return {"attn_implementation": register_attention()} if model_type in known else {}
+
+
+def heads(rows: Tensor, width: int, count: int = 1) -> list[Tensor]:
+    """(B, L, count H E) rows side by side to as many (B, H, L, E), E the width of a head."""
+    apart = rows.view(*rows.shape[:2], count, -1, width)
+    return [part.transpose(1, 2) for part in apart.unbind(2)]
 
 
 def attention(
@@ -129,7 +135,7 @@ def _matrices(heads: Tensor) -> Tensor:
 
 
 def _thinned(weights: Tensor, kept: Tensor | None, upscale: float) -> Tensor:
-    return weights if kept is None else weights.mul(kept).mul_(upscale)
+    return weights if kept is None else thinned(weights, kept, upscale)
 
 
 def _bias(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:

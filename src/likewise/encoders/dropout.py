@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Dropout", "draw_kept", "dropout"]
+__all__ = ["Dropout", "draw_kept", "dropout", "thinned"]
 
 
 class Dropout(nn.Dropout):
@@ -29,7 +29,11 @@ def dropout(rows: Tensor, share: float) -> Tensor:
     """
     if rows.device.type != "cpu" or round(share * 2**16) in (0, 2**16):
         return F.dropout(rows, share)
-    kept, upscale = draw_kept(rows.shape, share)
+    return thinned(rows, *draw_kept(rows.shape, share))
+
+
+def thinned(rows: Tensor, kept: Tensor, upscale: float) -> Tensor:
+    """Rows without what is not kept, the rest scaled up; `kept` and `upscale` as of `draw_kept`."""
     return rows.mul(kept).mul_(upscale)
 
 

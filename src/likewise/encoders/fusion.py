@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.attention import attention, register_attention
+from likewise.encoders.attention import attention, heads, register_attention
 from likewise.encoders.lean import make_lean
 from likewise.encoders.lean_maps import as_multiplied, mapped_together
 from likewise.encoders.made_again import MadeAgain
-from likewise.encoders.packing import Packing, heads, self_attention
+from likewise.encoders.packing import Packing, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
@@ -207,13 +207,13 @@ class FusionEncoder(nn.Module):
         attention to the image is put into `kept`, where that is given."""
         asking = self_attention(layer, states, packing, only_firsts=only_firsts)
         cross = layer.crossattention.self
-        queries = cross.query(asking)
+        queries, width = cross.query(asking), cross.attention_head_size
         padded: Take = (lambda rows: rows[:, None]) if only_firsts else packing.unpack
         made_again, looked = MadeAgain(), []
         with made_again.kept():
             for take, pictures in pairing.shared(len(packing.mask)):
-                (query,) = heads(cross, made_again(_after(padded, take), queries))
-                key, value = heads(cross, made_again(itemgetter(pictures), keys), 2)
+                (query,) = heads(made_again(_after(padded, take), queries), width)
+                key, value = heads(made_again(itemgetter(pictures), keys), width, 2)
                 looked.append(self._look(cross, query, key, value, kept))
         found = pairing.apart(looked, 1 if only_firsts else packing.mask.shape[1]).flatten(2)  # (P, L, D)
         asking = layer.crossattention.output(found[:, 0] if only_firsts else packing.pack(found), asking)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from likewise.encoders.attention import attention
+from likewise.encoders.attention import attention, heads
 
 __all__ = [
     "LayerNormLeftToMaps",
@@ -204,8 +204,7 @@ def _attend(
 ) -> tuple[Tensor, None]:
     """As transformers' own: (B, L, D), not normed yet, to (B, L, D)."""
     joint = self.norm_before[0].mapped(hidden_states, self.q_proj, self.k_proj, self.v_proj)  # (B, L, 3D)
-    apart = joint.unflatten(2, (3, -1, self.head_dim)).unbind(2)  # (B, L, H, E) each
-    query, key, value = (part.transpose(1, 2) for part in apart)
+    query, key, value = heads(joint, self.head_dim, 3)
     share = "attention_dropout" if hasattr(self, "attention_dropout") else "dropout"
     found, _ = attention(
         self,

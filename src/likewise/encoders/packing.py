@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.encoders.attention import attention
+from likewise.encoders.attention import attention, heads
 from likewise.encoders.lean_maps import mapped_together
 from likewise.encoders.made_again import MadeAgain
 
-__all__ = ["Packing", "heads", "packed_bert", "self_attention"]
+__all__ = ["Packing", "packed_bert", "self_attention"]
 
 
 class Packing:
@@ -53,13 +53,6 @@ class Packing:
         return padded.view(*self.mask.shape, *rows.shape[1:])
 
 
-def heads(attending: Any, rows: Tensor, count: int = 1) -> list[Tensor]:
-    """(P, L, count D), rows side by side, to as many (P, H, L, E), as one of transformers' attentions has its
-    heads."""
-    apart = rows.view(*rows.shape[:2], count, attending.num_attention_heads, -1)
-    return [part.transpose(1, 2) for part in apart.unbind(2)]
-
-
 def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts: bool = False) -> Tensor:
     """The first half of a BertLayer.
 
@@ -73,15 +66,16 @@ def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts:
         (T, D), or (P, D) of the first tokens.
     """
     words = layer.attention.self
+    width = words.attention_head_size
     made_again = MadeAgain()
     if only_firsts:
         asking = states[packing.firsts]
-        (query,) = heads(words, words.query(asking)[:, None])
+        (query,) = heads(words.query(asking)[:, None], width)
         joint = mapped_together(states, words.key, words.value)
-        key, value = heads(words, made_again(packing.unpack, joint), 2)
+        key, value = heads(made_again(packing.unpack, joint), width, 2)
     else:
         asking, joint = states, mapped_together(states, words.query, words.key, words.value)
-        query, key, value = heads(words, made_again(packing.unpack, joint), 3)
+        query, key, value = heads(made_again(packing.unpack, joint), width, 3)
     with made_again.kept():
         found, _ = attention(
             words,
