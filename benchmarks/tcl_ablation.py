@@ -93,6 +93,7 @@ class TclSettings:
             "method.ema-momentum": self.ema_momentum,
             "method.distillation": self.distillation,
             "views.crop-scale": (self.least_crop, 1.0),
+            "views.randaugment": 0,
         }
 
 

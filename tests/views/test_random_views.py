@@ -34,7 +34,7 @@ def _view(
 @pytest.mark.parametrize("rotation", [0.0, 20.0])
 def test_a_view_depends_on_seed_step_index_and_number_alone(rotation: float) -> None:
     images = _images()
-    config = ViewConfig(rotation_degrees=rotation, solarize=0.3)
+    config = ViewConfig(rotation_degrees=rotation, solarize=0.3, randaugment=2)
     whole = _view(images, config)
     order = torch.tensor([5, 2, 7])
     torch.testing.assert_close(_view(images[order], config, order), whole[order], atol=1e-5, rtol=0)
@@ -226,6 +226,8 @@ def test_wrong_images_are_refused_with_the_reason() -> None:
         {"blur_sigma": (0.0, 1.0)},
         {"brightness": float("nan")},
         {"rotation_degrees": 200.0},
+        {"randaugment": -1},
+        {"magnitude": 11.0},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:

@@ -10,6 +10,9 @@ from likewise.errors import ConfigError
 __all__ = ["PRESETS", "ViewConfig", "simclr_views", "view_preset"]
 
 
+_MOST_OPERATIONS = 14  # of RandAugment, an image: more leave nothing of it
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViewConfig:
     """The family of random views of an image; each method has its own defaults."""
@@ -44,9 +47,15 @@ class ViewConfig:
     """Least and greatest deviation of the blur in pixels of the view."""
     solarize: float = 0.0
     """Probability of inverting what is brighter than the middle."""
+    randaugment: int = 0
+    """Operations of RandAugment at the end, drawn for each view from autocontrast, equalizing, brightness,
+    sharpness, rotation, shear, shift and none; each drawn one is done with probability half."""
+    magnitude: float = 7.0
+    """Strength of RandAugment's operations, from 0 to 10."""
     caption_safe: bool = False
     """Respect captions: where one names a side, no flip, and rotation by 45 degrees at most, so that left
-    stays left; where one names a colour, no change of hue, no grey and no solarizing."""
+    stays left; where one names a colour, no change of hue, no grey, no solarizing, no autocontrast and no
+    equalizing."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "grey", "blur", "solarize"):
@@ -54,6 +63,11 @@ class ViewConfig:
         for name in ("brightness", "contrast", "saturation"):
             self._check(name, getattr(self, name), 0, math.inf, "a strength")
         self._check("hue", self.hue, 0, 0.5, "a share of the colour circle")
+        self._check("magnitude", self.magnitude, 0, 10, "a magnitude")
+        if not 0 <= self.randaugment <= _MOST_OPERATIONS:
+            raise ConfigError(
+                f"views.randaugment is {self.randaugment}; expected 0 to {_MOST_OPERATIONS} operations."
+            )
         self._check("rotation_degrees", self.rotation_degrees, 0, 180, "an angle")
         self._check_range("crop_scale", self.crop_scale, 1)
         self._check_range("crop_ratio", self.crop_ratio, math.inf)
@@ -108,9 +122,8 @@ PRESETS: dict[str, ViewConfig] = {
     ),
     # Crops and flips alone: the channels are the views (Tian 2019, 1906.05849).
     "crops": replace(_AS_IT_IS, crop_scale=(0.2, 1.0), crop_ratio=(3 / 4, 4 / 3), flip=0.5),
-    # TCL's and ALBEF's family. Of RandAugment's operations only these have a batched form here; respecting
-    # captions is ours.
-    "tcl": ViewConfig(crop_scale=(0.2, 1.0), caption_safe=True),
+    # TCL's and ALBEF's family; respecting captions is ours.
+    "tcl": ViewConfig(crop_scale=(0.2, 1.0), randaugment=2, caption_safe=True),
     "none": _AS_IT_IS,
 }
 

@@ -22,6 +22,7 @@ from likewise.draw import Draw
 from likewise.hardware import constant
 from likewise.views.colour import ColourDraws, change_colours
 from likewise.views.config import ViewConfig
+from likewise.views.randaugment import SLOTS, Operations, draw_operations, randaugment
 from likewise.views.resample import (
     draw_boxes,
     gaussian_weights,
@@ -72,8 +73,8 @@ def random_view(
         mean: of each channel, in [0, 1].
         std: of each channel.
         keep_sides: (B,) bool, no flip and no large rotation where True. Ignored unless `config.caption_safe`.
-        keep_colours: (B,) bool, no hue change, no grey and no solarizing where True. Ignored unless
-            `config.caption_safe`.
+        keep_colours: (B,) bool, no hue change, no grey, no solarizing and no operation of RandAugment on
+            single channels where True. Ignored unless `config.caption_safe`.
         dtype: of the result; everything before is computed in float32.
 
     Returns:
@@ -85,7 +86,8 @@ def random_view(
     _check(images, size)
     if index.shape != images.shape[:1]:
         raise ValueError(f"random_view: index has shape {tuple(index.shape)}, expected ({len(images)},)")
-    uniform = draw.uniform(index.to(images.device), _NUM_SLOTS, purpose=f"view {view}")  # (B, 37)
+    slots = _NUM_SLOTS + SLOTS * config.randaugment
+    uniform = draw.uniform(index.to(images.device), slots, purpose=f"view {view}")  # (B, 37 and more)
     safe = config.caption_safe
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
     with _as_written(images.device):
@@ -104,6 +106,9 @@ def random_view(
                 pixels = pixels.clamp_(0, 255)
                 bright = recipe.solarized[part, None, None] & (pixels >= 128)
                 pixels = torch.where(bright, 255 - pixels, pixels)
+            if config.randaugment > 0:
+                operations = recipe.operations.of(part)
+                pixels = randaugment(pixels.clamp_(0, 255), operations, magnitude=config.magnitude, size=size)
             views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
     return views
 
@@ -165,12 +170,13 @@ class _Recipe:
     sigma: Tensor  # (B,) pixels of the view
     solarized: Tensor  # (B,) bool
     colours: ColourDraws
+    operations: Operations  # of RandAugment
 
 
 def _draw_recipe(
     uniform: Tensor, config: ViewConfig, *, side: int, keep_sides: Tensor | None, keep_colours: Tensor | None
 ) -> _Recipe:
-    """Turns (B, 37) uniform numbers into what happens to each image."""
+    """Turns (B, 37 and more) uniform numbers into what happens to each image."""
     flip = uniform[:, _FLIP] < config.flip
     farthest, swing = math.radians(config.rotation_degrees), 2 * uniform[:, _ROTATION] - 1
     angle = farthest * swing
@@ -195,7 +201,7 @@ def _draw_recipe(
         jitter=uniform[:, _JITTER] < config.jitter,
         grey=grey,
     )
-    crops = uniform[:, _BOX:]
+    crops = uniform[:, _BOX:_NUM_SLOTS]
     return _Recipe(
         boxes=draw_boxes(crops, scale=config.crop_scale, ratio=config.crop_ratio, height=side, width=side),
         flip=flip,
@@ -204,6 +210,7 @@ def _draw_recipe(
         sigma=config.blur_sigma[0] + (config.blur_sigma[1] - config.blur_sigma[0]) * uniform[:, _SIGMA],
         solarized=solarized,
         colours=colours,
+        operations=draw_operations(uniform[:, _NUM_SLOTS:], keep_colours),
     )
 
 

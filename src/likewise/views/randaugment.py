@@ -1,0 +1,195 @@
+"""RandAugment without operations on colours: a few operations drawn for each image, all of one magnitude.
+
+Cubuk et al., 2019, arXiv 1909.13719. Operations and constants are those of ALBEF's code (Li 2021, arXiv
+2107.07651), which TCL shares: ten operations, each drawn one done with probability half, and grey where a
+shift or a turn uncovers the outside. What is counted there in pixels of a picture of 256 is a share of the
+side here; pixels are not rounded between operations.
+
+Dimensions: B images, N operations an image, S side, P = S * S pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["OPERATIONS", "SLOTS", "Operations", "draw_operations", "randaugment"]
+
+OPERATIONS = (
+    "identity",
+    "autocontrast",
+    "equalize",
+    "brightness",
+    "sharpness",
+    "rotate",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+)
+SLOTS = 3  # random numbers of an operation: which, whether, which way
+
+_AUTOCONTRAST, _EQUALIZE, _BRIGHTNESS, _SHARPNESS, _ROTATE = range(1, 6)
+_SHEAR_X, _SHEAR_Y, _TRANSLATE_X, _TRANSLATE_Y = range(6, 10)
+# At magnitude 10. Brightness and sharpness go from 0.1 to 1.9 and have no sign.
+_DEGREES, _SHEAR, _SHIFT, _ENHANCE = 30.0, 0.3, 10 / 256, (0.1, 1.8)
+_OUTSIDE = 128.0
+
+# From (B, 3, P) pixels, (B,) kinds and (B,) signs to the pixels.
+_Operation = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Operations(NamedTuple):
+    """What is drawn for each image.
+
+    Attributes:
+        kinds: (B, N) int64, places in `OPERATIONS`.
+        signs: (B, N) float32, -1 or 1: the way of a turn, a shear or a shift.
+    """
+
+    kinds: Tensor
+    signs: Tensor
+
+    def of(self, part: slice) -> Operations:
+        """Those of some images."""
+        return Operations(self.kinds[part], self.signs[part])
+
+
+def draw_operations(uniform: Tensor, keep_colours: Tensor | None) -> Operations:
+    """Operations from random numbers.
+
+    Args:
+        uniform: (B, 3 N) in [0, 1).
+        keep_colours: (B,) bool, no autocontrast and no equalizing where True: they treat each channel by
+            itself.
+    """
+    count = uniform.shape[1] // SLOTS
+    which, whether, way = uniform.reshape(len(uniform), count, SLOTS).unbind(2)  # (B, N) each
+    kinds = torch.where(whether < 0.5, (which * len(OPERATIONS)).long(), 0)
+    if keep_colours is not None:
+        by_channel = (kinds == _AUTOCONTRAST) | (kinds == _EQUALIZE)
+        kinds = torch.where(by_channel & keep_colours.to(kinds.device)[:, None], 0, kinds)
+    return Operations(kinds, torch.where(way < 0.5, -1.0, 1.0))
+
+
+def randaugment(pixels: Tensor, operations: Operations, *, magnitude: float, size: int) -> Tensor:
+    """Do to each image, one after the other, the operations that were drawn for it.
+
+    Args:
+        pixels: (B, 3, S * S) float32 in [0, 255]; may be written over.
+        operations: of B images.
+        magnitude: in [0, 10].
+        size: S.
+
+    Returns:
+        (B, 3, S * S) in [0, 255].
+    """
+    share = magnitude / 10
+    enhance = _ENHANCE[0] + _ENHANCE[1] * share
+
+    def moved(rows: Tensor, kind: Tensor, sign: Tensor) -> Tensor:
+        return _move(rows, _inverse_maps(kind, sign * share, size), size)
+
+    tones: dict[int, _Operation] = {
+        _AUTOCONTRAST: lambda rows, kind, sign: _autocontrast(rows),
+        _EQUALIZE: lambda rows, kind, sign: _equalize(rows),
+        _BRIGHTNESS: lambda rows, kind, sign: (rows * enhance).clamp_(0, 255),
+        _SHARPNESS: lambda rows, kind, sign: _sharpness(rows, enhance, size),
+    }
+    for kind, sign in zip(operations.kinds.unbind(1), operations.signs.unbind(1), strict=True):
+        for place, tone in tones.items():
+            pixels = _where(kind == place, tone, pixels, kind, sign)
+        pixels = _where(kind >= _ROTATE, moved, pixels, kind, sign)
+    return pixels
+
+
+def _where(chosen: Tensor, operation: _Operation, pixels: Tensor, kind: Tensor, sign: Tensor) -> Tensor:
+    """The operation done to the images `chosen` (B,), the others as they are."""
+    # Which images drew it is known on the device only: asking would stall it, so all are done there.
+    ways = _rows_alone if pixels.device.type == "cpu" else _all_and_choose
+    return ways(chosen, operation, pixels, kind, sign)
+
+
+def _rows_alone(chosen: Tensor, operation: _Operation, pixels: Tensor, kind: Tensor, sign: Tensor) -> Tensor:
+    rows = chosen.nonzero()[:, 0]
+    if len(rows) == 0:
+        return pixels
+    return pixels.index_copy_(0, rows, operation(pixels[rows], kind[rows], sign[rows]))
+
+
+def _all_and_choose(
+    chosen: Tensor, operation: _Operation, pixels: Tensor, kind: Tensor, sign: Tensor
+) -> Tensor:
+    return torch.where(chosen[:, None, None], operation(pixels, kind, sign), pixels)
+
+
+def _autocontrast(pixels: Tensor) -> Tensor:
+    """Each channel stretched to the whole range; one of a single level stays."""
+    low, high = (bound.round() for bound in torch.aminmax(pixels, dim=2, keepdim=True))
+    scale = torch.where(high > low, 255 / (high - low), 1.0)
+    return ((pixels - torch.where(high > low, low, 0.0)) * scale).clamp_(0, 255)
+
+
+def _equalize(pixels: Tensor) -> Tensor:
+    """Each channel's histogram made even, as Pillow does it; one of nearly a single level stays."""
+    levels = pixels.round().long()  # (B, 3, P)
+    counts = torch.zeros((*levels.shape[:2], 256), dtype=torch.long, device=levels.device)
+    counts.scatter_add_(2, levels, torch.ones_like(levels))
+    brightest = counts.gather(2, levels.amax(dim=2, keepdim=True))  # (B, 3, 1) pixels of that level
+    step = (levels.shape[2] - brightest) // 255
+    below = counts.cumsum(2) - counts  # pixels darker than each level
+    evened = ((step // 2 + below) // step.clamp_min(1)).clamp_max(255)
+    return torch.where(step > 0, evened.gather(2, levels).to(pixels.dtype), pixels)
+
+
+def _sharpness(pixels: Tensor, factor: float, size: int) -> Tensor:
+    """Away from the smoothed picture for factors above 1, towards it below; the border stays."""
+    if size < 3:
+        return pixels
+    square = pixels.reshape(-1, 3, size, size).clone()
+    kernel = torch.ones((3, 1, 3, 3), device=pixels.device)
+    kernel[:, :, 1, 1] = 5
+    smooth = F.conv2d(square, kernel / 13, groups=3)  # (B, 3, S - 2, S - 2)
+    inner = square[:, :, 1:-1, 1:-1]
+    inner.copy_(torch.lerp(smooth, inner, factor).clamp_(0, 255))
+    return square.flatten(2)
+
+
+def _inverse_maps(kind: Tensor, strength: Tensor, size: int) -> Tensor:
+    """(B, 2, 3) from a place in the result to that in the image, in pixels from the first one's middle.
+
+    Args:
+        kind: (B,) a turn, a shear or a shift.
+        strength: (B,) in [-1, 1].
+        size: S.
+    """
+
+    def of(place: int, most: float) -> Tensor:
+        return torch.where(kind == place, strength * most, 0.0)
+
+    angle = of(_ROTATE, math.radians(_DEGREES))
+    cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+    centre = (size - 1) / 2
+    shift_x, shift_y = of(_TRANSLATE_X, _SHIFT * size), of(_TRANSLATE_Y, _SHIFT * size)
+    turned = torch.stack(
+        [cos, -sin, centre * (1 - cos + sin) + shift_x, sin, cos, centre * (1 - cos - sin) + shift_y], dim=1
+    ).view(-1, 2, 3)
+    sheared = torch.stack([zero, of(_SHEAR_X, _SHEAR), zero, of(_SHEAR_Y, _SHEAR), zero, zero], dim=1)
+    return turned - sheared.view(-1, 2, 3)
+
+
+def _move(pixels: Tensor, maps: Tensor, size: int) -> Tensor:
+    """The images at the places that `maps` (B, 2, 3) say, between pixels by bilinear interpolation."""
+    line = torch.arange(size, device=pixels.device, dtype=torch.float32)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    places = torch.stack([x, y, torch.ones_like(x)]).flatten(1)  # (3, P)
+    grid = ((maps @ places).transpose(1, 2) * 2 + 1) / size - 1  # (B, P, 2)
+    # Zero is what lies outside for `grid_sample`.
+    square = pixels.view(-1, 3, size, size) - _OUTSIDE
+    moved = F.grid_sample(square, grid.view(-1, size, size, 2), padding_mode="zeros", align_corners=False)
+    return moved.add_(_OUTSIDE).flatten(2)
