@@ -30,12 +30,13 @@ form, version 2 in one direction (`ours: moco` there).
 
 def entry(method: type[Method]) -> str:
     """The section of one method."""
-    cost = "not compared" if method.cost is None else f"{method.cost:.1f} times SimCLR's step"
+    times = "not compared with" if method.cost is None else f"{method.cost:.1f} times"
+    needs = ", ".join(sorted(method.needs))
     parts = [
         f"## {method.name}",
         method.idea,
         f"**Choose it when:** {method.choose_when[0].lower()}{method.choose_when[1:]}",
-        f"**Needs:** {', '.join(sorted(method.needs))}. **Cost:** {cost}. **Paper:** {method.paper}.",
+        f"**Needs:** {needs}. **Cost:** {times} SimCLR's step. **Paper:** {method.paper}.",
     ]
     return "\n\n".join(textwrap.fill(part, 120, break_on_hyphens=False) for part in parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def test_pairs_are_read_and_matched_in_batches(
         model.match(pictures, texts, batch_size=0)
 
 
+def test_a_judge_that_is_sure_does_not_overflow(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    network: Any = model.network
+    for odds, expected in ((-1000.0, 0.0), (1000.0, 1.0)):
+        logits = torch.tensor([[0.0, odds]])
+        monkeypatch.setattr(network, "match_logits", lambda *_, logits=logits: logits)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert model.match(picture(0), "a red circle").tolist() == [expected]
+
+
 def test_a_bad_picture_of_a_later_batch_is_named(model: Model) -> None:
     pictures: list[Any] = [picture(0), picture(1), picture(2), b"not a picture"]
     with pytest.raises(DataError, match="picture 3"):
@@ -88,14 +99,19 @@ def test_match_is_what_the_network_says(model: Model) -> None:
     )
 
 
-def test_what_makes_no_pairs_is_refused(model: Model, tmp_path: Path) -> None:
+def test_what_makes_no_pairs_is_refused(model: Model, run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="2 pictures and 3 texts"):
         model.match([picture(0), picture(1)], ["a", "b", "c"])
-    with pytest.raises(DataError, match="do not make pairs"):
+    with pytest.raises(DataError, match="0 pictures and 1 texts do not make pairs; give as many of each"):
         model.match([], ["a"])
+    with pytest.raises(DataError, match="1 pictures and 0 texts"):
+        model.match(picture(0), [])
+    assert model.match([], []).shape == (0,)
     other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)
     with pytest.raises(AbilityError, match="cannot match"):
         other.match("not/even/looked/for.jpg", "a")
+    with pytest.raises(AbilityError, match=r"this model \(simclr\) cannot; leave --rerank out"):
+        Embedded(other, open_splits(model, str(run)), rerank=4)
 
 
 def naive_ranks(queries, candidates, own, theirs, judge, k):  # type: ignore[no-untyped-def]

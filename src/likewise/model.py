@@ -134,9 +134,9 @@ class Model:
         Raises:
             AbilityError: the model has no image encoder.
             DataError: a picture cannot be read; the message says which.
-            ValueError: a batch of no pictures.
+            ValueError: `batch_size` below 1.
         """
-        several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
+        several = _several_images(images)
         stored = (self._stored(several[rows], rows.start) for rows in _batches(len(several), batch_size))
         return self._collect((self._image_vectors(batch) for batch in stored), normalize)
 
@@ -156,7 +156,7 @@ class Model:
         Raises:
             AbilityError: the model has no text encoder.
             DataError: a text is empty or not a string.
-            ValueError: a batch of no texts.
+            ValueError: `batch_size` below 1.
         """
         several = _checked_texts(texts)
         vectors = (self._text_vectors(several[rows]) for rows in _batches(len(several), batch_size))
@@ -178,25 +178,28 @@ class Model:
         Raises:
             AbilityError: the model cannot match pairs.
             DataError: other numbers of pictures and texts; a picture or text that cannot be read.
-            ValueError: a batch of no pairs.
+            ValueError: `batch_size` below 1.
         """
         from likewise.matching import PairJudge
 
         self.needs("match", MatchesPairs)  # before any picture is read
-        several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
+        several = _several_images(images)
         sentences = _checked_texts(texts)
-        count = max(len(several), len(sentences))
-        if {len(several), len(sentences)} - {1, count} or not (several and sentences):
-            raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
-        odds = np.empty(count, np.float32)
-        for rows in _batches(count, batch_size):
-            one = slice(0, 1)  # stands in every pair
-            seen, read = (rows if len(given) == count else one for given in (several, sentences))
+        lengths = {len(several), len(sentences)}
+        if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
+            raise DataError(
+                f"{len(several)} pictures and {len(sentences)} texts do not make pairs; "
+                "give as many of each, or one of either."
+            )
+        found = np.empty(max(lengths), np.float32)
+        for rows in _batches(len(found), batch_size):
+            one = slice(0, 1)  # stands in every pair, and is encoded again for each batch of the others
+            seen, read = (rows if len(given) == len(found) else one for given in (several, sentences))
             stored, captions = self._stored(several[seen], seen.start), sentences[read]
             judge = PairJudge(self, [stored], captions, batch_size=batch_size)
-            pairs = np.arange(len(odds[rows]))
-            odds[rows] = judge(pairs % len(stored), pairs % len(captions))
-        return np.asarray(1 / (1 + np.exp(-odds)), np.float32)
+            pairs = np.arange(len(found[rows]))
+            found[rows] = judge.probabilities(pairs % len(stored), pairs % len(captions))
+        return found
 
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all pictures of a dataset, read from its cache."""
@@ -217,15 +220,17 @@ class Model:
         Raises:
             AbilityError: the model has no fusion encoder.
             DataError: other numbers of pictures and texts; a picture or text that cannot be read.
-            ValueError: a batch of no pairs.
+            ValueError: `batch_size` below 1.
         """
         from likewise.explaining import explain, explainable
 
         explainable(self)  # before any picture is read
-        several = cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
+        several = _several_images(images)
         sentences = _checked_texts(texts)
         if len(several) != len(sentences):
-            raise DataError(f"{len(several)} pictures and {len(sentences)} texts do not make pairs.")
+            raise DataError(
+                f"{len(several)} pictures and {len(sentences)} texts do not make pairs; give as many of each."
+            )
         found: list[Explanation] = []
         for rows in _batches(len(several), batch_size):
             found += explain(self, self._stored(several[rows], rows.start), sentences[rows])
@@ -342,6 +347,10 @@ def _checked_texts(texts: str | Sequence[str]) -> list[str]:
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"text {place} is {text!r}; expected a text that is not empty.")
     return several
+
+
+def _several_images(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
+    return cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
 
 
 def _is_single_image(images: Any) -> bool:

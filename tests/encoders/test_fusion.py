@@ -171,6 +171,40 @@ def test_shared_pictures_are_as_if_each_text_had_its_own(
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("rounds", "others", "num_texts", "whole"),
+    [
+        (1, None, 3, False),
+        (1, None, 3, True),  # nothing is left of which the first token alone is read
+        (2, None, 6, True),
+        (1, [1, 3], 5, True),
+        (2, [1, 3], 8, True),
+        (2, [1, 3], 8, False),
+    ],
+)
+def test_what_is_read_is_what_a_whole_pass_finds(
+    rounds: int, others: list[int] | None, num_texts: int, whole: bool
+) -> None:
+    encoder = fusion(20)
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(num_texts, 4, 32, generator=generator, dtype=torch.float64)
+    mask = torch.arange(4) < torch.tensor([4, 2, 3, 1])[torch.arange(num_texts) % 4, None]
+    num_others = 0 if others is None else len(others)
+    R = (num_texts - num_others) // rounds
+    seen = torch.randn(max(R, 4 if others else 0), 6, 20, generator=generator, dtype=torch.float64)
+    pairing = Pairing(rounds=rounds, others=None if others is None else torch.tensor(others))
+    expected = encoder(states, mask, seen, pairing)
+    firsts, last = encoder.read(states, mask, seen, pairing, last_round_whole=whole)
+    end = num_texts - num_others
+    if not whole:
+        assert last is None
+        torch.testing.assert_close(firsts, expected[:, 0])
+        return
+    assert last is not None
+    torch.testing.assert_close(last, expected[end - R : end])
+    torch.testing.assert_close(firsts, torch.cat([expected[: end - R], expected[end:]])[:, 0])
+
+
 def test_dropout_acts_in_training_alone() -> None:
     encoder = fusion(dropout=0.5)
     states, mask, seen = inputs()

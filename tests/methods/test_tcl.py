@@ -22,7 +22,8 @@ from likewise.draw import Draw
 from likewise.errors import ConfigError
 from likewise.methods import method as method_module
 from likewise.methods.method import Embeddings, Ingredients, Progress, Words, make_views
-from likewise.methods.tcl import TCL, Config, momentum_and_queue_size
+from likewise.methods.tcl import TCL, Config
+from likewise.methods.tcl_options import momentum_and_queue_size
 from likewise.training.optimizers import build_optimizer
 from likewise.training.options import TrainingConfig
 from likewise.views import NOT_ASKED, mask_tokens, view_preset
@@ -443,6 +444,26 @@ def test_texts_without_words() -> None:
         assert terms.total.isfinite()
         assert (terms.parts["mlm"] == 0) == (words == (0,))
         assert all(weight.grad.isfinite().all() for weight in method.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize("parts", [{}, {"itm": 0.0}, {"lmi": 0.0}, {"mlm": 0.0}])
+@pytest.mark.parametrize("empty", ["one row", "all rows", "[CLS] alone"])
+def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
+    """Rows of padding alone, which no tokenizer makes but a caller may, and texts of a single token."""
+    method, rows = build(hidden_share=1.0, **parts), batch()
+    assert rows.tokens is not None
+    assert rows.mask is not None
+    if empty == "[CLS] alone":
+        rows = dataclasses.replace(rows, tokens=rows.tokens[:, :1], mask=rows.mask[:, :1])
+    else:
+        kept = torch.arange(len(rows.mask)) > (0 if empty == "one row" else len(rows.mask))
+        rows = dataclasses.replace(rows, mask=rows.mask & kept[:, None])
+    terms = method.objective(method.embed(rows, Draw(0, 0)))
+    terms.total.backward()
+    assert terms.total.isfinite()
+    gradients = [weight.grad for weight in method.parameters() if weight.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_padding_changes_nothing() -> None:

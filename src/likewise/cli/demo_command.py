@@ -144,8 +144,7 @@ def answer(model: Model, pictures: Dataset, query: str, path: Path) -> tuple[Pat
     found = nearest(model.encode_texts(query), model.encode_dataset_images(pictures), _JUDGED)
     rows, cosines = np.asarray(found.indices)[0], np.asarray(found.similarities)[0]
     judge, text = model.judge_dataset(pictures, [query]), np.zeros(len(rows), np.int64)
-    odds, again = judge(rows, text), np.argsort(-judge.posterior(rows, text), kind="stable")
-    chances = 1 / (1 + np.exp(-odds.astype(np.float64)))
+    chances, again = judge.probabilities(rows, text), np.argsort(-judge.posterior(rows, text), kind="stable")
     draw_answer(
         pictures,
         query,

@@ -166,7 +166,7 @@ class FusionEncoder(nn.Module):
 
         Returns:
             (P', D), the first tokens of the pairs; and (R, L, D), the last round, if it is read whole: P' is
-            without it then.
+            without it then, and 0 where there was no other.
         """
         pairing, packing = pairing or Pairing(), Packing(mask)
         states, seen = packing.pack(text_states), as_multiplied(self.bridge(image_states))
@@ -185,6 +185,8 @@ class FusionEncoder(nn.Module):
             states = torch.cat([states[:before], states[until:]])
             packing = Packing(torch.cat([mask[:start], mask[end:]]))
             pairing = replace(pairing, rounds=pairing.rounds - 1)
+            if not len(packing.mask):
+                return states, whole
         return self._fuse(last, states, packing, keys, pairing, only_firsts=True), whole
 
     def _keys(self, layer: Any, seen: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from likewise.errors import DataError
+from likewise.errors import AbilityError, DataError
 
 if TYPE_CHECKING:
     from likewise.data import Dataset, Splits
@@ -52,6 +52,7 @@ class Embedded:
 
     Raises:
         DataError: there is no held-out part.
+        AbilityError: candidates are to be judged again by a model that cannot.
         ValueError: no such order.
     """
 
@@ -72,6 +73,11 @@ class Embedded:
         if splits.validation is None:
             raise DataError(
                 "there is no held-out part to measure on; see --data.validation and --data.validation-share."
+            )
+        if rerank is not None and "match" not in model.abilities:  # before anything is encoded
+            raise AbilityError(
+                f"re-ranking judges pairs of a picture and a text, and this model ({model.config['method']}) "
+                "cannot; leave --rerank out, or train one of the method tcl."
             )
         self.model = model
         self.train = _first_rows(splits.train, max_train_rows)

@@ -51,10 +51,6 @@ def _retrieval(embedded: Embedded) -> dict[str, Any]:
     figures = dict(retrieval(*given))
     if embedded.rerank is None:
         return figures
-    if "match" not in embedded.model.abilities:
-        raise AbilityError(
-            f"re-ranking needs a model that can match pairs; this one can {embedded.model.abilities}."
-        )
     return figures | reranked_retrieval(*given, judge=embedded.judge, num_judged=embedded.rerank)
 
 
