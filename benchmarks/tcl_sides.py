@@ -62,6 +62,9 @@ class Options:
     """Keys, a multiple of the batch; the size's own when not given."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 is autocast on both sides."""
+    twin_precision: Literal["auto", "same"] = "auto"
+    """Of our twins: `auto` is the method's default, bfloat16 where the processor multiplies it natively; with
+    `same` all is in one precision, as on the other side."""
     views: str = "tcl"
     """Preset of the random views, which both sides make; `none` leaves their cost out."""
     dropout: float = 0.1
@@ -97,7 +100,11 @@ def build_method(options: Options) -> TCL:
     width, depth, side, patch = size.image
     torch.manual_seed(0)
     return TCL(
-        Config(queue_size=options.queue_size or size.queue, ema_momentum=MOMENTUM),
+        Config(
+            queue_size=options.queue_size or size.queue,
+            ema_momentum=MOMENTUM,
+            twin_precision=options.twin_precision,
+        ),
         Ingredients(
             image=ImageEncoderConfig(width=width, depth=depth, image_size=side, patch_size=patch),
             text=TextEncoderConfig(

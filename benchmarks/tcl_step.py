@@ -6,9 +6,9 @@
 
 A step is: views from stored pictures, forward, backward, AdamW, twins, queues. Both sides start from the same
 weights of the same networks, make the same views with the project's code, get the same batch padded to its
-longest text (as the published loop pads) and compute in the same precision; see benchmarks/peers/
-tcl_reference.py for what differs. Captions are random words, as long as Flickr8k's: 4 to 25 pieces, 14 on
-average.
+longest text (as the published loop pads) and compute in the same precision, but for our twins in float32,
+which multiply in bfloat16 unless --twin-precision same; see benchmarks/peers/tcl_reference.py for what
+differs. Captions are random words, as long as Flickr8k's: 4 to 25 pieces, 14 on average.
 
 Time: both sides in one process, in turns; medians, and the median of the ratios within a turn.
 
