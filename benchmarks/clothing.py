@@ -31,7 +31,8 @@ CONTENDERS: dict[str, tuple[str | None, dict[str, object]]] = {
     "simclr": ("simclr", {"method.temperature": 0.2}),
     "byol": ("byol", {"method.hidden-dim": 1024, "method.ema-momentum": 0.99}),
     "supcon": ("supcon", {"method.temperature": 0.1}),
-    "cross-entropy": (None, {}),
+    # It overfits first.
+    "cross-entropy": (None, {"training.weight-decay": 0.05}),
 }
 
 
@@ -58,7 +59,7 @@ class Options:
     learning_rate: float = 1e-3
     """Of AdamW."""
     weight_decay: float = 1e-4
-    """Of AdamW; cross-entropy, which overfits first, has 0.05."""
+    """Of AdamW, but for cross-entropy's."""
     max_records: int | None = None
     """Use only so many pictures of each part in training; for trying things out."""
 
@@ -81,7 +82,7 @@ def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
     return settings
 
 
-def train_with_labels(options: Options, seed: int, folder: Path) -> Record:
+def train_with_labels(options: Options, seed: int, weight_decay: float, folder: Path) -> Record:
     """Cross-entropy on the classes: AdamW, cosine, crops, flips and a little colour; leaves folder/model."""
     from likewise.data import DataConfig, prepare
     from likewise.data.order import ShuffledOrder
@@ -105,7 +106,7 @@ def train_with_labels(options: Options, seed: int, folder: Path) -> Record:
     order = ShuffledOrder(len(train), batch_size=options.batch_size, seed=seed)
     steps = options.epochs * order.steps_per_epoch
     weights = [*network.parameters(), *classifier.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(weights, lr=options.learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
     )
@@ -153,11 +154,11 @@ def features_of(model_folder: Path, part: Path) -> tuple[np.ndarray, np.ndarray]
 
 def train_and_measure(options: Options, name: str, seed: int, folder: Path) -> Record:
     """One training, and what its features are good for."""
-    method = CONTENDERS[name][0]
+    method, settings = CONTENDERS[name][0], settings_of(options, name, seed)
     if method is None:
-        training = train_with_labels(options, seed, folder)
+        training = train_with_labels(options, seed, float(str(settings["training.weight-decay"])), folder)
     else:
-        training = train_likewise(method, {"data": options.data} | settings_of(options, name, seed), folder)
+        training = train_likewise(method, {"data": options.data} | settings, folder)
     parts = (features_of(folder / "model", options.data / part) for part in ("train", "validation"))
     return {"training": training, "figures": class_figures(*parts)}
 

@@ -20,6 +20,7 @@ finished training leaves its figures in --out, and a second call goes on with wh
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,12 +181,18 @@ def training_data(options: Options, train: pyarrow.Table, held_out: pyarrow.Tabl
         *(["tune"] if options.tune else []),
         *(["all-positions"] if options.all_positions else []),
     ]
-    folder = options.out / "-".join(kind)
-    if not (folder / "evaluation.parquet").is_file():  # written last
-        folder.mkdir(parents=True, exist_ok=True)
+    # Of these very pictures: another --data with the same --out makes another folder.
+    digest = hashlib.blake2b(digest_size=4)
+    for encoded in [*encoded_images(train), *encoded_images(held_out)]:
+        digest.update(encoded)
+    folder = options.out / "-".join([*kind, digest.hexdigest()])
+    if not folder.is_dir():
+        beside = folder.with_name(f"{folder.name}.writing")
+        beside.mkdir(parents=True, exist_ok=True)
         whole = in_all_positions(train) if options.all_positions else train
-        pyarrow.parquet.write_table(whole, folder / "train.parquet")
-        pyarrow.parquet.write_table(held_out, folder / "evaluation.parquet")
+        pyarrow.parquet.write_table(whole, beside / "train.parquet")
+        pyarrow.parquet.write_table(held_out, beside / "evaluation.parquet")
+        beside.rename(folder)
     return folder
 
 

@@ -21,7 +21,7 @@ Which way of training for which data. Made from the methods' own words by `make 
 
 The cost is a step's time where SimCLR's is 1, with the same narrow ResNet-18 at 32 px and the same batch, as
 `benchmarks/image_methods_cifar10.py` measures it ([benchmarks](benchmarks.md)); MoCo's is that of its default
-form, version 2 in one direction (`ours: moco` there).
+form, version 2 in one direction (`ours: moco` there), measured apart.
 
 | method | needs | cost | what belongs together |
 |---|---|---:|---|

@@ -7,7 +7,7 @@ pair. Dimensions: N pictures, M texts, P pairs, L tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -95,7 +95,8 @@ class PairJudge:
 
     def probabilities(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
         """(P,) float32 in [0, 1] that each pair belongs together; arguments as of a call."""
-        return cast(np.ndarray, torch.from_numpy(self(images, texts)).sigmoid().numpy())
+        probabilities: np.ndarray = torch.from_numpy(self(images, texts)).sigmoid().numpy()
+        return probabilities
 
     def posterior(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
         """Log odds and cosine / temperature together: the order in which candidates of a search belong.

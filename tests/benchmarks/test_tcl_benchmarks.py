@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 WEIGHTS = {"method.imc", "method.lmi"}
-OWN = {"training.learning-rate", "views.crop-scale"}  # of ALBEF and TCL, besides the method's
+OWN = {
+    "training.learning-rate",
+    "views.crop-scale",
+    "views.randaugment",
+}  # of ALBEF and TCL, besides the method's
 
 
 @pytest.fixture

@@ -37,17 +37,18 @@ def test_shuffled_has_each_row_once_an_epoch() -> None:
 
 
 def test_classes_stand_together_and_every_row_appears() -> None:
-    made = order("classes", batch_size=4)
+    labels = np.concatenate([LABELS, [0] * 4])  # 14 times four rows of a class
+    made = order("classes", labels, batch_size=8)
     seen: Counter[int] = Counter()
     for step in range(made.steps_per_epoch):
         rows = made.rows(step)
-        assert len(set(LABELS[rows])) == 1
+        assert all(len(set(labels[four])) == 1 for four in rows.reshape(-1, 4))
         seen.update(rows.tolist())
-    assert set(seen) == set(np.flatnonzero(LABELS >= 0).tolist())
+    assert set(seen) == set(np.flatnonzero(labels >= 0).tolist())
     # Only what fills up the last four of a class comes again; the class of one is four times itself.
     extra = Counter({row: count - 1 for row, count in seen.items() if count > 1})
-    assert sum(extra.values()) == made.steps_per_epoch * 4 - int((LABELS >= 0).sum())
-    assert extra[int(np.flatnonzero(LABELS == 3)[0])] == 3
+    assert sum(extra.values()) == made.steps_per_epoch * 8 - int((labels >= 0).sum())
+    assert extra[int(np.flatnonzero(labels == 3)[0])] == 3
 
 
 def test_a_batch_holds_different_classes_where_there_are_enough() -> None:
@@ -100,7 +101,7 @@ def test_a_row_that_comes_again_is_counted() -> None:
             assert len(set(named)) == len(named)
             assert {row for row, time in named if time == 0} == set(rows.tolist())
     alone = int(np.flatnonzero(LABELS == 3)[0])  # the only one of its class
-    made = order("classes", batch_size=4)
+    made = order("classes", np.concatenate([LABELS, [0] * 4]), batch_size=8)  # leaves no row out
     steps = [made.rows(step) for step in range(made.steps_per_epoch)]
     times = [occurrences(rows)[rows == alone].tolist() for rows in steps if alone in rows]
     assert times == [[0, 1, 2, 3]]
@@ -117,7 +118,42 @@ def test_refusals_say_what_to_do() -> None:
     for kind in ("pairs", "classes"):
         with pytest.raises(DataError, match="every class has one"):
             order(kind, np.arange(40))
+    with pytest.raises(DataError, match="every class has one"):
+        order("classes", np.arange(40), batch_size=64)
     with pytest.raises(ConfigError, match=r"nothing to compare .* --training\.batch-size 12"):
         order("shuffled", batch_size=1)
     with pytest.raises(DataError, match="part has 1"):
         order("shuffled", LABELS[:1], batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "options", "hint"),
+    [
+        ("classes", LABELS, {"batch_size": 4}, "--training.batch-size 8"),  # a single class
+        ("classes", LABELS, {"batch_size": 4, "world_size": 2}, "--training.batch-size 8"),
+        ("classes", LABELS, {"batch_size": 12, "world_size": 2}, "--training.batch-size 8"),
+        ("classes", LABELS, {"batch_size": 16, "world_size": 3}, "--training.batch-size 12"),
+        ("classes", LABELS, {"batch_size": 64}, "--training.batch-size 52"),  # 13 times four
+        ("classes", LABELS, {"batch_size": 28, "examples_per_class": 20}, "--training.batch-size 40"),
+        ("classes", np.array([0, 0, 1]), {"batch_size": 4}, "--training.batch-size 8"),
+        (
+            "classes",
+            LABELS,
+            {"batch_size": 16, "world_size": 14},
+            "fewer --training.examples-per-class or replicas",
+        ),
+        ("pairs", LABELS, {"batch_size": 64}, "--training.batch-size 44"),
+        ("pairs", LABELS, {"batch_size": 2}, "--training.batch-size 4"),
+        ("pairs", np.array([0, 0, 1]), {"batch_size": 2}, "fewer replicas, or more labelled rows"),
+    ],
+)
+def test_a_hint_is_followed_by_no_other_refusal(
+    kind: str, labels: np.ndarray, options: dict[str, int], hint: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"try .*") as refused:
+        order(kind, labels, **options)
+    assert f"try {hint}" in str(refused.value)
+    if hint.startswith("--"):
+        made = order(kind, labels, **(options | {"batch_size": int(hint.split()[1])}))
+        assert made.steps_per_epoch >= 1
+        assert len(set(labels[made.rows(0)])) > 1

@@ -83,7 +83,7 @@ def test_queue_holds_the_newest(batches: list[int]) -> None:
 
 def test_queue_and_bank_are_part_of_the_state() -> None:
     assert set(KeyQueue(4, 2).state_dict()) == {"keys", "groups", "place"}
-    assert set(MemoryBank(4, 2).state_dict()) == {"vectors", "seen"}
+    assert set(MemoryBank(4, 2).state_dict()) == {"vectors", "seen", "groups"}
 
 
 def test_bank_turns_towards_the_new() -> None:
@@ -91,12 +91,15 @@ def test_bank_turns_towards_the_new() -> None:
     bank = MemoryBank(6, 3).double()
     before = bank.vectors.numpy().copy()
     index, new = torch.tensor([4, 1]), torch.randn(2, 3, dtype=torch.float64)
-    bank.update(index, new, 0.5)
+    assert len(set(bank.groups.tolist())) == 6
+    assert max(bank.groups.tolist()) < 0  # of no group before they are seen
+    bank.update(index, new, torch.tensor([7, 3]), 0.5)
+    assert bank.groups[[4, 1]].tolist() == [7, 3]
     expected = before.copy()
     expected[[4, 1]] = unit(new.numpy())  # seen for the first time
     np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
     index, new = torch.tensor([1, 0]), torch.randn(2, 3, dtype=torch.float64)
-    bank.update(index, new, 0.25)
+    bank.update(index, new, torch.tensor([3, 3]), 0.25)
     expected[1] = unit(0.25 * expected[1] + 0.75 * unit(new.numpy())[:1])[0]
     expected[0] = unit(new.numpy())[1]
     np.testing.assert_allclose(bank.vectors.numpy(), expected, rtol=1e-12)
@@ -107,10 +110,12 @@ def test_the_first_vector_of_a_row_counts() -> None:
     bank, other = MemoryBank(6, 3), MemoryBank(6, 3)
     other.load_state_dict(bank.state_dict())
     new = torch.randn(5, 3)
-    bank.update(torch.tensor([4, 1, 4, 4, 0]), new, 0.5)
-    other.update(torch.tensor([4, 1, 0]), new[[0, 1, 4]], 0.5)
+    groups = torch.tensor([4, 1, 4, 4, 0])
+    bank.update(torch.tensor([4, 1, 4, 4, 0]), new, groups, 0.5)
+    other.update(torch.tensor([4, 1, 0]), new[[0, 1, 4]], groups[[0, 1, 4]], 0.5)
     assert torch.equal(bank.vectors, other.vectors)
     assert torch.equal(bank.seen, other.seen)
+    assert torch.equal(bank.groups, other.groups)
 
 
 def test_impossible_sizes_are_refused() -> None:

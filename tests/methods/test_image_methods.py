@@ -146,12 +146,14 @@ def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch
 def test_moco_without_parts_lets_batch_norm_see_all() -> None:
     assert build("moco").norms_stay_apart
     assert not build("moco", norm_rows=None).norms_stay_apart
-    assert not build("moco", version="v3", queue_size=None).norms_stay_apart
+    assert not build("moco", version="v3", queue_size=None, norm_rows=None).norms_stay_apart
     assert not build("moco", image={"architecture": "vit", **VIT}).norms_stay_apart
 
 
 def test_moco_v3_follows_algorithm_1() -> None:
-    method: Any = build("moco", version="v3", queue_size=None, hidden_dim=32, projection_dim=16).eval()
+    method: Any = build(
+        "moco", version="v3", queue_size=None, norm_rows=None, hidden_dim=32, projection_dim=16
+    ).eval()
     rows, draw = batch(5), Draw(0, 0)
     first, second = views_of(method, rows, draw)
 
@@ -167,7 +169,9 @@ def test_moco_v3_follows_algorithm_1() -> None:
 
 
 def test_moco_v3_holds_a_vit_s_patches_still() -> None:
-    method: Any = build("moco", image=VIT | {"architecture": "vit"}, version="v3", queue_size=None)
+    method: Any = build(
+        "moco", image=VIT | {"architecture": "vit"}, version="v3", queue_size=None, norm_rows=None
+    )
     frozen = {name for name, weight in method.network.named_parameters() if not weight.requires_grad}
     assert frozen
     assert all("patch_embeddings" in name for name in frozen)
@@ -267,6 +271,72 @@ def test_instance_finds_its_row_among_all() -> None:
     torch.testing.assert_close(method.bank.vectors.double(), bank, rtol=1e-5, atol=1e-6)
 
 
+def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
+    rows, draw = batch(4), Draw(0, 0)
+    copies = dataclasses.replace(rows, group=torch.tensor([5, 5, 8, 5]))
+    method: Any = build("instance").eval()
+    with torch.no_grad():
+        method.objective(method.embed(copies, draw))
+        method.after_step(Progress(1, 2))  # from now on the bank knows them
+        embeddings = method.embed(copies, draw)
+        logits = unit(embeddings["query"]) @ method.bank.vectors.double().T / 0.07
+        for row, mates in enumerate(([1, 3], [0, 3], [], [0, 1])):
+            logits[row, mates] = -torch.inf
+        expected = F.cross_entropy(logits, copies.index)
+        assert method.objective(embeddings).total.item() == pytest.approx(expected.item(), rel=1e-5)
+        alone = dataclasses.replace(rows, group=torch.arange(4))
+        assert method.objective(method.embed(alone, draw)).total > expected
+
+        method = build("simclr").eval()
+        apart, together = (method.objective(method.embed(one, draw)).total for one in (rows, copies))
+        assert together < apart
+        none_left = dataclasses.replace(rows, group=torch.zeros(4, dtype=torch.int64))
+        assert float(method.objective(method.embed(none_left, draw)).total) == pytest.approx(0, abs=1e-6)
+
+
+def test_moco_v3_freezes_patches_that_were_drawn_alone() -> None:
+    """Not those of a model that training starts from, whatever they are called there."""
+    options: dict[str, Any] = {"version": "v3", "hidden_dim": 32, "projection_dim": 16}
+    options |= {"queue_size": None, "norm_rows": None}
+    drawn: Any = build("moco", image={"architecture": "vit"} | VIT, **options)
+    patches = drawn.network.image.backbone.embeddings.patch_embeddings
+    assert not any(weight.requires_grad for weight in patches.parameters())
+    settings = small_settings("moco")
+    onward: Any = find_method("moco")(  # type: ignore[call-arg]
+        dataclasses.replace(settings.method, **options),
+        Ingredients(
+            image=dataclasses.replace(settings.image, architecture="vit", **VIT),
+            text=settings.text,
+            views=settings.views,
+            num_rows=40,
+            trained=drawn.network.spec(),
+        ),
+    )
+    patches = onward.network.image.backbone.embeddings.patch_embeddings
+    assert all(weight.requires_grad for weight in patches.parameters())
+
+
+def test_drawn_pairs_come_in_no_other_order() -> None:
+    for order in ("classes", "shuffled"):
+        words = ["--data", SOURCE, "--training.order", order]
+        with pytest.raises(ConfigError, match=rf"training\.order {order}: .* --method\.pairs batch"):
+            parse_settings(find_method("siamese"), words, prog="likewise train siamese")
+        all_pairs = [*words, "--method.pairs", "batch"]
+        assert parse_settings(find_method("siamese"), all_pairs, prog="likewise train siamese")
+
+
+@pytest.mark.parametrize(
+    ("name", "ignored"),
+    [
+        ("moco", {"version": "v3", "norm_rows": 16}),
+        ("instance", {"loss": "softmax", "num_noise": 7}),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(name: str, ignored: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"method\.{list(ignored)[-1]}"):
+        find_method(name).options(**ignored)
+
+
 def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
     method: Any = build("instance", loss="nce", num_noise=64).eval()
     assert math.isnan(float(method.log_normalizer))
@@ -362,7 +432,18 @@ def test_multiview_s_encoders_see_their_channels_alone() -> None:
     assert method.network.dim == light.shape[1] + colour.shape[1]
 
 
-@pytest.mark.parametrize("channels", [("L",), ("L", ""), ("L", "x"), ("L", "ab", "L")])
+@pytest.mark.parametrize(
+    "channels",
+    [
+        ("L",),
+        ("L", ""),
+        ("L", "x"),
+        ("L", "ab", "L"),
+        ("ab", "ba"),  # the same twice
+        ("L", "aab"),
+        ("L", "abRG"),  # an encoder has three inputs
+    ],
+)
 def test_multiview_refuses_views_that_are_none(channels: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match=r"method\.channels"):
         build("multiview", channels=channels)

@@ -40,12 +40,14 @@ def naive_info_nce(queries, keys, tau, positives, groups=None, key_groups=None, 
     return total / len(queries)
 
 
-def naive_nt_xent(first, second, tau):
+def naive_nt_xent(first, second, tau, groups=None):
     views = unit(torch.cat([first, second]))
+    groups = range(len(first)) if groups is None else groups
+    of = [*groups, *groups]
     total = 0.0
     for i in range(len(views)):
-        others = [views[i] @ views[j] / tau for j in range(len(views)) if j != i]
         mate = (i + len(first)) % len(views)
+        others = [views[i] @ views[j] / tau for j in range(len(views)) if j == mate or of[j] != of[i]]
         total = total + torch.stack(others).logsumexp(0) - views[i] @ views[mate] / tau
     return total / len(views)
 
@@ -208,13 +210,40 @@ def test_clip_loss_is_both_directions(agree, tile, tau, grouped):
 
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("tau", [1.0, 0.1, 0.02])
-def test_nt_xent_against_a_loop(agree, tile, tau):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_nt_xent_against_a_loop(agree, tile, tau, grouped):
+    groups = torch.tensor([0, 1, 0, 2, 3, 0, 4, 5, 4, 6, 7]) if grouped else None
     agree(
-        lambda a, b, t: nt_xent(a, b, temperature=t, tile=tile),
-        naive_nt_xent,
+        lambda a, b, t: nt_xent(a, b, temperature=t, groups=groups, tile=tile),
+        lambda a, b, t: naive_nt_xent(a, b, t, None if groups is None else groups.tolist()),
         *pairs(11),
         temperature(tau),
     )
+
+
+@pytest.mark.parametrize("tile", TILES)
+def test_nt_xent_of_replicas_is_that_of_one(tile):
+    first, second = pairs(12)
+    groups = torch.tensor([0, 1, 0, 2, 3, 0, 4, 5, 4, 6, 7, 3])
+    whole = nt_xent(first, second, temperature=0.1, groups=groups)
+    shares = [
+        nt_xent(
+            first[rows],
+            second[rows],
+            temperature=0.1,
+            all_first=first,
+            all_second=second,
+            rows=rows,
+            groups=groups[rows],
+            all_groups=groups,
+            tile=tile,
+        )
+        for rows in torch.arange(12).view(3, 4)
+    ]
+    torch.testing.assert_close(torch.stack(shares).mean(), whole)
+    assert whole < nt_xent(first, second, temperature=0.1)
+    # All of one group: no negatives, nothing to learn.
+    assert float(nt_xent(first, second, temperature=0.1, groups=torch.zeros(12).long())) == pytest.approx(0)
 
 
 def naive_moco(queries, keys, queue, tau, groups=None, queue_groups=None):

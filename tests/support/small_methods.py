@@ -23,7 +23,10 @@ VARIANTS = {
     "moco v1": ("moco", {"version": "v1", "ema_momentum": 0.9}),
     "moco symmetric": ("moco", {"symmetric": True, "ema_momentum": 0.9}),
     "moco pushing between": ("moco", {"symmetric": True, "push_between": True, "ema_momentum": 0.9}),
-    "moco v3": ("moco", {"version": "v3", "queue_size": None, "hidden_dim": 32, "projection_dim": 16}),
+    "moco v3": (
+        "moco",
+        {"version": "v3", "queue_size": None, "norm_rows": None, "hidden_dim": 32, "projection_dim": 16},
+    ),
     "instance nce": ("instance", {"loss": "nce", "num_noise": 40}),
     "siamese of the batch": ("siamese", {"pairs": "batch"}),
     "triplet hard": ("triplet", {"mining": "hard", "embedding_dim": None}),

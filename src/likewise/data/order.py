@@ -20,9 +20,9 @@ __all__ = [
     "OrderName",
     "PairOrder",
     "ShuffledOrder",
+    "batch_unit",
     "make_order",
     "occurrences",
-    "rows_together",
 ]
 
 Rows = NDArray[np.int64]
@@ -66,39 +66,59 @@ def make_order(
     """
     if num_rows < 2:
         raise DataError(f"training needs two rows or more, and the training part has {num_rows}.")
-    if batch_size < 2:
-        raise ConfigError(
-            f"training.batch_size is {batch_size}: there is nothing to compare a row with; "
-            f"try --training.batch-size {max(2, num_rows // 4)}."
-        )
-    if batch_size > num_rows:
-        raise ConfigError(
-            f"training.batch_size is {batch_size}, but there are only {num_rows} training rows; "
-            f"try --training.batch-size {max(2, num_rows // 4)}."
-        )
-    together = rows_together(kind, examples_per_class)
-    if batch_size % world_size:
-        raise ConfigError(
-            f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas."
-        )
-    if batch_size % (world_size * together):
-        whole = world_size * together
-        raise ConfigError(
-            f"training.batch_size {batch_size}: training.order {kind} needs a multiple of {whole}, "
-            f"{together} rows that stand together on each of {world_size} replicas; "
-            f"try --training.batch-size {max(1, batch_size // whole) * whole}."
-        )
     if kind == "shuffled":
+        _check_shuffled(num_rows, batch_size, world_size)
         return ShuffledOrder(num_rows, batch_size=batch_size, seed=seed)
     known = _known_classes(labels, kind)
+    _check_together(kind, known, batch_size, examples_per_class, world_size)
     if kind == "classes":
         return ClassOrder(known, batch_size=batch_size, examples_per_class=examples_per_class, seed=seed)
     return PairOrder(known, batch_size=batch_size, seed=seed)
 
 
-def rows_together(kind: OrderName, examples_per_class: int) -> int:
-    """How many rows of a batch cannot be parted: a batch is a multiple of that on each replica."""
-    return {"shuffled": 1, "classes": examples_per_class, "pairs": 4}[kind]
+def _check_shuffled(num_rows: int, batch_size: int, world_size: int) -> None:
+    if not 2 <= batch_size <= num_rows:
+        wrong = (
+            ": there is nothing to compare a row with"
+            if batch_size < 2
+            else f", but there are only {num_rows} training rows"
+        )
+        raise ConfigError(
+            f"training.batch_size is {batch_size}{wrong}; try --training.batch-size {max(2, num_rows // 4)}."
+        )
+    if batch_size % world_size:
+        raise ConfigError(
+            f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas."
+        )
+
+
+def _check_together(
+    kind: OrderName, labels: Rows, batch_size: int, examples_per_class: int, world_size: int
+) -> None:
+    unit, least = batch_unit(kind, examples_per_class, world_size)
+    most = int((labels >= 0).sum())
+    if kind == "classes":
+        most = _num_chunks(labels, examples_per_class) * examples_per_class
+    if batch_size % unit == 0 and least <= batch_size <= most:
+        return
+    fitting = min(max(batch_size // unit * unit, least), most // unit * unit)
+    hint = f"--training.batch-size {fitting}"
+    if fitting < least:
+        fewer = "--training.examples-per-class or replicas" if kind == "classes" else "replicas"
+        hint = f"fewer {fewer}, or more labelled rows"
+    raise ConfigError(
+        f"training.batch_size {batch_size}: training.order {kind} needs a multiple of {unit} from {least} to "
+        f"{most} here, since {unit // world_size} rows stand together on each of {world_size} replicas"
+        f"{' and of one class alone there is nothing to learn' if kind == 'classes' else ''}; try {hint}."
+    )
+
+
+def batch_unit(kind: OrderName, examples_per_class: int, world_size: int) -> tuple[int, int]:
+    """What a batch over all replicas is a multiple of, and the least that it can be: of one class alone there
+    is nothing to learn."""
+    together = {"shuffled": 1, "classes": examples_per_class, "pairs": 4}[kind]
+    unit = world_size * together
+    return unit, max(unit, 2 * together) if kind == "classes" else unit
 
 
 def occurrences(rows: Rows) -> Rows:
@@ -127,6 +147,19 @@ def _known_classes(labels: Rows | None, kind: str) -> Rows:
             "see --data.label-column."
         )
     return labels
+
+
+def _rows_by_class(labels: Rows) -> list[Rows]:
+    """The labelled rows of each class, in order."""
+    rows = np.flatnonzero(labels >= 0)
+    by_class = rows[np.argsort(labels[rows], kind="stable")]
+    return np.split(by_class, np.unique(labels[by_class], return_index=True)[1][1:])
+
+
+def _num_chunks(labels: Rows, examples_per_class: int) -> int:
+    """How many times K rows of a class an epoch has."""
+    counts = np.unique(labels[labels >= 0], return_counts=True)[1]
+    return int((-(-counts // examples_per_class)).sum())
 
 
 def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
@@ -160,15 +193,9 @@ class ClassOrder:
     """
 
     def __init__(self, labels: Rows, *, batch_size: int, examples_per_class: int, seed: int) -> None:
-        self._classes = [np.flatnonzero(labels == one) for one in np.unique(labels[labels >= 0])]
+        self._classes = _rows_by_class(labels)
         self._batch_size, self._together, self._seed = batch_size, examples_per_class, seed
-        chunks = sum(-(-len(rows) // examples_per_class) for rows in self._classes)
-        self.steps_per_epoch = chunks * examples_per_class // batch_size
-        if self.steps_per_epoch == 0:
-            raise ConfigError(
-                f"training.batch_size is {batch_size}, but there are only {chunks} times "
-                f"{examples_per_class} labelled rows; try a smaller one."
-            )
+        self.steps_per_epoch = _num_chunks(labels, examples_per_class) * examples_per_class // batch_size
         self._epoch = lru_cache(maxsize=2)(self._chunks)
 
     def _chunks(self, epoch: int) -> Rows:

@@ -23,6 +23,7 @@ class MemoryBank(nn.Module):
 
     vectors: Tensor  # (N, D)
     seen: Tensor  # (N,) bool
+    groups: Tensor  # (N,) int64; of rows that were not seen yet negative, and none like another
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
@@ -30,12 +31,13 @@ class MemoryBank(nn.Module):
             raise ValueError(f"a memory bank needs one row at least, got {size}")
         self.register_buffer("vectors", nn.functional.normalize(torch.randn(size, dim), dim=1))
         self.register_buffer("seen", torch.zeros(size, dtype=torch.bool))
+        self.register_buffer("groups", -1 - torch.arange(size))
 
     def __len__(self) -> int:
         return int(self.vectors.shape[0])
 
     @torch.no_grad()
-    def update(self, index: Tensor, vectors: Tensor, momentum: float) -> None:
+    def update(self, index: Tensor, vectors: Tensor, groups: Tensor, momentum: float) -> None:
         """Turn the rows' vectors towards new ones: momentum * old + (1 - momentum) * new, at unit length.
 
         A row that comes for the first time takes the new vector whole. In the paper it keeps half of its
@@ -44,6 +46,7 @@ class MemoryBank(nn.Module):
         Args:
             index: (B,) int64 places of the rows; of a row that comes again the first vector counts.
             vectors: (B, D), brought to unit length here.
+            groups: (B,) int64, at least 0; equal numbers mean the same thing.
             momentum: in [0, 1]; 0 keeps the new ones only.
         """
         new = nn.functional.normalize(vectors.detach().to(self.vectors.dtype), dim=1)
@@ -53,4 +56,5 @@ class MemoryBank(nn.Module):
         new = new[first[index]]
         share = torch.where(self.seen[index], momentum, 0.0)[:, None].to(new.dtype)  # (B, 1)
         self.vectors[index] = nn.functional.normalize(share * self.vectors[index] + (1 - share) * new, dim=1)
+        self.groups[index] = groups
         self.seen.index_fill_(0, index, True)  # an assignment would copy the value to a GPU, and wait

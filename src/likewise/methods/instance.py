@@ -18,6 +18,7 @@ from likewise.collectives import gather_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
 from likewise.mechanisms import MemoryBank
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, make_views
@@ -28,6 +29,7 @@ __all__ = ["Config", "Instance"]
 
 # Up to so many rows the whole softmax costs less than the network.
 _MOST_FOR_SOFTMAX = 65_536
+_NUM_NOISE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +37,11 @@ class Config:
     """Options of instance discrimination."""
 
     loss: Literal["auto", "softmax", "nce"] = "auto"
-    """`softmax` over all training rows; `nce` against noise samples, for sets too large for that; `auto`
-    takes the softmax up to 65,536 rows."""
+    """`softmax` over all training rows, copies of the same picture left out; `nce` against noise samples
+    drawn from all, for sets too large for that; `auto` takes the softmax up to 65,536 rows."""
 
-    num_noise: int = 4096
-    """Noise samples a step (nce)."""
+    num_noise: int | None = None
+    """Noise samples a step (nce); 4,096 by default."""
 
     temperature: float = 0.07
     """Divides the cosine similarities."""
@@ -55,6 +57,8 @@ class Config:
         check_above_zero(self, "temperature")
         check_shares(self, "bank_momentum")
         check_counts(self, "num_noise", "projection_dim")
+        if self.loss == "softmax" and self.num_noise is not None:
+            raise ConfigError("method.num_noise: the softmax looks at all rows; give --method.loss nce.")
 
 
 class Instance(Method):
@@ -81,7 +85,7 @@ class Instance(Method):
 
     network: ImageNetwork
     log_normalizer: Tensor
-    _newest: tuple[Tensor, Tensor]
+    _newest: tuple[Tensor, Tensor, Tensor]
 
     @classmethod
     def default_views(cls, image_size: int) -> ViewConfig:
@@ -106,18 +110,27 @@ class Instance(Method):
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """One view of each picture."""
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
-        embeddings = {"query": self.projector(self.network(pixels)), "index": batch.index}
+        assert batch.group is not None
+        query = self.projector(self.network(pixels))
+        embeddings = {"query": query, "index": batch.index, "group": batch.group}
         if self.uses_noise:
             embeddings["noise_seed"] = draw.bits(batch.key, 1, purpose="noise")  # (B, 1)
         return embeddings
 
     def objective(self, embeddings: Embeddings) -> Terms:
         """The softmax over all rows (equation 2), or noise contrast (equations 4 to 8)."""
-        query, index = embeddings["query"], embeddings["index"]
-        self._newest = gather_rows(index), gather_rows(query.detach())
+        query, index, group = (embeddings[name] for name in ("query", "index", "group"))
+        self._newest = gather_rows(index), gather_rows(query.detach()), gather_rows(group)
         temperature = self.config.temperature
         if not self.uses_noise:
-            total = info_nce(query, self.bank.vectors, index, temperature=temperature)
+            total = info_nce(
+                query,
+                self.bank.vectors,
+                index,
+                temperature=temperature,
+                group_queries=group,
+                group_keys=self.bank.groups,
+            )
             return Terms(total, {"softmax": total.detach()})
         noise = self._draw_noise(gather_rows(embeddings["noise_seed"]))  # (K, P)
         if not self._has_normalizer and bool(self.log_normalizer.isnan()):
@@ -138,7 +151,7 @@ class Instance(Method):
 
     def _draw_noise(self, seeds: Tensor) -> Tensor:
         """(K, P) vectors of rows drawn evenly; the first row's seed draws them, on all replicas alike."""
-        bits = Draw(0, 0).bits(seeds[0], self.config.num_noise, purpose="noise")[0]
+        bits = Draw(0, 0).bits(seeds[0], self.config.num_noise or _NUM_NOISE, purpose="noise")[0]
         return self.bank.vectors[bits.remainder(len(self.bank))]
 
     def after_step(self, progress: Progress) -> None:

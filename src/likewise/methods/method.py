@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.data.batch import Batch
+from likewise.data.order import OrderName
 from likewise.draw import Draw
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
@@ -87,6 +88,11 @@ class Ingredients:
     num_rows: int = 0
     trained: dict[str, Any] | None = None
 
+    @property
+    def starts_from_nothing(self) -> bool:
+        """Whether the image encoder's first weights are drawn."""
+        return self.trained is None and self.image.pretrained is None
+
     def image_encoder(self) -> ImageEncoder:
         """An image encoder for pictures of the size that the options say."""
         if self.trained is None:
@@ -149,6 +155,18 @@ class Method(nn.Module, ABC):
 
     norms_stay_apart: bool = False
     """Whether BatchNorm must see each replica's rows apart, whatever `training.sync_batch_norm` says."""
+
+    @classmethod
+    def check_order(cls, config: Any, order: OrderName) -> None:
+        """Refuse an order of batches that the method can learn nothing from.
+
+        Args:
+            config: its options.
+            order: `training.order`.
+
+        Raises:
+            ConfigError: it cannot; the message says what to ask for.
+        """
 
     @classmethod
     @abstractmethod

@@ -93,6 +93,10 @@ class Config:
         check_counts(self, "norm_rows", least=2)
         if self.version == "v3" and (self.queue_size is not None or self.symmetric):
             raise ConfigError("method.queue_size, method.symmetric: v3 has no queue and is always symmetric.")
+        if self.version == "v3" and self.norm_rows not in (None, Config.norm_rows):
+            raise ConfigError(
+                "method.norm_rows is for v1 and v2: in v3 BatchNorm sees the rows of all replicas together."
+            )
         if self.push_between and not self.symmetric:
             raise ConfigError("method.push_between is for v1 and v2 in both directions: --method.symmetric.")
         if self.version == "v1" and self.hidden_dim is not None:
@@ -145,7 +149,7 @@ class MoCo(Method):
         if config.version != "v3":
             size = config.queue_size or queue_size_for(ingredients.num_rows)
             self.queue = KeyQueue(size, projection)
-        elif not self.network.image.convolutional and ingredients.image.pretrained is None:
+        elif not self.network.image.convolutional and ingredients.starts_from_nothing:
             # A patch projection that learns makes ViTs unstable, one at random does as well (section 4.2).
             self.network.image.freeze_patches()
 

@@ -49,12 +49,13 @@ class Config:
         check_counts(self, "projection_dim")
         if len(self.channels) < 2:
             raise ConfigError(f"method.channels {self.channels}: expected two views or more, such as L ab.")
-        if len(set(self.channels)) < len(self.channels):
+        if len({frozenset(view) for view in self.channels}) < len(self.channels):
             raise ConfigError(f"method.channels {self.channels}: each view once; alike, they teach nothing.")
         for view in self.channels:
-            if not view or set(view) - set(CHANNELS):
+            if not 1 <= len(set(view)) == len(view) <= 3 or set(view) - set(CHANNELS):
                 raise ConfigError(
-                    f"method.channels: {view!r} is no view; name some of {', '.join(CHANNELS)}."
+                    f"method.channels: {view!r} is no view; name one to three of {', '.join(CHANNELS)}, "
+                    "each once."
                 )
 
 

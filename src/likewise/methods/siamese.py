@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
+from likewise.data.order import OrderName
 from likewise.draw import Draw
 from likewise.encoders.networks import ImageNetwork
 from likewise.errors import ConfigError
@@ -82,6 +83,15 @@ class Siamese(Method):
         """Mild: the labels say what belongs together."""
         del image_size
         return view_preset("mild")
+
+    @classmethod
+    def check_order(cls, config: Config, order: OrderName) -> None:
+        """Drawn pairs are neighbouring rows: in batches by class all would be of one class."""
+        if config.pairs == "drawn" and order != "pairs":
+            raise ConfigError(
+                f"training.order {order}: only the order pairs puts the pairs side by side that method.pairs "
+                "drawn compares; leave --training.order out, or give --method.pairs batch too."
+            )
 
     def __init__(self, config: Config, ingredients: Ingredients) -> None:
         super().__init__()

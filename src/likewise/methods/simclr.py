@@ -90,11 +90,12 @@ class SimCLR(Method):
         pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
         features = view_by_view(self.network, pixels)  # (2B, D)
         first, second = view_by_view(self.projector, features).chunk(2)  # (B, P) each
-        return {"first": first, "second": second}
+        assert batch.group is not None
+        return {"first": first, "second": second, "group": batch.group}
 
     def objective(self, embeddings: Embeddings) -> Terms:
-        """NT-Xent (equation 1), mean over all 2B rows."""
-        first, second = embeddings["first"], embeddings["second"]
+        """NT-Xent (equation 1), mean over all 2B rows; copies of a picture are no negatives."""
+        first, second, group = (embeddings[name] for name in ("first", "second", "group"))
         total = nt_xent(
             first,
             second,
@@ -102,5 +103,7 @@ class SimCLR(Method):
             all_first=gather_rows(first),
             all_second=gather_rows(second),
             rows=own_rows(first),
+            groups=group,
+            all_groups=gather_rows(group),
         )
         return Terms(total, {"nt_xent": total.detach()})

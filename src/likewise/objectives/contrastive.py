@@ -218,6 +218,8 @@ def nt_xent(
     all_first: Tensor | None = None,
     all_second: Tensor | None = None,
     rows: Tensor | None = None,
+    groups: Tensor | None = None,
+    all_groups: Tensor | None = None,
     normalize: bool = True,
     precision: Precision = None,
     tile: tuple[int, int] | None = None,
@@ -233,6 +235,8 @@ def nt_xent(
         all_first: (B, D) the rows of all replicas; the own ones when None.
         all_second: (B, D).
         rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        groups: (b,) int64; views of equal ones (copies of one picture) are no negatives.
+        all_groups: (B,) of all replicas.
         normalize: bring features to unit length.
         precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
         tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
@@ -241,7 +245,7 @@ def nt_xent(
         Scalar, nats, mean over the 2b own views.
 
     Reference:
-        Chen et al. 2020, arXiv 2002.05709, eq. 1.
+        Chen et al. 2020, arXiv 2002.05709, eq. 1; equal groups are left out here.
     """
     check_pairs(first=first, second=second)
     check_finite(first=first, second=second)
@@ -250,9 +254,13 @@ def nt_xent(
     alone = all_first is first and all_second is second
     here = own_places(rows, first, gathered=not alone)
     total = all_first.shape[0]
+    all_groups = groups if all_groups is None else all_groups
+    check_groups(groups, all_groups, len(first), total)
     rules = Rules(
         positives=torch.cat([here + total, here]),
         excluded=torch.cat([here, here + total]),
+        group_queries=None if groups is None else groups.repeat(2),
+        group_keys=None if all_groups is None else all_groups.repeat(2),
         symmetric=alone,
         normalize=normalize,
         precision=precision,

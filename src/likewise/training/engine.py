@@ -238,8 +238,8 @@ class Session:
 
     def _compared(self, embeddings: Embeddings) -> Embeddings:
         """Of a step's embeddings what is looked at for collapse; the rest must not outlive the step."""
-        names = self.method.compared or embeddings
-        return {name: embeddings[name].detach() for name in names}
+        names = {*(self.method.compared or embeddings), "label", "group"} & embeddings.keys()
+        return {name: embeddings[name].detach() for name in sorted(names)}
 
     def _seed(self, piece: int) -> None:
         """Make dropout a function of (seed, step, replica, piece)."""

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from likewise.data import Dataset, Splits, prepare
-from likewise.data.order import rows_together
+from likewise.data.order import batch_unit
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
 from likewise.model import Model
@@ -80,10 +80,9 @@ def with_batch_size(settings: Settings[Any], num_rows: int, world_size: int) -> 
     options = settings.training
     if options.batch_size is not None:
         return settings
-    unit = world_size * rows_together(options.order, options.examples_per_class)
-    return _with_training(
-        settings, batch_size=max(1, min(options.largest_batch_size, num_rows) // unit) * unit
-    )
+    unit, least = batch_unit(options.order, options.examples_per_class, world_size)
+    size = min(options.largest_batch_size, num_rows) // unit * unit
+    return _with_training(settings, batch_size=max(least, size))
 
 
 def _with_training(settings: Settings[Any], **changes: Any) -> Settings[Any]:

@@ -63,9 +63,10 @@ class Settings(Generic[C]):
     training: TrainingConfig
 
     def __post_init__(self) -> None:
-        """Refuse values that no option has, with the option's name."""
+        """Refuse values that no option has, with the option's name, and what cannot go together."""
         for name, section in self.sections().items():
             check_values(name, section)
+        self.method_type.check_order(self.method, self.training.order)
 
     @property
     def method_type(self) -> type[Method]:
