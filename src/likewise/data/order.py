@@ -22,6 +22,7 @@ __all__ = [
     "ShuffledOrder",
     "batch_unit",
     "make_order",
+    "most_rows",
     "occurrences",
 ]
 
@@ -70,7 +71,8 @@ def make_order(
         _check_shuffled(num_rows, batch_size, world_size)
         return ShuffledOrder(num_rows, batch_size=batch_size, seed=seed)
     known = _known_classes(labels, kind)
-    _check_together(kind, known, batch_size, examples_per_class, world_size)
+    most = most_rows(kind, known, num_rows, examples_per_class)
+    _check_together(kind, batch_size, examples_per_class, world_size, most)
     if kind == "classes":
         return ClassOrder(known, batch_size=batch_size, examples_per_class=examples_per_class, seed=seed)
     return PairOrder(known, batch_size=batch_size, seed=seed)
@@ -93,12 +95,9 @@ def _check_shuffled(num_rows: int, batch_size: int, world_size: int) -> None:
 
 
 def _check_together(
-    kind: OrderName, labels: Rows, batch_size: int, examples_per_class: int, world_size: int
+    kind: OrderName, batch_size: int, examples_per_class: int, world_size: int, most: int
 ) -> None:
     unit, least = batch_unit(kind, examples_per_class, world_size)
-    most = int((labels >= 0).sum())
-    if kind == "classes":
-        most = _num_chunks(labels, examples_per_class) * examples_per_class
     if batch_size % unit == 0 and least <= batch_size <= most:
         return
     fitting = min(max(batch_size // unit * unit, least), most // unit * unit)
@@ -111,6 +110,13 @@ def _check_together(
         f"{most} here, since {unit // world_size} rows stand together on each of {world_size} replicas"
         f"{' and of one class alone there is nothing to learn' if kind == 'classes' else ''}; try {hint}."
     )
+
+
+def most_rows(kind: OrderName, labels: Rows | None, num_rows: int, examples_per_class: int) -> int:
+    """The most rows that a batch can have: of batches by class no more than an epoch has."""
+    if kind != "classes" or labels is None:
+        return num_rows
+    return min(num_rows, _num_chunks(labels, examples_per_class) * examples_per_class)
 
 
 def batch_unit(kind: OrderName, examples_per_class: int, world_size: int) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def prepare_run(
     check_loggers(settings.training.loggers)
     settings = check_free(run, settings, resume)
     splits = prepare_data(settings, run, fabric, show)
-    settings = with_batch_size(settings, len(splits.train), fabric.world_size)
+    settings = with_batch_size(settings, splits.train, fabric.world_size)
     session = Session.build(settings, run, splits, fabric, show)
     # Only now is nothing left that could refuse: a refused start leaves a folder that can be used again.
     if fabric.is_global_zero and not run.config.is_file():

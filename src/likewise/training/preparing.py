@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from likewise.data import Dataset, Splits, prepare
-from likewise.data.order import batch_unit
+from likewise.data.order import batch_unit, most_rows
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
 from likewise.model import Model
@@ -75,13 +75,14 @@ def _is_list_of_bad_records(run: RunFolder) -> bool:
         return False
 
 
-def with_batch_size(settings: Settings[Any], num_rows: int, world_size: int) -> Settings[Any]:
+def with_batch_size(settings: Settings[Any], train: Dataset, world_size: int) -> Settings[Any]:
     """The settings with a batch size, where none was asked for."""
     options = settings.training
     if options.batch_size is not None:
         return settings
     unit, least = batch_unit(options.order, options.examples_per_class, world_size)
-    size = min(options.largest_batch_size, num_rows) // unit * unit
+    most = most_rows(options.order, train.labels, len(train), options.examples_per_class)
+    size = min(options.largest_batch_size, most) // unit * unit
     return _with_training(settings, batch_size=max(least, size))
 
 
