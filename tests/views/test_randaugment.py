@@ -58,7 +58,7 @@ def test_tones_are_pillows(name: str, pillow) -> None:
     pixels = _pixels()
     for picture, done in zip(_pictures(pixels), _done(name, pixels), strict=True):
         expected = _as_tensor(pillow(picture))
-        assert (expected - _as_tensor(picture))[0].abs().max() > 5  # it does something
+        assert (expected - _as_tensor(picture)).abs().max() > 3  # it does something
         # Pillow rounds at the end, and what it smoothed before it goes away from that.
         assert (done - expected).abs().max() <= 1.4
 
