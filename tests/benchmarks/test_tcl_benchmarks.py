@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 WEIGHTS = {"method.imc", "method.lmi"}
-OWN = {
-    "training.learning-rate",
-    "views.crop-scale",
-    "views.randaugment",
-}  # of ALBEF and TCL, besides the method's
+# Of ALBEF and TCL, besides the method's.
+OWN = {"training.learning-rate", "views.crop-scale", "views.randaugment"}
 
 
 @pytest.fixture

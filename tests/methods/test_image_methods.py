@@ -27,7 +27,9 @@ from likewise.training.settings import parse_settings
 from likewise.views import ViewConfig
 
 
-def build(name: str, *, image: dict[str, Any] | None = None, **options: Any) -> Method:
+def build(
+    name: str, *, image: dict[str, Any] | None = None, trained: dict[str, Any] | None = None, **options: Any
+) -> Method:
     settings = small_settings(name)
     torch.manual_seed(0)
     return find_method(name)(  # type: ignore[call-arg]
@@ -37,6 +39,7 @@ def build(name: str, *, image: dict[str, Any] | None = None, **options: Any) -> 
             text=settings.text,
             views=settings.views,
             num_rows=40,
+            trained=trained,
         ),
     )
 
@@ -301,17 +304,7 @@ def test_moco_v3_freezes_patches_that_were_drawn_alone() -> None:
     drawn: Any = build("moco", image={"architecture": "vit"} | VIT, **options)
     patches = drawn.network.image.backbone.embeddings.patch_embeddings
     assert not any(weight.requires_grad for weight in patches.parameters())
-    settings = small_settings("moco")
-    onward: Any = find_method("moco")(  # type: ignore[call-arg]
-        dataclasses.replace(settings.method, **options),
-        Ingredients(
-            image=dataclasses.replace(settings.image, architecture="vit", **VIT),
-            text=settings.text,
-            views=settings.views,
-            num_rows=40,
-            trained=drawn.network.spec(),
-        ),
-    )
+    onward: Any = build("moco", image={"architecture": "vit"} | VIT, trained=drawn.network.spec(), **options)
     patches = onward.network.image.backbone.embeddings.patch_embeddings
     assert all(weight.requires_grad for weight in patches.parameters())
 

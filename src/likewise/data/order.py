@@ -155,11 +155,11 @@ def _known_classes(labels: Rows | None, kind: str) -> Rows:
     return labels
 
 
-def _rows_by_class(labels: Rows) -> list[Rows]:
-    """The labelled rows of each class, in order."""
+def _by_class(labels: Rows) -> tuple[Rows, Rows]:
+    """The labelled rows, those of a class side by side, and (C,) how many each class has."""
     rows = np.flatnonzero(labels >= 0)
-    by_class = rows[np.argsort(labels[rows], kind="stable")]
-    return np.split(by_class, np.unique(labels[by_class], return_index=True)[1][1:])
+    counts = np.unique(labels[rows], return_counts=True)[1]
+    return rows[np.argsort(labels[rows], kind="stable")], counts
 
 
 def _num_chunks(labels: Rows, examples_per_class: int) -> int:
@@ -199,7 +199,8 @@ class ClassOrder:
     """
 
     def __init__(self, labels: Rows, *, batch_size: int, examples_per_class: int, seed: int) -> None:
-        self._classes = _rows_by_class(labels)
+        rows, counts = _by_class(labels)
+        self._classes = np.split(rows, np.cumsum(counts)[:-1])
         self._batch_size, self._together, self._seed = batch_size, examples_per_class, seed
         self.steps_per_epoch = _num_chunks(labels, examples_per_class) * examples_per_class // batch_size
         self._epoch = lru_cache(maxsize=2)(self._chunks)
@@ -231,15 +232,12 @@ class PairOrder:
     """
 
     def __init__(self, labels: Rows, *, batch_size: int, seed: int) -> None:
-        names, inverse, counts = np.unique(labels[labels >= 0], return_inverse=True, return_counts=True)
-        rows = np.flatnonzero(labels >= 0)
-        order = np.argsort(inverse, kind="stable")
-        self._by_class = rows[order]  # rows of a class side by side
+        self._by_class, counts = _by_class(labels)
         self._starts = np.concatenate([[0], np.cumsum(counts)])
-        self._class_of = inverse[order]  # (labelled,) class of each place in `_by_class`
+        self._class_of = np.repeat(np.arange(len(counts)), counts)  # of each place in `_by_class`
         self._paired = np.flatnonzero(counts[self._class_of] >= 2)
-        self._num_classes, self._batch_size, self._seed = len(names), batch_size, seed
-        self.steps_per_epoch = max(1, len(rows) // batch_size)
+        self._num_classes, self._batch_size, self._seed = len(counts), batch_size, seed
+        self.steps_per_epoch = max(1, len(self._by_class) // batch_size)
         self._walk = lru_cache(maxsize=8)(self._permutation)
 
     def _permutation(self, kind: int, turn: int) -> Rows:

@@ -51,12 +51,14 @@ def look_at_compared(
         possible.append(min(rows.shape[1], _different_things(embeddings, len(rows)) - 1, _MOST_POSSIBLE))
         figures[f"{name}_relative_deviation"] = signs["relative_deviation"]
         figures[f"{name}_effective_rank"] = signs["effective_rank"]
-    if spreads and max(spreads) < SPREAD_BELOW:
+    if not spreads:
+        return figures, None
+    if max(spreads) < SPREAD_BELOW:
         found = (
             "is nearly the same for all rows of the batch: it varies "
             f"{max(spreads):.1%} as much as evenly spread rows would"
         )
-    elif spreads and max(ranks) < _RANK_SHARE_BELOW * min(possible):
+    elif max(ranks) < _RANK_SHARE_BELOW * min(possible):
         found = (
             f"differs from row to row in {max(ranks):.1f} directions or so of the {min(possible)} it could"
         )

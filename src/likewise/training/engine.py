@@ -238,8 +238,8 @@ class Session:
 
     def _compared(self, embeddings: Embeddings) -> Embeddings:
         """Of a step's embeddings what is looked at for collapse; the rest must not outlive the step."""
-        names = {*(self.method.compared or embeddings), "label", "group"} & embeddings.keys()
-        return {name: embeddings[name].detach() for name in sorted(names)}
+        names = {*(self.method.compared or embeddings), "label", "group"}
+        return {name: rows.detach() for name, rows in embeddings.items() if name in names}
 
     def _seed(self, piece: int) -> None:
         """Make dropout a function of (seed, step, replica, piece)."""

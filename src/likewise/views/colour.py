@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from likewise.hardware import constant
+from likewise.views.chosen import done_to
 
 __all__ = ["GREY", "ColourDraws", "change_colours", "turn_hue"]
 
@@ -56,13 +57,9 @@ def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
     Returns:
         (B, 3, P) in [0, 255].
     """
+    pixels = _in_turn(pixels, draws) if pixels.device.type == "cpu" else _hue_once(pixels, draws)
     luma = constant(GREY, pixels.device)
-    if pixels.device.type == "cpu":
-        pixels = _in_turn(pixels, draws)
-        grey = draws.grey.nonzero()[:, 0]
-        return pixels.index_copy_(0, grey, luma.expand(len(grey), 3, 3) @ pixels.index_select(0, grey))
-    pixels = _hue_once(pixels, draws)
-    return torch.where(draws.grey[:, None, None], luma.expand(len(pixels), 3, 3) @ pixels, pixels)
+    return done_to(draws.grey, lambda rows: luma.expand(len(rows), 3, 3) @ rows, pixels)
 
 
 def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
@@ -72,8 +69,7 @@ def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
     other = torch.empty_like(pixels)  # to write to: fresh memory at each step would cost as much as the step
     for k in range(4):
         pixels, other = _linear(pixels, matrices[:, k], pulls[:, k], other), pixels
-        rows = turned[:, k].nonzero()[:, 0]
-        pixels.index_copy_(0, rows, turn_hue(pixels.index_select(0, rows), draws.turn[rows]))
+        pixels = done_to(turned[:, k], turn_hue, pixels, draws.turn)
     return pixels
 
 
@@ -94,7 +90,7 @@ def _hue_once(pixels: Tensor, draws: ColourDraws) -> Tensor:
 
     step = torch.arange(4, device=pixels.device)
     pixels, other = steps(pixels, other, step < place[:, None], range(3))
-    pixels = torch.where(_turns(draws)[:, None, None], turn_hue(pixels, draws.turn), pixels)
+    pixels = done_to(_turns(draws), turn_hue, pixels, draws.turn)
     return steps(pixels, other, step > place[:, None], range(1, 4))[0]
 
 

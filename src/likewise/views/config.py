@@ -64,10 +64,7 @@ class ViewConfig:
             self._check(name, getattr(self, name), 0, math.inf, "a strength")
         self._check("hue", self.hue, 0, 0.5, "a share of the colour circle")
         self._check("magnitude", self.magnitude, 0, 10, "a magnitude")
-        if not 0 <= self.randaugment <= _MOST_OPERATIONS:
-            raise ConfigError(
-                f"views.randaugment is {self.randaugment}; expected 0 to {_MOST_OPERATIONS} operations."
-            )
+        self._check("randaugment", self.randaugment, 0, _MOST_OPERATIONS, "a number of operations")
         self._check("rotation_degrees", self.rotation_degrees, 0, 180, "an angle")
         self._check_range("crop_scale", self.crop_scale, 1)
         self._check_range("crop_ratio", self.crop_ratio, math.inf)

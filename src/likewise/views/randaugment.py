@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from likewise.views.chosen import done_to
+
 __all__ = ["OPERATIONS", "SLOTS", "Operations", "draw_operations", "randaugment"]
 
 OPERATIONS = (
@@ -39,9 +41,6 @@ _SHEAR_X, _SHEAR_Y, _TRANSLATE_X, _TRANSLATE_Y = range(6, 10)
 # At magnitude 10. Brightness and sharpness go from 0.1 to 1.9 and have no sign.
 _DEGREES, _SHEAR, _SHIFT, _ENHANCE = 30.0, 0.3, 10 / 256, (0.1, 1.8)
 _OUTSIDE = 128.0
-
-# From (B, 3, P) pixels, (B,) kinds and (B,) signs to the pixels.
-_Operation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Operations(NamedTuple):
@@ -95,37 +94,17 @@ def randaugment(pixels: Tensor, operations: Operations, *, magnitude: float, siz
     def moved(rows: Tensor, kind: Tensor, sign: Tensor) -> Tensor:
         return _move(rows, _inverse_maps(kind, sign * share, size), size)
 
-    tones: dict[int, _Operation] = {
-        _AUTOCONTRAST: lambda rows, kind, sign: _autocontrast(rows),
-        _EQUALIZE: lambda rows, kind, sign: _equalize(rows),
-        _BRIGHTNESS: lambda rows, kind, sign: (rows * enhance).clamp_(0, 255),
-        _SHARPNESS: lambda rows, kind, sign: _sharpness(rows, enhance, size),
+    tones: dict[int, Callable[[Tensor], Tensor]] = {
+        _AUTOCONTRAST: _autocontrast,
+        _EQUALIZE: _equalize,
+        _BRIGHTNESS: lambda rows: (rows * enhance).clamp_(0, 255),
+        _SHARPNESS: lambda rows: _sharpness(rows, enhance, size),
     }
     for kind, sign in zip(operations.kinds.unbind(1), operations.signs.unbind(1), strict=True):
         for place, tone in tones.items():
-            pixels = _where(kind == place, tone, pixels, kind, sign)
-        pixels = _where(kind >= _ROTATE, moved, pixels, kind, sign)
+            pixels = done_to(kind == place, tone, pixels)
+        pixels = done_to(kind >= _ROTATE, moved, pixels, kind, sign)
     return pixels
-
-
-def _where(chosen: Tensor, operation: _Operation, pixels: Tensor, kind: Tensor, sign: Tensor) -> Tensor:
-    """The operation done to the images `chosen` (B,), the others as they are."""
-    # Which images drew it is known on the device only: asking would stall it, so all are done there.
-    ways = _rows_alone if pixels.device.type == "cpu" else _all_and_choose
-    return ways(chosen, operation, pixels, kind, sign)
-
-
-def _rows_alone(chosen: Tensor, operation: _Operation, pixels: Tensor, kind: Tensor, sign: Tensor) -> Tensor:
-    rows = chosen.nonzero()[:, 0]
-    if len(rows) == 0:
-        return pixels
-    return pixels.index_copy_(0, rows, operation(pixels[rows], kind[rows], sign[rows]))
-
-
-def _all_and_choose(
-    chosen: Tensor, operation: _Operation, pixels: Tensor, kind: Tensor, sign: Tensor
-) -> Tensor:
-    return torch.where(chosen[:, None, None], operation(pixels, kind, sign), pixels)
 
 
 def _autocontrast(pixels: Tensor) -> Tensor:
