@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from likewise.catalog import find_method
 from likewise.data import DataConfig
 from likewise.data.contact_sheet import draw_contact_sheet
@@ -16,6 +14,7 @@ from likewise.data.folders import FOLDER_OF_IMAGES
 from likewise.data.inspect import SourceReport, inspect_source
 from likewise.data.show import print_report
 from likewise.errors import ConfigError, DataError
+from likewise.flags import parse_flags
 from likewise.views import ViewConfig
 
 __all__ = ["DataCommand", "run"]
@@ -54,7 +53,7 @@ def run(arguments: Sequence[str]) -> None:
         words = ["--data", *words]
     if not words:
         raise ConfigError(_USAGE)
-    options = tyro.cli(DataCommand, args=words, prog="likewise data")
+    options = parse_flags(DataCommand, words, prog="likewise data")
     _check(options)
     method = None if options.views is None else find_method(options.views)
     found = inspect_source(options.data, progress=not options.json)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tyro
 
 from likewise.catalog import find_method
 from likewise.cli.explain_command import draw_explanation, left_out, save_figure
@@ -21,6 +20,7 @@ from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded, evaluate
 from likewise.explaining import explain
+from likewise.flags import parse_flags
 from likewise.model import Model, load
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
@@ -77,7 +77,7 @@ def demo_settings(steps: int | None = None) -> Settings[Any]:
 
 def run(arguments: Sequence[str]) -> None:
     """Train, measure, report, answer, and say where everything is."""
-    options = tyro.cli(DemoCommand, args=list(arguments), prog="likewise demo")
+    options = parse_flags(DemoCommand, arguments, prog="likewise demo")
     if not options.query.strip():
         raise ConfigError("--query is empty; expected a text such as 'a red circle above a blue square'.")
     folder = Path(options.out)

@@ -17,6 +17,7 @@ from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.splits import assign_parts
 from likewise.encoders.networks import EncodesImages, EncodesTexts
 from likewise.errors import ConfigError, DataError
+from likewise.flags import parse_flags
 from likewise.model import Model
 
 __all__ = ["EmbedCommand", "run"]
@@ -49,7 +50,7 @@ class EmbedCommand:
 
 def run(arguments: Sequence[str]) -> None:
     """Embed and write."""
-    options = tyro.cli(EmbedCommand, args=list(arguments), prog="likewise embed")
+    options = parse_flags(EmbedCommand, arguments, prog="likewise embed")
     path = Path(options.out)
     if path.suffix not in (".parquet", ".npy"):
         raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy.")

@@ -26,6 +26,7 @@ from likewise.evaluation.tasks import (
     evaluate,
 )
 from likewise.evaluation.templates import prompts
+from likewise.flags import parse_flags
 from likewise.model import Model
 from likewise.reporting.figures import format_plain
 from likewise.training.run import RunFolder
@@ -83,7 +84,7 @@ class EvaluateCommand:
 
 def run(arguments: Sequence[str]) -> None:
     """Measure, print, and write into the run's results.json."""
-    options = tyro.cli(EvaluateCommand, args=list(arguments), prog="likewise evaluate")
+    options = parse_flags(EvaluateCommand, arguments, prog="likewise evaluate")
     # What can be refused without the model and the data is refused before they are opened.
     given, tasks = _task_options(options), [options.task]
     if options.task != "all":

@@ -16,6 +16,7 @@ from likewise.cli.opened import open_model
 from likewise.data.fonts import find_font
 from likewise.errors import ConfigError, DataError
 from likewise.explaining import Explanation, explain, overlay
+from likewise.flags import parse_flags
 from likewise.model import Model
 
 __all__ = ["ExplainCommand", "draw_explanation", "left_out", "maps_of_phrases", "run", "save_figure"]
@@ -51,7 +52,7 @@ class ExplainCommand:
 
 def run(arguments: Sequence[str]) -> None:
     """Explain one pair, and write the sheet."""
-    options = tyro.cli(ExplainCommand, args=list(arguments), prog="likewise explain")
+    options = parse_flags(ExplainCommand, arguments, prog="likewise explain")
     if not options.text.strip():
         raise DataError("the text is empty.")
     path = Path(options.out)

@@ -13,6 +13,7 @@ import tyro
 from likewise.cli.opened import OWN_DATA, open_model, open_own_splits
 from likewise.data import DataConfig
 from likewise.errors import ConfigError
+from likewise.flags import parse_flags
 from likewise.reporting.report import write_report
 from likewise.training.gather import gather_report_inputs
 from likewise.training.run import RunFolder
@@ -39,7 +40,7 @@ class ReportCommand:
 
 def run(arguments: Sequence[str]) -> None:
     """Write the report and say where it is."""
-    options = tyro.cli(ReportCommand, args=list(arguments), prog="likewise report")
+    options = parse_flags(ReportCommand, arguments, prog="likewise report")
     print(f"wrote {report(options.run, out=options.out, device=options.device, data=options.data)}")
 
 

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from likewise.catalog import find_method, methods
 from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
+from likewise.flags import parse_flags
 from likewise.methods.method import Method
 from likewise.training.engine import train
 from likewise.training.run import RunFolder
@@ -50,7 +49,7 @@ def run(arguments: Sequence[str]) -> None:
     name, flags = arguments[0], list(arguments[1:])
     method, prog = find_method(name), f"likewise train {name}"
     # The command's own options first: they say what stands for the settings that are not on the line.
-    options, _ = tyro.cli(TrainCommand, args=flags, prog=prog, add_help=False, return_unknown_args=True)
+    options, _ = parse_flags(TrainCommand, flags, prog=prog, add_help=False, return_unknown_args=True)
     folder = Path(options.out or f"runs/{name}")
     flags = [*_said_elsewhere(method, folder, options, flags), *flags]
     settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)

@@ -14,6 +14,7 @@ from likewise.catalog import find_method
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
+from likewise.flags import parse_flags
 from likewise.methods.method import Method
 from likewise.training.options import TrainingConfig
 from likewise.training.values import check_values, misfit
@@ -153,10 +154,10 @@ def _parse(
     defaults = default_settings(method, "scenes", image_size=image_size)
     kind = settings_type(method, command)
     unsaid = {"data": dataclasses.replace(defaults.data, source=tyro.MISSING)}
-    options = tyro.cli(
+    options = parse_flags(
         kind,
+        arguments,
         default=kind(**(defaults.sections() | unsaid)),
-        args=list(arguments),
         prog=prog,
         description=f"{method.name}: {method.summary} ({method.paper}).",
     )
