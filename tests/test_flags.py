@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import tyro
@@ -36,6 +36,10 @@ class Command(Base):
     source: Annotated[str, tyro.conf.Positional]
     """Where it comes from."""
     inner: Inner = dataclasses.field(default_factory=Inner)
+    count: int | None = None
+    """How many."""
+    way: Literal["there", "back"] | None = "back"
+    """Which."""
     fast: bool = False
     """Whether it hurries."""
 
@@ -64,11 +68,13 @@ def test_lines_of_the_help_break_where_the_terminal_ends(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = _help(capsys, monkeypatch, columns)
-    start = next(place for place, line in enumerate(lines) if line.startswith("Where it goes"))
+    start = next(place for place, line in enumerate(lines) if "Where it goes" in line)
+    lines[start] = lines[start][lines[start].index("Where") :]
     end = lines.index("", start)
     assert " ".join(lines[start:end]).endswith("about here and the sentence here, on a second line.")
     assert lines[end + 1].startswith("A paragraph of its own.")
-    room = columns - len("│             ") - len(" │")
+    indent = len("│ --folder STR  ")
+    room = columns - indent - len(" │")
     for line, after in pairwise(lines[start:end]):
         assert len(line) + 1 + len(after.split()[0]) > room  # the first word of the next has no place here
 
@@ -84,3 +90,31 @@ def test_help_says_what_classes_and_positional_words_are(
         "--fast, --no-fast",
     ):
         assert said in text
+
+
+def test_what_may_be_none_is_shown_and_read_as_what_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(_help(capsys, monkeypatch, 80))
+    for said in ("--folder STR", "--count INT", "--way {there,back}"):
+        assert said in text
+    assert "{None}" not in text
+    given = parse_flags(Command, ["here", "--count", "3", "--way", "there"], prog="x")
+    assert given == Command(source="here", count=3, way="there")
+    none = parse_flags(Command, ["here", "--count", "None", "--way", "None"], prog="x", default=given)
+    assert none == Command(source="here", count=None, way=None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--count", "1.5"], "invalid literal for int"), (["--way", "up"], "invalid choice 'up'")],
+)
+def test_a_wrong_value_is_called_so(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit, match="2"):
+        parse_flags(Command, ["here", *words], prog="x")
+    captured = capsys.readouterr()
+    assert said in captured.out + captured.err
+    assert "NoneType" not in captured.out + captured.err
