@@ -12,7 +12,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -34,7 +34,13 @@ from likewise.model import load
 from likewise.training import checkpoints
 from likewise.training.engine import train
 from likewise.training.options import TrainingConfig
-from likewise.training.settings import file_arguments, parse_settings, read_settings
+from likewise.training.settings import (
+    default_settings,
+    file_arguments,
+    parse_settings,
+    read_settings,
+    write_settings,
+)
 
 METHODS = sorted(methods())
 
@@ -359,6 +365,25 @@ def test_settings_files_name_the_value_that_does_not_fit(line: str, expected: st
     file.write_text(f"[{section}]\n{rest}\n")
     with pytest.raises(ConfigError, match=rf"own\.toml: {section}\..*{expected}"):
         file_arguments(methods()["clip"], file)
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_what_may_be_none_survives_the_file(name: str, tmp_path: Path) -> None:
+    """Read back as settings, and as flags; also where something else is the default."""
+    file, kept = tmp_path / "config.toml", 0
+    defaults = default_settings(name, "scenes")
+    for section, values in defaults.sections().items():
+        for option, hint in get_type_hints(type(values)).items():
+            if type(None) not in get_args(hint):
+                continue
+            changed = {section: dataclasses.replace(values, **{option: None})}
+            settings = dataclasses.replace(defaults, **changed)
+            write_settings(settings, file)
+            assert read_settings(file) == settings, option
+            arguments = file_arguments(settings.method_type, file)
+            assert parse_settings(settings.method_type, arguments, prog="likewise")[0] == settings, option
+            kept += f'{option} = "None"' in file.read_text()
+    assert (kept > 0) == (name in {"siamese", "triplet", "moco"})
 
 
 def test_a_text_that_looks_like_a_flag_can_stand_in_a_file(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ __all__ = [
 
 C = TypeVar("C")
 
+# TOML has no null. An option that is None is left out, but where another value is its default: there stands
+# the word, as on the command line.
+_NONE = "None"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Generic[C]):
@@ -198,7 +202,7 @@ def _check_tables(method: type[Method], tables: dict[str, Any], path: str | Path
         hints = get_type_hints(type(sections[section]))
         for key, value in values.items():
             _check_known(key, hints, f"{path}: key {section}.{key}:")
-            expected = misfit(hints[key], value)
+            expected = misfit(hints[key], _from_file(hints[key], value))
             if expected is not None:
                 raise ConfigError(f"{path}: {section}.{key}: expected {expected}, got {value!r}.")
 
@@ -270,10 +274,15 @@ def write_settings(settings: Settings[Any], path: Path) -> None:
     import tomli_w
 
     tables: dict[str, Any] = {"method_name": settings.method_name}
+    defaults = default_settings(
+        settings.method_type, settings.data.source, image_size=settings.image.image_size
+    ).sections()
     for name, section in settings.sections().items():
-        values = dataclasses.asdict(section)
-        # TOML has no null: what is None is left out, and every such option's default is None.
-        tables[name] = {key: value for key, value in values.items() if value is not None}
+        tables[name] = {
+            key: _NONE if value is None else value
+            for key, value in dataclasses.asdict(section).items()
+            if value is not None or getattr(defaults[name], key) is not None
+        }
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as beside:
         beside.write_text(tomli_w.dumps(tables), encoding="utf-8")
@@ -291,16 +300,19 @@ def read_settings(path: Path) -> Settings[Any]:
     except (OSError, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
     _check_tables(method, tables, path)
-    said: dict[str, dict[str, Any]] = {
-        section: {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        for section, values in tables.items()
-    }
-    size = said.get("image", {}).get("image_size", ImageEncoderConfig.image_size)
-    defaults = default_settings(method, said.get("data", {}).get("source", "scenes"), image_size=size)
-    return dataclasses.replace(
-        defaults,
-        **{
-            name: dataclasses.replace(section, **said.get(name, {}))
-            for name, section in defaults.sections().items()
-        },
-    )
+    source = tables.get("data", {}).get("source", "scenes")
+    size = tables.get("image", {}).get("image_size", ImageEncoderConfig.image_size)
+    defaults = default_settings(method, source, image_size=size)
+    sections = {}
+    for name, section in defaults.sections().items():
+        hints = get_type_hints(type(section))
+        said = {key: _from_file(hints[key], value) for key, value in tables.get(name, {}).items()}
+        sections[name] = dataclasses.replace(section, **said)
+    return dataclasses.replace(defaults, **sections)
+
+
+def _from_file(hint: Any, value: Any) -> Any:
+    """A value of a file as its option's: a list as a tuple, and the word for nothing as None."""
+    if value == _NONE and misfit(hint, None) is None:
+        return None
+    return tuple(value) if isinstance(value, list) else value
