@@ -150,7 +150,23 @@ def test_moco_without_parts_lets_batch_norm_see_all() -> None:
     assert build("moco").norms_stay_apart
     assert not build("moco", norm_rows=None).norms_stay_apart
     assert not build("moco", version="v3", queue_size=None, norm_rows=None).norms_stay_apart
-    assert not build("moco", image={"architecture": "vit", **VIT}).norms_stay_apart
+    vit = {"architecture": "vit", **VIT}
+    assert not build("moco", image=vit, norm_rows=32).norms_stay_apart
+    with pytest.raises(ConfigError, match=r"method\.norm_rows: this image encoder has no BatchNorm"):
+        build("moco", image=vit, norm_rows=16)
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(2, 1), (5, 2), (32, 2), (63, 2), (64, 2), (96, 3)])
+def test_moco_cuts_a_small_batch_in_two(rows: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part alone would hold all queries and all keys, and the order of these would hide nothing."""
+    method: Any = build("moco", norm_rows=32)
+    seen: list[int] = []
+    monkeypatch.setattr(
+        moco_module, "in_parts", lambda of, pixels, *, rows: (seen.append(rows), of(pixels))[1]
+    )
+    with torch.no_grad():
+        method.embed(batch(rows), Draw(0, 0))
+    assert [max(1, rows // of) for of in seen] == [parts, parts]
 
 
 def test_moco_v3_follows_algorithm_1() -> None:
@@ -328,6 +344,11 @@ def test_drawn_pairs_come_in_no_other_order() -> None:
 def test_options_that_would_be_ignored_are_refused(name: str, ignored: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=rf"method\.{list(ignored)[-1]}"):
         find_method(name).options(**ignored)
+
+
+def test_noise_samples_are_refused_where_the_softmax_looks_at_all_rows() -> None:
+    with pytest.raises(ConfigError, match=r"method\.num_noise: 40 training rows .* --method\.loss nce"):
+        build("instance", num_noise=7)
 
 
 def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:

@@ -106,6 +106,11 @@ class Instance(Method):
             # log Z, estimated on the first batch and kept (section 3.2); NaN until then.
             self.register_buffer("log_normalizer", torch.tensor(float("nan")))
             self._has_normalizer = False
+        elif config.num_noise is not None:
+            raise ConfigError(
+                f"method.num_noise: {ingredients.num_rows} training rows are few enough for the softmax over "
+                "all of them; give --method.loss nce."
+            )
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """One view of each picture."""

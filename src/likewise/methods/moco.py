@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from likewise.collectives import average_over_replicas, gather_rows, own_rows
+from likewise.collectives import average_over_replicas, gather_rows, own_rows, world_size
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_head, mlp_projector
@@ -77,7 +77,7 @@ class Config:
     norm_rows: int | None = 32
     """Rows that a ResNet's BatchNorm sees together (v1, v2), as if each such part were on a device of its
     own; keys are computed in another order, so that a query cannot find its key by the statistics they share
-    (shuffling BN). `None` for all rows together."""
+    (shuffling BN). Fewer than twice as many are cut in two. `None` for all rows together."""
 
     hidden_dim: int | None = None
     """Width of hidden layers: by default that of the features (v2) or 4096 (v3); v1 has none."""
@@ -143,6 +143,8 @@ class MoCo(Method):
         self.network = ImageNetwork(ingredients.image_encoder())
         projection = config.projection_dim or _PROJECTION[config.version]
         self._build_heads(self.network.dim, projection)
+        if config.norm_rows not in (None, Config.norm_rows) and not has_batch_norm(self.network):
+            raise ConfigError("method.norm_rows: this image encoder has no BatchNorm; leave the option out.")
         parted = config.version != "v3" and config.norm_rows is not None and has_batch_norm(self.network)
         self.norms_stay_apart = parted
         self.twin = MomentumTwin(self._online())
@@ -205,7 +207,9 @@ class MoCo(Method):
         """
         if self.norms_stay_apart:
             assert self.config.norm_rows is not None
-            return in_parts(network, pixels, rows=self.config.norm_rows)
+            # One part alone, and queries and keys would share their statistics after all.
+            half = len(pixels) * world_size() // 2
+            return in_parts(network, pixels, rows=max(2, min(self.config.norm_rows, half)))
         return view_by_view(network, pixels, views=views)
 
     def _keys(self, pixels: Tensor, views: int, batch: Batch, draw: Draw) -> Tensor:
