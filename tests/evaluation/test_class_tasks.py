@@ -109,6 +109,16 @@ def test_domains_are_reported_within_and_across():
     assert not any("within" in name for task in NEW for name in evaluate(alone, task))
 
 
+def test_figures_across_domains_need_none_inside():
+    labels = np.arange(120) // 20
+    of_one_class = dataclasses.replace(
+        APART.validation, labels=labels, domains=labels, domain_names=list("abcdef")
+    )
+    figures = evaluate(Embedded(Stub(), dataclasses.replace(APART, validation=of_one_class)), "ranking")
+    assert "map_at_r" in figures
+    assert not any("within" in name for name in figures)
+
+
 def test_episodes_are_made_as_asked():
     embedded = Embedded(Stub(), APART, episodes=Episodes(num_ways=15, num_shots=2, num_episodes=30))
     figures = evaluate(embedded, "few-shot")

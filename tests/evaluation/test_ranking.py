@@ -89,6 +89,15 @@ def test_inside_a_domain_only_its_own_items_answer():
     assert inside["chance_r_precision"] == pytest.approx(3 / 11)
 
 
+def test_a_domain_of_one_class_asks_nothing():
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(20, 5)), np.array([0, 1] * 6 + [2] * 8)
+    domains = np.repeat([0, 1], [12, 8])
+    assert ranking(rows, labels, within=domains) == ranking(rows[:12], labels[:12])
+    with pytest.raises(ValueError, match="8 labelled items of each domain are of one class"):
+        ranking(rows, labels, within=np.where(domains == 0, -1, domains))
+
+
 def test_fewer_queries_ask_all_the_others():
     rows, labels = np.eye(30) + 0.01, np.arange(30) // 5
     figures = ranking(rows, labels, max_queries=6)

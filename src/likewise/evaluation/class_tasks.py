@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from likewise.data import Dataset
     from likewise.evaluation.embedded import Embedded
 
-__all__ = ["class_tasks_of", "clusters", "episodes", "rankings", "verified"]
+__all__ = ["class_tasks_of", "clusters", "episodes", "known_labels", "rankings", "verified"]
 
 _MOST_WAYS = 20
 
@@ -48,7 +48,7 @@ def class_tasks_of(data: Dataset) -> dict[str, bool]:
 
 def episodes(embedded: Embedded) -> dict[str, Any]:
     """N-way K-shot accuracy, across domains and inside one."""
-    labels, domains = _labels(embedded), _domains(embedded.held_out)
+    labels, domains = known_labels(embedded.held_out), _domains(embedded.held_out)
     figures: dict[str, Any] = _episodes(embedded, labels, None)
     num_items = embedded.episodes.num_shots + 1
     possible = most_ways(labels, num_items=num_items, within=domains)
@@ -88,7 +88,7 @@ def _episodes(
 
 def verified(embedded: Embedded) -> dict[str, Any]:
     """Accuracy, ROC-AUC and equal error rate of pairs, across domains and inside one."""
-    labels, domains = _labels(embedded), _domains(embedded.held_out)
+    labels, domains = known_labels(embedded.held_out), _domains(embedded.held_out)
     figures = verification(embedded.images, labels)
     if domains is None:
         return figures
@@ -101,17 +101,20 @@ def verified(embedded: Embedded) -> dict[str, Any]:
 
 def rankings(embedded: Embedded) -> dict[str, Any]:
     """MAP@R, R-precision and precision at 1, across domains and inside one."""
-    labels, domains = _labels(embedded), _domains(embedded.held_out)
+    labels, domains = known_labels(embedded.held_out), _domains(embedded.held_out)
     figures: dict[str, Any] = ranking(embedded.images, labels, max_queries=_MAX_QUERIES)
-    if domains is None or most_ways(labels, within=domains) == 0:
+    if domains is None:
         return figures
-    inside = ranking(embedded.images, labels, within=domains, max_queries=_MAX_QUERIES)
+    try:
+        inside = ranking(embedded.images, labels, within=domains, max_queries=_MAX_QUERIES)
+    except ValueError:  # no domain has two classes and two items of one; the figures across them stand
+        return figures
     return figures | _within(inside, ("map_at_r", "r_precision", "precision_at_1"))
 
 
 def clusters(embedded: Embedded) -> dict[str, Any]:
     """Agreement of k-means with the classes; of at most 10,000 items, of classes drawn by lot."""
-    labels = _labels(embedded)
+    labels = known_labels(embedded.held_out)
     rows = _of_drawn_classes(labels, _MAX_CLUSTERED)
     return dict(clustering(embedded.images[rows], labels[rows]))
 
@@ -150,11 +153,15 @@ def _within(figures: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return inside | {f"chance_within_domain_{name}": figures[f"chance_{name}"] for name in names}
 
 
-def _labels(embedded: Embedded) -> NDArray[np.int64]:
-    labels = embedded.held_out.labels
-    if labels is None or not bool((labels >= 0).any()):
+def known_labels(data: Dataset) -> NDArray[np.int64]:
+    """(N,) classes, negative where none is known.
+
+    Raises:
+        DataError: none is known of any row.
+    """
+    if data.labels is None or not bool((data.labels >= 0).any()):
         raise DataError("this task needs labels, and the data has none; see --data.label-column.")
-    return labels
+    return data.labels
 
 
 def _domains(data: Dataset) -> NDArray[np.int64] | None:

@@ -33,7 +33,8 @@ def ranking(
         embeddings: (N, D); scaled to unit length here.
         labels: (N,) integers; items with a negative label (none known) neither ask nor answer. An item
             without another of its class answers but does not ask.
-        within: (N,) integers; items ask among those of their own domain. Items below 0 are left out.
+        within: (N,) integers; items ask among those of their own domain. Items below 0 are left out, and so
+            are domains of one class, where any order is right.
         max_queries: ask with so many items only, evenly spaced; all of them when None.
         tile_rows: queries compared at a time; chosen so that 16 MiB of similarities are held when None.
 
@@ -43,8 +44,8 @@ def ranking(
         `precision_at_1`; the same behind `chance_` for an order drawn by lot; `num_items` that asked.
 
     Raises:
-        ValueError: fewer than two classes, or no two items of one; values that are not finite; shapes that
-            don't fit.
+        ValueError: fewer than two classes (in each domain), or no two items of one; values that are not
+            finite; shapes that don't fit.
 
     Reference:
         Musgrave, Belongie and Lim 2020, 2003.08505, section 4.2.
@@ -57,8 +58,12 @@ def ranking(
     known = (classes >= 0) & (domains >= 0)
     parts = [(known & (domains == domain)).nonzero()[:, 0] for domain in sorted(set(domains[known].tolist()))]
     num_known = int(known.sum())
-    if num_known and bool((classes[known] == classes[known][0]).all()):
-        raise ValueError(f"labels: all {num_known} labelled items are of one class, so any order is right")
+    parts = [part for part in parts if bool((classes[part] != classes[part][0]).any())]
+    if num_known and not parts:
+        where = "" if within is None else " of each domain"
+        raise ValueError(
+            f"labels: all of the {num_known} labelled items{where} are of one class, so any order is right"
+        )
     found, chances = [], []
     for part in parts:
         own = torch.unique(classes[part], return_inverse=True)[1]

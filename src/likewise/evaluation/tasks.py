@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from likewise.errors import AbilityError, ConfigError, DataError
-from likewise.evaluation.class_tasks import class_tasks_of, clusters, episodes, rankings, verified
+from likewise.evaluation.class_tasks import (
+    class_tasks_of,
+    clusters,
+    episodes,
+    known_labels,
+    rankings,
+    verified,
+)
 from likewise.evaluation.classification import classification_metrics, most_confused
 from likewise.evaluation.collapse import alignment, signs_of_collapse
 from likewise.evaluation.embedded import Embedded, Episodes
@@ -26,7 +33,7 @@ from likewise.evaluation.templates import prompts
 from likewise.evaluation.zero_shot import zero_shot
 
 if TYPE_CHECKING:
-    from likewise.data import Dataset, Splits
+    from likewise.data import Splits
     from likewise.model import Model
 
 __all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "Episodes", "check_task", "default_tasks", "evaluate"]
@@ -74,7 +81,7 @@ def _probe(embedded: Embedded) -> dict[str, Any]:
 
 
 def _zero_shot(embedded: Embedded) -> dict[str, Any]:
-    labels = _known_labels(embedded.held_out)
+    labels = known_labels(embedded.held_out)
     names = embedded.held_out.label_names or []
     rows = prompts(names, embedded.templates)  # C lists of T
     vectors = embedded.model.encode_texts([text for row in rows for text in row])
@@ -85,20 +92,14 @@ def _zero_shot(embedded: Embedded) -> dict[str, Any]:
 def _labels(embedded: Embedded) -> tuple[np.ndarray, np.ndarray]:
     """Labels of the held-out and the training part, which must have a class in common."""
     if not _share_classes(embedded.splits):
-        labels, train_labels = (_known_labels(part) for part in (embedded.held_out, embedded.train))
+        labels, train_labels = (known_labels(part) for part in (embedded.held_out, embedded.train))
         raise DataError(
             "this task learns classes from the training part, and no class of the held-out part is among its "
             f"{len(np.unique(train_labels[train_labels >= 0]))} "
             f"(held out: {len(np.unique(labels[labels >= 0]))}); "
             "few-shot, verification, ranking and clustering need no shared class."
         )
-    return _known_labels(embedded.held_out), _known_labels(embedded.train)
-
-
-def _known_labels(data: Dataset) -> np.ndarray:
-    if data.labels is None or not bool((data.labels >= 0).any()):
-        raise DataError("this task needs labels, and the data has none; see --data.label-column.")
-    return data.labels
+    return known_labels(embedded.held_out), known_labels(embedded.train)
 
 
 def _share_classes(splits: Splits) -> bool:
