@@ -110,7 +110,7 @@ def test_a_row_that_comes_again_is_counted() -> None:
 def test_refusals_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"only 48 training rows.*try"):
         order("shuffled", batch_size=64)
-    with pytest.raises(ConfigError, match="evenly by 3"):
+    with pytest.raises(ConfigError, match="3 replicas cannot share it evenly"):
         order("shuffled", world_size=3)
     for labels in (None, np.full(40, -1), np.zeros(40, np.int64)):
         with pytest.raises(DataError, match="label-column"):
@@ -148,6 +148,11 @@ def test_refusals_say_what_to_do() -> None:
             {"batch_size": 16, "world_size": 14},
             "fewer --training.examples-per-class or replicas",
         ),
+        ("shuffled", LABELS, {"batch_size": 500}, "--training.batch-size 12"),
+        ("shuffled", LABELS, {"batch_size": 500, "world_size": 8}, "--training.batch-size 8"),
+        ("shuffled", LABELS, {"batch_size": 16, "world_size": 3}, "--training.batch-size 15"),
+        ("shuffled", LABELS, {"batch_size": 1}, "--training.batch-size 12"),
+        ("shuffled", LABELS, {"batch_size": 16, "world_size": 64}, "fewer replicas, or more rows"),
         ("pairs", LABELS, {"batch_size": 64}, "--training.batch-size 48"),
         ("pairs", LABELS, {"batch_size": 2}, "--training.batch-size 4"),
         ("pairs", np.array([0, 0, 1]), {"batch_size": 2}, "fewer replicas, or more labelled rows"),

@@ -79,19 +79,18 @@ def make_order(
 
 
 def _check_shuffled(num_rows: int, batch_size: int, world_size: int) -> None:
-    if not 2 <= batch_size <= num_rows:
-        wrong = (
-            ": there is nothing to compare a row with"
-            if batch_size < 2
-            else f", but there are only {num_rows} training rows"
-        )
-        raise ConfigError(
-            f"training.batch_size is {batch_size}{wrong}; try --training.batch-size {max(2, num_rows // 4)}."
-        )
-    if batch_size % world_size:
-        raise ConfigError(
-            f"training.batch_size {batch_size} cannot be shared evenly by {world_size} replicas."
-        )
+    wanted = num_rows // 4
+    if batch_size < 2:
+        wrong = "there is nothing to compare a row with"
+    elif batch_size > num_rows:
+        wrong = f"there are only {num_rows} training rows"
+    elif batch_size % world_size:
+        wrong, wanted = f"{world_size} replicas cannot share it evenly", batch_size
+    else:
+        return
+    fitting = max(2, world_size, wanted // world_size * world_size)
+    hint = f"--training.batch-size {fitting}" if fitting <= num_rows else "fewer replicas, or more rows"
+    raise ConfigError(f"training.batch_size is {batch_size}: {wrong}; try {hint}.")
 
 
 def _check_together(
@@ -194,8 +193,8 @@ class ClassOrder:
     """Batches of B / K classes with K examples each (Hermans 2017, arXiv 1703.07737, section 2).
 
     In an epoch every labelled row appears once; a class whose size K does not divide fills its last K rows
-    up from its own, in other views (`Batch.key`). Classes are dealt out evenly over the epoch, so that a
-    batch holds different ones as far as there are enough.
+    up from its own, in other views (`Batch.key`). Classes are dealt out evenly over the epoch; where they
+    are few for the batch, it may hold one twice.
     """
 
     def __init__(self, labels: Rows, *, batch_size: int, examples_per_class: int, seed: int) -> None:
@@ -212,7 +211,7 @@ class ClassOrder:
         for rows in self._classes:
             count = -(-len(rows) // self._together)
             chunks.append(np.resize(random.permutation(rows), (count, self._together)))
-            # The r-th of n falls into the r-th n-th of the epoch: no class comes in a row.
+            # The r-th of n falls into the r-th n-th of the epoch.
             places.append((np.arange(count) + random.random(count)) / count)
         return np.concatenate(chunks)[np.argsort(np.concatenate(places))]
 
