@@ -1,6 +1,8 @@
 """What every objective promises about its inputs: any float dtype, any shape, degenerate rows, checks,
 memory."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -249,6 +251,16 @@ def test_one_row_is_not_spread_over_many(name):
 def test_groups_of_one_side_alone_are_refused(call):
     with pytest.raises(ValueError, match="both sides"):
         call(torch.randn(6, 3), torch.arange(6))
+
+
+def test_what_does_not_fit_is_named_as_it_was_given():
+    x, labels = torch.randn(6, 3), torch.arange(6) // 2
+    with pytest.raises(ValueError, match=r"queue_groups must have shape \(5,\)"):
+        o.moco_loss(x, x, torch.randn(5, 3), temperature=0.1, groups=labels, queue_groups=labels)
+    wide = {"all_features": torch.randn(6, 4), "all_labels": labels, "rows": torch.arange(6)}
+    for objective in (o.triplet_loss, o.pair_loss, partial(o.supervised_contrastive, temperature=0.1)):
+        with pytest.raises(ValueError, match=r"features \(6, 3\), all_features \(6, 4\)"):
+            objective(x, labels, **wide)
 
 
 def test_mmd_refuses_kernels_without_width():

@@ -99,7 +99,7 @@ def few_shot(
     )  # (E,)
     figures: dict[str, float] = {
         "accuracy": float(accuracy.mean()),
-        "confidence_interval": float(1.96 * accuracy.std() / num_episodes**0.5),
+        "confidence_interval": float(_t_quantile(num_episodes) * accuracy.std() / num_episodes**0.5),
         "chance_accuracy": 1 / num_ways,
         "num_ways": num_ways,
         "num_shots": num_shots,
@@ -107,6 +107,13 @@ def few_shot(
         "num_episodes": num_episodes,
     }
     return figures if within is None else figures | {"num_domains": pools.num_domains}
+
+
+def _t_quantile(count: int) -> float:
+    """Standard errors in half of a 95 % interval around the mean of so many draws (Student's t)."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 0.975))
 
 
 def episode_examples(

@@ -85,7 +85,7 @@ def knn_predict(
         embeddings: (N, D).
         k: voters; Wu et al. use 200 on ImageNet, 20 is steadier on small sets.
         temperature: above 0.
-        num_classes: C; one more than the greatest label when None.
+        num_classes: C; one more than the greatest label of the training part when None.
         leave_one_out: `embeddings` are `train_embeddings`, row by row, and a row does not vote on itself.
 
     Returns:
@@ -156,7 +156,7 @@ def knn_accuracy(
         labels: (N,); rows with a negative label are left out of the share.
         k: voters.
         temperature: above 0.
-        num_classes: C; one more than the greatest label of the two parts when None.
+        num_classes: C; one more than the greatest label of the training part when None.
         leave_one_out: the two parts are one, and a row does not vote on itself.
 
     Raises:

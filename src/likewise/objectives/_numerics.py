@@ -115,12 +115,13 @@ def check_rows(count: int, **named: Tensor | None) -> None:
             raise ValueError(f"{name} must have shape ({count},), got {tuple(value.shape)}")
 
 
-def check_groups(own: Tensor | None, others: Tensor | None, rows: int, other_rows: int) -> None:
-    """Groups of the rows on both sides of a comparison, or on neither."""
-    if (own is None) != (others is None):
-        raise ValueError("groups are needed on both sides or on neither")
-    check_rows(rows, groups=own)
-    check_rows(other_rows, other_groups=others)
+def check_groups(rows: int, other_rows: int, **named: Tensor | None) -> None:
+    """Two arguments, the groups of the rows on both sides of a comparison: both given, or neither."""
+    (own, groups), (other, other_groups) = named.items()
+    if (groups is None) != (other_groups is None):
+        raise ValueError(f"groups are needed on both sides or on neither: {own} and {other}")
+    check_rows(rows, **{own: groups})
+    check_rows(other_rows, **{other: other_groups})
 
 
 def check_positive(name: str, value: float | Tensor) -> None:

@@ -97,7 +97,7 @@ def info_nce(
     check_finite(queries=queries, keys=keys, targets=targets)
     scale = inverse(temperature, queries)
     positives = _positives(positives, queries, keys)
-    check_groups(group_queries, group_keys, len(queries), len(keys))
+    check_groups(len(queries), len(keys), group_queries=group_queries, group_keys=group_keys)
     shares = None
     if same_group == "shared":
         shares = _shares(group_queries, group_keys)
@@ -176,7 +176,7 @@ def clip_loss(
     all_groups = groups if all_groups is None else all_groups
     if all_images is images and all_texts is texts:
         check_finite(images=images, texts=texts)
-        check_groups(groups, all_groups, len(images), len(texts))
+        check_groups(len(images), len(texts), groups=groups, all_groups=all_groups)
         rules = Rules(
             positives=_positives(None, images, texts),
             group_queries=groups,
@@ -255,7 +255,7 @@ def nt_xent(
     here = own_places(rows, first, gathered=not alone)
     total = all_first.shape[0]
     all_groups = groups if all_groups is None else all_groups
-    check_groups(groups, all_groups, len(first), total)
+    check_groups(len(first), total, groups=groups, all_groups=all_groups)
     rules = Rules(
         positives=torch.cat([here + total, here]),
         excluded=torch.cat([here, here + total]),
@@ -309,7 +309,7 @@ def moco_loss(
     check_pairs(queries=queries, keys=keys)
     check_matrix(queries=queries, queue=queue)
     check_finite(queries=queries, keys=keys, queue=queue)
-    check_groups(groups, queue_groups, len(queries), len(queue))
+    check_groups(len(queries), len(queue), groups=groups, queue_groups=queue_groups)
     rules = Rules(
         group_queries=groups, group_keys=queue_groups, normalize=normalize, precision=precision, tile=tile
     )

@@ -76,7 +76,7 @@ def local_information(
     _check_locals(local, global_, mask, others, all_mask)
     rows = own_places(rows, local, gathered=not alone)
     all_groups = groups if all_groups is None else all_groups
-    check_groups(groups, all_groups, len(local), len(others))
+    check_groups(len(local), len(others), groups=groups, all_groups=all_groups)
     if groups is None or all_groups is None:
         groups, all_groups = rows, torch.arange(others.shape[0], device=rows.device)
     check_finite(local=local, global_=global_)

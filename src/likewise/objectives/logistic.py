@@ -68,7 +68,7 @@ def sigmoid_loss(
     others = texts if all_texts is None else all_texts
     rows = own_places(rows, texts, gathered=others is not texts)
     all_groups = groups if all_groups is None else all_groups
-    check_groups(groups, all_groups, len(images), len(others))
+    check_groups(len(images), len(others), groups=groups, all_groups=all_groups)
     scale = inverse(temperature, images)
     queries, keys = unit_rows(images, normalize), unit_rows(others, normalize)
     shift = scalar(bias, images).reshape(1)

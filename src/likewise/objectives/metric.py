@@ -234,9 +234,9 @@ def _batch(
     normalize: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Own rows, all rows, own places, all labels: checked, and at unit length when asked."""
-    check_matrix(features=features)
-    check_finite(features=features)
     others = features if all_features is None else all_features
+    check_matrix(features=features, all_features=others)
+    check_finite(features=features)
     all_labels = labels if all_labels is None else all_labels
     rows = own_places(rows, features, gathered=others is not features)
     check_rows(features.shape[0], labels=labels)

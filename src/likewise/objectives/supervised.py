@@ -56,10 +56,10 @@ def supervised_contrastive(
     Reference:
         Khosla et al. 2020, arXiv 2004.11362, eq. 2 (L_out).
     """
-    check_matrix(features=features)
+    everyone = features if all_features is None else all_features
+    check_matrix(features=features, all_features=everyone)
     check_rows(features.shape[0], labels=labels)
     check_finite(features=features)
-    everyone = features if all_features is None else all_features
     all_labels = labels if all_labels is None else all_labels
     check_rows(everyone.shape[0], all_labels=all_labels)
     rows = own_places(rows, features, gathered=everyone is not features)
