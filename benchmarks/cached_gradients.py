@@ -23,7 +23,9 @@ import tyro
 
 from likewise.catalog import find_method
 from likewise.draw import Draw
+from likewise.training.devices import launch
 from likewise.training.engine import prepare_run
+from likewise.training.run import RunFolder
 from likewise.training.settings import default_settings
 
 
@@ -58,7 +60,12 @@ def measure(options: Options) -> None:
         steps=options.steps + 1,
     )
     with tempfile.TemporaryDirectory() as folder:
-        run = prepare_run(dataclasses.replace(settings, training=training), Path(folder) / "run", show=False)
+        run = prepare_run(
+            dataclasses.replace(settings, training=training),
+            RunFolder(Path(folder) / "run"),
+            launch(training),
+            show=False,
+        )
         batch = run.loader.batch(0)
         before = peak_mib()
         seconds = []

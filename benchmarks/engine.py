@@ -24,8 +24,10 @@ import tyro
 
 from likewise.catalog import find_method
 from likewise.draw import Draw
+from likewise.training.devices import launch
 from likewise.training.engine import Session, prepare_run
 from likewise.training.optimizers import learning_rate
+from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, default_settings
 
 
@@ -90,7 +92,10 @@ def main() -> None:
     """Measure and print a table."""
     options = tyro.cli(Options)
     with tempfile.TemporaryDirectory() as folder:
-        session = prepare_run(settings_of(options), Path(folder) / "run", show=False)
+        settings = settings_of(options)
+        session = prepare_run(
+            settings, RunFolder(Path(folder) / "run"), launch(settings.training), show=False
+        )
         batches = [session.loader.batch(step) for step in range(options.steps)]
         bare_seconds(session, batches[:3])  # warms the kernels up
         rows = []

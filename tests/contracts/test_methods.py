@@ -36,7 +36,9 @@ from likewise.model import Model, load
 from likewise.training.batch_norm import synchronize_batch_norm
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint
 from likewise.training.compared import look_at_compared
+from likewise.training.devices import launch
 from likewise.training.engine import prepare_run
+from likewise.training.run import RunFolder
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -306,7 +308,8 @@ def test_two_processes_equal_one(name: str, of_two_processes: Path, monkeypatch:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_saved_model_is_the_trained_one(name: str, tmp_path: Path) -> None:
     """Bit by bit the network that learned, neither its twin nor its start, and fed as it was in training."""
-    session = prepare_run(small_settings(name, steps=2), tmp_path / "run", show=False)
+    settings = small_settings(name, steps=2)
+    session = prepare_run(settings, RunFolder(tmp_path / "run"), launch(settings.training), show=False)
     with session.display:
         session.loop(lambda: None)
         session.finish()

@@ -17,6 +17,7 @@ from typing import BinaryIO, get_args, get_type_hints
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from small_runs import SOURCE, logged, small_settings, stopped_after
 
@@ -32,8 +33,10 @@ from likewise.errors import (
 from likewise.methods.clip import CLIP
 from likewise.model import load
 from likewise.training import checkpoints
-from likewise.training.engine import train
+from likewise.training.devices import launch
+from likewise.training.engine import prepare_run, train
 from likewise.training.options import TrainingConfig
+from likewise.training.run import RunFolder
 from likewise.training.settings import (
     default_settings,
     file_arguments,
@@ -272,6 +275,62 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     other = dataclasses.replace(settings, training=dataclasses.replace(settings.training, seed=1))
     with pytest.raises(ConfigError, match=r"other settings than these: training\.seed is 0, not 1\."):
         train(other, tmp_path / "run", resume=True, show=False)
+
+
+def test_replicas_that_see_different_checkpoints_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = small_settings("clip", steps=2)
+    run = train(settings, tmp_path / "run", show=False)
+    fabric = launch(settings.training)
+    monkeypatch.setattr(fabric, "all_gather", lambda step: torch.stack([step, step - 2]))
+    with pytest.raises(TrainingError, match=r"different steps \(2, 0\): every machine must see the same"):
+        prepare_run(settings, run, fabric, resume=True, show=False)
+
+
+def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
+    run = train(small_settings("clip", steps=1), tmp_path / "run", show=False)
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+    with FileLock(run.path / ".lock"):  # as another process would hold it
+        for resume in (False, True):
+            with pytest.raises(ConfigError, match="another process is training into"):
+                train(small_settings("clip", steps=1), run.path, resume=resume, show=False)
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
+
+
+def test_a_refused_start_makes_no_folder(tmp_path: Path) -> None:
+    settings = small_settings("clip")
+    settings = dataclasses.replace(settings, data=DataConfig(source=str(tmp_path / "absent.csv")))
+    with pytest.raises(DataError, match="absent"):
+        train(settings, tmp_path / "run", show=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_that_vanishes_in_training_loses_no_steps(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(12):
+        pixels = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    settings = small_settings("simclr", batch_size=4, steps=60)
+    data = DataConfig(source=str(pictures), cache_dir=str(tmp_path / "cache"), cache=False)
+    settings = dataclasses.replace(settings, data=data)
+    run, fabric = RunFolder(tmp_path / "run"), launch(settings.training)
+    session = prepare_run(settings, run, fabric, show=False)
+
+    def take_away() -> None:
+        """Asked after every step whether to stop."""
+        if pictures.is_dir():
+            pictures.rename(tmp_path / "away")
+
+    with pytest.raises(DataError, match=r"The state after step \d+ is saved; --resume"), session.display:
+        session.loop(take_away)
+    (tmp_path / "away").rename(pictures)
+    train(settings, run.path, resume=True, show=False)
+    assert [int(step) for step in logged(run.path, "step")] == list(range(1, 61))
+    whole = train(settings, tmp_path / "whole", show=False)
+    assert_same_bits(weights_of(run.path), weights_of(whole.path))
 
 
 def test_a_batch_larger_than_the_data_says_what_to_do(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ same arithmetic.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
 from likewise.training.display import Display, check_loggers
 from likewise.training.heldout import look_at_held_out, quick_tasks
+from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer, learning_rate
 from likewise.training.preparing import (
     check_free,
@@ -66,24 +67,30 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         The run: its model, metrics, results and what was set aside.
 
     Raises:
-        ConfigError: the folder holds another run, or the settings cannot work.
+        ConfigError: the folder holds another run, another process trains there, or the settings cannot work.
         DataError: the data cannot be read, or too many records are bad.
         NonFiniteLoss: a loss or gradient became NaN or infinite.
         Interrupted: a signal asked to stop; the state was saved.
     """
-    session = prepare_run(settings, out, resume=resume, show=show)
-    with session.display, asked_to_stop() as asked:
-        session.loop(asked)
-        session.finish()
-    return session.run
+    run, fabric = RunFolder(out), launch(settings.training)
+    with held(run, fabric):
+        session = prepare_run(settings, run, fabric, resume=resume, show=show)
+        with session.display, asked_to_stop() as asked:
+            session.loop(asked)
+            session.finish()
+    return run
 
 
 def prepare_run(
-    settings: Settings[Any], out: str | Path, *, resume: bool = False, show: bool = True
+    settings: Settings[Any], run: RunFolder, fabric: Any, *, resume: bool = False, show: bool = True
 ) -> Session:
-    """Everything before the first step; arguments and errors as of `train`."""
-    run = RunFolder(out)
-    fabric = launch(settings.training)
+    """Everything before the first step.
+
+    Args: as `train`; `fabric` is what `likewise.training.devices.launch` gives.
+
+    Raises:
+        LikewiseError: as `train`.
+    """
     check_loggers(settings.training.loggers)
     settings = check_free(run, settings, resume)
     splits = prepare_data(settings, run, fabric, show)
@@ -183,7 +190,7 @@ class Session:
             Prefetcher(self.loader, self.step, self.total_steps, device=self.fabric.device) as batches,
             even_rows(),
         ):
-            for batch in batches:
+            for batch in self._saved_where_data_ends(batches):
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
                     group["lr"] = options.learning_rate if group["constant_rate"] else rate
@@ -209,6 +216,22 @@ class Session:
                     raise Interrupted(
                         f"stopped by {stop} after step {self.step}; the state is in {self.run.checkpoints}."
                     )
+
+    def _saved_where_data_ends(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; where one cannot be read, the state is saved before that ends the run.
+
+        Of several replicas the others are in the middle of the next step by then, so nothing is saved there.
+        """
+        began = self.step
+        try:
+            yield from batches
+        except DataError as error:
+            if self.fabric.world_size > 1 or self.step == began:
+                raise
+            self._save()
+            raise type(error)(
+                f"{error}\nThe state after step {self.step} is saved; --resume goes on from it."
+            ) from error
 
     def backward(self, batch: Batch, draw: Draw) -> Terms:
         """Leave the batch's gradient in the weights; return the loss's parts."""
@@ -333,9 +356,19 @@ class Session:
             except (RuntimeError, ValueError, KeyError) as error:
                 raise TrainingError(f"{newest} does not fit these settings: {first_line(error)}") from error
             self.step = state["step"]
+        self._check_same_state()
         if self.fabric.is_global_zero and self.run.metrics.is_file():
             self.run.cut_metrics(self.step, finished=self.step == self.total_steps)
         self.display.resumed(self.step)
+
+    def _check_same_state(self) -> None:
+        """Refuse replicas that would go on from different steps: the folder is not shared, or shared late."""
+        steps = self.fabric.all_gather(torch.tensor(self.step)).flatten().tolist()
+        if len(set(steps)) > 1:
+            raise TrainingError(
+                f"the replicas would go on from different steps ({', '.join(map(str, steps))}): every "
+                f"machine must see the same checkpoints in {self.run.checkpoints}."
+            )
 
     def finish(self) -> None:
         """Write the model and its figures on the whole held-out part."""
