@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from small_runs import small_settings
 
 import likewise
@@ -148,6 +149,50 @@ def test_a_model_that_cannot_be_written_leaves_the_one_before(
         model.save(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert likewise.load(tmp_path / "model").dim == model.dim
+
+
+def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.save(tmp_path / "model")
+    before = (tmp_path / "model/model.safetensors").stat().st_ino
+    rename = Path.rename
+
+    def second_fails(path: Path, target: Path) -> Path:
+        if ".writing-" in path.name:
+            raise OSError("Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(ModelError, match="model cannot be written: Input/output error"):
+        model.save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model/model.safetensors").stat().st_ino == before
+
+
+def test_a_model_whose_replacing_was_killed_is_named(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / ".model.old-123")
+    with pytest.raises(ModelError, match=r"killed while it replaced it.*\.model\.old-123; give it back"):
+        likewise.load(tmp_path / "model")
+
+
+def test_everybody_who_may_read_the_config_may_read_the_weights(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
+def test_weights_of_another_network_are_told_in_a_few_words(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path / "model")
+    save_file(
+        {f"another.{number}": torch.zeros(1) for number in range(50)}, tmp_path / "model/model.safetensors"
+    )
+    with pytest.raises(ModelError) as refused:
+        likewise.load(tmp_path / "model")
+    assert re.search(
+        r"Missing key.*and \d+ more\. Unexpected key.*and 47 more\. it is no model", str(refused.value)
+    )
+    assert len(str(refused.value)) < 1000
 
 
 def test_a_model_whose_tokenizer_is_missing_says_so(model: Model, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from likewise.encoders.networks import EncodesTexts, network_from_spec
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, ModelError, first_line, first_names
+from likewise.whole_file import sync_folder
 
 if TYPE_CHECKING:
     from likewise.model import Model
@@ -103,6 +104,7 @@ def _write(model: Model, folder: Path) -> None:
     )
     weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    shutil.copymode(folder / _CONFIG, folder / _WEIGHTS)  # it would be for its owner alone
     if model.tokenizer is not None:
         model.tokenizer.save(folder / _TOKENIZER)
     (folder / _CARD).write_text(_card(model), encoding="utf-8")
@@ -112,7 +114,7 @@ def _write(model: Model, folder: Path) -> None:
 
 def _sync_file(path: Path) -> None:
     """Make a file's content last through a power cut."""
-    with path.open("rb") as file:
+    with path.open("r+b") as file:  # Windows syncs only what may be written
         os.fsync(file.fileno())
 
 
@@ -121,7 +123,13 @@ def _replace_folder(new: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    sync_folder(folder.parent)
     # The old one, and what a process killed while saving has left.
     for rest in (
         *folder.parent.glob(f".{folder.name}.writing-*"),
@@ -225,6 +233,11 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
         raise ModelError(
             f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
         )
+    if former := sorted(folder.resolve().parent.glob(f".{folder.name}.old-*")):
+        raise ModelError(
+            f"{folder} is not there: a process was killed while it replaced it. The former one is "
+            f"{former[-1]}; give it back its name."
+        )
     name = str(path)
     if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
         raise ModelError(f"{name} does not exist.")
@@ -294,11 +307,20 @@ def _built_network(folder: Path, spec: dict[str, Any]) -> nn.Module:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(
-            f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}"
+            f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}; {_AGAIN}."
         ) from error
     return network
 
 
 def misfit_of_weights(error: RuntimeError) -> str:
-    """The first reasons why weights do not fit a network; torch's first line names the network alone."""
-    return " ".join(line.strip() for line in str(error).splitlines()[1:3])
+    """The first reasons why weights do not fit a network, with the first names of each.
+
+    torch's first line names the network alone, and one of the next may name every weight.
+    """
+    reasons = []
+    for line in str(error).splitlines()[1:3]:
+        reason = line.strip().rstrip(". ")
+        what, _, names = reason.partition(": ")
+        is_list = names.startswith('"')
+        reasons.append(f"{what}: {first_names(names.split(', '), most=3)}" if is_list else reason)
+    return "; ".join(reasons)

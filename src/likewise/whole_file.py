@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["written_whole"]
+__all__ = ["sync_folder", "written_whole"]
 
 
 @contextmanager
@@ -23,3 +23,14 @@ def written_whole(path: Path) -> Iterator[Path]:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)  # only where something failed is it still there
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` last through a power cut (where the system allows it)."""
+    if os.name == "nt":  # Windows cannot open folders, and makes renames durable by itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -360,7 +360,11 @@ def test_refused_data_leaves_the_reasons_and_a_free_folder(tmp_path: Path) -> No
 def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     damaged = tmp_path / "step-00000002.ckpt"
     damaged.write_bytes(content)
-    with pytest.raises(TrainingError, match=r"step-00000002.* cannot be read \(.+\); remove it"):
+    said = r"step-00000002.* cannot be read \(\w+: .+\); remove it to resume from {}\."
+    with pytest.raises(TrainingError, match=said.format("the start")):
+        checkpoints.load_checkpoint(damaged)
+    (tmp_path / "step-00000001.ckpt").touch()
+    with pytest.raises(TrainingError, match=said.format(r"step-00000001\.ckpt")):
         checkpoints.load_checkpoint(damaged)
 
 

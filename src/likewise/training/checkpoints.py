@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from likewise.errors import TrainingError, first_line
+from likewise.whole_file import sync_folder
 
-__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint", "sync_folder"]
+__all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
 _KEPT = 2
@@ -77,21 +78,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         *(OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError),
         *(LookupError, TypeError, AttributeError),  # what unpickling any other bytes may end in
     ) as error:
+        others = [other for other in _checkpoints(path.parent) if other != path]
         raise TrainingError(
-            f"{path} cannot be read ({first_line(error)}); remove it to resume from the one before."
+            f"{path} cannot be read ({type(error).__name__}: {first_line(error)}); remove it to resume from "
+            f"{others[-1].name if others else 'the start'}."
         ) from error
     return state
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` last through a power cut (where the system allows it)."""
-    if os.name == "nt":  # Windows cannot open folders, and makes renames durable by itself
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _checkpoints(folder: Path) -> list[Path]:

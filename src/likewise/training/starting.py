@@ -137,7 +137,7 @@ def start_from(method: Method, trained: Model, path: str) -> None:
     except RuntimeError as error:
         raise ConfigError(
             f"training.start_from: the network of {path} is another than these settings make: "
-            f"{misfit_of_weights(error)} Give the same --method options as its run had."
+            f"{misfit_of_weights(error)}. Give the same --method options as its run had."
         ) from error
     method.copy_to_twins()
 
