@@ -5,6 +5,7 @@
     ├── DataError            the user's data                                         exit code 3
     │   ├── SourceError      the source cannot be opened or understood
     │   ├── RecordError      one record cannot be read (set aside, not fatal)
+    │   │   └── OutOfReach   for now: gone, closed to us, or too large for the memory there is
     │   └── TooManyBadRecords
     ├── ModelError           a model folder that cannot be read or lacks a part      exit code 4
     │   └── AbilityError     this model cannot do that (it has no text encoder, ...)
@@ -27,6 +28,7 @@ __all__ = [
     "DataError",
     "SourceError",
     "RecordError",
+    "OutOfReach",
     "TooManyBadRecords",
     "ModelError",
     "AbilityError",
@@ -73,6 +75,10 @@ class SourceError(DataError):
 
 class RecordError(DataError):
     """One record cannot be read. It is set aside with the reason; it does not stop a run by itself."""
+
+
+class OutOfReach(RecordError):
+    """One record cannot be read now, which says nothing about another time."""
 
 
 class TooManyBadRecords(DataError):

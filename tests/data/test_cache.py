@@ -27,7 +27,7 @@ from likewise.data import cache as cache_module
 from likewise.data import images as images_module
 from likewise.data.images import FileImage, ParquetImage
 from likewise.data.pixels import CachedPixels, DecodedPixels
-from likewise.errors import DataError, RecordError
+from likewise.errors import DataError, OutOfReach, RecordError
 
 SOURCE = str(Path(__file__).parents[2] / "src")
 
@@ -111,6 +111,41 @@ def test_decoding_at_every_use_gives_the_same_pixels_groups_and_bad_records(tmp_
     (folder / streamed.train.ids[0]).unlink()
     with pytest.raises(RecordError, match=rf"{streamed.train.ids[0]}: missing"):
         streamed.train.images([0])
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_what_was_out_of_reach_is_read_again(
+    cache: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
+) -> None:
+    """A mount that blinks changes neither a file's size nor its time."""
+    photos = write_photos(tmp_path / "photos", 70)
+    (photos / "0066.jpg").write_bytes(b"no picture")
+    options: dict[str, Any] = {"cache": cache, "max_bad_share": 0.1}
+    whole = open_photos(photos, cache_dir=str(tmp_path / "other"), **options)
+    read = FileImage.read
+
+    def blinking(ref: FileImage) -> bytes:
+        if ref.address.endswith(("0003.jpg", "0065.jpg")):
+            raise OutOfReach("may not be read (permission denied)")
+        return read(ref)
+
+    for _ in range(2):  # it still does when the finished cache is opened
+        with monkeypatch.context() as patch:
+            patch.setattr(FileImage, "read", blinking)
+            assert [Path(bad.id).name for bad in open_photos(photos, **options).bad_records] == [
+                "0003.jpg",
+                "0065.jpg",
+                "0066.jpg",
+            ]
+    decoded.clear()
+    again = open_photos(photos, **options)
+    assert len(decoded) == 2
+    assert again.summary["fingerprint"] == whole.summary["fingerprint"]
+    assert [Path(bad.id).name for bad in again.bad_records] == ["0066.jpg"]
+    np.testing.assert_array_equal(all_pixels(again), all_pixels(whole))
+    decoded.clear()
+    open_photos(photos, **options)
+    assert decoded == []
 
 
 def test_a_full_disk_streams_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

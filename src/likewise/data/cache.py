@@ -6,7 +6,7 @@ settings, and the version of this code. It holds
     images.npy    (N, 3, S, S) uint8
     hashes.npy    (N,) uint64 of the encoded bytes; equal numbers are equal files
     sizes.npy     (N, 2) int32, each picture's own width and height
-    cache.json    settings, and the records whose image could not be read
+    cache.json    settings, the records whose image could not be read, and which of them are tried again
 
 Without images.npy it is the memory of a check: every image was decoded once to see that it can be, and
 training decodes again at every use. So a run finds the same bad records and the same groups with and without
@@ -19,6 +19,7 @@ with a journal of finished pieces; the next one goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -38,7 +39,8 @@ from numpy.typing import NDArray
 
 from likewise.data.decode import decode_square
 from likewise.data.record import ImageRef
-from likewise.errors import DataError, RecordError
+from likewise.errors import DataError, OutOfReach, RecordError
+from likewise.whole_file import written_whole
 
 __all__ = ["ImageCache", "cache_folder", "cache_key", "content_hash", "num_workers", "open_cache"]
 
@@ -104,7 +106,7 @@ def open_cache(
     key = cache_key(refs, size=size, fit=fit)
     needed = len(refs) * 3 * size * size
     if (folder / key / "cache.json").exists():
-        return _open(folder / key)
+        return _open(folder / key, refs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         store = store and _has_room(folder, folder / f"{key}.partial", needed)
@@ -121,14 +123,43 @@ def open_cache(
                 "choose another place with data.cache_dir, or decode at every use with --data.no-cache"
             ) from error
         raise DataError(f"the cache cannot be written in {folder}: {error}; see data.cache_dir") from error
-    return _open(folder / name)
+    return _open(folder / name, refs)
 
 
-def _open(folder: Path) -> ImageCache:
+def _open(folder: Path, refs: Sequence[ImageRef]) -> ImageCache:
+    if _description(folder)["for_now"]:
+        _read_again(folder, refs)
+    description = _description(folder)
     hashes, sizes = np.load(folder / "hashes.npy"), np.load(folder / "sizes.npy")
-    description = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
     bad = {int(row): reason for row, reason in description["bad"].items()}
     return ImageCache(folder, description["has_pixels"], hashes, sizes, bad)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
+    return {"for_now": []} | description
+
+
+def _read_again(folder: Path, refs: Sequence[ImageRef]) -> None:
+    """Add the images that were out of reach when the cache was built, where they are no longer."""
+    with contextlib.suppress(PermissionError), _locked(folder.with_name(f"{folder.name}.lock")):
+        description = _description(folder)
+        bad, for_now = description["bad"], set(description["for_now"])
+        arrays: dict[str, Any] = {
+            name: np.lib.format.open_memmap(folder / name, mode="r+")
+            for name in (_FILES if description["has_pixels"] else _FILES[1:])
+        }
+        for row in sorted(for_now):
+            piece = _decode_piece(refs[row : row + 1], row, description["size"], description["fit"])
+            for name, array in arrays.items():
+                array[row] = getattr(piece, name.removesuffix(".npy"))[0]
+            if row not in piece.for_now:
+                for_now.discard(row)
+                bad.pop(str(row))
+                bad.update({str(bad_row): reason for bad_row, reason in piece.bad.items()})
+        _sync(*arrays.values())
+        with written_whole(folder / "cache.json") as beside:
+            beside.write_text(json.dumps(description | {"for_now": sorted(for_now)}), encoding="utf-8")
 
 
 def _has_room(folder: Path, partial: Path, needed: int) -> bool:
@@ -167,6 +198,7 @@ class _Builder:
         done = self._read_journal()
         images, hashes, sizes = self._arrays(fresh=not done)
         bad = {row: reason for piece in done.values() for row, reason in piece.items()}
+        for_now: set[int] = set()
         finished: list[str] = []
         synced = time.monotonic()
         starts = [start for start in range(0, len(self._refs), _PIECE) if start not in done]
@@ -182,9 +214,11 @@ class _Builder:
                 if images is not None:
                     images[start:stop] = piece.images
                 bad.update(piece.bad)
-                finished.append(
-                    json.dumps([start, stop, {str(row): reason for row, reason in piece.bad.items()}])
-                )
+                for_now |= piece.for_now
+                if not piece.for_now:
+                    finished.append(
+                        json.dumps([start, stop, {str(row): reason for row, reason in piece.bad.items()}])
+                    )
                 advance(stop - start)
                 if time.monotonic() - synced > _SYNC_SECONDS:
                     # Pixels reach the disk before the journal says that they did.
@@ -194,16 +228,17 @@ class _Builder:
                     finished, synced = [], time.monotonic()
         _sync(images, hashes, sizes)
         del images, hashes, sizes
-        self._finish(final, bad)
+        self._finish(final, bad, for_now)
 
-    def _finish(self, final: Path, bad: dict[int, str]) -> None:
+    def _finish(self, final: Path, bad: dict[int, str], for_now: set[int]) -> None:
         description = {
             "code_version": CODE_VERSION,
             "size": self._size,
             "fit": self._fit,
             "count": len(self._refs),
+            "has_pixels": self._store,
+            "for_now": sorted(for_now),
         }
-        description["has_pixels"] = self._store
         with open(self._partial / "cache.json", "w", encoding="utf-8") as stream:
             json.dump(
                 description | {"bad": {str(row): reason for row, reason in sorted(bad.items())}}, stream
@@ -276,12 +311,14 @@ class _Piece:
     hashes: NDArray[np.uint64]
     sizes: NDArray[np.int32]
     bad: dict[int, str]
+    for_now: set[int]
+    """Of the bad rows those that another time may be read."""
 
 
 def _decode_piece(refs: Sequence[ImageRef], start: int, size: int, fit: str) -> _Piece:
     images = np.zeros((len(refs), 3, size, size), np.uint8)
     hashes, sizes = np.zeros(len(refs), np.uint64), np.zeros((len(refs), 2), np.int32)
-    bad = {}
+    bad, for_now = {}, set()
     for place, ref in enumerate(refs):
         try:
             data = ref.read()
@@ -289,7 +326,9 @@ def _decode_piece(refs: Sequence[ImageRef], start: int, size: int, fit: str) -> 
             hashes[place] = content_hash(data)
         except RecordError as error:
             bad[start + place] = str(error)
-    return _Piece(images, hashes, sizes, bad)
+            if isinstance(error, OutOfReach):
+                for_now.add(start + place)
+    return _Piece(images, hashes, sizes, bad, for_now)
 
 
 def _sync(*arrays: Any) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from likewise.errors import RecordError
+from likewise.errors import OutOfReach, RecordError
 
 __all__ = ["MAX_PIXELS", "decode_square", "decode_upright", "read_size", "to_rgb", "to_square", "upright_rgb"]
 
@@ -173,6 +173,8 @@ def _unreadable(error: Exception, *, cut_short: bool = False) -> RecordError:
     """What is wrong with a picture of which Pillow raised this. A bomb may lie below a harmless header."""
     if isinstance(error, _BOMBS):
         return RecordError(f"absurdly large (a decompression bomb?): {error}")
+    if isinstance(error, MemoryError):
+        return OutOfReach("took more memory than there was to decode")
     cut_short = cut_short or "truncated" in str(error).lower()
     return RecordError(f"{'truncated' if cut_short else 'damaged'}: {error}")
 

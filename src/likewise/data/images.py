@@ -10,7 +10,7 @@ from typing import Any
 
 from likewise.data.files import open_binary, read_range, read_whole, stat_entry
 from likewise.data.record import ImageRef
-from likewise.errors import DataError, RecordError
+from likewise.errors import DataError, OutOfReach, RecordError
 
 __all__ = ["KEPT_BYTES", "ArrowImage", "FileImage", "MemberImage", "ParquetImage", "parquet_bytes"]
 
@@ -186,9 +186,9 @@ def _readable(read: Callable[[], bytes]) -> bytes:
     try:
         return read()
     except FileNotFoundError:
-        raise RecordError("missing: there is no such file") from None
+        raise OutOfReach("missing: there is no such file") from None
     except PermissionError:
-        raise RecordError("may not be read (permission denied)") from None
+        raise OutOfReach("may not be read (permission denied)") from None
     except IsADirectoryError:
         raise RecordError("a folder, where an image file was expected") from None
     except OSError as error:
