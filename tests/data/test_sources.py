@@ -114,6 +114,8 @@ def test_several_rows_an_image_become_one_record(tmp_path: Path) -> None:
     [
         (["file_name", "caption_0", "caption_1"], ["1.png", "one", "two"]),
         (["photo", "text"], ["1.png", '["one", "two"]']),
+        (["photo", "text"], ["1.png", "['one', 'two']"]),  # as pandas writes a list
+        (["photo", "text"], ["1.png", "['one', \"two\"] "]),
         (["图片", "描述"], ["1.png", "one|two"]),
     ],
 )
@@ -121,6 +123,32 @@ def test_several_captions_a_row(tmp_path: Path, header: list[str], row: list[str
     write_images(tmp_path, ["1.png"])
     source = opened(write_csv(tmp_path / "t.csv", [header, row]), text_separator="|")
     assert source.records[0].texts == ("one", "two")
+
+
+@pytest.mark.parametrize("text", ["['one', two]", "['one'] + ['two']", "['a quote' in front] of a text]"])
+def test_what_is_no_list_is_a_text(tmp_path: Path, text: str) -> None:
+    write_images(tmp_path, ["1.png"])
+    source = opened(write_csv(tmp_path / "t.csv", [["photo", "text"], ["1.png", text]]))
+    assert source.records[0].texts == (text,)
+
+
+def test_whole_numbers_have_one_name_in_all_tables(tmp_path: Path) -> None:
+    """pandas makes floats of a column of whole numbers that has an empty cell."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "t").mkdir()
+    images = [{"bytes": png(value), "path": None} for value in range(6)]
+    for name, numbers in {
+        "train": [0, 1, 0, 1, 10, 10],
+        "validation": [0.0, 1.0, None, 1.0, 10.0, 0.5],
+    }.items():
+        table = pa.table({"image": images, "label": numbers, "image_id": numbers})
+        pq.write_table(table, tmp_path / "t" / f"{name}.parquet")
+    records = opened(tmp_path / "t", group_column="image_id").records
+    assert [record.label for record in records[6:]] == ["0", "1", None, "1", "10", "0.5"]
+    assert {record.label for record in records[:6]} == {"0", "1", "10"}
+    assert [record.group for record in records[6:]] == ["0", "1", None, "1", "10", "0.5"]
 
 
 def test_columns_of_any_name_are_recognised_by_content_or_named(tmp_path: Path) -> None:
@@ -497,6 +525,30 @@ def test_tar_shards(tmp_path: Path) -> None:
     assert image.read() == png(10)
     splits = prepared(tmp_path / "shards", tmp_path, "images", max_bad_share=0.5)
     assert [bad.place for bad in splits.bad_records] == [f"00{i}.tar/s{i}/003" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[f"scan.{i:02}.png" for i in range(8)], [f"d/{name}.{i}.png" for name in "xyz" for i in range(3)]],
+)
+def test_pictures_of_shards_may_have_dots_in_their_names(tmp_path: Path, names: list[str]) -> None:
+    source = opened(write_tar(tmp_path / "s.tar", {name: png(i) for i, name in enumerate(names)}))
+    assert [record.id for record in source.records] == [f"s.tar/{name[:-4]}" for name in names]
+    assert [record.image.read() for record in source.records if record.image] == [
+        png(i) for i in range(len(names))
+    ]
+    assert source.notes == ["pictures have dots in their names, which were cut at the last one"]
+
+
+def test_of_several_pictures_of_a_record_the_first_is_taken_and_the_others_are_told_of(
+    tmp_path: Path,
+) -> None:
+    members = {f"{i}.{side}.png": png(i) for i in range(4) for side in ("left", "right", "seg")}
+    source = opened(write_tar(tmp_path / "s.tar", members))
+    assert [record.id for record in source.records] == [f"s.tar/{i}" for i in range(4)]
+    assert source.notes == [
+        "4 records hold several pictures; of 0 left.png was taken and right.png, seg.png passed over"
+    ]
 
 
 def test_columns_of_shards_can_be_named(tmp_path: Path) -> None:

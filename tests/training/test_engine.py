@@ -478,6 +478,20 @@ def test_from_python_too_an_option_has_only_its_values(section: str, wrong: dict
         dataclasses.replace(settings, **{section: changed})
 
 
+def test_what_other_libraries_and_paths_give_can_be_written_down(tmp_path: Path) -> None:
+    settings = small_settings(
+        "clip", batch_size=np.int64(8), learning_rate=np.float32(0.5), start_from=Path("a/b")
+    )
+    write_settings(settings, tmp_path / "config.toml")
+    training = read_settings(tmp_path / "config.toml").training
+    assert (training.batch_size, training.learning_rate, training.start_from) == (8, 0.5, str(Path("a/b")))
+
+
+def test_a_path_that_is_no_text_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"data\.source is 'caf\\udce9', which is no UTF-8"):
+        default_settings("simclr", os.fsdecode(b"caf\xe9"))
+
+
 def test_averages_that_never_end_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"training\.betas are \(0\.9, 1\.0\)"):
         TrainingConfig(betas=(0.9, 1.0))

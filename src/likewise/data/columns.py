@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import json
 import math
@@ -242,17 +243,19 @@ def _reads_like_sentences(table: Table, name: str) -> bool:
 
 
 def listed_texts(value: Any, separator: str | None) -> list[Any]:
-    """The several texts of one cell: a list, a list written as JSON, or parts between separators."""
+    """The several texts of one cell: a list, one written as JSON or Python writes it, or parts between
+    separators."""
     if is_missing(value):
         return []
     if isinstance(value, (list, tuple)):
         return list(value)
-    if isinstance(value, str) and value.startswith('["') and value.rstrip().endswith("]"):
-        try:
-            parsed = json.loads(value)
-        except (ValueError, RecursionError):
-            return [value]
-        return list(parsed)
+    if isinstance(value, str) and value.startswith(('["', "['")) and value.rstrip().endswith("]"):
+        for read in (json.loads, ast.literal_eval):  # the latter runs no code; pandas writes such lists
+            try:
+                return list(read(value))
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+        return [value]
     if separator is not None and isinstance(value, str):
         return value.split(separator)
     return [value]

@@ -124,6 +124,8 @@ class DataConfig:
                 f"data.train_split and data.validation_split are both {self.train_split!r}; give the one "
                 "that you do not mean another name"
             )
+        if self.text_separator == "":
+            raise ConfigError("data.text_separator is empty; leave it out where a cell holds one text")
         try:
             "".encode(self.encoding)
         except LookupError:

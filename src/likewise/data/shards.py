@@ -1,10 +1,15 @@
-"""Tar shards as WebDataset writes them: members that share a name up to the first dot are one record."""
+"""Tar shards as WebDataset writes them: members that share a name up to the first dot are one record.
+
+Pictures from elsewhere have dots in their names (`IMG.2019.01.jpg`); where that rule would make one record of
+many, names end at their last dot.
+"""
 
 from __future__ import annotations
 
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 from likewise.data.characters import check_texts, decoded, legible
@@ -14,7 +19,7 @@ from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.tabular import clean_text
-from likewise.errors import RecordError, SourceError
+from likewise.errors import RecordError, SourceError, first_names
 
 __all__ = ["source_of_shards"]
 
@@ -32,27 +37,16 @@ def source_of_shards(addresses: list[str], config: DataConfig, splits: dict[str,
         config: the user's options.
         splits: the split of each shard where the file names tell.
     """
-    source = Source(kind=f"{len(addresses)} tar shards", address=config.source, records=[])
-    source.splits_from = "files" if splits else None
-    source.roles_named = _ROLES_NAMED
-    found: set[str] = set()
-    keys: set[str] = set()
-    for address in addresses:
-        if not address.endswith(".tar"):
-            raise SourceError(
-                f"{address}: a compressed shard cannot be read by place; unpack it to a plain .tar"
-            )
-        entry = stat_entry(address)
-        version = f"{entry.num_bytes}\t{entry.version}"
-        try:
-            with open_binary(address) as stream:
-                for key, members in _by_key(stream, name_of(address), source, splits.get(address)):
-                    found.update(members)
-                    record = _Member(name_of(address), key, members, splits.get(address), config)
-                    record.add_to(source, stream, entry.address, version)
-                    keys.update(record.described)
-        except tarfile.ReadError as error:
-            raise SourceError(f"{address}: no readable tar file: {error}") from error
+    source, found, keys, several = _read_shards(addresses, config, splits, at_last_dot=False)
+    if _has_dotted_names(several):
+        source, found, keys, several = _read_shards(addresses, config, splits, at_last_dot=True)
+        source.notes.append("pictures have dots in their names, which were cut at the last one")
+    elif several:
+        taken, *passed = several[0].images
+        source.notes.append(
+            f"{len(several):,} records hold several pictures; of {several[0].key} {taken} was taken and "
+            f"{first_names(passed, most=3)} passed over"
+        )
     source.columns_found = sorted(found)
     for role in _ROLES_NAMED:
         for name in _named(role, config):
@@ -65,6 +59,60 @@ def source_of_shards(addresses: list[str], config: DataConfig, splits: dict[str,
     roles["label"] = found & {*_read("label", config), "json"} if "label" in has else set()
     source.columns = {role: ", ".join(sorted(names)) for role, names in roles.items() if names}
     return source
+
+
+@dataclass(frozen=True)
+class _Several:
+    """A record of several pictures."""
+
+    key: str
+    images: list[str]
+    alone: bool
+    """It holds nothing else."""
+
+
+def _has_dotted_names(several: list[_Several]) -> bool:
+    """Whether several pictures under a key are pictures of their own, not views of one thing by name."""
+    suffixes = {suffix for record in several for suffix in record.images}
+    if len(suffixes) > len(several):  # views have the same names in every record
+        return True
+    return bool(several) and all(
+        record.alone and all(suffix.rpartition(".")[0].isdecimal() for suffix in record.images)
+        for record in several
+    )
+
+
+def _read_shards(
+    addresses: list[str], config: DataConfig, splits: dict[str, str], *, at_last_dot: bool
+) -> tuple[Source, set[str], set[str], list[_Several]]:
+    """The records, the suffixes of members, the keys of descriptions, and the records of several pictures."""
+    source = Source(kind=f"{len(addresses)} tar shards", address=config.source, records=[])
+    source.splits_from = "files" if splits else None
+    source.roles_named = _ROLES_NAMED
+    found: set[str] = set()
+    keys: set[str] = set()
+    several: list[_Several] = []
+    for address in addresses:
+        if not address.endswith(".tar"):
+            raise SourceError(
+                f"{address}: a compressed shard cannot be read by place; unpack it to a plain .tar"
+            )
+        entry = stat_entry(address)
+        version = f"{entry.num_bytes}\t{entry.version}"
+        split = splits.get(address)
+        try:
+            with open_binary(address) as stream:
+                for key, members in _by_key(stream, name_of(address), source, split, at_last_dot):
+                    found.update(members)
+                    images = _image_suffixes(members)
+                    if len(images) > 1:
+                        several.append(_Several(key, images, len(images) == len(members)))
+                    record = _Member(name_of(address), key, members, split, config)
+                    record.add_to(source, stream, entry.address, version)
+                    keys.update(record.described)
+        except tarfile.ReadError as error:
+            raise SourceError(f"{address}: no readable tar file: {error}") from error
+    return source, found, keys, several
 
 
 def _named(role: str, config: DataConfig) -> tuple[str, ...]:
@@ -85,7 +133,7 @@ def _image_suffixes(names: Any) -> list[str]:
 
 
 def _by_key(
-    stream: IO[bytes], shard: str, source: Source, split: str | None
+    stream: IO[bytes], shard: str, source: Source, split: str | None, at_last_dot: bool
 ) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
     """Members that follow one another under the same key, by suffix."""
     key = ""
@@ -97,7 +145,7 @@ def _by_key(
                 if not member.isfile():
                     continue
                 folder, _, name = legible(member.name).rpartition("/")
-                stem, _, suffix = name.partition(".")
+                stem, _, suffix = name.rpartition(".") if at_last_dot else name.partition(".")
                 if name.startswith("."):
                     continue
                 if f"{folder}/{stem}" != key:

@@ -111,6 +111,11 @@ def clean_text(text: Any, config: DataConfig) -> str:
     return str(text)
 
 
+def _in_words(value: Any) -> str:
+    """A cell as a name. One empty cell makes floats of a column of whole numbers: 3 and 3.0 are one name."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 class _Reader:
     """Reads one table into a source."""
 
@@ -155,7 +160,7 @@ class _Reader:
         values = self._table.column(name)
         if declared is not None:
             return [declared[v] if isinstance(v, int) and 0 <= v < len(declared) else None for v in values]
-        return [None if is_missing(value) or value == "" else str(value) for value in values]
+        return [None if is_missing(value) or value == "" else _in_words(value) for value in values]
 
     def _add_row(self, row: int, said: dict[str, str | None], cells: list[Any]) -> None:
         place = self._table.place(row)

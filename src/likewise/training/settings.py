@@ -17,7 +17,7 @@ from likewise.errors import ConfigError
 from likewise.flags import parse_flags
 from likewise.methods.method import Method
 from likewise.training.options import TrainingConfig
-from likewise.training.values import check_values, misfit
+from likewise.training.values import checked_values, misfit
 from likewise.views import ViewConfig
 from likewise.whole_file import written_whole
 
@@ -70,7 +70,7 @@ class Settings(Generic[C]):
     def __post_init__(self) -> None:
         """Refuse values that no option has, with the option's name, and what cannot go together."""
         for name, section in self.sections().items():
-            check_values(name, section)
+            object.__setattr__(self, name, checked_values(name, section))
         self.method_type.check_order(self.method, self.training.order)
 
     @property

@@ -11,9 +11,10 @@ from itertools import repeat
 from numbers import Integral, Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from likewise.data.characters import is_text
 from likewise.errors import ConfigError
 
-__all__ = ["check_values", "misfit"]
+__all__ = ["checked_values", "misfit"]
 
 _IN_WORDS: dict[Any, str] = {
     bool: "true or false",
@@ -23,22 +24,43 @@ _IN_WORDS: dict[Any, str] = {
 }
 
 
-def check_values(section: str, config: Any) -> None:
+def checked_values(section: str, config: Any) -> Any:
     """Refuse a choice that is none, a number that is none, and whatever else is not of its option's type.
 
     Args:
         section: the name of the options' section.
         config: a dataclass of options.
 
+    Returns:
+        The options, with Python's own numbers and texts in place of other libraries' numbers and of paths:
+        what a file can hold.
+
     Raises:
         ConfigError: the first that does not fit, and what was expected.
     """
     hints = get_type_hints(type(config))
+    plain = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         expected = misfit(hints[field.name], value)
         if expected is not None:
             raise ConfigError(f"{section}.{field.name} is {value!r}; expected {expected}.")
+        plain[field.name] = _plain(value)
+        if isinstance(plain[field.name], str) and not is_text(plain[field.name]):
+            raise ConfigError(
+                f"{section}.{field.name} is {value!r}, which is no UTF-8, so no file can hold it; rename it."
+            )
+    return dataclasses.replace(config, **plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Real) and type(value) not in (bool, int, float):
+        return int(value) if isinstance(value, Integral) else float(value)
+    return value
 
 
 def misfit(hint: Any, value: Any) -> str | None:
