@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from small_runs import SOURCE, small_settings
 
 from likewise.catalog import methods
 from likewise.cli.main import COMMANDS, main
+from likewise.data import DataConfig
 from likewise.errors import ConfigError
 from likewise.methods.method import Progress
 from likewise.training.engine import train
@@ -107,6 +110,112 @@ def test_embed_writes_unit_vectors(clip_run: Path, tmp_path: Path, what: str) ->
     np.testing.assert_allclose(np.array(table["embedding"].to_pylist()), vectors, atol=1e-6)
     assert len((tmp_path / "all.ids.txt").read_text().splitlines()) == 64
     assert exit_code("embed", str(clip_run), "--out", str(tmp_path / "all.txt")) == 2
+
+
+@pytest.fixture
+def own_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run on the table beside it, read by options of its own: of 20 rows 4 are held out, and
+    6 are of a part that is neither."""
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    home = tmp_path / "home"
+    home.mkdir()
+    write_table(home / "table.csv", {"train": 10, "held": 4, "extra": 6}, seed=1)
+    monkeypatch.chdir(home)
+    settings = small_settings("clip", steps=1, batch_size=8)
+    data = DataConfig(source="table.csv", split_column="set", validation_split="held")
+    train(dataclasses.replace(settings, data=data), "run", show=False)
+    return home
+
+
+def write_table(path: Path, parts: dict[str, int], seed: int) -> None:
+    rows, generator = ["image,caption,set"], np.random.default_rng(seed)
+    for part, count in parts.items():
+        for number in range(count):
+            name = f"{part}{number}.png"
+            pixels = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path.parent / name)
+            rows.append(f"{name},{part} caption {number},{part}")
+    path.write_text("\n".join(rows) + "\n")
+
+
+def embedded_ids(*words: str) -> list[str]:
+    main(["embed", *words, "--out", "e.npy"])
+    return Path("e.ids.txt").read_text().splitlines()
+
+
+def test_a_runs_data_that_was_moved_keeps_its_parts(
+    own_table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held_out = embedded_ids("run", "--part", "validation")
+    assert held_out == [f"held{number}.png" for number in range(4)]
+    moved = own_table.parent / "moved"
+    moved.mkdir()
+    for path in own_table.glob("*.*"):
+        path.rename(moved / path.name.replace("table", "renamed"))
+    monkeypatch.chdir(moved)
+    run = str(own_table / "run")
+    assert exit_code("embed", run, "--out", "e.npy") == 3
+    assert "say where it is with --data" in capsys.readouterr().err
+    assert embedded_ids(run, "--data", "renamed.csv", "--part", "validation") == held_out
+    assert len(embedded_ids(run, "--data", "renamed.csv")) == 14
+    (flags,) = re.findall(r"6 rows of the part extra; (.*) embeds them", capsys.readouterr().out)
+    assert embedded_ids(run, *shlex.split(flags)) == [f"extra{number}.png" for number in range(6)]
+    capsys.readouterr()
+    extra = ["--data", "renamed.csv", "--data.validation-split", "extra"]
+    main(["evaluate", run, "retrieval", *extra, "--json"])
+    measured = json.loads(capsys.readouterr().out)["retrieval"]
+    assert (measured["num_images"], measured["num_left_out"]) == (6, 0)
+
+
+def test_another_table_in_the_place_of_a_runs_own_is_warned_of(
+    own_table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = own_table.parent / "other"
+    other.mkdir()
+    write_table(other / "table.csv", {"train": 7, "held": 2}, seed=2)
+    embedded_ids("run")
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.chdir(other)
+    assert len(embedded_ids(str(own_table / "run"))) == 9
+    assert "warning: table.csv is not as it was when training read it." in capsys.readouterr().err
+
+
+def test_the_flags_that_embed_a_part_left_out_do_embed_it(
+    clip_run: Path, own_table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(clip_run), "--data", "table.csv", "--data.split-column", "set", "--data.no-cache"]
+    embedded_ids(*words)
+    said = capsys.readouterr().out
+    for part, count in {"extra": 6, "held": 4}.items():
+        (flags,) = re.findall(rf"{count} rows of the part {part}; (.*) embeds them", said)
+        assert embedded_ids(str(clip_run), *shlex.split(flags)) == [f"{part}{i}.png" for i in range(count)]
+    Path("sentences.txt").write_text("one sentence\nanother one\n")
+    plain = ["--data", "sentences.txt", "--what", "texts", "--data.validation-split", "extra"]
+    assert exit_code("embed", str(clip_run), *plain, "--out", "e.npy") == 3
+    assert "asks for 'extra', but no record names a split" in capsys.readouterr().err
+
+
+def test_embeddings_are_replaced_whole_or_not_at_all(
+    clip_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("table.csv").write_text('text,id\na red circle,"one\nmore"\na blue square,two\n')
+    words = ["embed", str(clip_run), "--data", "table.csv", "--what", "texts", "--out"]
+    assert exit_code(*words, "e.npy") == 3  # an id a line would be one line too many
+    main([*words, "e.parquet"])
+    assert pq.read_table("e.parquet")["id"].to_pylist() == ["one\nmore", "two"]
+    Path("table.csv").write_text("text,id\na red circle,one\na blue square,two\n")
+    main([*words, "e.npy"])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(pq, "write_table", full)
+    for name in ("e.npy", "e.parquet"):
+        assert exit_code(*words, name) == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_another_source_without_parts_is_measured_whole(clip_run: Path, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]

@@ -146,7 +146,7 @@ def test_records_that_name_no_split_are_counted_apart(tmp_path: Path) -> None:
 def test_an_empty_column_is_called_empty(tmp_path: Path) -> None:
     table = pictures_with(tmp_path, [""] * 4, ["a", "b"] * 2)
     config = DataConfig(source=str(table), cache_dir=str(tmp_path / "cache"))
-    with pytest.raises(SourceError, match=r"needs texts, and its column caption is empty\."):
+    with pytest.raises(SourceError, match=r"texts are needed, and its column caption is empty\."):
         prepare(config, image_size=32, needs=frozenset({"images", "texts"}), progress=False)
 
 

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 
-from likewise.cli.opened import OWN_DATA, open_model, open_splits, own_data
+from likewise.cli.opened import (
+    CHANGED,
+    OWN_DATA,
+    fingerprint_of_run,
+    is_run,
+    open_model,
+    open_moved,
+    open_own_splits,
+    open_splits,
+    own_data,
+    said_of_own,
+)
 from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.splits import assign_parts
 from likewise.encoders.networks import EncodesImages, EncodesTexts
 from likewise.errors import ConfigError, DataError
 from likewise.flags import parse_flags
 from likewise.model import Model
+from likewise.training.run import RunFolder
+from likewise.training.settings import read_settings
+from likewise.whole_file import written_whole
 
 __all__ = ["EmbedCommand", "run"]
 
@@ -57,12 +72,14 @@ def run(arguments: Sequence[str]) -> None:
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be asked for texts that this model cannot read.
     model.needs(f"encode_{options.what}", EncodesImages if options.what == "images" else EncodesTexts)
-    splits = open_splits(model, options.model, options.data, needs=frozenset({options.what}))
+    splits, own = _opened(model, options)
     parts = {"train": splits.train, "validation": splits.validation}
     chosen = [part for name, part in parts.items() if part is not None and options.part in ("all", name)]
     chosen = [part for part in chosen if len(part)]
     if not chosen:
         raise DataError(f"the source has no {options.part} part.")
+    if path.suffix == ".npy":
+        _check_ids(chosen, path)
     rows = [_embedded(model, part, options.what) for part in chosen]
     ids = [name for names, _, _ in rows for name in names]
     texts = [text for _, captions, _ in rows for text in captions]
@@ -71,9 +88,32 @@ def run(arguments: Sequence[str]) -> None:
     _write(path, ids, texts, vectors)
     print(f"wrote {len(vectors)} embeddings of {vectors.shape[1]} dimensions to {path}")
     if options.part == "all":
-        own = own_data(model, options.model, options.data)
-        for line in _left_out(own or options.data, splits, own=own is not None):
+        for line in _left_out(own or options.data, options.data, splits, own=own is not None):
             print(line)
+
+
+def _opened(model: Model, options: EmbedCommand) -> tuple[Splits, DataConfig | None]:
+    """The data, and how it is read where it is the run's own, which has the parts of training."""
+    path, data = options.model, options.data
+    own = own_data(model, path, data)
+    if own is not None:
+        splits = open_splits(model, path, data)
+        as_trained = own == read_settings(RunFolder(path).config).data
+        if as_trained and fingerprint_of_run(path) not in (None, splits.summary["fingerprint"]):
+            print(f"warning: {CHANGED.format(source=own.source)}.", file=sys.stderr)
+        return splits, own
+    if is_run(path) and open_moved(model, path, data.source) is not None:
+        moved = said_of_own(model, read_settings(RunFolder(path).config).data, data, source=data.source)
+        return open_own_splits(model, path, data), moved
+    return open_splits(model, path, data, needs=frozenset({options.what})), None
+
+
+def _check_ids(parts: Sequence[Dataset], path: Path) -> None:
+    """Refuse ids that are no lines: beside a .npy file each has one."""
+    for part in parts:
+        for name in part.ids:
+            if len(name.splitlines()) > 1:
+                raise DataError(f"the id {name!r} runs over several lines; give --out {path.stem}.parquet.")
 
 
 def _embedded(model: Model, data: Dataset, what: str) -> tuple[list[str], list[str], np.ndarray]:
@@ -88,11 +128,12 @@ def _embedded(model: Model, data: Dataset, what: str) -> tuple[list[str], list[s
     return ids, captions, model.encode_texts(captions)
 
 
-def _left_out(config: DataConfig, splits: Splits, *, own: bool) -> Iterator[str]:
+def _left_out(config: DataConfig, asked: DataConfig, splits: Splits, *, own: bool) -> Iterator[str]:
     """A line for each part that was not embedded: how many rows it has, and how to have them.
 
     Args:
         config: how the source was read.
+        asked: what `--data` and its options said.
         splits: its parts.
         own: whether it is the run's own data, which has the parts of training.
     """
@@ -107,19 +148,36 @@ def _left_out(config: DataConfig, splits: Splits, *, own: bool) -> Iterator[str]
         if name is None:
             yield f"left out: {rows} of no part; a name in their split column makes them one."
         else:
-            yield (
-                f"left out: {rows} of the part {name}; --data {shlex.quote(config.source)} "
-                f"--data.validation-split {shlex.quote(name)} --part validation embeds them."
-            )
+            flags = _flags(replace(asked, source=config.source, validation_split=name))
+            yield f"left out: {rows} of the part {name}; {flags} --part validation embeds them."
+
+
+def _flags(data: DataConfig) -> str:
+    """The options as one types them."""
+    words = ["--data", data.source]
+    for option in fields(data):
+        value = getattr(data, option.name)
+        if option.name == "source" or value == option.default:
+            continue
+        flag = option.name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--data.{flag}" if value else f"--data.no-{flag}")
+        else:
+            words += [f"--data.{flag}", str(value)]
+    return shlex.join(words)
 
 
 def _write(path: Path, ids: list[str], texts: list[str], vectors: np.ndarray) -> None:
+    """Each file whole or not at all: what was embedded before is not lost to a full disk."""
     if path.suffix == ".npy":
-        np.save(path, vectors)
-        path.with_suffix(".ids.txt").write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+        with written_whole(path.with_suffix(".ids.txt")) as names, written_whole(path) as beside:
+            names.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+            with beside.open("wb") as file:
+                np.save(file, vectors)
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-    pq.write_table(pa.table({"id": ids, "text": texts, "embedding": embedding}), path)
+    with written_whole(path) as beside:
+        pq.write_table(pa.table({"id": ids, "text": texts, "embedding": embedding}), beside)

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from likewise.cli.opened import is_run, open_splits, own_data, said_of_own
+from likewise.cli.opened import (
+    CHANGED,
+    fingerprint_of_run,
+    is_run,
+    open_moved,
+    open_own_splits,
+    open_splits,
+    own_data,
+    said_of_own,
+)
 from likewise.data import DataConfig, Dataset, Splits
 from likewise.data.overlap import said_of_overlap, trained_on
 from likewise.errors import DataError
@@ -96,12 +105,11 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
         splits = open_splits(model, path, data, parts="measured", progress=progress)
         unknown = f"{path} is a model without a run, so whether it was trained on rows of this is not known."
         return _without_trained(splits, None, joined=True, warnings=(unknown,))
-    settings = read_settings(RunFolder(path).config)
-    own = settings.data
+    own = read_settings(RunFolder(path).config).data
     asked = own_data(model, path, data)
     if asked == own:
         splits = open_splits(model, path, progress=progress)
-        changed = _fingerprint(path) not in (None, splits.summary["fingerprint"])
+        changed = fingerprint_of_run(path) not in (None, splits.summary["fingerprint"])
         return Measured(
             parts=splits,
             whole=splits,
@@ -113,16 +121,18 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
     try:
         trained = open_splits(model, path, progress=progress)
     except DataError as error:
-        moved = said_of_own(model, own, data, source=data.source)
-        found = _if_own(model, path, moved, settings.method_type.needs, progress)
-        if found is not None:
-            overlap = found.summary["overlap"]
-            return Measured(parts=found, whole=found, own=True, num_left_out=0, overlap=overlap)
+        moved = open_moved(model, path, data.source, progress=progress)
+        if moved is not None and said_of_own(model, own, data, source=own.source) == own:
+            overlap = moved.summary["overlap"]
+            return Measured(parts=moved, whole=moved, own=True, num_left_out=0, overlap=overlap)
+        if moved is not None:  # read by other options
+            splits = open_own_splits(model, path, data)
+            return _without_trained(splits, moved.train, joined=False, warnings=())
         splits = open_splits(model, path, data, parts="measured", progress=progress)
         unknown = "the run's own data cannot be read, so whether rows of this were trained on is not known"
         return _without_trained(splits, None, joined=True, warnings=(f"{unknown}: {error}",))
     splits = open_splits(model, path, data, parts="measured", progress=progress)
-    changed = _fingerprint(path) not in (None, trained.summary["fingerprint"])
+    changed = fingerprint_of_run(path) not in (None, trained.summary["fingerprint"])
     return _without_trained(
         splits,
         trained.train,
@@ -131,26 +141,7 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
     )
 
 
-_CHANGED = (
-    "{source} is not as it was when training read it, so whether rows of this were trained on is not certain."
-)
-
-
-def _if_own(
-    model: Model, path: str, moved: DataConfig, needs: frozenset[str], progress: bool
-) -> Splits | None:
-    """The run's own data in another place than training found it; None where it is something else."""
-    try:
-        splits = open_splits(model, path, moved, needs=needs, parts="splits", progress=progress)
-    except DataError:
-        return None  # the user's own options may suit it
-    return splits if splits.summary["fingerprint"] == _fingerprint(path) else None
-
-
-def _fingerprint(path: str) -> dict[str, str] | None:
-    """Of the run's data as training read it."""
-    run = RunFolder(path)
-    return run.read_json(run.data).get("fingerprint")
+_CHANGED = f"{CHANGED}, so whether rows of this were trained on is not certain."
 
 
 def _without_trained(

@@ -9,15 +9,29 @@ from typing import Any, cast
 
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.splits import Parts
-from likewise.errors import ConfigError, SourceError
+from likewise.errors import ConfigError, DataError, SourceError
 from likewise.model import Model, load
 from likewise.training.run import RunFolder
 from likewise.training.settings import read_settings
 
-__all__ = ["OWN_DATA", "is_run", "open_model", "open_own_splits", "open_splits", "own_data", "said_of_own"]
+__all__ = [
+    "CHANGED",
+    "OWN_DATA",
+    "fingerprint_of_run",
+    "is_run",
+    "open_model",
+    "open_moved",
+    "open_own_splits",
+    "open_splits",
+    "own_data",
+    "said_of_own",
+]
 
 OWN_DATA = "own data of the run"
 """The default of `--data` where a run is at hand."""
+
+CHANGED = "{source} is not as it was when training read it"
+"""How a warning begins where the run's own data has another fingerprint."""
 
 
 def open_model(path: str, device: str = "auto") -> Model:
@@ -84,6 +98,25 @@ def open_own_splits(model: Model, path: str, data: DataConfig | None = None) -> 
         assert data is not None
         config = said_of_own(model, settings.data, data, source=data.source)
     return open_splits(model, path, config, needs=settings.method_type.needs, parts="splits")
+
+
+def open_moved(model: Model, path: str, source: str, *, progress: bool = True) -> Splits | None:
+    """The run's own data, as training read it, in another place than training found it; None where something
+    else is there, by its fingerprint."""
+    settings = read_settings(RunFolder(path).config)
+    moved = dataclasses.replace(settings.data, source=source)
+    needs = settings.method_type.needs
+    try:
+        splits = open_splits(model, path, moved, needs=needs, parts="splits", progress=progress)
+    except DataError:
+        return None  # the user's own options may suit it
+    return splits if splits.summary["fingerprint"] == fingerprint_of_run(path) else None
+
+
+def fingerprint_of_run(path: str) -> dict[str, str] | None:
+    """Of a run's data as training read it."""
+    run = RunFolder(path)
+    return run.read_json(run.data).get("fingerprint")
 
 
 def _prepared(

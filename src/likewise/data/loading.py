@@ -210,7 +210,7 @@ def _check_needs(source: Source, needs: frozenset[str], config: DataConfig) -> N
         return  # every record is bad, which says more than that they lack something
     for need in sorted(needs):
         if not there[need]:
-            raise SourceError(f"{config.source}: the method needs {need}, and {_absence(source, need)}")
+            raise SourceError(f"{config.source}: {need} are needed, and {_absence(source, need)}")
 
 
 def _absence(source: Source, need: str) -> str:
@@ -220,6 +220,10 @@ def _absence(source: Source, need: str) -> str:
         return f"its column {column} is empty. Fill it, or give {_OPTIONS[need]} where they are elsewhere"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
     remedy = f"Give {_OPTIONS[need]}"
+    if need == "images" and not source.roles_named:
+        remedy = "Give a folder of images or a table that names images"
+        if "text" in source.columns:
+            remedy += "; to embed the texts, give --what texts"
     if need == "texts" and source.kind == FOLDER_OF_IMAGES:
         remedy = (
             "Put a NAME.txt beside each picture, a caption a line, or give a table of pictures and captions"

@@ -79,7 +79,7 @@ def unnamed_notes(records: Sequence[Record], said: Sequence[str | None], wanted:
 def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
     """A part that was asked for by name must be named by the source, or by the other one to validate on."""
     options = ["train_split"] if wanted == "splits" else []
-    if wanted in ("splits", "measured") and config.validation is None:
+    if wanted in ("splits", "measured", "any") and config.validation is None:
         options.append("validation_split")
     usual = {field.name: field.default for field in fields(config)}
     for option in options:

@@ -58,9 +58,11 @@ def _plain(value: Any) -> Any:
         return tuple(map(_plain, value))
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, Real) and type(value) not in (bool, int, float):
-        return int(value) if isinstance(value, Integral) else float(value)
-    return value
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value)
 
 
 def misfit(hint: Any, value: Any) -> str | None:
