@@ -292,12 +292,13 @@ class Model:
         """The network, if it has an ability; else an AbilityError that says which methods give it."""
         if isinstance(self.network, protocol):
             return self.network
-        needed = {"encode_images": "images", "encode_texts": "texts", "match": "images and texts by fusion"}[
-            ability
-        ]
+        able = {
+            "encode_images": "models of the methods that learn from images can, see `likewise methods`",
+            "encode_texts": "models of the methods that learn from texts can, see `likewise methods`",
+            "match": "a model trained by tcl can",
+        }[ability]
         raise AbilityError(
-            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; models of the methods "
-            f"that learn from {needed} can, see `likewise methods`."
+            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; {able}."
         )
 
     def stored_squares(self, images: Sequence[ImageInput]) -> Tensor:

@@ -265,6 +265,32 @@ def test_sheets_do_not_become_data(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / "views.png").stat().st_size > 1000
 
 
+def test_sheets_of_a_pattern_do_not_match_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (40, 40), (80 * number, 9, 9)).save(photos / f"{number}.png")
+    monkeypatch.chdir(photos)
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    for source in ("*.png", f"file://{photos}", f"{photos}/[0-9].png", "../photos/*.png"):
+        main(["data", source])
+        assert (tmp_path / "contact-sheet.png").is_file()
+        (tmp_path / "contact-sheet.png").unlink()
+        assert sorted(path.name for path in photos.iterdir()) == ["0.png", "1.png", "2.png"]
+
+
+def test_what_is_known_of_data_stands_on_a_line_each_for_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (40, 40), (9, 9, 9)).save(tmp_path / "1.png")
+    (tmp_path / "t.csv").write_text("image,caption\n1.png,a caption\n")
+    main(["data", str(tmp_path / "t.csv"), "--sheet", "", "--data.no-cache"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["source", str(tmp_path / "t.csv")]
+    assert len(lines[0]) > 80
+    assert all(line == line.rstrip() for line in lines)
+
+
 def test_a_run_resumes_by_its_own_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(small_settings("clip", steps=2), tmp_path / "run", show=False)
     (run.model / "config.json").unlink()
@@ -377,6 +403,32 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
         "config.toml",
     ):
         assert (tmp_path / "demo" / name).is_file(), name
+
+
+def test_again_removes_nothing_but_a_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from likewise.cli import demo_command
+
+    monkeypatch.setattr(demo_command, "demo_settings", lambda steps: small_settings("tcl", steps=steps or 1))
+    run = train(small_settings("clip", steps=1), tmp_path / "clip", show=False).path
+    demo = train(small_settings("tcl", steps=2), tmp_path / "demo", show=False).path
+    other = train(small_settings("tcl", learning_rate=0.1, steps=1), tmp_path / "other", show=False).path
+    for folder in (run, other):
+        assert exit_code("demo", "--out", str(folder)) == 2
+        assert "--again" not in capsys.readouterr().err
+        assert exit_code("demo", "--out", str(folder), "--again") == 2
+        assert "which is no demo" in capsys.readouterr().err
+        assert (folder / "model").is_dir()
+    assert exit_code("demo", "--out", str(demo)) == 2
+    assert "add --again" in capsys.readouterr().err
+    (demo / "notes.txt").write_text("mine")
+    assert exit_code("demo", "--out", str(demo), "--again") == 2
+    assert "would remove notes.txt" in capsys.readouterr().err
+    (demo / "notes.txt").unlink()
+    main(["demo", "--out", str(demo), "--again"])
+    main(["demo", "--out", str(demo), "--again"])  # with all that a demo leaves
+    assert read_settings(demo / "config.toml").training.steps == 1
 
 
 def test_an_interrupted_demo_goes_on_by_the_same_command(

@@ -693,6 +693,47 @@ def test_file_addresses_are_those_of_this_machine(tmp_path: Path) -> None:
         opened(f"file://{tmp_path}/nowhere")
 
 
+def test_an_address_that_cannot_be_reached_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whatever the client of that protocol raises."""
+    import fsspec
+
+    filesystem = type(fsspec.filesystem("memory"))
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise RuntimeError("Name or service not known\nand much more")
+
+    for name in ("isdir", "info", "find", "glob"):
+        monkeypatch.setattr(filesystem, name, unreachable)
+    said = r"memory://pets.*: it cannot be reached \(RuntimeError: Name or service not known\); is the"
+    for source in ("memory://pets/images", "memory://pets/*.csv"):
+        with pytest.raises(SourceError, match=said):
+            opened(source)
+
+
+def test_a_json_table_is_read_where_nothing_else_is_there_and_else_told_of(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    write_images(folder, ["1.png", "2.png"])
+    rows = [{"image": f"{number}.png", "caption": f"a caption {number}"} for number in (1, 2)]
+    (folder / "captions.json").write_text(json.dumps(rows))
+    source = opened(folder)
+    assert source.kind == "folder of images"
+    assert (
+        f"passed over 1 other files: 1 .json (name {folder / 'captions.json'} itself to read it"
+        in source.notes[-1]
+    )
+    assert len(texts_by_id(opened(folder / "captions.json"))) == 2
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "captions.json").write_text(json.dumps(rows))
+    alone = opened(tmp_path / "alone", image_root=str(folder))
+    assert texts_by_id(alone) == {"1.png": ("a caption 1",), "2.png": ("a caption 2",)}
+
+
+def test_a_file_that_is_no_text_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "weights.csv").write_bytes(b"\x98\x00\x00\xff{weights}" * 20)
+    with pytest.raises(SourceError, match="no table: there are zero bytes in its first line"):
+        opened(tmp_path / "weights.csv")
+
+
 def test_scenes(tmp_path: Path) -> None:
     splits = prepared("scenes:train=30,validation=10,seed=3,size=32", tmp_path, "images", "texts")
     assert splits.validation is not None

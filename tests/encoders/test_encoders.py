@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 from pathlib import Path
@@ -217,7 +218,9 @@ def test_a_text_model_is_the_same_after_it_was_saved(kind: str, tmp_path: Path) 
     )
     source = AutoModel.from_config(config).eval()
     source.save_pretrained(tmp_path)
-    encoder = TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=300).eval()
+    encoder = TextEncoder.build(
+        TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8), vocabulary_size=300
+    ).eval()
     tokens, mask = torch.randint(5, 300, (3, 10)), torch.ones(3, 10, dtype=torch.bool)
     tokens[1, 6:], mask[1, 6:] = config.pad_token_id, False
     features = encoder(tokens, mask)
@@ -237,19 +240,33 @@ def test_a_text_model_that_does_not_read_both_ways_is_refused(kind: str, tmp_pat
     }
     AutoConfig.for_model(kind, vocab_size=300, **small[kind]).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=rf"is a {kind}, not a text encoder that is known here: albert, "):
-        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=300)
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8), vocabulary_size=300)
 
 
 def test_a_pretrained_text_folder_is_read(tmp_path: Path) -> None:
     source = small_text("bert").eval()
     source.backbone.save_pretrained(tmp_path / "bert")
-    config = TextEncoderConfig(pretrained=str(tmp_path / "bert"))
+    config = TextEncoderConfig(pretrained=str(tmp_path / "bert"), max_tokens=8)
     encoder = TextEncoder.build(config, vocabulary_size=300).eval()
     tokens, mask = torch.randint(4, 300, (2, 7)), torch.ones(2, 7, dtype=torch.bool)
     torch.testing.assert_close(encoder(tokens, mask).pooled, source(tokens, mask).pooled)
     TextEncoder.from_spec(encoder.spec()).load_state_dict(encoder.state_dict())
     with pytest.raises(ConfigError, match="301 entries"):
         TextEncoder.build(config, vocabulary_size=301)
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_texts_longer_than_a_pretrained_encoder_reads_are_refused(kind: str, tmp_path: Path) -> None:
+    """Not by an IndexError once the first long text is drawn."""
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64}
+    made = AutoConfig.for_model(kind, vocab_size=300, max_position_embeddings=20, pad_token_id=1, **sizes)
+    AutoModel.from_config(made).save_pretrained(tmp_path / kind)
+    most = 20 if kind == "bert" else 18
+    tokens, mask = torch.full((1, most), 5), torch.ones(1, most, dtype=torch.bool)
+    config = TextEncoderConfig(pretrained=str(tmp_path / kind), max_tokens=most)
+    assert TextEncoder.build(config, vocabulary_size=300)(tokens, mask).tokens.shape == (1, most, 32)
+    with pytest.raises(ConfigError, match=f"reads {most} at most; give --text.max-tokens {most}"):
+        TextEncoder.build(dataclasses.replace(config, max_tokens=most + 1), vocabulary_size=300)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +361,9 @@ def test_pretrained_weights_become_float32(tmp_path: Path, stored: torch.dtype) 
     text.backbone.to(stored).save_pretrained(tmp_path / "bert")
     loaded = [
         ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=32)),
-        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path / "bert")), vocabulary_size=300),
+        TextEncoder.build(
+            TextEncoderConfig(pretrained=str(tmp_path / "bert"), max_tokens=8), vocabulary_size=300
+        ),
     ]
     for encoder in loaded:
         assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
@@ -365,7 +384,9 @@ def test_a_whole_clip_is_no_text_encoder(tmp_path: Path) -> None:
     )
     clip.save_pretrained(tmp_path / "clip")
     with pytest.raises(ConfigError, match=r"is a clip, not a text encoder; name its text half"):
-        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path / "clip")), vocabulary_size=300)
+        TextEncoder.build(
+            TextEncoderConfig(pretrained=str(tmp_path / "clip"), max_tokens=8), vocabulary_size=300
+        )
 
 
 @pytest.mark.parametrize("ability", [EncodesImages, EncodesTexts, MatchesPairs])

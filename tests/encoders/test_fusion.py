@@ -386,7 +386,9 @@ def test_pretrained_halves_make_a_network(tmp_path: Path, size: int) -> None:
     text, image = saved(tmp_path)
     network = FusionNetwork.build(
         ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / "vit"), image_size=size)),
-        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path / "bert")), vocabulary_size=VOCABULARY),
+        TextEncoder.build(
+            TextEncoderConfig(pretrained=str(tmp_path / "bert"), max_tokens=8), vocabulary_size=VOCABULARY
+        ),
         fusion_depth=None,
         dim=8,
         vocabulary_size=VOCABULARY,
@@ -456,7 +458,9 @@ def test_the_language_head_starts_from_a_pretrained_one(tmp_path: Path, stored_w
     # A network on it reads no more words than its tokenizer has.
     network = FusionNetwork.build(
         ImageEncoder.build(ImageEncoderConfig(image_size=32, width=16, depth=1)),
-        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=VOCABULARY),
+        TextEncoder.build(
+            TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8), vocabulary_size=VOCABULARY
+        ),
         fusion_depth=None,
         dim=8,
         vocabulary_size=VOCABULARY,

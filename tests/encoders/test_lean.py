@@ -256,7 +256,9 @@ def test_models_that_name_their_activation_otherwise_are_read(tmp_path: Path) ->
     config = DistilBertConfig(vocab_size=300, dim=16, hidden_dim=32, n_layers=1, n_heads=2)
     model = DistilBertModel(config).eval()
     model.save_pretrained(tmp_path)
-    encoder = TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path)), vocabulary_size=300).eval()
+    encoder = TextEncoder.build(
+        TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8), vocabulary_size=300
+    ).eval()
     tokens, mask = torch.randint(4, 300, (2, 5)), torch.ones(2, 5, dtype=torch.bool)
     torch.testing.assert_close(
         encoder(tokens, mask).tokens, model(input_ids=tokens, attention_mask=mask).last_hidden_state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,18 @@ def _check(options: DataCommand) -> None:
 
 def _outside(sheet: Path, found: SourceReport) -> Path:
     """Where a sheet goes: never into a folder of images, which would have one more by it; beside it then."""
-    folder = Path(found.source).resolve()
+    folder = _root(found.source.removeprefix("file://")).resolve()
     if found.kind == FOLDER_OF_IMAGES and sheet.resolve().is_relative_to(folder):
         return folder.parent / sheet.name
     return sheet
+
+
+def _root(source: str) -> Path:
+    """The folder below which a source's pictures lie; of a pattern, what stands before its first sign."""
+    path = Path(source)
+    if path.exists():
+        return path if path.is_dir() else path.parent
+    return Path(re.split(r"[*?{\[]", source, maxsplit=1)[0] + "_").parent
 
 
 def _draw_views(found: SourceReport, config: ViewConfig, size: int, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from likewise.cli.explain_command import draw_explanation, left_out, save_figure
 from likewise.cli.opened import open_splits
 from likewise.cli.report_command import report
 from likewise.data.fonts import find_font
-from likewise.errors import ConfigError, Interrupted
+from likewise.errors import ConfigError, Interrupted, first_names
 from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded, evaluate
 from likewise.explaining import explain
@@ -40,6 +41,7 @@ __all__ = ["DemoCommand", "demo_settings", "run"]
 _STEPS = 360
 _JUDGED = 16  # candidates of each search that are judged again
 _SHOWN = 6
+_ANSWER, _WORDS = "query.png", "words.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +104,8 @@ def run(arguments: Sequence[str]) -> None:
     splits = open_splits(model, str(result.path))
     assert splits.validation is not None
     result.add_results("retrieval", evaluate(Embedded(model, splits, rerank=_JUDGED), "retrieval"))
-    sheet, best = answer(model, splits.validation, options.query, folder / "query.png")
-    words = folder / "words.png"
+    sheet, best = answer(model, splits.validation, options.query, folder / _ANSWER)
+    words = folder / _WORDS
     picture = splits.validation.images([best])
     remarks = draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
     remarks = left_out(model, options.query) + remarks
@@ -117,16 +119,34 @@ def _check_same_demo(folder: Path, settings: Settings[Any]) -> None:
     """A demo goes on where it stopped; another run is left alone."""
     old = read_settings(folder / "config.toml")
     if old.method_name != settings.method_name or differences(old, settings):
-        raise ConfigError(
-            f"{folder} holds another run; add --again to start a demo over, or name another --out."
-        )
+        again = "add --again to start the demo over, or " if _is_demo(folder, settings) else ""
+        raise ConfigError(f"{folder} holds another run; {again}name another --out.")
 
 
 def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:
     """Start over, but never over a run of the user's own."""
-    if read_settings(folder / "config.toml").data.source != settings.data.source:
+    if not _is_demo(folder, settings):
         raise ConfigError(f"--again would remove {folder}, which is no demo; name another --out.")
+    if others := sorted(path.name for path in folder.iterdir() if path.name not in _written(folder)):
+        shown = first_names(others, most=3)
+        raise ConfigError(f"--again would remove {shown} in {folder}, of no demo; name another --out.")
     shutil.rmtree(folder)
+
+
+def _is_demo(folder: Path, settings: Settings[Any]) -> bool:
+    """Whether a run has a demo's settings, but for its length."""
+    old = read_settings(folder / "config.toml")
+    if old.method_name != settings.method_name or old.data.source != settings.data.source:
+        return False
+    as_long = dataclasses.replace(settings.training, steps=old.training.steps)
+    return not differences(old, dataclasses.replace(settings, training=as_long))
+
+
+def _written(folder: Path) -> set[str]:
+    """What a demo leaves in its folder."""
+    run = RunFolder(folder)
+    paths = (path for path in vars(run).values() if path != run.path)
+    return {*(path.name for path in paths), ".lock", _ANSWER, _WORDS}
 
 
 def answer(model: Model, pictures: Dataset, query: str, path: Path) -> tuple[Path, int]:

@@ -44,7 +44,8 @@ start with:
 
 _FEWER_ROWS = "--device cpu where it was a GPU's, or fewer rows (--data SOURCE --data.max-records 1000)"
 _LESS_MEMORY = {
-    "train": "a smaller --training.batch-size, --training.micro-batch-size (the same batch in pieces), "
+    "train": "a smaller --training.batch-size, --training.micro-batch-size (the same batch in pieces; not "
+    "with tcl), "
     "smaller pictures or a smaller network",
     "evaluate": _FEWER_ROWS,
     "embed": _FEWER_ROWS,

@@ -8,10 +8,12 @@ import lzma
 import os
 import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-from likewise.errors import SourceError
+from likewise.errors import SourceError, first_line
 
 __all__ = [
     "Entry",
@@ -58,6 +60,20 @@ def _filesystem(address: str) -> tuple[Any, str]:
         raise SourceError(f"{address}: {error}") from error
 
 
+@contextmanager
+def _reached(address: str) -> Iterator[None]:
+    """Inside, what any of the many clients behind fsspec raises of a network is one error with an address."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, SourceError):
+        raise
+    except Exception as error:
+        raise SourceError(
+            f"{address}: it cannot be reached ({type(error).__name__}: {first_line(error)}); is the address "
+            "right, and the network there?"
+        ) from error
+
+
 def _remote_entry(address: str, info: dict[str, Any]) -> Entry:
     version = next((info[k] for k in ("ETag", "etag", "mtime", "LastModified", "created") if info.get(k)), "")
     return Entry(address, int(info.get("size") or 0), str(version))
@@ -75,7 +91,8 @@ def stat_entry(address: str) -> Entry:
     """Size and time of change. Raises FileNotFoundError."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
-        return _remote_entry(address, filesystem.info(path))
+        with _reached(address):
+            return _remote_entry(address, filesystem.info(path))
     found = os.stat(address)
     return Entry(os.path.abspath(address), found.st_size, str(found.st_mtime_ns))
 
@@ -84,7 +101,8 @@ def is_folder(address: str) -> bool:
     """Whether there is a folder there."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
-        return bool(filesystem.isdir(path))
+        with _reached(address):
+            return bool(filesystem.isdir(path))
     return os.path.isdir(address)
 
 
@@ -92,7 +110,8 @@ def list_tree(folder: str) -> list[Entry]:
     """Every file below a folder, sorted; without hidden ones, and without entering linked folders."""
     if is_remote(folder):
         filesystem, path = _filesystem(folder)
-        found = filesystem.find(path, detail=True)
+        with _reached(folder):
+            found = filesystem.find(path, detail=True)
         entries = [_remote_entry(filesystem.unstrip_protocol(name), info) for name, info in found.items()]
     else:
         entries = []
@@ -126,7 +145,8 @@ def expand(pattern: str) -> list[str]:
             addresses.append(one)
         elif is_remote(one):
             filesystem, path = _filesystem(one)
-            addresses += [filesystem.unstrip_protocol(name) for name in sorted(filesystem.glob(path))]
+            with _reached(one):
+                addresses += [filesystem.unstrip_protocol(name) for name in sorted(filesystem.glob(path))]
         else:
             addresses += sorted(local_glob.glob(one, recursive=True))
     return addresses
@@ -151,7 +171,8 @@ def open_binary(address: str) -> IO[bytes]:
     """The file as a seekable stream of bytes, as it lies there."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
-        return cast("IO[bytes]", filesystem.open(path, "rb"))
+        with _reached(address):
+            return cast("IO[bytes]", filesystem.open(path, "rb"))
     return open(address, "rb")
 
 
@@ -187,7 +208,8 @@ def read_range(address: str, start: int, length: int) -> bytes:
     """`length` bytes from `start`, fewer where the file ends."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
-        return cast(bytes, filesystem.cat_file(path, start=start, end=start + length))
+        with _reached(address):
+            return cast(bytes, filesystem.cat_file(path, start=start, end=start + length))
     with io.FileIO(address) as stream:  # unbuffered: one seek and one read
         stream.seek(start)
         return stream.read(length) or b""

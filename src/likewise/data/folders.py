@@ -11,6 +11,7 @@ from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images import FileImage
 from likewise.data.paths import PathResolver
 from likewise.data.record import BadRecord, Problem, Record, Source
+from likewise.data.table import is_table
 from likewise.data.tabular import clean_text
 from likewise.errors import RecordError
 
@@ -126,4 +127,6 @@ def _describe(source: Source, entries: list[Entry], captions: set[str]) -> None:
     if others:
         endings = Counter(legible(name_of(address)).rpartition(".")[2].lower() for address in others)
         counted = ", ".join(f"{count} .{ending}" for ending, count in endings.most_common(5))
-        source.notes.append(f"passed over {len(others)} other files: {counted}")
+        tables = [address for address in others if is_table(address)]
+        remark = f" (name {legible(tables[0])} itself to read it as a table)" if tables else ""
+        source.notes.append(f"passed over {len(others)} other files: {counted}{remark}")

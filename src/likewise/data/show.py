@@ -27,22 +27,28 @@ def print_report(report: SourceReport, console: Console | None = None) -> None:
     from rich.table import Table
 
     console = console or Console()
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for name, value in _facts(report):
-        table.add_row(name, escape(value))
-    console.print(table)
+    facts = _facts(report)
+    if console.is_terminal:
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column()
+        for name, value in facts:
+            table.add_row(name, escape(value))
+        console.print(table)
+    else:  # for a program to search: a fact a line
+        width = max(len(name) for name, _ in facts)
+        for name, value in facts:
+            console.print(f"{name:<{width}}  {escape(value)}".rstrip(), soft_wrap=True)
     console.print("\n[bold]examples[/bold]")
     for example in report.examples:
-        console.print("  " + escape(_one_line(example)))
+        console.print("  " + escape(_one_line(example)), soft_wrap=not console.is_terminal)
     if report.bad_records:
         console.print(
             f"\n[bold]bad records[/bold] {len(report.bad_records):,}, "
             f"the first {min(_MANY, len(report.bad_records))}"
         )
         for bad in report.bad_records[:_MANY]:
-            console.print("  " + escape(f"{bad.place}: {bad.reason}"))
+            console.print("  " + escape(f"{bad.place}: {bad.reason}"), soft_wrap=not console.is_terminal)
 
 
 def _facts(report: SourceReport) -> list[tuple[str, str]]:

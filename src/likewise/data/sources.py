@@ -169,6 +169,8 @@ def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
         return source_of_images(normalised(folder), entries, config)
     if tables:
         return _open_tables(tables, config, images, root=normalised(folder))
+    if tables := [entry.address for entry in entries if is_table(entry.address)]:
+        return _open_tables(tables, config, images, root=normalised(folder))
     endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
     raise SourceError(
         f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"

@@ -124,6 +124,8 @@ def _from_delimited(address: str, text: str) -> Table:
         names = _invented_names(names)
     else:
         if not all(map(is_text, names)):
+            if "\0" in first_line:
+                raise SourceError(f"{address}: no table: there are zero bytes in its first line")
             raise SourceError(
                 f"{address}: the first line is no valid text in this encoding; name the file's own, such as "
                 "--data.encoding gb18030"

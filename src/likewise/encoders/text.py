@@ -36,6 +36,9 @@ _READ_AT: dict[str, Literal["first", "last"]] = {
     "roberta": "first",
     "xlm-roberta": "first",
 }
+_POSITIONS_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
+"""Kinds that count positions from the padding's number on, and so have fewer of them."""
+
 _PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
 
 
@@ -129,7 +132,8 @@ class TextEncoder(nn.Module):
             vocabulary_size: the tokenizer's number of entries.
 
         Raises:
-            ConfigError: the pre-trained model cannot be loaded, or has another vocabulary than the tokenizer.
+            ConfigError: the pre-trained model cannot be loaded, has another vocabulary than the tokenizer, or
+                reads fewer tokens.
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
@@ -141,6 +145,12 @@ class TextEncoder(nn.Module):
             raise ConfigError(
                 f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
                 f"{backbone.config.vocab_size}; leave text.tokenizer out to take the model's own."
+            )
+        most = _most_tokens(backbone.config)
+        if most is not None and config.max_tokens > most:
+            raise ConfigError(
+                f"text.max_tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
+                f"give --text.max-tokens {most}."
             )
         encoder = cls(backbone, pooling=_READ_AT[backbone.config.model_type])
         encoder.freeze_unread()
@@ -229,6 +239,14 @@ def _build_backbone(backbone_config: Any) -> nn.Module:
         return clip
     bert: nn.Module = AutoModel.from_config(backbone_config, **_unused_parts(kind), **attention_of(kind))
     return bert
+
+
+def _most_tokens(config: Any) -> int | None:
+    """For how many tokens a backbone has positions; None where it has no such bound."""
+    count: int | None = getattr(config, "max_position_embeddings", None)
+    if count is None or config.model_type not in _POSITIONS_AFTER_PADDING:
+        return count
+    return count - int(config.pad_token_id) - 1
 
 
 def _load_backbone(name: str) -> Any:

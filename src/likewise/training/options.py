@@ -41,8 +41,8 @@ class TrainingConfig:
 
     micro_batch_size: int | None = None
     """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao
-    2021, arXiv 2101.06983), for about one more forward pass. BatchNorm then sees these rows only, dropout the
-    same masks."""
+    2021, arXiv 2101.06983), for about one more forward pass; not with tcl. BatchNorm then sees these rows
+    only, dropout the same masks."""
 
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """AdamW; SGD with Nesterov momentum 0.9; or LARS, for batches of thousands."""
