@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
@@ -249,6 +250,19 @@ def test_a_killed_builder_leaves_its_work_and_nothing_that_harms(
     pixels = build_here(folder)
     assert len(decoded) == 60 - 4 * finished
     assert np.array_equal(pixels, build_here(folder, "afresh"))
+
+
+def test_what_was_left_long_ago_is_removed(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 4)
+    cache = tmp_path / "cache"
+    for name, age in {"old": 8, "new": 1, "built": 8}.items():
+        (cache / f"{name}.partial").mkdir(parents=True)
+        (cache / f"{name}.partial" / "images.npy").write_bytes(b"half")
+        for path in (cache / f"{name}.partial" / "images.npy", cache / f"{name}.partial"):
+            os.utime(path, (time.time() - age * 86400,) * 2)
+    with FileLock(str(cache / "built.lock")):  # by another process, however slowly
+        open_photos(photos)
+    assert sorted(path.name for path in cache.glob("*.partial")) == ["built.partial", "new.partial"]
 
 
 def test_one_waits_for_a_builder_that_is_then_killed(tmp_path: Path) -> None:

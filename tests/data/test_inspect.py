@@ -41,6 +41,19 @@ def report(tmp_path: Path) -> SourceReport:
     return inspect_source(DataConfig(source=str(folder), cache_dir=str(tmp_path / "cache")))
 
 
+@pytest.mark.parametrize(("bits", "told"), [(16, False), (12, True)])
+def test_pictures_that_come_out_nearly_black_are_told_of(bits: int, told: bool, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for number in range(40):
+        values = np.random.default_rng(number).integers(0, 2**bits, (20, 20)).astype(np.uint16)
+        Image.fromarray(values).save(tmp_path / "scans" / f"{number}.png")
+    config = DataConfig(source=str(tmp_path / "scans"), cache_dir=str(tmp_path / "cache"))
+    notes = inspect_source(config).notes
+    assert [note for note in notes if "nearly black: the brightest value of most is 16 of 255" in note] == (
+        notes if told else []
+    )
+
+
 def test_report_says_what_there_is(report: SourceReport) -> None:
     assert report.counts == {"train": 11, "val": 1}
     assert report.labels == {"dog": 8, "cat": 4}

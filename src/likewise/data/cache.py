@@ -51,6 +51,7 @@ _PIECE = 64
 _MAX_WORKERS = 32  # beyond, Python's lock is what threads wait for
 _SYNC_SECONDS = 1.0
 _FILES = ("images.npy", "hashes.npy", "sizes.npy")
+_ABANDONED_SECONDS = 7 * 24 * 3600.0
 _SPARE_BYTES = 256 << 20  # what a cache must leave free for everything else on that disk
 
 
@@ -109,6 +110,7 @@ def open_cache(
         return _open(folder / key, refs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder, key)
         store = store and _has_room(folder, folder / f"{key}.partial", needed)
         name = key if store else f"{key}-check"
         if not (folder / name / "cache.json").exists():
@@ -170,10 +172,24 @@ def _has_room(folder: Path, partial: Path, needed: int) -> bool:
     warnings.warn(
         f"the image cache would take {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free: images "
         "are decoded at every use instead, which is slower. data.cache_dir names another place, "
-        "data.store_size a smaller picture",
+        "data.store_size a smaller picture; folders of data that is no longer used may be deleted there",
         stacklevel=4,
     )
     return False
+
+
+def _remove_abandoned(folder: Path, key: str) -> None:
+    """Remove what builders of other caches than `key` left a week ago or longer: mostly their source has
+    changed, and nothing will ever go on with them."""
+    from filelock import FileLock, Timeout
+
+    for partial in folder.glob("*.partial"):
+        if partial.name.startswith(key):
+            continue
+        with contextlib.suppress(OSError, Timeout), FileLock(str(partial.with_suffix(".lock")), timeout=0):
+            changed = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+            if time.time() - changed > _ABANDONED_SECONDS:
+                shutil.rmtree(partial)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRec
 __all__ = ["Loaded", "check_bad_share", "load"]
 
 _SAMPLED_SIZES = 64
+_SAMPLED_PICTURES = 32
+_DARK = 32  # of 255
 _OPTIONS = {
     "images": "data.image_column, or a folder of images",
     "texts": "data.text_column",
@@ -132,6 +134,7 @@ def load(
         rows = np.asarray([row for row in range(len(usable)) if row not in cache.bad], dtype=np.int64)
         usable = [usable[row] for row in rows]
         hashes, sizes = cache.hashes[rows], cache.sizes[rows]
+        source.notes += _darkness_notes(pixels, rows)
     records = [source.records[number] for number in usable]
     return Loaded(
         source=source,
@@ -162,6 +165,25 @@ def _open_pictures(
     if cache.has_pixels:
         return CachedPixels(cache.folder), cache
     return DecodedPixels(refs, size, config.fit, num_workers()), cache
+
+
+def _darkness_notes(pixels: Pixels, rows: NDArray[np.int64]) -> list[str]:
+    """A remark where most pictures are nearly black: 16-bit files, that is, which hold 12 bits or fewer."""
+    if len(rows) == 0:
+        return []
+    chosen = rows[:: max(1, len(rows) // _SAMPLED_PICTURES)]
+    squares = np.empty((len(chosen), 3, pixels.size, pixels.size), np.uint8)
+    try:
+        pixels.take(chosen, squares)
+    except RecordError:  # gone since it was listed; whoever trains on it is told
+        return []
+    brightest = int(np.median(squares.reshape(len(chosen), -1).max(axis=1)))
+    if brightest >= _DARK:
+        return []
+    return [
+        f"these pictures are nearly black: the brightest value of most is {brightest} of 255 or less. Files "
+        "of 16 bits that use fewer of them (10, 12) must be stretched first"
+    ]
 
 
 def _warn_of_row_groups(refs: Sequence[ImageRef]) -> None:
