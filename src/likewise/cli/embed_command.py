@@ -17,6 +17,7 @@ from likewise.cli.opened import (
     CHANGED,
     OWN_DATA,
     fingerprint_of_run,
+    is_gone,
     is_run,
     open_model,
     open_moved,
@@ -102,8 +103,10 @@ def _opened(model: Model, options: EmbedCommand) -> tuple[Splits, DataConfig | N
         if as_trained and fingerprint_of_run(path) not in (None, splits.summary["fingerprint"]):
             print(f"warning: {CHANGED.format(source=own.source)}.", file=sys.stderr)
         return splits, own
-    if is_run(path) and open_moved(model, path, data.source) is not None:
-        moved = said_of_own(model, read_settings(RunFolder(path).config).data, data, source=data.source)
+    trained = read_settings(RunFolder(path).config).data if is_run(path) else None
+    # Where training's data lies where it lay, this is another source, and needs no comparing.
+    if trained is not None and is_gone(trained.source) and open_moved(model, path, data.source) is not None:
+        moved = said_of_own(model, trained, data, source=data.source)
         return open_own_splits(model, path, data), moved
     return open_splits(model, path, data, needs=frozenset({options.what})), None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from likewise.data import DataConfig, Splits, prepare
+from likewise.data.files import is_remote
 from likewise.data.splits import Parts
 from likewise.errors import ConfigError, DataError, SourceError
 from likewise.model import Model, load
@@ -18,6 +19,7 @@ __all__ = [
     "CHANGED",
     "OWN_DATA",
     "fingerprint_of_run",
+    "is_gone",
     "is_run",
     "open_model",
     "open_moved",
@@ -111,6 +113,12 @@ def open_moved(model: Model, path: str, source: str, *, progress: bool = True) -
     except DataError:
         return None  # the user's own options may suit it
     return splits if splits.summary["fingerprint"] == fingerprint_of_run(path) else None
+
+
+def is_gone(source: str) -> bool:
+    """Whether nothing lies at a place of this machine; True of patterns, whose files may be gone."""
+    address = source.removeprefix("file://")
+    return not (is_remote(source) or source.startswith("scenes") or os.path.exists(address))
 
 
 def fingerprint_of_run(path: str) -> dict[str, str] | None:

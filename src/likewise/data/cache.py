@@ -144,7 +144,8 @@ def _description(folder: Path) -> dict[str, Any]:
 
 def _read_again(folder: Path, refs: Sequence[ImageRef]) -> None:
     """Add the images that were out of reach when the cache was built, where they are no longer."""
-    with contextlib.suppress(PermissionError), _locked(folder.with_name(f"{folder.name}.lock")):
+    # A cache that others have built and that may not be written stays as it is.
+    with contextlib.suppress(OSError), _locked(folder.with_name(f"{folder.name}.lock")):
         description = _description(folder)
         bad, for_now = description["bad"], set(description["for_now"])
         arrays: dict[str, Any] = {

@@ -208,7 +208,7 @@ class ImageEncoder(nn.Module):
             ConfigError: a ResNet whose stem is made for other sizes, or patches that do not tile that size.
         """
         if self.stem_stride is not None and _stem_stride(image_size) != self.stem_stride:
-            sizes = [size for size in range(1, 2048) if _stem_stride(size) == self.stem_stride]
+            sizes = [size for size in range(8, 2048) if _stem_stride(size) == self.stem_stride]
             more = f"to {sizes[-1]}" if _stem_stride(sizes[-1] + 1) != self.stem_stride else "or more"
             raise ConfigError(
                 f"image.image_size {image_size}: a ResNet trained at {self.image_size} px has another stem "
