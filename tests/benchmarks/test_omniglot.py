@@ -58,8 +58,29 @@ def test_final_figures_are_of_the_evaluation_alphabets(omniglot, data):
     assert set(held_out["alphabet"].to_pylist()) == {"evaluation0", "evaluation1"}
 
 
+def test_pictures_are_cut_to_a_square_around_their_strokes(omniglot):
+    pictures = []
+    for box in ((30, 10, 50, 90), (0, 0, 105, 20), (60, 60, 61, 61), None):
+        picture = Image.new("1", (105, 105), 1)
+        if box is not None:
+            picture.paste(0, box)
+        buffer = io.BytesIO()
+        picture.save(buffer, format="PNG")
+        pictures.append({"bytes": buffer.getvalue(), "path": None})
+    table = pyarrow.table({"image": pictures, "label": list("abcd")})
+    cut = omniglot.around_strokes(table)
+    assert cut.schema == table.schema
+    upright, wide, dot, empty = map(np.asarray, omniglot.pictures_of(cut))
+    assert [one.shape for one in (upright, wide, dot)] == [(88, 88), (116, 116), (2, 2)]
+    # in the middle, as large as they were, and nothing of them lost
+    assert np.array_equal(np.argwhere(upright == 0)[[0, -1]], [[4, 34], [83, 53]])
+    assert np.array_equal(np.argwhere(wide == 0)[[0, -1]], [[48, 6], [67, 110]])
+    assert (dot == 0).sum() == 1
+    assert (empty == 255).all()
+
+
 def test_pictures_in_other_positions_are_further_characters(omniglot, data):
-    train, _ = omniglot.tables(omniglot.Options(data=data))
+    train, _ = omniglot.tables(omniglot.Options(data=data, around_strokes=False))
     whole = omniglot.in_all_positions(train)
     assert whole.num_rows == 8 * train.num_rows
     assert whole.schema == train.schema
