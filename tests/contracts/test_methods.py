@@ -113,9 +113,11 @@ def test_every_weight_that_learns_gets_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_learns_a_tiny_set_without_collapse(name: str) -> None:
     method, loader = build(name)
-    # Keys of a slow twin are found slowly, and pictures that look alike are told apart slowly by TCL.
+    # Keys of a slow twin are found slowly, and pictures that look alike are told apart slowly by TCL; other
+    # pictures of a class are less alike than views of one.
     slow = "moco" in name or "tcl" in name
-    losses = train(method, loader, steps=100 if slow else 50, rate=1e-3)
+    steps = 200 if "one view" in name else 100 if slow else 50
+    losses = train(method, loader, steps=steps, rate=1e-3)
     # A queue starts with random keys, easily told apart: the losses count from when it is full.
     before, after = sum(losses[5:10]) / 5, sum(losses[-5:]) / 5
     assert after < before - 0.05 * abs(before)

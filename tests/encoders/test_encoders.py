@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from kept import kept_bytes
+from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
@@ -270,12 +271,29 @@ def test_texts_longer_than_a_pretrained_encoder_reads_are_refused(kind: str, tmp
 
 
 @pytest.mark.parametrize(
+    ("depth", "layers", "millions"), [(10, 10, 4.9), (18, 18, 11.2), (34, 34, 21.3), (50, 50, 23.5)]
+)
+def test_a_resnet_has_the_layers_that_it_is_called_after(depth: int, layers: int, millions: float) -> None:
+    """Weights without the classifier, as in table 1 of its paper; shortcuts are not counted as layers."""
+    config = ImageEncoderConfig(architecture="resnet", image_size=128, width=64, depth=depth)
+    with torch.device("meta"):
+        encoder = ImageEncoder.build(config)
+    maps = [
+        name for name, one in encoder.named_modules() if isinstance(one, nn.Conv2d) and "shortcut" not in name
+    ]
+    assert len(maps) + 1 == layers  # and the classifier
+    assert sum(weight.numel() for weight in encoder.parameters()) / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         {"image_size": 4},
         {"image_size": 64, "patch_size": 7},
         {"dropout": 1.0},
         {"architecture": "resnet", "depth": 3},
+        {"architecture": "resnet", "heads": 3},
+        {"architecture": "convnext", "depth": 18},
     ],
 )
 def test_bad_options_name_themselves(bad: dict[str, object]) -> None:

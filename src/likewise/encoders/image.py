@@ -35,8 +35,17 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig"
 _STEM_STRIDES = ((48, 1), (96, 2))
 
 _VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
-_RESNET_PRESETS = {"tiny": (32, (2, 2, 2, 2), "basic"), "small": (64, (2, 2, 2, 2), "basic"),
-                   "base": (64, (3, 4, 6, 3), "bottleneck")}  # fmt: skip
+_RESNET_PRESETS = {"tiny": (32, 18), "small": (64, 18), "base": (64, 50)}  # width, depth
+# Blocks of each stage, by the number of layers that a ResNet is called after (He 2015, arXiv 1512.03385,
+# table 1; ResNet-10 is the few-shot literature's).
+_RESNET_BLOCKS = {
+    10: ((1, 1, 1, 1), "basic"),
+    18: ((2, 2, 2, 2), "basic"),
+    34: ((3, 4, 6, 3), "basic"),
+    50: ((3, 4, 6, 3), "bottleneck"),
+    101: ((3, 4, 23, 3), "bottleneck"),
+    152: ((3, 8, 36, 3), "bottleneck"),
+}
 _CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "base": (96, (3, 3, 9, 3))}
 
 
@@ -65,7 +74,7 @@ class ImageEncoderConfig:
     """Overrides the preset's width (a ViT's, or the first stage's of a ResNet or ConvNeXt)."""
 
     depth: int | None = None
-    """Overrides the preset's number of layers (ViT only)."""
+    """Overrides the preset's number of layers: any of a ViT, 10, 18, 34, 50, 101 or 152 of a ResNet."""
 
     heads: int | None = None
     """Overrides the preset's number of attention heads (ViT only); by default one for every 64 of width."""
@@ -93,8 +102,13 @@ class ImageEncoderConfig:
                 f"image.patch_size {self.patch_size} does not divide image.image_size {self.image_size}; "
                 f"try --image.patch-size {math.gcd(self.image_size, 16)}."
             )
-        if self.architecture != "vit" and (self.depth is not None or self.heads is not None):
-            raise ConfigError(f"image.depth and image.heads are a ViT's; {self.architecture} has neither.")
+        if self.architecture != "vit" and self.heads is not None:
+            raise ConfigError(f"image.heads are a ViT's; a {self.architecture} has none.")
+        if self.architecture == "convnext" and self.depth is not None:
+            raise ConfigError("image.depth is a ViT's or a ResNet's; a convnext has that of its preset.")
+        if self.architecture == "resnet" and self.depth not in (None, *_RESNET_BLOCKS):
+            known = ", ".join(map(str, _RESNET_BLOCKS))
+            raise ConfigError(f"image.depth is {self.depth}; a resnet has one of {known}.")
 
 
 class ImageFeatures(NamedTuple):
@@ -279,8 +293,9 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
             attention_probs_dropout_prob=config.dropout,
         )
     if config.architecture == "resnet":
-        width, depths, kind = _RESNET_PRESETS[config.preset]
+        width, depth = _RESNET_PRESETS[config.preset]
         width = config.width or width
+        depths, kind = _RESNET_BLOCKS[config.depth or depth]
         factor = 4 if kind == "bottleneck" else 1
         return ResNetConfig(
             embedding_size=width,

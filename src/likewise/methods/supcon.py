@@ -3,13 +3,13 @@
 Khosla et al., 2020, arXiv 2004.11362. As SimCLR, but all views of a class belong together: labels say which
 pictures are alike, the contrast spreads the classes apart.
 
-Dimensions: B batch, D features, P projection.
+Dimensions: B batch, V views, D features, P projection.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from likewise.views import ViewConfig, simclr_views
 
 __all__ = ["Config", "SupCon"]
 
+_VIEWS = ("first", "second")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -33,6 +35,10 @@ class Config:
 
     temperature: float = 0.1
     """Divides the cosine similarities."""
+
+    num_views: Literal[1, 2] = 2
+    """Random views of each picture: two, as in the paper; one where the order is `classes`, so that each
+    picture meets others of its class anyway: a step then costs half as much, or sees twice the pictures."""
 
     hidden_dim: int | None = None
     """Width of the projector's hidden layer; by default that of the features."""
@@ -88,17 +94,19 @@ class SupCon(Method):
         self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
-        """Both views in one forward pass."""
+        """All views in one forward pass."""
         assert batch.label is not None
-        pixels = make_views(batch, draw, self.network.image, self.view_config)  # (2B, 3, S, S)
+        views = tuple(range(self.config.num_views))
+        pixels = make_views(batch, draw, self.network.image, self.view_config, views=views)  # (VB, 3, S, S)
         projections: Tensor = self.projector(self.network(pixels))
-        first, second = projections.chunk(2)  # (B, P) each
-        return {"first": first, "second": second, "label": batch.label}
+        named = zip(_VIEWS, projections.chunk(len(views)), strict=False)  # (B, P) each
+        return {**dict(named), "label": batch.label}
 
     def objective(self, embeddings: Embeddings) -> Terms:
-        """L_out (equation 2) over all 2B views."""
-        features = torch.cat([embeddings["first"], embeddings["second"]])  # (2B, P)
-        labels = embeddings["label"].repeat(2)
+        """L_out (equation 2) over all V B views."""
+        views = [embeddings[name] for name in _VIEWS if name in embeddings]
+        features = torch.cat(views)  # (VB, P)
+        labels = embeddings["label"].repeat(len(views))
         total = supervised_contrastive(
             features,
             labels,
