@@ -339,6 +339,8 @@ def test_drawn_pairs_come_in_no_other_order() -> None:
     [
         ("moco", {"version": "v3", "norm_rows": 16}),
         ("instance", {"loss": "softmax", "num_noise": 7}),
+        ("supcon", {"embedding_dim": 64, "hidden_dim": 32}),
+        ("supcon", {"embedding_dim": 64, "projection_dim": 32}),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(name: str, ignored: dict[str, Any]) -> None:
@@ -370,6 +372,16 @@ def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
     assert noise.shape == (64, 32)
     assert torch.equal(noise, method._draw_noise(seeds))
     assert not torch.equal(noise, method._draw_noise(seeds + 1))
+
+
+def test_supcon_keeps_what_it_compares_where_the_embedding_has_a_width() -> None:
+    method: Any = build("supcon", num_views=1, embedding_dim=5).eval()
+    rows = batch(4, label=torch.tensor([0, 0, 1, 1]))
+    views = make_views(rows, Draw(0, 0), method.network.image, method.view_config, views=(0,))
+    kept = method.network.encode_images(views)
+    assert kept.shape == (4, 5)
+    torch.testing.assert_close(method.embed(rows, Draw(0, 0))["first"], kept)
+    assert build("supcon").network.projection is None
 
 
 @pytest.mark.parametrize("num_views", [1, 2])

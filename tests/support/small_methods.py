@@ -30,7 +30,7 @@ VARIANTS = {
     "instance nce": ("instance", {"loss": "nce", "num_noise": 40}),
     "siamese of the batch": ("siamese", {"pairs": "batch"}),
     "triplet hard": ("triplet", {"mining": "hard", "embedding_dim": None}),
-    "supcon of one view": ("supcon", {"num_views": 1}),
+    "supcon of one view": ("supcon", {"num_views": 1, "embedding_dim": 16}),
     "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
     "tcl without words": ("tcl", {"mlm": 0.0}),
     "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),

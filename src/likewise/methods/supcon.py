@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.batch import Batch
 from likewise.draw import Draw
 from likewise.encoders.heads import mlp_projector
 from likewise.encoders.networks import ImageNetwork
+from likewise.errors import ConfigError
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.method import Embeddings, Ingredients, Method, Terms, make_views
 from likewise.objectives import supervised_contrastive
@@ -46,14 +47,26 @@ class Config:
     projection_dim: int = 128
     """Width of the space the views are compared in."""
 
+    embedding_dim: int | None = None
+    """Width of a linear map of the features, which is compared and kept, in place of a projector that is
+    thrown away: better distances between classes never seen (one-shot recognition, verification), where a
+    projector leaves better features for a classifier."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
         check_above_zero(self, "temperature")
-        check_counts(self, "hidden_dim", "projection_dim")
+        check_counts(self, "hidden_dim", "projection_dim", "embedding_dim")
+        if self.embedding_dim is not None:
+            for name in ("hidden_dim", "projection_dim"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise ConfigError(
+                        f"method.{name} is a projector's, and method.embedding_dim {self.embedding_dim} "
+                        "stands in its place; leave one of them out."
+                    )
 
 
 class SupCon(Method):
-    """An image encoder with a projector."""
+    """An image encoder with a projector, or with a linear map into the space that is compared and kept."""
 
     name = "supcon"
     title = "SupCon"
@@ -89,9 +102,11 @@ class SupCon(Method):
         super().__init__()
         self.config = config
         self.view_config = ingredients.views
-        self.network = ImageNetwork(ingredients.image_encoder())
+        self.network = ImageNetwork(ingredients.image_encoder(), dim=config.embedding_dim)
         dim = self.network.dim
-        self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
+        self.projector: nn.Module = nn.Identity()
+        if config.embedding_dim is None:
+            self.projector = mlp_projector(dim, config.hidden_dim or dim, config.projection_dim, scaled=True)
 
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """All views in one forward pass."""
