@@ -57,13 +57,6 @@ VIEWS: dict[str, object] = {
     "views.grey": 0.0,
     "views.blur": 0.0,
 }
-# What compares two views of a picture needs two that differ: crops that leave the strokes whole.
-TWO_VIEWS: dict[str, object] = {
-    "views.crop-scale": (0.85, 1.0),
-    "views.crop-ratio": (0.9, 1.11),
-    "views.rotation-degrees": 5,
-}
-
 # The flags of each contender besides those that all share, its method first.
 CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     "untrained": ("siamese", {"training.learning-rate": 1e-12, "training.steps": 50}),
@@ -71,7 +64,6 @@ CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     "siamese": (
         "siamese",
         {
-            "training.steps": 2200,
             "method.pairs": "batch",
             "method.margin": 0.35,
             "training.order": "classes",
@@ -80,12 +72,17 @@ CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "triplet": (
         "triplet",
-        {"training.steps": 2200, "method.mining": "semihard", "training.examples-per-class": 4},
+        {"method.mining": "semihard", "training.examples-per-class": 4},
     ),
-    # Two views of each picture: half the steps cost as much.
+    # One picture as it is, compared with the others of its class: two views cost twice as much.
     "supcon": (
         "supcon",
-        {"training.steps": 1100, "method.temperature": 0.1, "training.examples-per-class": 4} | TWO_VIEWS,
+        {
+            "method.temperature": 0.03,
+            "method.num-views": 1,
+            "method.embedding-dim": 128,
+            "training.examples-per-class": 4,
+        },
     ),
 }
 
@@ -108,18 +105,20 @@ class Options:
     """Learn each character also turned by 90, 180 and 270 degrees, and mirrored, as further characters."""
     around_strokes: bool = True
     """Cut each picture to a square around its strokes, which fill two thirds of it as it comes."""
-    image_size: int = 32
+    image_size: int = 28
     """Side of the pictures, which come with 105 px."""
+    depth: int = 10
+    """Layers of the ResNet."""
     width: int = 16
-    """Channels of the ResNet-18's first stage; 64 is the paper's."""
+    """Channels of its first stage; 64 is the paper's."""
     batch_size: int = 512
     """Pictures a step."""
     learning_rate: float = 5e-3
     """Of AdamW."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    steps: int | None = None
-    """Steps of each training, instead of the contender's own number."""
+    steps: int = 2600
+    """Steps of each training."""
     episodes: int = 2000
     """One-shot episodes of each kind."""
     max_records: int | None = None
@@ -132,15 +131,15 @@ def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
         "data.domain-column": "alphabet",
         "image.architecture": "resnet",
         "image.image-size": options.image_size,
+        "image.depth": options.depth,
         "image.width": options.width,
         "training.batch-size": options.batch_size,
         "training.learning-rate": options.learning_rate,
         "training.weight-decay": options.weight_decay,
         "training.seed": seed,
+        "training.steps": options.steps,
     }
     settings |= VIEWS | CONTENDERS[name][1]
-    if options.steps is not None and name != "untrained":
-        settings["training.steps"] = options.steps
     if options.max_records is not None:
         settings["data.max-records"] = options.max_records
     return settings
