@@ -79,8 +79,9 @@ class SupCon(Method):
     )
     choose_when = (
         "You have labels and want embeddings rather than a classifier: retrieval, few-shot "
-        "recognition, classes to come. On a fixed set of classes a linear probe on it is a strong "
-        "classifier too."
+        "recognition, classes to come. For these, one view a picture and a space that is kept "
+        "(num_views 1, embedding_dim 128) learn more in the same time. On a fixed set of classes a "
+        "linear probe on it is a strong classifier too."
     )
     cost = 1.0
     needs = frozenset({"images", "labels"})
