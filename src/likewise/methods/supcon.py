@@ -48,9 +48,9 @@ class Config:
     """Width of the space the views are compared in."""
 
     embedding_dim: int | None = None
-    """Width of a linear map of the features, which is compared and kept, in place of a projector that is
-    thrown away: better distances between classes never seen (one-shot recognition, verification), where a
-    projector leaves better features for a classifier."""
+    """Width of a linear map of the features, which is compared and kept, as triplets have it, in place of the
+    paper's projector, which is thrown away: for distances between classes to come (one-shot recognition,
+    verification) rather than features for a classifier."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -112,10 +112,11 @@ class SupCon(Method):
     def embed(self, batch: Batch, draw: Draw) -> Embeddings:
         """All views in one forward pass."""
         assert batch.label is not None
-        views = tuple(range(self.config.num_views))
+        count = self.config.num_views
+        views = tuple(range(count))
         pixels = make_views(batch, draw, self.network.image, self.view_config, views=views)  # (VB, 3, S, S)
         projections: Tensor = self.projector(self.network(pixels))
-        named = zip(_VIEWS, projections.chunk(len(views)), strict=False)  # (B, P) each
+        named = zip(_VIEWS[:count], projections.chunk(count), strict=True)  # (B, P) each
         return {**dict(named), "label": batch.label}
 
     def objective(self, embeddings: Embeddings) -> Terms:
