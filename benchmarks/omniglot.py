@@ -57,6 +57,7 @@ VIEWS: dict[str, object] = {
     "views.grey": 0.0,
     "views.blur": 0.0,
 }
+
 # The flags of each contender besides those that all share, its method first.
 CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     "untrained": ("siamese", {"training.learning-rate": 1e-12, "training.steps": 50}),
