@@ -185,16 +185,13 @@ def test_a_broken_twin_is_caught_by_the_signs_of_collapse(broken: type[Method]) 
 
 @pytest.mark.parametrize("name", ["byol", "simsiam"])
 def test_a_whole_twin_is_not_taken_for_a_broken_one(name: str) -> None:
-    """On sixteen pictures one start in several does lose most of its directions; which one, hangs on how the
-    processor rounds."""
-    warned = 0
+    """Slower than the broken ones above: at their rate some starts of a whole SimSiam lose most directions too."""
     for seed in range(3):
         whole, loader = build(name)
         torch.manual_seed(seed)
         method = type(whole)(whole.config, ingredients_of(name))  # type: ignore[call-arg]
-        train(method, loader, steps=80, rate=0.05, optimizer="sgd")
-        warned += warning_after(method, loader) is not None
-    assert warned <= 1
+        train(method, loader, steps=80, rate=0.02, optimizer="sgd")
+        assert warning_after(method, loader) is None
 
 
 @pytest.mark.parametrize("name", ALL)
