@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -182,6 +182,27 @@ def test_a_start_from_another_network_is_refused(tmp_path: Path) -> None:
         train(wider, tmp_path / "second", show=False)
     with pytest.raises(ModelError, match="nowhere"):
         train(small_settings("simclr", steps=1, start_from="nowhere"), tmp_path / "third", show=False)
+
+
+@pytest.mark.parametrize(("architecture", "width", "depth"), [("resnet", 16, 10), ("vit", 64, 1)])
+def test_a_model_folder_alone_is_started_from_by_true_options(
+    architecture: Literal["resnet", "vit"], width: int, depth: int, tmp_path: Path
+) -> None:
+    """Without its run's config.toml the network itself says how it was made."""
+    settings = small_settings("simclr", steps=1)
+    asked = dataclasses.replace(settings.image, architecture=architecture, width=width, depth=depth)
+    settings = dataclasses.replace(settings, image=asked)
+    first = train(settings, tmp_path / "first", show=False)
+    shutil.move(first.path / "model", tmp_path / "model")
+    shutil.rmtree(first.path)
+    onward = dataclasses.replace(settings.training, start_from=str(tmp_path / "model"))
+    train(dataclasses.replace(settings, training=onward), tmp_path / "again", show=False)
+    for option, false in (("width", 2 * width), ("depth", 18)):
+        other = dataclasses.replace(
+            settings, image=dataclasses.replace(asked, **{option: false}), training=onward
+        )
+        with pytest.raises(ConfigError, match=rf"image\.{option} {false}\)"):
+            train(other, tmp_path / option, show=False)
 
 
 def test_a_start_at_another_size_has_the_models_patches(tmp_path: Path) -> None:

@@ -26,7 +26,14 @@ from likewise.encoders.vision_models import (
 )
 from likewise.errors import ConfigError
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "ImageEncoder", "ImageEncoderConfig", "ImageFeatures"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "ImageEncoder",
+    "ImageEncoderConfig",
+    "ImageFeatures",
+    "resnet_depth",
+]
 
 # A ResNet's 7x7 stride-2 stem and max-pool throw away most of a small picture: CIFAR accuracy falls by
 # more than ten points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution at 32 px, and
@@ -261,6 +268,12 @@ class ImageEncoder(nn.Module):
 def _feature_dim(config: Any) -> int:
     sizes = getattr(config, "hidden_sizes", None)
     return int(sizes[-1]) if sizes is not None else int(config.hidden_size)
+
+
+def resnet_depth(config: Any) -> int | None:
+    """Layers of a ResNet by its transformers configuration; None where it is none of the paper's."""
+    shape = (tuple(config.depths), config.layer_type)
+    return next((depth for depth, known in _RESNET_BLOCKS.items() if known == shape), None)
 
 
 def _stem_stride(image_size: int) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from likewise.encoders.image import ImageEncoder
+from likewise.encoders.image import ImageEncoder, resnet_depth
 from likewise.encoders.networks import ImageNetwork, image_spec
 from likewise.errors import ConfigError
 from likewise.methods.method import Method
@@ -74,13 +74,19 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
 
 def _facts(encoder: Any) -> dict[str, Any]:
     """Of an encoder, what options may say of it all the same."""
-    config = getattr(getattr(encoder, "backbone", None), "config", None)
-    return {
+    config: Any = getattr(getattr(encoder, "backbone", None), "config", None)
+    kind: Any = getattr(config, "model_type", None)
+    facts: dict[str, Any] = {
+        "architecture": {"clip_text_model": "clip"}.get(kind, kind),
         "patch_size": getattr(config, "patch_size", None),
         "width": getattr(config, "hidden_size", None),
+        "depth": getattr(config, "num_hidden_layers", None),
         "heads": getattr(config, "num_attention_heads", None),
         "pooling": getattr(encoder, "pooling", None),
     }
+    if kind == "resnet":
+        facts |= {"width": config.embedding_size, "depth": resnet_depth(config)}
+    return facts
 
 
 def network_to_start_from(
