@@ -4,7 +4,7 @@
 
 Trains on the 30 training alphabets and measures on the 20 evaluation ones, which decide nothing: no training
 looks at them before its last step. To choose settings, `--tune` trains on 25 of the training alphabets and
-measures on the other 5 in the same way. A training ends with some steps on larger pictures.
+measures on the other 5 in the same way.
 
 1. 20-way one-shot within an alphabet, as Lake's protocol (Lake 2015, Science 350(6266)): 20 characters of one
    alphabet, one picture of each by one drawer, and the same by another drawer to be told apart. Unlike his
@@ -60,17 +60,6 @@ VIEWS: dict[str, object] = {
     "views.blur": 0.0,
 }
 
-# Of the options, those that decide figures and stand in no flag of a training.
-DECIDING = (
-    "tune",
-    "around_strokes",
-    "all_positions",
-    "fine_image_size",
-    "fine_learning_rate",
-    "fine_steps",
-    "episodes",
-)
-
 # The flags of each contender besides those that all share, its method first.
 CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
     "untrained": ("siamese", {"training.learning-rate": 1e-12, "training.steps": 50}),
@@ -121,8 +110,6 @@ class Options:
     """Cut each picture to a square around its strokes, which fill two thirds of it as it comes."""
     image_size: int = 28
     """Side of the pictures, which come with 105 px."""
-    fine_image_size: int = 40
-    """Their side in the last part of a training, which costs more a step and is where resolution tells."""
     depth: int = 10
     """Layers of the ResNet."""
     width: int = 16
@@ -133,31 +120,27 @@ class Options:
     """Of AdamW."""
     weight_decay: float = 1e-4
     """Of AdamW."""
-    steps: int = 2200
-    """Steps of each training at image_size."""
-    fine_learning_rate: float = 2e-3
-    """Of AdamW in the last part."""
-    fine_steps: int = 400
-    """Steps of the last part, at fine_image_size; 0 leaves it out."""
+    steps: int = 2600
+    """Steps of each training."""
     episodes: int = 2000
     """One-shot episodes of each kind."""
     max_records: int | None = None
     """Use only so many pictures of each part in training; for trying things out."""
 
 
-def settings_of(options: Options, name: str, seed: int, *, fine: bool = False) -> dict[str, object]:
-    """The flags of one training, or of its last part, but for where its data lies."""
+def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
+    """The flags of one training, but for where its data lies."""
     settings: dict[str, object] = {
         "data.domain-column": "alphabet",
         "image.architecture": "resnet",
-        "image.image-size": options.fine_image_size if fine else options.image_size,
+        "image.image-size": options.image_size,
         "image.depth": options.depth,
         "image.width": options.width,
         "training.batch-size": options.batch_size,
-        "training.learning-rate": options.fine_learning_rate if fine else options.learning_rate,
+        "training.learning-rate": options.learning_rate,
         "training.weight-decay": options.weight_decay,
         "training.seed": seed,
-        "training.steps": options.fine_steps if fine else options.steps,
+        "training.steps": options.steps,
     }
     settings |= VIEWS | CONTENDERS[name][1]
     if options.max_records is not None:
@@ -258,17 +241,6 @@ def training_data(options: Options, train: pyarrow.Table, held_out: pyarrow.Tabl
     return folder
 
 
-def train_in_parts(options: Options, name: str, seed: int, data: Path, folder: Path) -> Record:
-    """Train at image_size, then go on from that model at fine_image_size; what each part took."""
-    method = CONTENDERS[name][0]
-    coarse = folder.with_name(f"{folder.name}-coarse") if options.fine_steps else folder
-    parts = [train_likewise(method, {"data": data} | settings_of(options, name, seed), coarse)]
-    if options.fine_steps:
-        fine = settings_of(options, name, seed, fine=True) | {"training.start-from": coarse}
-        parts.append(train_likewise(method, {"data": data} | fine, folder))
-    return {"seconds": sum(part["seconds"] for part in parts), "parts": parts}
-
-
 def numbers(names: list[str]) -> np.ndarray:
     """(N,) integers, equal for equal names."""
     return np.unique(names, return_inverse=True)[1]
@@ -321,15 +293,18 @@ def main() -> None:
 
     for seed in options.seeds:
         for name in names:
+            settings = settings_of(options, name, seed)
 
-            def work(folder: Path, name: str = name, seed: int = seed) -> Record:
-                measured = train_in_parts(options, name, seed, data, folder)
+            def work(folder: Path, name: str = name, settings: dict[str, object] = settings) -> Record:
+                measured = train_likewise(CONTENDERS[name][0], {"data": data} | settings, folder)
                 return {
                     "training": measured,
                     "figures": figures_of(folder / "model", held_out, options.episodes),
                 }
 
-            deciding = settings_of(options, name, seed) | {key: asdict(options)[key] for key in DECIDING}
+            deciding = settings | {
+                key: asdict(options)[key] for key in ("tune", "around_strokes", "all_positions", "episodes")
+            }
             record = kept(options.out, name, seed, deciding, work)
             if record["training"]["seconds"] > 60 * LONGEST_MINUTES:
                 print(f"{name}, seed {seed}: trained for more than {LONGEST_MINUTES} minutes")

@@ -66,12 +66,6 @@ def has_checkpoints(folder: Path) -> bool:
     return latest_checkpoint(RunFolder(folder).checkpoints) is not None
 
 
-def remove_where_useless(folder: Path) -> None:
-    """Remove what a training left that was broken off too early to be gone on with."""
-    if folder.exists() and not has_checkpoints(folder):
-        shutil.rmtree(folder)
-
-
 def train_likewise(method: str, settings: Mapping[str, object], folder: Path) -> Record:
     """One training by our command line, in a fresh process.
 
@@ -85,7 +79,6 @@ def train_likewise(method: str, settings: Mapping[str, object], folder: Path) ->
         pictures to the last look at the held-out part. Of a training that was broken off and gone on with the
         times are those of both parts, the memory is the second's.
     """
-    remove_where_useless(folder)
     peak = run(likewise_command(method, settings, folder), folder.with_name(f"{folder.name}.log"))
     return asdict(likewise_measured(folder, int(str(settings["training.batch-size"])))) | {"peak_mib": peak}
 
@@ -127,7 +120,8 @@ def kept(
         check_settings(path, record["settings"], settings)
         return record
     folder = out / f"{place_of(name)}-{seed}"
-    remove_where_useless(folder)
+    if folder.exists() and not has_checkpoints(folder):
+        shutil.rmtree(folder)  # of a training that was broken off too early
     record = {"contender": name, "seed": seed, "settings": as_texts(settings)} | train(folder)
     beside = path.with_suffix(".writing")
     beside.write_text(json.dumps(record, indent=2), encoding="utf-8")
