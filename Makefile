@@ -17,8 +17,9 @@ setup: $(VENV)/ready
 demo: setup
 	$(BIN)/likewise demo --out runs/demo
 
+# A process a core, each with one thread: small steps gain little from more.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: setup
 	$(BIN)/ruff format --check .
