@@ -106,7 +106,23 @@ def test_dimensional_collapse_is_seen():
     assert "directions of the 256" in str(collapse_warning(signs))
 
 
+def test_a_method_that_learns_classes_needs_one_direction_less_than_there_are_classes():
+    classes = torch.randn(2, 512, generator=torch.Generator().manual_seed(0))
+    signs = signs_of_collapse(classes.repeat(50, 1)) | {"num_classes": 2.0}
+    assert signs["effective_rank"] == pytest.approx(1.0)
+    assert "dimensions are collapsing" in str(collapse_warning(signs))
+    assert collapse_warning(signs, learnt_classes=True) is None
+    many = signs | {"num_classes": 500.0}
+    assert "directions of the 99" in str(collapse_warning(many, learnt_classes=True))
+
+
+def test_rows_of_zeros_are_no_even_spread():
+    assert signs_of_collapse(torch.zeros(50, 16))["uniformity"] == pytest.approx(0, abs=1e-6)
+
+
 def test_bad_arrays_are_refused():
+    with pytest.raises(ValueError, match="length of row 1 overflows"):
+        signs_of_collapse(torch.tensor([[1.0, 2.0], [3e38, 3e38]]))
     with pytest.raises(ValueError, match="two items"):
         signs_of_collapse(torch.ones(1, 3))
     with pytest.raises(ValueError, match="two items"):

@@ -168,3 +168,10 @@ def test_what_cannot_be_measured_says_so():
         verification(rows, labels, pairs=np.array([0, 1]))
     with pytest.raises(ValueError, match="no class"):
         verification(rows, np.where(labels == 0, -1, labels), pairs=np.array([[0, 9]]))
+
+
+def test_too_few_pairs_are_refused_by_name():
+    rows, labels = made()
+    with pytest.raises(ValueError, match="num_pairs must be at least 4"):
+        verification(rows, labels, num_pairs=3)
+    assert verification(rows, labels, num_pairs=4)["num_pairs"] == 4

@@ -388,3 +388,9 @@ def test_wrong_arguments_say_what_came():
             group_queries=torch.arange(21),
             group_keys=torch.zeros(21, dtype=torch.int64),
         )
+    teacher = {"target_queries": queries, "target_keys": keys}
+    with pytest.raises(ValueError, match="not from both"):
+        info_nce(queries, keys, temperature=0.1, targets=torch.eye(21), **teacher)
+    for alone in ({"target_weight": 0.4}, {"target_temperature": 0.1}):
+        with pytest.raises(ValueError, match="are a teacher's"):
+            info_nce(queries, keys, temperature=0.1, **alone)

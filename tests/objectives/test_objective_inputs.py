@@ -263,6 +263,54 @@ def test_what_does_not_fit_is_named_as_it_was_given():
             objective(x, labels, **wide)
 
 
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("place", [-1, 4, 5000])
+def test_places_outside_the_keys_are_refused(place):
+    """A tile in which a place does not lie passes over it: the loss would be wrong and say nothing."""
+    a, b = torch.randn(4, 3), torch.randn(4, 3)
+    rows = torch.tensor([0, 1, 2, place])
+    calls = {
+        "positives": lambda: o.info_nce(a, b, rows, temperature=0.1),
+        "rows": lambda: o.nt_xent(
+            a, b, temperature=0.1, all_first=a.clone(), all_second=b.clone(), rows=rows
+        ),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 4\)"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["siamese_loss", "pair_loss", "triplet_loss"])
+@pytest.mark.parametrize("margin", [-1.0, float("nan"), float("inf")])
+def test_a_margin_is_a_number_above_zero(name, margin):
+    x = torch.randn(4, 3)
+    given = (x, x, labels(x) > 0) if name == "siamese_loss" else (x, labels(x))
+    with pytest.raises(ValueError, match="margin must be a finite number"):
+        getattr(o, name)(*given, margin=margin)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", ["info_nce", "clip_loss", "nt_xent", "triplet_all", "byol_loss"])
+def test_a_length_that_overflows_is_not_taken_for_none(name):
+    """The loss is NaN, at which training stops; rows of no length would stand still and say nothing."""
+    x = torch.randn(4, 3)
+    x[1] = 1e20
+    assert PAIRWISE[name](x, x).isnan()
+    assert PAIRWISE[name](x.double(), x.double()).isfinite()
+
+
+@pytest.mark.parametrize("mining", ["all", "hard", "semihard"])
+def test_a_batch_without_rows_adds_nothing(mining):
+    none = torch.zeros(0, 3, requires_grad=True)
+    for loss in (
+        o.triplet_loss(none, torch.zeros(0, dtype=torch.long), mining=mining),
+        o.byol_loss(none, none),
+        o.simsiam_loss(none, none),
+    ):
+        loss.backward()
+        assert float(loss.detach()) == 0
+
+
 def test_mmd_refuses_kernels_without_width():
     x = torch.randn(6, 3)
     for wrong in ({"bandwidth": 0.0}, {"bandwidth": -1.0}, {"num_kernels": 0}):

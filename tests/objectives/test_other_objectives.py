@@ -264,6 +264,23 @@ def test_triplets_that_do_not_exist_give_zero(mining):
 # --- regression ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("strips")
+@pytest.mark.parametrize("offset", [100.0, 1000.0])
+@pytest.mark.parametrize("mining", ["all", "hard", "semihard", "pairs"])
+def test_distances_hold_far_from_the_origin(mining, offset):
+    """In float32 the Gram matrix of rows near 1000 knows nothing of distances near 1."""
+    near = (0.1 * features(32, 8)).float()
+    labels = torch.arange(32) % 8
+
+    def loss(rows):
+        if mining == "pairs":
+            return o.pair_loss(rows, labels, normalize=False)
+        return o.triplet_loss(rows, labels, mining=mining, normalize=False)
+
+    far = near + offset  # rounded: compared with the very same rows in float64
+    assert float(loss(far)) == pytest.approx(float(loss(far.double())), rel=1e-4)
+
+
 def test_byol_and_simsiam(agree):
     targets = features()
     naive = [
@@ -355,6 +372,16 @@ def test_alignment_and_uniformity(agree):
 
 
 # --- language -----------------------------------------------------------------------------------------------
+
+
+def test_uniformity_of_rows_without_direction():
+    """They are the same, and at a right angle to all others."""
+    assert float(o.uniformity(torch.zeros(5, 3))) == pytest.approx(0, abs=1e-6)
+    rows = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    loss = o.uniformity(rows)
+    assert float(loss.detach()) == pytest.approx(math.log((1 + 2 * math.exp(-4)) / 3), rel=1e-6)
+    loss.backward()
+    assert rows.grad.isfinite().all()
 
 
 def test_matching_loss(agree):

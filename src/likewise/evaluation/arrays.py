@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 __all__ = ["Array", "TILE_ENTRIES", "as_matrix", "as_labels", "as_unit_rows", "as_unit_pair", "rows_per_tile"]
 
@@ -47,8 +46,17 @@ def as_matrix(values: Array, name: str) -> torch.Tensor:
 
 
 def as_unit_rows(values: Array, name: str) -> torch.Tensor:
-    """Checked embeddings (N, D), each row scaled to length one; a row of zeros stays zeros."""
-    return F.normalize(as_matrix(values, name), dim=1, eps=1e-12)
+    """Checked embeddings (N, D), each row scaled to length one; a row of zeros stays zeros.
+
+    Raises:
+        ValueError: as `as_matrix`, or values so great that a row's length overflows.
+    """
+    rows = as_matrix(values, name)
+    lengths: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    if bool(lengths.isinf().any()):
+        first = int(lengths.isinf().flatten().nonzero()[0])
+        raise ValueError(f"{name}: the length of row {first} overflows {rows.dtype}; scale the values down")
+    return rows / lengths.clamp_min(1e-12)
 
 
 def as_unit_pair(first: Array, second: Array, names: tuple[str, str]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -144,11 +144,13 @@ def signs_of_collapse(
     return signs
 
 
-def collapse_warning(signs: Mapping[str, float]) -> str | None:
+def collapse_warning(signs: Mapping[str, float], *, learnt_classes: bool = False) -> str | None:
     """A plain sentence when `signs_of_collapse` shows collapse, None when it doesn't.
 
     Args:
-        signs: what `signs_of_collapse` returned.
+        signs: what `signs_of_collapse` returned; `num_classes` too, where the items' classes are known.
+        learnt_classes: the embeddings are of a method that learns from labels. All items of a class may then
+            lie in one place, so that C classes differ in C - 1 directions, and need no more.
     """
     if signs["relative_deviation"] < SPREAD_BELOW:
         return (
@@ -157,6 +159,8 @@ def collapse_warning(signs: Mapping[str, float]) -> str | None:
             "a larger batch, or check that the negatives or the stopped gradient are in place."
         )
     possible = min(signs["dimension"], signs["num_items"] - 1)
+    if learnt_classes and "num_classes" in signs:
+        possible = min(possible, signs["num_classes"] - 1)
     if signs["effective_rank"] < RANK_SHARE_BELOW * possible:
         return (
             f"The embeddings differ in about {signs['effective_rank']:.1f} directions of the {possible:.0f} "

@@ -45,6 +45,9 @@ _NUM_CONFUSED = 20
 
 def _collapse(embedded: Embedded) -> dict[str, Any]:
     signs = dict(signs_of_collapse(embedded.images))
+    labels = embedded.held_out.labels
+    if labels is not None and bool((labels >= 0).any()):
+        signs["num_classes"] = float(len(np.unique(labels[labels >= 0])))
     if "encode_texts" in embedded.model.abilities and embedded.captions:
         # Rows that have a caption, and the place of their first.
         rows, first = np.unique(embedded.caption_rows, return_index=True)

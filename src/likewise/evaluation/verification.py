@@ -17,6 +17,7 @@ from likewise.evaluation.pairs import draw_pairs, halves_of_classes
 __all__ = ["verification", "best_threshold", "equal_error_rate"]
 
 _MAX_ROC_POINTS = 100
+_FEWEST_PAIRS = 4
 # Beyond every cosine: the threshold that refuses all pairs, and its negative, which accepts all.
 _ONE_ANSWER = 2.0
 
@@ -56,9 +57,14 @@ def verification(
         share of same pairs accepted] from [0, 0] to [1, 1].
 
     Raises:
-        ValueError: a half of the classes without a pair of each kind (four classes are needed, two of them
-            with two items or more); values that are not finite; shapes that don't fit.
+        ValueError: fewer than four pairs asked for; a half of the classes without a pair of each kind (four
+            classes are needed, two of them with two items or more); values that are not finite; shapes that
+            don't fit.
     """
+    if num_pairs < _FEWEST_PAIRS:
+        raise ValueError(
+            f"num_pairs must be at least {_FEWEST_PAIRS}, one of each kind a half, got {num_pairs}"
+        )
     rows = as_unit_rows(embeddings, "embeddings")
     cpu = torch.device("cpu")
     classes = as_labels(labels, "labels", count=len(rows), device=cpu).numpy()

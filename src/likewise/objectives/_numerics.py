@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, ParamSpec, TypeVar
 
@@ -115,6 +116,19 @@ def check_rows(count: int, **named: Tensor | None) -> None:
             raise ValueError(f"{name} must have shape ({count},), got {tuple(value.shape)}")
 
 
+def check_places(count: int, **named: Tensor) -> None:
+    """Every index must name one of so many rows: streamed tiles would pass over one that lies in none.
+
+    On an accelerator only with checks on, for to look there is to wait for it.
+    """
+    for name, index in named.items():
+        if index.numel() == 0 or not (_checking or index.device.type == "cpu"):
+            continue
+        low, high = (int(end) for end in index.aminmax())
+        if low < 0 or high >= count:
+            raise ValueError(f"{name} must lie in [0, {count}), got {low} to {high}")
+
+
 def check_groups(rows: int, other_rows: int, **named: Tensor | None) -> None:
     """Two arguments, the groups of the rows on both sides of a comparison: both given, or neither."""
     (own, groups), (other, other_groups) = named.items()
@@ -135,6 +149,12 @@ def check_positive(name: str, value: float | Tensor) -> None:
         raise ValueError(f"{name} must be above 0, got {float(value)}")
 
 
+def check_margin(margin: float) -> None:
+    """A margin must be a number of at least zero."""
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin must be a finite number of at least 0, got {margin}")
+
+
 def working(*tensors: Tensor) -> torch.dtype:
     """The dtype to compute in: float64 if any input is, else float32."""
     return torch.float64 if any(value.dtype == torch.float64 for value in tensors) else torch.float32
@@ -146,9 +166,11 @@ def exact(like: Tensor) -> torch.dtype:
 
 
 def inverse_lengths(features: Tensor) -> Tensor:
-    """(B, D) to (B,): 1/|row|, and 0 for rows without direction."""
+    """(B, D) to (B,): 1/|row|; 0 for rows without direction, NaN for those whose length overflows."""
     lengths = torch.linalg.vector_norm(features, dim=-1, dtype=working(features))
-    return torch.where(lengths > SHORTEST, 1 / lengths.clamp_min(SHORTEST), 0.0)
+    usable = (lengths > SHORTEST) & (lengths < torch.inf)
+    # Times 0: a length that overflowed becomes NaN, not the 0 of a row that stands still and says nothing.
+    return torch.where(usable, 1 / lengths.clamp_min(SHORTEST), lengths.detach() * 0)
 
 
 def unit_rows(features: Tensor, normalize: bool = True) -> Tensor:
@@ -157,10 +179,11 @@ def unit_rows(features: Tensor, normalize: bool = True) -> Tensor:
     return features * inverse_lengths(features).unsqueeze(-1) if normalize else features
 
 
-def own_places(rows: Tensor | None, own: Tensor, *, gathered: bool) -> Tensor:
+def own_places(rows: Tensor | None, own: Tensor, everyone: Tensor, *, gathered: bool) -> Tensor:
     """(b,) where this replica's rows stand among all; `rows` may be None where none were gathered."""
     if rows is not None:
         check_rows(own.shape[0], rows=rows)
+        check_places(everyone.shape[0], rows=rows)
         return rows
     if gathered:
         raise ValueError("gathered rows need rows=own_rows(...): where the own ones stand among them")

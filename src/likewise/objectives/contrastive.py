@@ -24,6 +24,7 @@ from ._numerics import (
     check_groups,
     check_matrix,
     check_pairs,
+    check_places,
     check_rows,
     inverse,
     objective,
@@ -70,7 +71,8 @@ def info_nce(
         group_queries: (B,) int64, equal for equal things.
         group_keys: (M,) int64.
         same_group: what other keys of the query's own group are: "left_out" of the sum (no negatives), or
-            "shared": positives, over which the hard target's mass is spread evenly.
+            "shared": positives, over which the hard target's mass is spread evenly. With `targets`, which
+            say that themselves, "shared" only keeps them in the sum.
         targets: (B, M) soft targets in place of the hard one; rows usually sum to 1. Those of keys that are
             left out of the sum count 0.
         target_queries: (B, D') of a teacher; no gradient goes to it.
@@ -85,14 +87,16 @@ def info_nce(
         Scalar, nats, mean over the queries.
 
     Raises:
-        ValueError: shapes that do not fit, a word that is no choice, a query whose group has no key under
-            "shared".
+        ValueError: shapes that do not fit, a word that is no choice, places outside the keys (on an
+            accelerator only inside `checked_inputs`), a query whose group has no key under "shared", soft
+            targets of both forms, a weight or temperature of a teacher that there is not.
 
     Reference:
         van den Oord et al. 2018, arXiv 1807.03748, eq. 4. Soft targets: Li et al. 2021, arXiv 2107.07651, eq.
         6.
     """
     check_choice("same_group", same_group, ("left_out", "shared"))
+    _check_one_target(targets, target_queries, target_keys, target_weight, target_temperature)
     check_matrix(queries=queries, keys=keys)
     check_finite(queries=queries, keys=keys, targets=targets)
     scale = inverse(temperature, queries)
@@ -112,8 +116,6 @@ def info_nce(
     )
     if targets is not None:
         return _with_targets(queries, keys, scale, rules, targets)
-    if (target_queries is None) != (target_keys is None):
-        raise ValueError("a teacher needs both target_queries and target_keys")
     if target_queries is None or target_keys is None:
         result = compare(queries, keys, scale, rules)
         assert result.hard is not None
@@ -191,7 +193,7 @@ def clip_loss(
         assert result.hard is not None
         assert result.columns is not None
         return row_mean((result.hard + result.columns) / 2, scale.dtype)
-    rows = own_places(rows, images, gathered=True)
+    rows = own_places(rows, images, all_images, gathered=True)
     directions = [
         info_nce(
             own,
@@ -252,7 +254,7 @@ def nt_xent(
     all_first, all_second = _gathered(first, all_first), _gathered(second, all_second)
     queries = torch.cat([first, second])  # (2b, D)
     alone = all_first is first and all_second is second
-    here = own_places(rows, first, gathered=not alone)
+    here = own_places(rows, first, all_first, gathered=not alone)
     total = all_first.shape[0]
     all_groups = groups if all_groups is None else all_groups
     check_groups(len(first), total, groups=groups, all_groups=all_groups)
@@ -319,6 +321,25 @@ def moco_loss(
     return row_mean(F.softplus(others - own), scale.dtype)  # log(e^own + e^others) - own
 
 
+def _check_one_target(
+    targets: Tensor | None,
+    target_queries: Tensor | None,
+    target_keys: Tensor | None,
+    target_weight: float | Tensor,
+    target_temperature: float | Tensor | None,
+) -> None:
+    """What would say nothing is refused: a weight without a teacher, a teacher beside given targets."""
+    if (target_queries is None) != (target_keys is None):
+        raise ValueError("a teacher needs both target_queries and target_keys")
+    if targets is not None and target_queries is not None:
+        raise ValueError("soft targets come from `targets` or from a teacher, not from both")
+    weighed = isinstance(target_weight, Tensor) or target_weight != 1.0
+    if target_queries is None and (weighed or target_temperature is not None):
+        raise ValueError(
+            "target_weight and target_temperature are a teacher's: give target_queries and target_keys"
+        )
+
+
 def _gathered(own: Tensor, everyone: Tensor | None) -> Tensor:
     return own if everyone is None else everyone
 
@@ -332,6 +353,7 @@ def _positives(positives: Tensor | None, queries: Tensor, keys: Tensor) -> Tenso
             )
         return torch.arange(queries.shape[0], device=queries.device)
     check_rows(queries.shape[0], positives=positives)
+    check_places(keys.shape[0], positives=positives)
     return positives
 
 

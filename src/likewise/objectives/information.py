@@ -17,7 +17,9 @@ from ._numerics import (
     check_groups,
     check_matrix,
     check_pairs,
+    check_positive,
     inverse,
+    inverse_lengths,
     objective,
     own_places,
     row_mean,
@@ -74,7 +76,7 @@ def local_information(
     mask = _full(local) if mask is None else mask.bool()
     all_mask = (mask if alone else _full(others)) if all_mask is None else all_mask.bool()
     _check_locals(local, global_, mask, others, all_mask)
-    rows = own_places(rows, local, gathered=not alone)
+    rows = own_places(rows, local, others, gathered=not alone)
     all_groups = groups if all_groups is None else all_groups
     check_groups(len(local), len(others), groups=groups, all_groups=all_groups)
     if groups is None or all_groups is None:
@@ -160,7 +162,8 @@ def uniformity(features: Tensor, *, t: float = 2.0) -> Tensor:
     value.
 
     Args:
-        features: (B, D), two rows at least.
+        features: (B, D), two rows at least. Rows of zeros count as one further direction, at a right angle
+            to all others.
         t: width of the potential exp(-t d^2).
 
     Returns:
@@ -170,6 +173,7 @@ def uniformity(features: Tensor, *, t: float = 2.0) -> Tensor:
         Wang and Isola 2020, arXiv 2005.10242, section 4.1.
     """
     check_matrix(features=features)
+    check_positive("t", t)
     check_finite(features=features)
     count = features.shape[0]
     if count < 2:
@@ -177,8 +181,11 @@ def uniformity(features: Tensor, *, t: float = 2.0) -> Tensor:
     # -t |x - y|^2 = 2 t x.y - 2 t on the unit sphere: log-sum-exp of logits with scale 2 t.
     itself = torch.arange(count, device=features.device)
     scale = scalar(2 * t, features)
-    sums = row_sums(features, features, scale, Rules(excluded=itself, symmetric=True))
-    return (sums.logsumexp(0) - math.log(count * (count - 1)) - 2 * t).to(scale.dtype)
+    total = row_sums(features, features, scale, Rules(excluded=itself, symmetric=True)).logsumexp(0)
+    # Two rows without direction have the product 0, as if at a right angle; but they are the same.
+    still = (inverse_lengths(features.detach()) == 0).sum().to(total.dtype)
+    total = torch.logaddexp(total, (still * (still - 1) * math.expm1(2 * t)).log())
+    return (total - math.log(count * (count - 1)) - 2 * t).to(scale.dtype)
 
 
 def _full(local: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def sigmoid_loss(
     check_pairs(images=images, texts=texts)
     check_finite(images=images, texts=texts, bias=bias)
     others = texts if all_texts is None else all_texts
-    rows = own_places(rows, texts, gathered=others is not texts)
+    rows = own_places(rows, texts, others, gathered=others is not texts)
     all_groups = groups if all_groups is None else all_groups
     check_groups(len(images), len(others), groups=groups, all_groups=all_groups)
     scale = inverse(temperature, images)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ._numerics import (
     check_choice,
     check_finite,
+    check_margin,
     check_matrix,
     check_pairs,
     check_rows,
@@ -22,6 +23,7 @@ from ._numerics import (
     own_places,
     row_mean,
     unit_rows,
+    working,
 )
 from ._rules import group_counts
 from ._strips import distances, squared_distances, strip_values
@@ -51,6 +53,7 @@ def siamese_loss(
     check_pairs(first=first, second=second)
     check_rows(first.shape[0], same=same)
     check_finite(first=first, second=second)
+    check_margin(margin)
     apart = unit_rows(first, normalize) - unit_rows(second, normalize)
     squared = (apart * apart).sum(1)
     return row_mean(_hadsell(squared, same.bool(), margin), squared.dtype)
@@ -84,7 +87,9 @@ def pair_loss(
     Reference:
         Hadsell et al. 2006, eq. 4.
     """
-    anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
+    anchors, others, rows, all_labels = _batch(
+        features, labels, all_features, all_labels, rows, margin, normalize
+    )
 
     def per_anchor(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
         terms = _hadsell(squared_distances(own, others), label[:, None] == all_labels, margin)
@@ -135,7 +140,9 @@ def triplet_loss(
         eq. 5.
     """
     check_choice("mining", mining, ("all", "hard", "semihard"))
-    anchors, others, rows, all_labels = _batch(features, labels, all_features, all_labels, rows, normalize)
+    anchors, others, rows, all_labels = _batch(
+        features, labels, all_features, all_labels, rows, margin, normalize
+    )
     squared = mining != "hard" if squared is None else squared
     part = own_part(_num_triplets(all_labels, mining), labels, all_labels)
     if mining == "hard":
@@ -171,6 +178,9 @@ def _hardest(
 
     Only the two chosen rows get a gradient: they are found without a graph, their distances made with one.
     """
+
+    if others.shape[0] == 0:  # nothing to choose from, on any replica
+        return anchors.sum(1)
 
     @torch.no_grad()
     def choose(own: Tensor, label: Tensor, place: Tensor) -> Tensor:
@@ -231,15 +241,21 @@ def _batch(
     all_features: Tensor | None,
     all_labels: Tensor | None,
     rows: Tensor | None,
+    margin: float,
     normalize: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Own rows, all rows, own places, all labels: checked, and at unit length when asked."""
+    """Own rows, all rows, own places, all labels: checked; rows at unit length when asked, else centred."""
     others = features if all_features is None else all_features
     check_matrix(features=features, all_features=others)
     check_finite(features=features)
     all_labels = labels if all_labels is None else all_labels
-    rows = own_places(rows, features, gathered=others is not features)
+    rows = own_places(rows, features, others, gathered=others is not features)
     check_rows(features.shape[0], labels=labels)
     check_rows(others.shape[0], all_labels=all_labels)
-    anchors = unit_rows(features, normalize)
-    return anchors, anchors if others is features else unit_rows(others, normalize), rows, all_labels
+    check_margin(margin)
+    if not normalize:  # distances stay; far from the origin the Gram matrix would lose them in rounding
+        centre = others.detach().to(working(others)).mean(0)
+        own = features - centre
+        return own, own if others is features else others - centre, rows, all_labels
+    anchors = unit_rows(features)
+    return anchors, anchors if others is features else unit_rows(others), rows, all_labels

@@ -26,7 +26,8 @@ def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     Reference:
         Grill et al. 2020, arXiv 2006.07733, eq. 2.
     """
-    return 2 - 2 * _cosine(predictions, targets)
+    cosines = _cosines(predictions, targets)
+    return row_mean(2 - 2 * cosines, cosines.dtype)
 
 
 @objective
@@ -43,11 +44,12 @@ def simsiam_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     Reference:
         Chen and He 2020, arXiv 2011.10566, eq. 1 and 3.
     """
-    return -_cosine(predictions, targets)
+    cosines = _cosines(predictions, targets)
+    return row_mean(-cosines, cosines.dtype)
 
 
-def _cosine(predictions: Tensor, targets: Tensor) -> Tensor:
+def _cosines(predictions: Tensor, targets: Tensor) -> Tensor:
+    """(B,), no gradient to the targets."""
     check_pairs(predictions=predictions, targets=targets)
     check_finite(predictions=predictions, targets=targets)
-    predictions = unit_rows(predictions)
-    return row_mean((predictions * unit_rows(targets.detach())).sum(1), predictions.dtype)
+    return (unit_rows(predictions) * unit_rows(targets.detach())).sum(1)

@@ -62,7 +62,7 @@ def supervised_contrastive(
     check_finite(features=features)
     all_labels = labels if all_labels is None else all_labels
     check_rows(everyone.shape[0], all_labels=all_labels)
-    rows = own_places(rows, features, gathered=everyone is not features)
+    rows = own_places(rows, features, everyone, gathered=everyone is not features)
     # Of all replicas' rows: how many are anchors, every replica must know.
     all_shares = group_shares(all_labels, all_labels, torch.arange(len(all_labels), device=features.device))
     shares = all_shares[rows]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.catalog import methods
 from likewise.evaluation.collapse import collapse_warning
 from likewise.reporting.figures import format_percent, format_plain, method_name
 from likewise.reporting.inputs import ReportInputs
@@ -114,7 +115,14 @@ def warning(inputs: ReportInputs) -> str | None:
     needed = ("relative_deviation", "effective_rank", "dimension", "num_items")
     values = {name: _number(signs.get(name)) for name in needed}
     known = {name: value for name, value in values.items() if value is not None}
-    return collapse_warning(known) if len(known) == len(needed) else None
+    if len(known) < len(needed):
+        return None
+    num_classes = _number(signs.get("num_classes"))
+    method = methods().get(inputs.method or "")
+    learnt_classes = method is not None and "labels" in method.needs
+    return collapse_warning(
+        known if num_classes is None else known | {"num_classes": num_classes}, learnt_classes=learnt_classes
+    )
 
 
 def _training(inputs: ReportInputs) -> str:

@@ -23,11 +23,14 @@ def quick_tasks(embedded: Embedded) -> list[str]:
     return [task for task in fitting if task in quick]
 
 
-def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str | None]:
+def look_at_held_out(
+    embedded: Embedded, *, learnt_classes: bool = False
+) -> tuple[dict[str, dict[str, Any]], str | None]:
     """The figures of the quick tasks.
 
     Args:
         embedded: held-out rows, perhaps only some of them.
+        learnt_classes: the method learns from labels, see `collapse_warning`.
 
     Returns:
         Figures by task, and a plain warning when the embeddings collapse.
@@ -38,4 +41,6 @@ def look_at_held_out(embedded: Embedded) -> tuple[dict[str, dict[str, Any]], str
             figures[task] = evaluate(embedded, task)
         except DataError as error:  # training goes on all the same
             warning = f"{task} could not be measured: {error}"
-    return figures, (collapse_warning(figures["collapse"]) if "collapse" in figures else None) or warning
+    if "collapse" in figures:
+        warning = collapse_warning(figures["collapse"], learnt_classes=learnt_classes) or warning
+    return figures, warning

@@ -64,7 +64,7 @@ def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
 
 
 class LARS(torch.optim.Optimizer):
-    """Layer-wise adaptive rate scaling (You 2017, arXiv 1708.03888), as SimCLR uses it.
+    """Layer-wise adaptive rate scaling (You 2017, arXiv 1708.03888, algorithm 1), as SimCLR uses it.
 
     Each weight's step is scaled by trust * |w| / (|g + decay w|); groups that do not `adapt` (biases, norms)
     take plain momentum steps.
@@ -98,8 +98,9 @@ class LARS(torch.optim.Optimizer):
                 state = self.state[weight]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(weight)
-                state["momentum"].mul_(group["momentum"]).add_(update)
-                weight.add_(state["momentum"], alpha=-group["lr"])
+                # The rate goes into the buffer: when it falls, steps already gathered keep their length.
+                state["momentum"].mul_(group["momentum"]).add_(update, alpha=group["lr"])
+                weight.sub_(state["momentum"])
         return loss
 
 
