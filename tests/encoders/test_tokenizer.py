@@ -33,9 +33,37 @@ def test_nothing_is_unknown(tokenizer: TextTokenizer, text: str) -> None:
     assert long.decode(row).split() == text.lower().split()
 
 
-def test_frequent_chinese_words_are_merged(tokenizer: TextTokenizer) -> None:
-    (row,) = tokenizer.encode(["红色的"])
-    assert len(row) < 2 + len("红色的".encode())
+def test_each_chinese_or_japanese_character_is_a_word() -> None:
+    """Clauses come without spaces, and whole ones would be single tokens: nothing in them could be hidden."""
+    captions = [
+        "一个红色的圆在蓝色的方块上面",
+        "一个蓝色的方块在红色的圆下面",
+        "照片里有AB和まるい カタチ",
+    ] * 9
+    tokenizer = train_tokenizer(captions, vocabulary_size=2000, max_tokens=100)
+    for caption in captions[:3]:
+        spans = tokenizer.word_spans(caption)
+        words = [word for word, _ in spans]
+        assert "".join(words) == caption.replace(" ", "")
+        assert all(len(word) == 1 or word == "AB" for word in words)
+        (row,) = tokenizer.encode([caption])
+        inside = len(row) - 2
+        assert [place for _, places in spans for place in places] == list(
+            range(1, 1 + inside)
+        ) or " " in caption
+        assert inside <= len(caption)  # frequent characters are merged from their bytes
+        assert tokenizer.decode(row) == caption.lower()
+
+
+def test_words_with_spaces_are_cut_as_gpt_2_cuts_them() -> None:
+    """The same words, and the first as any other: behind a space."""
+    from tokenizers import pre_tokenizers
+
+    trained = train_tokenizer(TEXTS, vocabulary_size=400, max_tokens=16)._tokenizer
+    plain = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    for text in ("a red cross isn't  here 12!", " already", "\ttab", "a\nb", "한국어 문장", "ไทย"):
+        ours = trained.pre_tokenizer.pre_tokenize_str(trained.normalizer.normalize_str(text))
+        assert [word for word, _ in ours] == [word for word, _ in plain.pre_tokenize_str(text)]
 
 
 def test_long_texts_are_cut_and_keep_their_end(tokenizer: TextTokenizer) -> None:

@@ -1,8 +1,8 @@
 """Tokenizers: one trained on the user's own captions, or a pre-trained model's.
 
 The trained one is byte-level BPE (Sennrich 2016, 1508.07909; over bytes as in GPT-2) on NFKC-normalised,
-lower-cased
-text: any Unicode text has tokens, none is ever unknown, and nothing assumes that words are split by spaces.
+lower-cased text: any Unicode text has tokens, none is ever unknown. Each Chinese or Japanese character is a
+word, as in BERT's tokenizer: what is written without spaces is no one long word.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ __all__ = ["TextTokenizer", "train_tokenizer"]
 
 # CJK and what follows it in Unicode.
 _FIRST_WITHOUT_SPACES = "\u2e80"
+# Each of these is a word of its own in a tokenizer trained here: whole clauses would become single tokens.
+_OWN_WORDS = r"\p{Han}\p{Hiragana}\p{Katakana}"
 # Texts encoded at a time: what the library says of each is many times as large as its tokens.
 _CHUNK = 4096
 
@@ -171,11 +173,35 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_tokens: i
     Returns:
         A tokenizer with [PAD]=0, [CLS]=1, [SEP]=2, [MASK]=3 and the 256 bytes in it.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    # A first word is the same token as a later one, behind a space; ByteLevel's own prefix would also go
+    # before what stands behind a Chinese character.
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+            normalizers.Prepend(" "),
+            normalizers.Replace(Regex(r"\A  "), " "),
+            normalizers.Replace(Regex(rf"\A (?=[{_OWN_WORDS}])"), ""),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(f"[{_OWN_WORDS}]"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size,
