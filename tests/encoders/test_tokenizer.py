@@ -48,9 +48,8 @@ def test_each_chinese_or_japanese_character_is_a_word() -> None:
         assert all(len(word) == 1 or word == "AB" for word in words)
         (row,) = tokenizer.encode([caption])
         inside = len(row) - 2
-        assert [place for _, places in spans for place in places] == list(
-            range(1, 1 + inside)
-        ) or " " in caption
+        if " " not in caption:  # a space before a character is a token of no word
+            assert [place for _, places in spans for place in places] == list(range(1, 1 + inside))
         assert inside <= len(caption)  # frequent characters are merged from their bytes
         assert tokenizer.decode(row) == caption.lower()
 

@@ -19,6 +19,7 @@ from likewise.encoders.vision_models import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     is_convolutional,
+    is_pooled_by_itself,
     load_vision_model,
     num_prefix_tokens,
     resize_positions,
@@ -88,8 +89,8 @@ class ImageEncoderConfig:
 
     pooling: Literal["mean", "cls"] = "mean"
     """What stands for the picture: the mean of a ViT's patches (better when trained from nothing, Beyer
-    2022, arXiv 2205.01580) or its [CLS], which a pre-trained ViT always uses. Convolutional networks take
-    the mean."""
+    2022, arXiv 2205.01580) or its [CLS], which a pre-trained ViT always uses (CLIP's through its last norm;
+    a BEiT has the mean, normed). Convolutional networks take the mean."""
 
     dropout: float = 0.0
     """Dropout inside a ViT, in [0, 1); a pre-trained one keeps its own."""
@@ -109,8 +110,9 @@ class ImageEncoderConfig:
                 f"image.patch_size {self.patch_size} does not divide image.image_size {self.image_size}; "
                 f"try --image.patch-size {math.gcd(self.image_size, 16)}."
             )
-        if self.architecture != "vit" and self.heads is not None:
-            raise ConfigError(f"image.heads are a ViT's; a {self.architecture} has none.")
+        for name in ("heads", "patch_size", "dropout"):
+            if self.architecture != "vit" and getattr(self, name):
+                raise ConfigError(f"image.{name} is for a ViT alone; a {self.architecture} has none.")
         if self.architecture == "convnext" and self.depth is not None:
             raise ConfigError("image.depth is a ViT's or a ResNet's; a convnext has that of its preset.")
         if self.architecture == "resnet" and self.depth not in (None, *_RESNET_BLOCKS):
@@ -165,6 +167,7 @@ class ImageEncoder(nn.Module):
             self.backbone.to(memory_format=torch.channels_last)
         else:
             self.num_prefix_tokens = num_prefix_tokens(backbone.config)
+            self.pooled_by_backbone = is_pooled_by_itself(backbone.config)
             make_lean(self.backbone)
 
     @classmethod
@@ -260,9 +263,12 @@ class ImageEncoder(nn.Module):
             grid = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
-        states = self.backbone(pixels).last_hidden_state  # (B, 1 + N, D)
+        found = self.backbone(pixels)
+        states = found.last_hidden_state  # (B, 1 + N, D)
         tokens = states[:, self.num_prefix_tokens :]
-        return ImageFeatures(states[:, 0] if self.pooling == "cls" else tokens.mean(dim=1), tokens)
+        if self.pooling != "cls":
+            return ImageFeatures(tokens.mean(dim=1), tokens)
+        return ImageFeatures(found.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
 
 
 def _feature_dim(config: Any) -> int:

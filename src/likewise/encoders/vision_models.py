@@ -15,6 +15,7 @@ __all__ = [
     "IMAGENET_STD",
     "PretrainedVision",
     "is_convolutional",
+    "is_pooled_by_itself",
     "load_vision_model",
     "num_prefix_tokens",
     "resize_positions",
@@ -61,6 +62,11 @@ def is_convolutional(config: Any) -> bool:
 def num_prefix_tokens(config: Any) -> int:
     """How many tokens of a Transformer of this configuration stand before those of the patches."""
     return _PREFIX_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0))
+
+
+def is_pooled_by_itself(config: Any) -> bool:
+    """Whether a Transformer's own pooling makes the vector it was trained by, which its states are not yet."""
+    return config.model_type in ("clip_vision_model", "beit")
 
 
 def unused_parts(model_type: str) -> dict[str, Any]:
