@@ -151,6 +151,22 @@ def test_whole_numbers_have_one_name_in_all_tables(tmp_path: Path) -> None:
     assert [record.group for record in records[6:]] == ["0", "1", None, "1", "10", "0.5"]
 
 
+def test_space_around_a_cell_makes_no_other_name_of_it(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    header = ["image", "caption", "label", "group", "split", "domain", "id"]
+    rows = [
+        ["1.png", "one", "a", "g", "train", "d", "x"],
+        [" 2.png ", "two", " a ", " g", "train ", "\td", " y"],
+        ["1.png ", "three", " a", "g ", " train", "d ", "x"],
+        ["2.png", "four", "  ", "  ", "  ", "  ", "  "],
+    ]
+    records = opened(write_csv(tmp_path / "t.csv", [header, *rows])).records
+    assert [record.id for record in records] == ["x", "y", "2.png"]
+    assert [record.texts for record in records] == [("one", "three"), ("two",), ("four",)]
+    names = [(record.label, record.group, record.split, record.domain) for record in records]
+    assert names == [("a", "g", "train", "d")] * 2 + [(None, None, None, None)]
+
+
 def test_columns_of_any_name_are_recognised_by_content_or_named(tmp_path: Path) -> None:
     write_images(tmp_path, ["1.png", "2.png"])
     rows = [["A", "B", "C"], ["x", "1.png", "a dog on the grass"], ["y", "2.png", "a cat on the sofa"]]
@@ -565,6 +581,14 @@ def test_columns_of_shards_can_be_named(tmp_path: Path) -> None:
         said = rf"no column '{missing}' \(data\.{option}_column\); it has alt, cls, .*; did you mean"
         with pytest.raises(SourceError, match=said):
             opened(path, **{f"{option}_column": name})
+
+
+def test_space_around_a_label_or_group_of_a_shard_makes_no_other_of_it(tmp_path: Path) -> None:
+    members = {"0.png": png(0), "0.cls": b"cat\n", "0.json": b'{"lot": "7"}'}
+    members |= {"1.png": png(1), "1.json": b'{"label": " cat", "lot": " 7"}'}
+    members |= {"2.png": png(2), "2.json": b'{"label": "  ", "lot": ""}'}
+    records = opened(write_tar(tmp_path / "s.tar", members), group_column="lot").records
+    assert [(record.label, record.group) for record in records] == [("cat", "7"), ("cat", "7"), (None, None)]
 
 
 def test_shards_in_subfolders_give_splits(tmp_path: Path) -> None:

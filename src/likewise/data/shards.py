@@ -10,6 +10,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
 from likewise.data.characters import check_texts, decoded, legible
@@ -221,7 +222,7 @@ class _Member:
             place=self._place,
             image=image,
             texts=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
-            label=label.strip() if label else None,
+            label=label,
             group=group,
             split=self._split,
         )
@@ -233,9 +234,9 @@ class _Member:
 
     def _first(self, stream: IO[bytes], names: tuple[str, ...]) -> str | None:
         """What the first of these members says, or else the first of these keys."""
-        members = (self._text(stream, name) for name in names)
+        members = (self._text(stream, name) or "" for name in names)
         keys = (str(value) for name in names if not is_missing(value := self.described.get(name)))
-        return next((text.strip() for text in members if text and text.strip()), None) or next(keys, None)
+        return next((said for text in chain(members, keys) if (said := text.strip())), None)
 
     def _described(self, source: Source, stream: IO[bytes]) -> dict[str, Any]:
         text = self._text(stream, "json")

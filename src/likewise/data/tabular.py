@@ -111,9 +111,15 @@ def clean_text(text: Any, config: DataConfig) -> str:
     return str(text)
 
 
-def _in_words(value: Any) -> str:
-    """A cell as a name. One empty cell makes floats of a column of whole numbers: 3 and 3.0 are one name."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _in_words(value: Any) -> str | None:
+    """A cell as a name, without space around it; None where it is blank.
+
+    One empty cell makes floats of a column of whole numbers: 3 and 3.0 are one name.
+    """
+    if is_missing(value):
+        return None
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip() or None
 
 
 class _Reader:
@@ -160,15 +166,15 @@ class _Reader:
         values = self._table.column(name)
         if declared is not None:
             return [declared[v] if isinstance(v, int) and 0 <= v < len(declared) else None for v in values]
-        return [None if is_missing(value) or value == "" else _in_words(value) for value in values]
+        return [_in_words(value) for value in values]
 
     def _add_row(self, row: int, said: dict[str, str | None], cells: list[Any]) -> None:
         place = self._table.place(row)
         split = said.get("split") or self._split
         raw = self._images[row] if self._images is not None else None
         if isinstance(raw, str):
-            raw = without_caption_number(raw)
-        id_ = said.get("id") or (raw if isinstance(raw, str) and raw.strip() else place)
+            raw = without_caption_number(raw.strip())
+        id_ = said.get("id") or (raw if isinstance(raw, str) and raw else place)
         if self._domain is not None:  # tables of several domains may have the same name
             id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
         try:
@@ -236,7 +242,7 @@ class _Reader:
         return self._resolved[raw]
 
     def _make_resolver(self) -> PathResolver:
-        paths = [value for value in self._images or [] if isinstance(value, str) and value]
+        paths = [path for value in self._images or [] if isinstance(value, str) and (path := value.strip())]
         chosen = self._config.image_root
         root = chosen if chosen is not None else find_image_root(self._table.folder, paths[:200])
         anywhere = chosen is None and bool(paths) and all(map(os.path.isabs, paths))
