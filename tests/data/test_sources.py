@@ -125,6 +125,38 @@ def test_several_captions_a_row(tmp_path: Path, header: list[str], row: list[str
     assert source.records[0].texts == ("one", "two")
 
 
+def test_a_row_may_have_fewer_captions_than_columns_for_them(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png", "3.png"])
+    rows = [["1.png", "one", "", "two"], ["2.png", "  ", "three|", ""], ["3.png", "", " ", " | "]]
+    table = write_csv(tmp_path / "t.csv", [["image", "caption_0", "caption_1", "caption_2"], *rows])
+    source = opened(table, text_separator="|")
+    assert texts_by_id(source) == {"1.png": ("one", "two"), "2.png": ("three",), "3.png": ()}
+    assert [(p.bad.id, p.bad.place, p.bad.reason) for p in source.problems] == [
+        ("3.png", "t.csv:4", "empty caption")
+    ]
+
+
+def test_blank_lines_beside_a_picture_and_in_shards_are_no_captions(tmp_path: Path) -> None:
+    members = {f"{n}.txt": text for n, text in enumerate([b"\none\n \n\ntwo\n\n", b" \n\n", b""])}
+    write_images(tmp_path / "d", ["0.png", "1.png", "2.png"])
+    for name, text in members.items():
+        (tmp_path / "d" / name).write_bytes(text)
+    source = opened(tmp_path / "d")
+    assert texts_by_id(source) == {"0.png": ("one", "two"), "1.png": (), "2.png": ()}
+    assert [p.bad.place for p in source.problems] == ["1.txt:1", "2.txt:1"]
+    assert {p.bad.reason for p in source.problems} == {"empty caption"}
+    members = {
+        "0.png": png(0),
+        "0.txt": b"\n",
+        "0.json": b'{"caption": "three"}',
+        "1.png": png(1),
+        "1.txt": b"",
+    }
+    source = opened(write_tar(tmp_path / "s.tar", members))
+    assert texts_by_id(source) == {"s.tar/0": ("three",), "s.tar/1": ()}
+    assert [(p.bad.id, p.bad.reason) for p in source.problems] == [("s.tar/1", "empty caption")]
+
+
 @pytest.mark.parametrize("text", ["['one', two]", "['one'] + ['two']", "['a quote' in front] of a text]"])
 def test_what_is_no_list_is_a_text(tmp_path: Path, text: str) -> None:
     write_images(tmp_path, ["1.png"])
@@ -214,6 +246,8 @@ def test_scored_sentence_pairs_are_no_captions_of_each_other(tmp_path: Path) -> 
     path = tmp_path / "pairs.tsv"
     path.write_text("sentence1\tsentence2\tscore\nA plane.\tA dog.\t0.0\n")
     assert [record.texts for record in opened(path).records] == [("A plane.",), ("A dog.",)]
+    path.write_text("sentence1\tsentence2\tscore\nA plane.\t\t0.0\n")
+    assert [p.bad.reason for p in opened(path).problems] == ["empty caption"]
 
 
 def test_several_sentence_columns_must_be_named(tmp_path: Path) -> None:
@@ -270,7 +304,7 @@ def test_cells_that_pandas_left_empty_hold_nothing(tmp_path: Path) -> None:
     assert texts_by_id(source) == {"1.png": ("one",), "2.png": (), "3.png": ("three",)}
     assert [record.label for record in source.records] == ["a", None, "a"]
     assert [record.split for record in source.records] == ["train", None, "train"]
-    assert [p.bad.reason for p in source.problems] == ["empty caption", "no image: the cell is empty"]
+    assert [p.bad.reason for p in source.problems] == ["no image: the cell is empty"]
     columns = {"image": ["1.png", "2.png"], "label": [1.5, math.nan]}
     records = opened(write_parquet(tmp_path / "t.parquet", columns)).records
     assert [record.label for record in records] == ["1.5", None]

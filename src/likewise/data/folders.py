@@ -12,7 +12,7 @@ from likewise.data.images import FileImage
 from likewise.data.paths import PathResolver
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.table import is_table
-from likewise.data.tabular import clean_text
+from likewise.data.tabular import clean_texts
 from likewise.errors import RecordError
 
 __all__ = ["FOLDER_OF_IMAGES", "is_image", "named_splits", "source_of_images"]
@@ -96,13 +96,10 @@ def _captions(
     except RecordError as error:
         source.problems.append(Problem("texts", BadRecord(name, file, str(error)), split))
         return ()
-    texts = []
-    lines = text.removesuffix("\n").split("\n")  # str.splitlines would also cut at form feeds and the like
-    for number, line in enumerate(lines, start=1):
-        try:
-            texts.append(clean_text(line, config))
-        except RecordError as error:
-            source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number}", str(error)), split))
+    # str.splitlines would also cut at form feeds and the like
+    texts, faults = clean_texts(text.split("\n"), config)
+    for number, reason in faults:
+        source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number + 1}", reason), split))
     return tuple(texts)
 
 

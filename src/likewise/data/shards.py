@@ -19,7 +19,7 @@ from likewise.data.config import DataConfig
 from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
-from likewise.data.tabular import clean_text
+from likewise.data.tabular import clean_texts
 from likewise.errors import RecordError, SourceError, first_names
 
 __all__ = ["source_of_shards"]
@@ -204,12 +204,9 @@ class _Member:
         raw = [text for name in names if (text := self._text(stream, name)) is not None]
         for name in names:
             raw += listed_texts(self.described.get(name), self._config.text_separator)
-        texts = []
-        for text in raw:
-            try:
-                texts.append(clean_text(text, self._config))
-            except RecordError as error:
-                self._problem(source, "texts", str(error))
+        texts, faults = clean_texts(raw, self._config)
+        for _, reason in faults:
+            self._problem(source, "texts", reason)
         label = self._first(stream, _read("label", self._config))
         group = self._first(stream, _read("group", self._config))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +23,9 @@ from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.table import Table
 from likewise.errors import RecordError, SourceError, first_names
 
-__all__ = ["clean_text", "source_of_tables"]
+__all__ = ["clean_text", "clean_texts", "source_of_tables"]
+
+_EMPTY = "empty caption"
 
 
 @dataclass(slots=True)
@@ -97,18 +100,40 @@ def _check_same_columns(tables: list[Table]) -> None:
 
 def clean_text(text: Any, config: DataConfig) -> str:
     """The text without space around it. Raises RecordError where there is none, or it is no sensible text."""
-    if not isinstance(text, str):
-        if is_missing(text):
-            raise RecordError("empty caption")
-        text = str(text)
-    text = text.strip()
-    if not text:
-        raise RecordError("empty caption")
+    if _is_blank(text):
+        raise RecordError(_EMPTY)
+    text = str(text).strip()
     if len(text) > config.max_text_characters:
         limit = f"{len(text):,} characters (data.max_text_characters is {config.max_text_characters:,})"
         raise RecordError(f"caption too long: {limit}; an unclosed quotation mark?")
     check_texts({"caption": text})
-    return str(text)
+    return text
+
+
+def clean_texts(texts: Sequence[Any], config: DataConfig) -> tuple[list[str], list[tuple[int, str]]]:
+    """The usable ones among the texts of one record; and of others the number and the reason.
+
+    A blank one beside a usable one is passed over: a table has as many columns as the record with most
+    captions needs. Where none is usable, the first blank one stands for all.
+    """
+    usable: list[str] = []
+    faults: list[tuple[int, str]] = []
+    blank: list[int] = []
+    for number, text in enumerate(texts):
+        if _is_blank(text):
+            blank.append(number)
+            continue
+        try:
+            usable.append(clean_text(text, config))
+        except RecordError as error:
+            faults.append((number, str(error)))
+    if blank and not usable:
+        faults.append((blank[0], _EMPTY))
+    return usable, sorted(faults)
+
+
+def _is_blank(text: Any) -> bool:
+    return is_missing(text) or (isinstance(text, str) and not text.strip())
 
 
 def _in_words(value: Any) -> str | None:
@@ -201,12 +226,13 @@ class _Reader:
             domain=said.get("domain") or self._domain,
             split=split,
         )
+        listed = [text for cell in cells for text in listed_texts(cell, self._config.text_separator)]
         texts = []
-        for text in (t for cell in cells for t in listed_texts(cell, self._config.text_separator)):
-            try:
-                texts.append(clean_text(text, self._config))
-            except RecordError as error:
-                self._problem("texts", id_, place, str(error), split)
+        for together in [[text] for text in listed] if self._columns.apart else [listed]:
+            usable, faults = clean_texts(together, self._config)
+            texts += usable
+            for _, reason in faults:
+                self._problem("texts", id_, place, reason, split)
         self._gather(row, record, texts)
 
     def _gather(self, row: int, record: Record, texts: list[str]) -> None:
