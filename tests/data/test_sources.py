@@ -86,6 +86,44 @@ def test_a_flat_folder_has_no_labels_and_captions_may_lie_beside_the_images(tmp_
     assert source.records[0].texts == ("a first caption", "a second")
 
 
+def test_linked_folders_are_told_of_and_entered_where_links_are_followed(tmp_path: Path) -> None:
+    write_images(tmp_path / "far", ["cat/1.png", "dog/deep/2.png"])
+    pets = tmp_path / "pets"
+    pets.mkdir()
+    for name in ("cat", "dog"):
+        (pets / name).symlink_to(tmp_path / "far" / name)
+    told = "linked folders that were not entered: 2 (cat, dog); data.follow_links enters them"
+    with pytest.raises(SourceError, match="the folder is empty; ") as caught:
+        opened(pets)
+    assert str(caught.value).endswith(told)
+    followed = opened(pets, follow_links=True)
+    assert {record.id: record.label for record in followed.records} == {
+        "cat/1.png": "cat",
+        "dog/deep/2.png": "dog",
+    }
+    assert (followed.problems, followed.notes) == ([], [])
+    write_images(pets, ["bird/3.png"])
+    assert told in opened(pets).notes
+    (pets / "bird" / "3.png").rename(pets / "bird" / "3.docx")
+    with pytest.raises(SourceError, match="only files ending in docx; linked folders"):
+        opened(pets)
+
+
+def test_linked_folders_that_lead_back_are_entered_once(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", ["cat/1.png", "dog/2.png"])
+    (tmp_path / "pets" / "cat" / "back").symlink_to(tmp_path / "pets")
+    (tmp_path / "pets" / "up").symlink_to(tmp_path)
+    (tmp_path / "pets" / "tom").symlink_to("cat")  # another name of a folder, which leads nowhere back
+    write_images(tmp_path, ["beside.png"])
+    source = opened(tmp_path / "pets", follow_links=True)
+    assert [record.id for record in source.records] == [
+        "cat/1.png",
+        "dog/2.png",
+        "tom/1.png",
+        "up/beside.png",
+    ]
+
+
 # Tables
 
 
