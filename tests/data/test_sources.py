@@ -71,6 +71,38 @@ def test_class_folders_give_labels_and_subfolders_splits(tmp_path: Path) -> None
     assert splits.validation.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_folders_that_all_images_share_hide_neither_splits_nor_classes(tmp_path: Path) -> None:
+    names = [f"wrap/dataset/{part}/{label}/1.png" for part in ("train", "val") for label in "ab"]
+    write_images(tmp_path / "d", names)
+    source = opened(tmp_path / "d")
+    assert source.splits_from == "subfolders"
+    assert [(r.split, r.label) for r in source.records] == [(p, a) for p in ("train", "val") for a in "ab"]
+    assert [record.id for record in source.records] == names  # names are as they were
+    assert source.notes == ["all images lie below wrap/dataset/, so splits and classes are looked for there"]
+    write_images(tmp_path / "alone", ["train/a/1.png", "train/b/deep/2.png"])
+    source = opened(tmp_path / "alone")
+    assert (source.splits_from, source.columns["label"]) == (None, "subfolder")
+    assert [(r.id, r.split, r.label) for r in source.records] == [
+        ("train/a/1.png", None, "a"),
+        ("train/b/deep/2.png", None, "b"),
+    ]
+
+
+@pytest.mark.parametrize("names", [["dogs/1.png", "dogs/2.png"], ["dogs/1.png", "dogs/old/2.png"]])
+def test_a_folder_of_one_class_has_no_labels(tmp_path: Path, names: list[str]) -> None:
+    write_images(tmp_path / "d", names)
+    source = opened(tmp_path / "d")
+    assert [(r.id, r.split, r.label) for r in source.records] == [(name, None, None) for name in names]
+    assert source.notes == ["all images lie in dogs/: only one class, so no labels"]
+
+
+def test_one_class_in_each_part_is_none(tmp_path: Path) -> None:
+    write_images(tmp_path / "d", ["w/train/img/1.png", "w/val/img/2.png"])
+    source = opened(tmp_path / "d")
+    assert [(record.split, record.label) for record in source.records] == [("train", None), ("val", None)]
+    assert source.notes[1:] == ["all images lie in img/: only one class, so no labels"]
+
+
 def test_a_test_folder_is_left_alone(tmp_path: Path) -> None:
     write_images(tmp_path / "pets", [f"{part}/{i}.png" for part in ("train", "test") for i in range(5)])
     splits = prepared(tmp_path / "pets", tmp_path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
+from dataclasses import dataclass
 
 from likewise.data.characters import decoded, legible
 from likewise.data.columns import IMAGE_EXTENSIONS, canonical_split
@@ -42,20 +44,17 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         config: the user's options.
     """
     images = [entry for entry in entries if is_image(entry.address)]
-    relative = {
-        entry.address: entry.address[len(root.rstrip("/")) + 1 :].replace("\\", "/") for entry in entries
-    }
-    splits = named_splits({relative[entry.address].split("/")[0] for entry in images}, config)
+    # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor saved.
+    start = len(root.rstrip("/")) + 1
+    names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
+    layout = _layout([name.split("/")[:-1] for name in names.values()], config)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
-    source.splits_from = "subfolders" if splits else None
+    source.splits_from = "subfolders" if layout.splits else None
     for entry in images:
-        # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor
-        # saved.
-        name = legible(relative[entry.address])
-        parts = name.split("/")[:-1]
-        split = parts.pop(0) if parts and parts[0] in splits else None
+        name = names[entry.address]
+        split, label = layout.said_of(name)
         try:
             image = _reached(entry, resolver)
         except RecordError as error:
@@ -63,10 +62,39 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
-        label = parts[0] if parts else None
         source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
-    _describe(source, entries, {entry.address for entry in captions.values()})
+    _describe(source, entries, {entry.address for entry in captions.values()}, layout)
     return source
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the folders on the way to an image say of it.
+
+    Attributes:
+        shared: those that all images lie in; they tell nothing apart.
+        splits: the names below them that stand for parts of the data.
+        classes: whether folders below these are classes.
+    """
+
+    shared: str
+    splits: set[str]
+    classes: bool
+
+    def said_of(self, name: str) -> tuple[str | None, str | None]:
+        """Split and label of the image of that name."""
+        parts = name[len(self.shared) :].lstrip("/").split("/")[:-1]
+        split = parts.pop(0) if parts and parts[0] in self.splits else None
+        return split, parts[0] if parts and self.classes else None
+
+
+def _layout(folders: list[list[str]], config: DataConfig) -> _Layout:
+    """What the folders of all images together show."""
+    shared = os.path.commonprefix(folders)
+    splits = named_splits({folder[len(shared)] for folder in folders if folder != shared}, config)
+    # Pictures beside folders of pictures in dogs/ are dogs as well: those folders are no classes.
+    classes = not shared or bool(splits) or shared not in folders
+    return _Layout("/".join(shared), splits, classes)
 
 
 def _reached(entry: Entry, resolver: PathResolver | None) -> FileImage:
@@ -103,12 +131,17 @@ def _captions(
     return tuple(texts)
 
 
-def _describe(source: Source, entries: list[Entry], captions: set[str]) -> None:
+def _describe(source: Source, entries: list[Entry], captions: set[str], layout: _Layout) -> None:
     """Say which columns there are, in a manner of speaking, and what was passed over."""
     labels = {record.label for record in source.records}
+    if layout.shared and (layout.splits or len(labels) > 1):
+        source.notes.append(
+            f"all images lie below {layout.shared}/, so splits and classes are looked for there"
+        )
     if len(labels) < 2:  # everything in one folder (images/): its name says nothing
+        single = [label or (None if layout.splits else layout.shared) for label in labels]
         source.notes += [
-            f"all images lie in {label}/: only one class, so no labels" for label in labels if label
+            f"all images lie in {name}/: only one class, so no labels" for name in single if name
         ]
         source.records = [
             Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
