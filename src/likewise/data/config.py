@@ -54,8 +54,8 @@ class DataConfig:
     """Folder where image paths start; the table's own folder (or its images/) when not given."""
 
     follow_links: bool = False
-    """Enter linked folders, and read images, and captions beside them, through symbolic links that lead outside
-    the data's folder."""
+    """Enter linked folders, and read images, and captions beside them, through symbolic links that lead
+    outside the data's folder."""
 
     train_split: str = "train"
     """Name of the training part in the split column, the file names or the subfolders."""

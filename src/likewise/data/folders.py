@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass
+from itertools import takewhile
 
 from likewise.data.characters import decoded, legible
 from likewise.data.columns import IMAGE_EXTENSIONS, canonical_split
@@ -44,10 +44,10 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         config: the user's options.
     """
     images = [entry for entry in entries if is_image(entry.address)]
-    # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor saved.
+    # A name in another encoding than the system's holds lone surrogates: neither printed nor saved as it is.
     start = len(root.rstrip("/")) + 1
     names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
-    layout = _layout([name.split("/")[:-1] for name in names.values()], config)
+    layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
@@ -88,9 +88,10 @@ class _Layout:
         return split, parts[0] if parts and self.classes else None
 
 
-def _layout(folders: list[list[str]], config: DataConfig) -> _Layout:
+def _layout(folders: set[tuple[str, ...]], config: DataConfig) -> _Layout:
     """What the folders of all images together show."""
-    shared = os.path.commonprefix(folders)
+    levels = (set(names) for names in zip(*folders, strict=False))
+    shared = tuple(names.pop() for names in takewhile(lambda names: len(names) == 1, levels))
     splits = named_splits({folder[len(shared)] for folder in folders if folder != shared}, config)
     # Pictures beside folders of pictures in dogs/ are dogs as well: those folders are no classes.
     classes = not shared or bool(splits) or shared not in folders
