@@ -523,6 +523,20 @@ def test_damaged_pages_of_a_parquet_file_name_the_column(tmp_path: Path) -> None
         opened(path)
 
 
+def test_tables_without_rows_say_so_unless_another_has_some(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    write_images(tmp_path, ["1.png"])
+    nothing = pa.array([], pa.string())
+    path = write_parquet(tmp_path / "0.parquet", {"image": nothing, "caption": nothing})
+    (tmp_path / "t.csv").write_text("image\n")
+    for empty, columns in ((path, "image, caption"), (tmp_path / "t.csv", "image")):
+        with pytest.raises(SourceError, match=rf"no rows in it, only columns \({columns}\)"):
+            opened(empty)
+    write_parquet(tmp_path / "1.parquet", {"image": ["1.png"], "caption": ["one"]})
+    assert texts_by_id(opened(tmp_path / "*.parquet")) == {"1.png": ("one",)}
+
+
 def test_folder_of_domains(tmp_path: Path) -> None:
     for domain in ("photo", "sketch"):
         for part in ("train", "validation"):

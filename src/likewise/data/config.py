@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from likewise.data.characters import decoded
 from likewise.errors import ConfigError
 
 __all__ = ["DataConfig"]
@@ -128,6 +129,10 @@ class DataConfig:
         if self.text_separator == "":
             raise ConfigError("data.text_separator is empty; leave it out where a cell holds one text")
         try:
-            "".encode(self.encoding)
+            decoded(b"caf\xe9", self.encoding)
         except LookupError:
             raise ConfigError(f"data.encoding: Python knows no encoding {self.encoding!r}") from None
+        except ValueError:  # idna, punycode: of names on the network; undefined
+            raise ConfigError(
+                f"data.encoding: no file is read by {self.encoding!r}; name the file's own, such as gb18030"
+            ) from None

@@ -259,7 +259,7 @@ def _open_parquet(address: str) -> Table:
         return [ParquetImage(file_address, version, wanted, group, row) for group, row in rows]
 
     def head(wanted: str) -> list[Any]:
-        if wanted in binary or not groups:
+        if wanted in binary or metadata.num_rows == 0:
             return []
         try:
             with open_binary(address) as stream:

@@ -51,9 +51,9 @@ def source_of_tables(
         images: find the image files; without, paths only tell which texts belong together.
         splits_from: what told the splits of the tables, if anything did.
     """
-    first = tables[0][0]
-    _check_readable([table for table, _, _ in tables])
+    _check_readable([table for table, _, _ in tables], config)
     _check_same_columns([table for table, _, _ in tables])
+    first = next((table for table, _, _ in tables if table.num_rows > 0), tables[0][0])
     columns = recognise(first, config)
     if columns.image is None and not columns.texts:
         raise SourceError(
@@ -76,8 +76,8 @@ def source_of_tables(
     return source
 
 
-def _check_readable(tables: list[Table]) -> None:
-    """Where every line is bad there are no columns either, which is not what to tell the user."""
+def _check_readable(tables: list[Table], config: DataConfig) -> None:
+    """Without rows nothing can be told of the columns, which is not what to tell the user."""
     for table in tables:
         if not table.names and table.bad_rows:
             place, reason = table.bad_rows[0]
@@ -85,6 +85,8 @@ def _check_readable(tables: list[Table]) -> None:
                 f"{table.name}: none of its {len(table.bad_rows):,} lines can be read as {table.kind}. "
                 f"The first: {place}: {legible(reason)}"
             )
+    if not any(table.num_rows or table.bad_rows for table in tables):
+        raise SourceError(f"{config.source}: no rows in it, only columns ({first_names(tables[0].names)})")
 
 
 def _check_same_columns(tables: list[Table]) -> None:
