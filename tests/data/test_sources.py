@@ -289,6 +289,21 @@ def test_a_table_without_header_is_understood(tmp_path: Path) -> None:
     assert texts_by_id(source) == {"1.png": ("a dog on the grass",), "2.png": ("a cat on it",)}
 
 
+def test_columns_without_name_and_content_are_passed_over(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    rows = [["image", "caption", "", " "], ["1.png", "one", "", " "], ["2.png", "two", "", ""]]
+    for end in ("csv", "tsv"):
+        path = write_csv(tmp_path / f"t.{end}", rows, delimiter="\t" if end == "tsv" else ",")
+        source = opened(path)
+        assert texts_by_id(source) == {"1.png": ("one",), "2.png": ("two",)}
+        assert (source.columns_found, source.problems) == (["image", "caption"], [])
+    numbered = [["", "image", "caption"], ["0", "1.png", "one"]]  # as pandas writes the numbers of rows
+    assert opened(write_csv(tmp_path / "n.csv", numbered)).columns_found == ["", "image", "caption"]
+    rows[1][2:] = ["x", "y"]
+    with pytest.raises(SourceError, match=r"have the same name: image, caption, \(no name\), \(no name\)"):
+        opened(write_csv(tmp_path / "t.csv", rows))
+
+
 def test_tsv_with_loose_quotes(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text('label\tsentence\na\t"Stop" he said\nb\t"a ""quoted"" field"\n', encoding="utf-8")
