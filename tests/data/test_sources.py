@@ -960,6 +960,53 @@ def test_column_options_that_a_source_cannot_read_are_refused(tmp_path: Path) ->
             opened(shard, **{f"{option}_column": "split"})
 
 
+def test_options_that_a_source_does_not_read_are_remarked_on(tmp_path: Path) -> None:
+    write_images(tmp_path / "bare", ["cat/1.png", "dog/2.png"])
+    write_images(tmp_path / "told", ["cat/1.png", "dog/2.png"])
+    (tmp_path / "told" / "cat" / "1.txt").write_text("a cat")
+    (tmp_path / "sentences.txt").write_text("one\ntwo\n")
+    table = write_csv(tmp_path / "t.csv", [["image", "caption"], ["cat/1.png", "one"]])
+    text_only = write_parquet(tmp_path / "t.parquet", {"caption": ["one", "two"]})
+    shard = write_tar(tmp_path / "s.tar", {"1.png": png(0), "1.txt": b"one"})
+    options = {"image_root": str(tmp_path / "told"), "text_separator": "|", "encoding": "latin-1"}
+    unread = {
+        tmp_path / "bare": set(options),
+        tmp_path / "told": {"image_root", "text_separator"},
+        tmp_path / "sentences.txt": {"image_root", "text_separator"},
+        "scenes:train=4,validation=0,size=24": set(options),
+        shard: {"image_root"},
+        text_only: {"image_root", "encoding"},
+        table: set(),
+    }
+    for source, expected in unread.items():
+        notes = [note for note in opened(source, **options).notes if " is not read, because " in note]
+        assert {note.split(" ")[0] for note in notes} == {f"data.{option}" for option in expected}, source
+        assert not any(" is not read" in note for note in opened(source).notes)
+    notes = opened(tmp_path / "bare", encoding="gb18030", validation=str(table)).notes
+    assert notes == [
+        f"data.encoding is not read of {tmp_path / 'bare'}, because no captions lie beside the images"
+    ]
+
+
+def test_options_of_a_draw_are_remarked_on_where_nothing_is_drawn(tmp_path: Path) -> None:
+    write_images(
+        tmp_path / "named", [f"{part}/{number}.png" for part in ("train", "val") for number in (1, 2)]
+    )
+    write_images(tmp_path / "plain", ["1.png", "2.png", "3.png"])
+    options = {"validation_share": 0.5, "split_seed": 3}
+
+    def remarks(source: str, **more: Any) -> list[str]:
+        notes: list[str] = prepared(tmp_path / source, tmp_path, **options, **more).summary["notes"]
+        return [note for note in notes if " is not read" in note]
+
+    why = "is not read, because the data names its validation part"
+    assert remarks("named") == [f"data.validation_share {why}", f"data.split_seed {why}"]
+    assert remarks("plain") == []
+    why = "is not read, because data.validation names what is held out"
+    other = str(tmp_path / "named")
+    assert remarks("plain", validation=other) == [f"data.validation_share {why}", f"data.split_seed {why}"]
+
+
 def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) -> None:
     rows = [
         ["image", "species"],

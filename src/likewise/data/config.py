@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import tyro
@@ -99,6 +99,11 @@ class DataConfig:
     def text_columns(self) -> tuple[str, ...]:
         """The names in `text_column`; none where it is not given."""
         return tuple(name.strip() for name in self.text_column.split(",")) if self.text_column else ()
+
+    def given(self, *names: str) -> list[str]:
+        """Those of these options that are not at their default."""
+        usual = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != usual[name]]
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""

@@ -118,7 +118,7 @@ def list_tree(folder: str, *, follow_links: bool = False) -> tuple[list[Entry], 
         with _reached(folder):
             found = filesystem.find(path, detail=True)
         entries = [_remote_entry(filesystem.unstrip_protocol(name), info) for name, info in found.items()]
-        linked = []
+        linked: list[str] = []
     else:
         entries, linked = _walk(os.path.abspath(folder), follow_links)
     return sorted(entries, key=lambda entry: entry.address), sorted(linked)
@@ -128,7 +128,8 @@ def _walk(folder: str, follow_links: bool) -> tuple[list[Entry], list[str]]:
     """The files and the passed over folders of a tree on this machine, in any order."""
     entries: list[Entry] = []
     linked: list[str] = []
-    pending = [(folder, (os.path.realpath(folder),))]  # with the real path of each folder down to it
+    # Each with the real paths of the folders down to it.
+    pending: list[tuple[str, tuple[str, ...]]] = [(folder, (os.path.realpath(folder),))]
     while pending:
         path, above = pending.pop()
         with os.scandir(path) as scan:

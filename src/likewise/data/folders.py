@@ -52,6 +52,7 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
     source.splits_from = "subfolders" if layout.splits else None
+    source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images))
     for entry in images:
         name = names[entry.address]
         split, label = layout.said_of(name)
@@ -130,6 +131,14 @@ def _captions(
     for number, reason in faults:
         source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number + 1}", reason), split))
     return tuple(texts)
+
+
+def _unread(has_captions: bool) -> dict[str, str]:
+    """The options that such a folder is read without, and why."""
+    unread = {"image_root": "a folder of images holds no paths to them"}
+    if has_captions:
+        return unread | {"text_separator": "captions beside an image stand one a line"}
+    return unread | dict.fromkeys(("text_separator", "encoding"), "no captions lie beside the images")
 
 
 def _describe(source: Source, entries: list[Entry], captions: set[str], layout: _Layout) -> None:

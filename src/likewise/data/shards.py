@@ -90,6 +90,7 @@ def _read_shards(
     source = Source(kind=f"{len(addresses)} tar shards", address=config.source, records=[])
     source.splits_from = "files" if splits else None
     source.roles_named = _ROLES_NAMED
+    source.unread = {"image_root": "shards hold their images"}
     found: set[str] = set()
     keys: set[str] = set()
     several: list[_Several] = []

@@ -51,6 +51,7 @@ def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = 
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
     if own_columns:
         _refuse_unread(found, config)
+        found.notes += _unread_notes(found, config)
     _make_ids_unique(found)
     return found
 
@@ -84,6 +85,15 @@ def _refuse_unread(source: Source, config: DataConfig) -> None:
             f"{config.source}: no column {name!r} (data.{role}_column); it was understood as {source.kind}, "
             + (f"of which only {read} can be given" if read else "which has no columns: leave the option out")
         )
+
+
+def _unread_notes(source: Source, config: DataConfig) -> list[str]:
+    """A remark on each option that was given and means nothing to this source."""
+    other = "" if config.validation is None else f" of {config.source}"  # the other one may well read it
+    return [
+        f"data.{option} is not read{other}, because {source.unread[option]}"
+        for option in config.given(*source.unread)
+    ]
 
 
 def _make_ids_unique(source: Source) -> None:

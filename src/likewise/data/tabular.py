@@ -26,6 +26,7 @@ from likewise.errors import RecordError, SourceError, first_names
 __all__ = ["clean_text", "clean_texts", "source_of_tables"]
 
 _EMPTY = "empty caption"
+_ENCODED = ("Parquet", "Arrow")  # kinds of tables whose texts are always UTF-8
 
 
 @dataclass(slots=True)
@@ -70,6 +71,10 @@ def source_of_tables(
         splits_from=f"column {columns.split}" if columns.split is not None else splits_from,
         label_names=first.label_names.get(columns.label or ""),
     )
+    if columns.image is None or columns.image in first.binary:
+        source.unread["image_root"] = "no column holds paths of images"
+    if all(table.kind in _ENCODED for table, _, _ in tables):
+        source.unread["encoding"] = f"{first.kind} has an encoding of its own"
     for table, split, domain in tables:
         reader = _Reader(table, columns, config, split, domain, source, images)
         reader.read()
@@ -104,12 +109,12 @@ def clean_text(text: Any, config: DataConfig) -> str:
     """The text without space around it. Raises RecordError where there is none, or it is no sensible text."""
     if _is_blank(text):
         raise RecordError(_EMPTY)
-    text = str(text).strip()
-    if len(text) > config.max_text_characters:
-        limit = f"{len(text):,} characters (data.max_text_characters is {config.max_text_characters:,})"
+    cleaned = str(text).strip()
+    if len(cleaned) > config.max_text_characters:
+        limit = f"{len(cleaned):,} characters (data.max_text_characters is {config.max_text_characters:,})"
         raise RecordError(f"caption too long: {limit}; an unclosed quotation mark?")
-    check_texts({"caption": text})
-    return text
+    check_texts({"caption": cleaned})
+    return cleaned
 
 
 def clean_texts(texts: Sequence[Any], config: DataConfig) -> tuple[list[str], list[tuple[int, str]]]:
