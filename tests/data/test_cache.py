@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,64 @@ def test_a_cache_with_a_missing_part_is_built_anew(tmp_path: Path) -> None:
     (cache / "cache.json").unlink()
     assert np.array_equal(all_pixels(open_photos(folder)), expected)
     assert json.loads((cache / "cache.json").read_text())["count"] == 12
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "empty description": ("cache.json", empty),
+    "description of zeros": ("cache.json", lambda path: path.write_bytes(bytes(99))),
+    "another description": ("cache.json", lambda path: path.write_text("[]")),
+    "empty hashes": ("hashes.npy", empty),
+    "sizes cut short": ("sizes.npy", cut),
+    "pixels cut short": ("images.npy", cut),
+    "no pixels": ("images.npy", Path.unlink),
+    "pixels of another size": ("images.npy", lambda path: np.save(path, np.zeros((12, 3, 8, 8), np.uint8))),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "cache"),
+    [(case, cache) for case in DAMAGES for cache in (True, False) if cache or "pixels" not in case],
+)
+def test_a_damaged_cache_is_told_of_and_built_anew(
+    case: str, cache: bool, tmp_path: Path, decoded: list[int]
+) -> None:
+    name, damage = DAMAGES[case]
+    folder = write_photos(tmp_path / "photos", 12)
+    expected = all_pixels(open_photos(folder, cache=cache))
+    (stored,) = caches(folder)
+    damage(stored / name)
+    with pytest.warns(UserWarning, match=rf"{stored} is damaged \({name}\); it is built again"):
+        assert np.array_equal(all_pixels(open_photos(folder, cache=cache)), expected)
+    decoded.clear()
+    open_photos(folder, cache=cache)
+    assert decoded == []
+
+
+def test_a_damaged_part_of_a_cache_that_was_never_finished_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_photos(tmp_path / "photos", 12)
+
+    def killed(*paths: Path) -> None:
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module.os, "rename", killed)
+        with pytest.raises(DataError, match="killed"):
+            open_photos(folder)
+    (partial,) = (tmp_path / "cache").glob("*.partial")
+    (partial / "journal.jsonl").write_text("[0, 12, {}]\n")
+    cut(partial / "hashes.npy")
+    expected = open_photos(folder, cache_dir=str(tmp_path / "other"))
+    assert open_photos(folder).summary["fingerprint"] == expected.summary["fingerprint"]
 
 
 def test_a_dataset_sent_to_another_process_opens_the_file_there(tmp_path: Path) -> None:

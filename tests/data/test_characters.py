@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from likewise.data import DataConfig
 from likewise.data.characters import check_texts, decoded, is_text, legible
-from likewise.errors import RecordError
+from likewise.errors import ConfigError, RecordError
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", "utf8", "U8", "gb18030"])
@@ -22,6 +23,17 @@ def test_bytes_that_do_not_fit_are_no_text() -> None:
         text = decoded(cut, "utf-8")
         assert text.startswith("a")
         assert not is_text(text)
+
+
+def test_an_encoding_that_reads_no_files_is_refused() -> None:
+    for encoding in ("utf-16", "utf-7", "gb18030", "shift_jis", "cp1252"):
+        DataConfig(source="t.csv", encoding=encoding)
+    for encoding in ("idna", "punycode", "undefined", "a\0b"):
+        with pytest.raises(ConfigError, match=r"data\.encoding: no file is read by .*gb18030"):
+            DataConfig(source="t.csv", encoding=encoding)
+    for encoding in ("utf-9", "rot13", ""):
+        with pytest.raises(ConfigError, match=r"data\.encoding: Python knows no encoding"):
+            DataConfig(source="t.csv", encoding=encoding)
 
 
 def test_text_is_told_from_what_is_none() -> None:

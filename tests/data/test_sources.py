@@ -71,6 +71,38 @@ def test_class_folders_give_labels_and_subfolders_splits(tmp_path: Path) -> None
     assert splits.validation.labels.tolist() == [0, 0, 1, 1]
 
 
+def test_folders_that_all_images_share_hide_neither_splits_nor_classes(tmp_path: Path) -> None:
+    names = [f"wrap/dataset/{part}/{label}/1.png" for part in ("train", "val") for label in "ab"]
+    write_images(tmp_path / "d", names)
+    source = opened(tmp_path / "d")
+    assert source.splits_from == "subfolders"
+    assert [(r.split, r.label) for r in source.records] == [(p, a) for p in ("train", "val") for a in "ab"]
+    assert [record.id for record in source.records] == names  # names are as they were
+    assert source.notes == ["all images lie below wrap/dataset/, so splits and classes are looked for there"]
+    write_images(tmp_path / "alone", ["train/a/1.png", "train/b/deep/2.png"])
+    source = opened(tmp_path / "alone")
+    assert (source.splits_from, source.columns["label"]) == (None, "subfolder")
+    assert [(r.id, r.split, r.label) for r in source.records] == [
+        ("train/a/1.png", None, "a"),
+        ("train/b/deep/2.png", None, "b"),
+    ]
+
+
+@pytest.mark.parametrize("names", [["dogs/1.png", "dogs/2.png"], ["dogs/1.png", "dogs/old/2.png"]])
+def test_a_folder_of_one_class_has_no_labels(tmp_path: Path, names: list[str]) -> None:
+    write_images(tmp_path / "d", names)
+    source = opened(tmp_path / "d")
+    assert [(r.id, r.split, r.label) for r in source.records] == [(name, None, None) for name in names]
+    assert source.notes == ["all images lie in dogs/: only one class, so no labels"]
+
+
+def test_one_class_in_each_part_is_none(tmp_path: Path) -> None:
+    write_images(tmp_path / "d", ["w/train/img/1.png", "w/val/img/2.png"])
+    source = opened(tmp_path / "d")
+    assert [(record.split, record.label) for record in source.records] == [("train", None), ("val", None)]
+    assert source.notes[1:] == ["all images lie in img/: only one class, so no labels"]
+
+
 def test_a_test_folder_is_left_alone(tmp_path: Path) -> None:
     write_images(tmp_path / "pets", [f"{part}/{i}.png" for part in ("train", "test") for i in range(5)])
     splits = prepared(tmp_path / "pets", tmp_path)
@@ -84,6 +116,44 @@ def test_a_flat_folder_has_no_labels_and_captions_may_lie_beside_the_images(tmp_
     source = opened(tmp_path / "flat")
     assert [record.label for record in source.records] == [None, None]
     assert source.records[0].texts == ("a first caption", "a second")
+
+
+def test_linked_folders_are_told_of_and_entered_where_links_are_followed(tmp_path: Path) -> None:
+    write_images(tmp_path / "far", ["cat/1.png", "dog/deep/2.png"])
+    pets = tmp_path / "pets"
+    pets.mkdir()
+    for name in ("cat", "dog"):
+        (pets / name).symlink_to(tmp_path / "far" / name)
+    told = "linked folders that were not entered: 2 (cat, dog); data.follow_links enters them"
+    with pytest.raises(SourceError, match="the folder is empty; ") as caught:
+        opened(pets)
+    assert str(caught.value).endswith(told)
+    followed = opened(pets, follow_links=True)
+    assert {record.id: record.label for record in followed.records} == {
+        "cat/1.png": "cat",
+        "dog/deep/2.png": "dog",
+    }
+    assert (followed.problems, followed.notes) == ([], [])
+    write_images(pets, ["bird/3.png"])
+    assert told in opened(pets).notes
+    (pets / "bird" / "3.png").rename(pets / "bird" / "3.docx")
+    with pytest.raises(SourceError, match="only files ending in docx; linked folders"):
+        opened(pets)
+
+
+def test_linked_folders_that_lead_back_are_entered_once(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets", ["cat/1.png", "dog/2.png"])
+    (tmp_path / "pets" / "cat" / "back").symlink_to(tmp_path / "pets")
+    (tmp_path / "pets" / "up").symlink_to(tmp_path)
+    (tmp_path / "pets" / "tom").symlink_to("cat")  # another name of a folder, which leads nowhere back
+    write_images(tmp_path, ["beside.png"])
+    source = opened(tmp_path / "pets", follow_links=True)
+    assert [record.id for record in source.records] == [
+        "cat/1.png",
+        "dog/2.png",
+        "tom/1.png",
+        "up/beside.png",
+    ]
 
 
 # Tables
@@ -125,6 +195,38 @@ def test_several_captions_a_row(tmp_path: Path, header: list[str], row: list[str
     assert source.records[0].texts == ("one", "two")
 
 
+def test_a_row_may_have_fewer_captions_than_columns_for_them(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png", "3.png"])
+    rows = [["1.png", "one", "", "two"], ["2.png", "  ", "three|", ""], ["3.png", "", " ", " | "]]
+    table = write_csv(tmp_path / "t.csv", [["image", "caption_0", "caption_1", "caption_2"], *rows])
+    source = opened(table, text_separator="|")
+    assert texts_by_id(source) == {"1.png": ("one", "two"), "2.png": ("three",), "3.png": ()}
+    assert [(p.bad.id, p.bad.place, p.bad.reason) for p in source.problems] == [
+        ("3.png", "t.csv:4", "empty caption")
+    ]
+
+
+def test_blank_lines_beside_a_picture_and_in_shards_are_no_captions(tmp_path: Path) -> None:
+    members = {f"{n}.txt": text for n, text in enumerate([b"\none\n \n\ntwo\n\n", b" \n\n", b""])}
+    write_images(tmp_path / "d", ["0.png", "1.png", "2.png"])
+    for name, text in members.items():
+        (tmp_path / "d" / name).write_bytes(text)
+    source = opened(tmp_path / "d")
+    assert texts_by_id(source) == {"0.png": ("one", "two"), "1.png": (), "2.png": ()}
+    assert [p.bad.place for p in source.problems] == ["1.txt:1", "2.txt:1"]
+    assert {p.bad.reason for p in source.problems} == {"empty caption"}
+    members = {
+        "0.png": png(0),
+        "0.txt": b"\n",
+        "0.json": b'{"caption": "three"}',
+        "1.png": png(1),
+        "1.txt": b"",
+    }
+    source = opened(write_tar(tmp_path / "s.tar", members))
+    assert texts_by_id(source) == {"s.tar/0": ("three",), "s.tar/1": ()}
+    assert [(p.bad.id, p.bad.reason) for p in source.problems] == [("s.tar/1", "empty caption")]
+
+
 @pytest.mark.parametrize("text", ["['one', two]", "['one'] + ['two']", "['a quote' in front] of a text]"])
 def test_what_is_no_list_is_a_text(tmp_path: Path, text: str) -> None:
     write_images(tmp_path, ["1.png"])
@@ -151,6 +253,22 @@ def test_whole_numbers_have_one_name_in_all_tables(tmp_path: Path) -> None:
     assert [record.group for record in records[6:]] == ["0", "1", None, "1", "10", "0.5"]
 
 
+def test_space_around_a_cell_makes_no_other_name_of_it(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    header = ["image", "caption", "label", "group", "split", "domain", "id"]
+    rows = [
+        ["1.png", "one", "a", "g", "train", "d", "x"],
+        [" 2.png ", "two", " a ", " g", "train ", "\td", " y"],
+        ["1.png ", "three", " a", "g ", " train", "d ", "x"],
+        ["2.png", "four", "  ", "  ", "  ", "  ", "  "],
+    ]
+    records = opened(write_csv(tmp_path / "t.csv", [header, *rows])).records
+    assert [record.id for record in records] == ["x", "y", "2.png"]
+    assert [record.texts for record in records] == [("one", "three"), ("two",), ("four",)]
+    names = [(record.label, record.group, record.split, record.domain) for record in records]
+    assert names == [("a", "g", "train", "d")] * 2 + [(None, None, None, None)]
+
+
 def test_columns_of_any_name_are_recognised_by_content_or_named(tmp_path: Path) -> None:
     write_images(tmp_path, ["1.png", "2.png"])
     rows = [["A", "B", "C"], ["x", "1.png", "a dog on the grass"], ["y", "2.png", "a cat on the sofa"]]
@@ -169,6 +287,21 @@ def test_a_table_without_header_is_understood(tmp_path: Path) -> None:
         write_csv(tmp_path / "t.csv", [["1.png", "a dog on the grass"], ["2.png", "a cat on it"]])
     )
     assert texts_by_id(source) == {"1.png": ("a dog on the grass",), "2.png": ("a cat on it",)}
+
+
+def test_columns_without_name_and_content_are_passed_over(tmp_path: Path) -> None:
+    write_images(tmp_path, ["1.png", "2.png"])
+    rows = [["image", "caption", "", " "], ["1.png", "one", "", " "], ["2.png", "two", "", ""]]
+    for end in ("csv", "tsv"):
+        path = write_csv(tmp_path / f"t.{end}", rows, delimiter="\t" if end == "tsv" else ",")
+        source = opened(path)
+        assert texts_by_id(source) == {"1.png": ("one",), "2.png": ("two",)}
+        assert (source.columns_found, source.problems) == (["image", "caption"], [])
+    numbered = [["", "image", "caption"], ["0", "1.png", "one"]]  # as pandas writes the numbers of rows
+    assert opened(write_csv(tmp_path / "n.csv", numbered)).columns_found == ["", "image", "caption"]
+    rows[1][2:] = ["x", "y"]
+    with pytest.raises(SourceError, match=r"have the same name: image, caption, \(no name\), \(no name\)"):
+        opened(write_csv(tmp_path / "t.csv", rows))
 
 
 def test_tsv_with_loose_quotes(tmp_path: Path) -> None:
@@ -198,6 +331,8 @@ def test_scored_sentence_pairs_are_no_captions_of_each_other(tmp_path: Path) -> 
     path = tmp_path / "pairs.tsv"
     path.write_text("sentence1\tsentence2\tscore\nA plane.\tA dog.\t0.0\n")
     assert [record.texts for record in opened(path).records] == [("A plane.",), ("A dog.",)]
+    path.write_text("sentence1\tsentence2\tscore\nA plane.\t\t0.0\n")
+    assert [p.bad.reason for p in opened(path).problems] == ["empty caption"]
 
 
 def test_several_sentence_columns_must_be_named(tmp_path: Path) -> None:
@@ -254,7 +389,7 @@ def test_cells_that_pandas_left_empty_hold_nothing(tmp_path: Path) -> None:
     assert texts_by_id(source) == {"1.png": ("one",), "2.png": (), "3.png": ("three",)}
     assert [record.label for record in source.records] == ["a", None, "a"]
     assert [record.split for record in source.records] == ["train", None, "train"]
-    assert [p.bad.reason for p in source.problems] == ["empty caption", "no image: the cell is empty"]
+    assert [p.bad.reason for p in source.problems] == ["no image: the cell is empty"]
     columns = {"image": ["1.png", "2.png"], "label": [1.5, math.nan]}
     records = opened(write_parquet(tmp_path / "t.parquet", columns)).records
     assert [record.label for record in records] == ["1.5", None]
@@ -401,6 +536,20 @@ def test_damaged_pages_of_a_parquet_file_name_the_column(tmp_path: Path) -> None
     path.write_bytes(data)
     with pytest.raises(SourceError, match=r"t\.parquet: column text cannot be read"):
         opened(path)
+
+
+def test_tables_without_rows_say_so_unless_another_has_some(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    write_images(tmp_path, ["1.png"])
+    nothing = pa.array([], pa.string())
+    path = write_parquet(tmp_path / "0.parquet", {"image": nothing, "caption": nothing})
+    (tmp_path / "t.csv").write_text("image\n")
+    for empty, columns in ((path, "image, caption"), (tmp_path / "t.csv", "image")):
+        with pytest.raises(SourceError, match=rf"no rows in it, only columns \({columns}\)"):
+            opened(empty)
+    write_parquet(tmp_path / "1.parquet", {"image": ["1.png"], "caption": ["one"]})
+    assert texts_by_id(opened(tmp_path / "*.parquet")) == {"1.png": ("one",)}
 
 
 def test_folder_of_domains(tmp_path: Path) -> None:
@@ -565,6 +714,14 @@ def test_columns_of_shards_can_be_named(tmp_path: Path) -> None:
         said = rf"no column '{missing}' \(data\.{option}_column\); it has alt, cls, .*; did you mean"
         with pytest.raises(SourceError, match=said):
             opened(path, **{f"{option}_column": name})
+
+
+def test_space_around_a_label_or_group_of_a_shard_makes_no_other_of_it(tmp_path: Path) -> None:
+    members = {"0.png": png(0), "0.cls": b"cat\n", "0.json": b'{"lot": "7"}'}
+    members |= {"1.png": png(1), "1.json": b'{"label": " cat", "lot": " 7"}'}
+    members |= {"2.png": png(2), "2.json": b'{"label": "  ", "lot": ""}'}
+    records = opened(write_tar(tmp_path / "s.tar", members), group_column="lot").records
+    assert [(record.label, record.group) for record in records] == [("cat", "7"), ("cat", "7"), (None, None)]
 
 
 def test_shards_in_subfolders_give_splits(tmp_path: Path) -> None:
@@ -801,6 +958,53 @@ def test_column_options_that_a_source_cannot_read_are_refused(tmp_path: Path) ->
         said = rf"data\.{option}_column\).* only data\.text_column, data\.label_column, data\.group_column"
         with pytest.raises(SourceError, match=said):
             opened(shard, **{f"{option}_column": "split"})
+
+
+def test_options_that_a_source_does_not_read_are_remarked_on(tmp_path: Path) -> None:
+    write_images(tmp_path / "bare", ["cat/1.png", "dog/2.png"])
+    write_images(tmp_path / "told", ["cat/1.png", "dog/2.png"])
+    (tmp_path / "told" / "cat" / "1.txt").write_text("a cat")
+    (tmp_path / "sentences.txt").write_text("one\ntwo\n")
+    table = write_csv(tmp_path / "t.csv", [["image", "caption"], ["cat/1.png", "one"]])
+    text_only = write_parquet(tmp_path / "t.parquet", {"caption": ["one", "two"]})
+    shard = write_tar(tmp_path / "s.tar", {"1.png": png(0), "1.txt": b"one"})
+    options = {"image_root": str(tmp_path / "told"), "text_separator": "|", "encoding": "latin-1"}
+    unread = {
+        tmp_path / "bare": set(options),
+        tmp_path / "told": {"image_root", "text_separator"},
+        tmp_path / "sentences.txt": {"image_root", "text_separator"},
+        "scenes:train=4,validation=0,size=24": set(options),
+        shard: {"image_root"},
+        text_only: {"image_root", "encoding"},
+        table: set(),
+    }
+    for source, expected in unread.items():
+        notes = [note for note in opened(source, **options).notes if " is not read, because " in note]
+        assert {note.split(" ")[0] for note in notes} == {f"data.{option}" for option in expected}, source
+        assert not any(" is not read" in note for note in opened(source).notes)
+    notes = opened(tmp_path / "bare", encoding="gb18030", validation=str(table)).notes
+    assert notes == [
+        f"data.encoding is not read of {tmp_path / 'bare'}, because no captions lie beside the images"
+    ]
+
+
+def test_options_of_a_draw_are_remarked_on_where_nothing_is_drawn(tmp_path: Path) -> None:
+    write_images(
+        tmp_path / "named", [f"{part}/{number}.png" for part in ("train", "val") for number in (1, 2)]
+    )
+    write_images(tmp_path / "plain", ["1.png", "2.png", "3.png"])
+    options = {"validation_share": 0.5, "split_seed": 3}
+
+    def remarks(source: str, **more: Any) -> list[str]:
+        notes: list[str] = prepared(tmp_path / source, tmp_path, **options, **more).summary["notes"]
+        return [note for note in notes if " is not read" in note]
+
+    why = "is not read, because the data names its validation part"
+    assert remarks("named") == [f"data.validation_share {why}", f"data.split_seed {why}"]
+    assert remarks("plain") == []
+    why = "is not read, because data.validation names what is held out"
+    other = str(tmp_path / "named")
+    assert remarks("plain", validation=other) == [f"data.validation_share {why}", f"data.split_seed {why}"]
 
 
 def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) -> None:

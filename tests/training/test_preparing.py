@@ -1,14 +1,19 @@
 """What a run decides before its first step."""
 
 import dataclasses
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_runs import small_settings
 
-from likewise.data import prepare
+from likewise.data import DataConfig, prepare
 from likewise.data.order import make_order
-from likewise.training.preparing import with_batch_size
+from likewise.training.preparing import prepare_data, with_batch_size
+from likewise.training.run import RunFolder
 
 
 @pytest.mark.parametrize(
@@ -43,3 +48,18 @@ def test_a_batch_size_that_nobody_names_is_one_that_works(
         seed=0,
     )
     assert len(order.rows(0)) == expected
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_what_was_assumed_of_the_data_is_printed(
+    show: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(4):
+        Image.new("RGB", (20, 20), (60 * number, 90, 30)).save(tmp_path / f"photos/{number}.png")
+    (tmp_path / "photos" / "read.me").touch()
+    data = DataConfig(source=str(tmp_path / "photos"), cache_dir=str(tmp_path / "cache"))
+    settings = dataclasses.replace(small_settings("simclr"), data=data)
+    fabric = SimpleNamespace(rank_zero_first=nullcontext, is_global_zero=True, barrier=lambda: None)
+    prepare_data(settings, RunFolder(tmp_path / "run"), fabric, show)
+    assert ("note: passed over 1 other files: 1 .me.\n" in capsys.readouterr().err) == show

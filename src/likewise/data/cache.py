@@ -13,8 +13,8 @@ training decodes again at every use. So a run finds the same bad records and the
 stored pixels.
 
 It is built in `<key>.partial` under a lock that the system releases when its holder dies, and renamed when
-complete: what lies under the final name is always whole. A builder that was killed leaves the partial folder
-with a journal of finished pieces; the next one goes on from there.
+complete: what lies under the final name is whole, unless a disk failed since, which is looked for. A builder
+that was killed leaves the partial folder with a journal of finished pieces; the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.cache_files import FILES, array_kind, damage, description, wrong_array
 from likewise.data.decode import decode_square
 from likewise.data.record import ImageRef
 from likewise.errors import DataError, OutOfReach, RecordError
@@ -50,7 +51,6 @@ CODE_VERSION = 2
 _PIECE = 64
 _MAX_WORKERS = 32  # beyond, Python's lock is what threads wait for
 _SYNC_SECONDS = 1.0
-_FILES = ("images.npy", "hashes.npy", "sizes.npy")
 _ABANDONED_SECONDS = 7 * 24 * 3600.0
 _SPARE_BYTES = 256 << 20  # what a cache must leave free for everything else on that disk
 
@@ -104,20 +104,9 @@ def open_cache(
     Raises:
         DataError: the folder cannot be written, or the disk filled up while building.
     """
-    key = cache_key(refs, size=size, fit=fit)
     needed = len(refs) * 3 * size * size
-    if (folder / key / "cache.json").exists():
-        return _open(folder / key, refs)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder, key)
-        store = store and _has_room(folder, folder / f"{key}.partial", needed)
-        name = key if store else f"{key}-check"
-        if not (folder / name / "cache.json").exists():
-            with _locked(folder / f"{name}.lock"):
-                if not (folder / name / "cache.json").exists():
-                    builder = _Builder(refs, size, fit, folder / f"{name}.partial", store)
-                    builder.build(folder / name, progress)
+        built = _built(refs, size, fit, folder, store, progress)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
@@ -125,35 +114,60 @@ def open_cache(
                 "choose another place with data.cache_dir, or decode at every use with --data.no-cache"
             ) from error
         raise DataError(f"the cache cannot be written in {folder}: {error}; see data.cache_dir") from error
-    return _open(folder / name, refs)
+    return _open(built, refs)
+
+
+def _built(refs: Sequence[ImageRef], size: int, fit: str, folder: Path, store: bool, progress: bool) -> Path:
+    """The folder of the finished cache, which is built where it is not there, or not whole."""
+    key = cache_key(refs, size=size, fit=fit)
+    for name in (key, f"{key}-check"):
+        _remove_damaged(folder / name, len(refs), size)
+    if (folder / key / "cache.json").exists():
+        return folder / key
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder, key)
+    store = store and _has_room(folder, folder / f"{key}.partial", len(refs) * 3 * size * size)
+    name = key if store else f"{key}-check"
+    if not (folder / name / "cache.json").exists():
+        with _locked(folder / f"{name}.lock"):
+            if not (folder / name / "cache.json").exists():
+                builder = _Builder(refs, size, fit, folder / f"{name}.partial", store)
+                builder.build(folder / name, progress)
+    return folder / name
+
+
+def _remove_damaged(folder: Path, count: int, size: int) -> None:
+    """Remove a finished cache that a failing disk, or a copy cut short, has left without a part of it."""
+    if damage(folder, count, size) is None:
+        return
+    with _locked(folder.with_name(f"{folder.name}.lock")):
+        file = damage(folder, count, size)  # another process may have built it anew meanwhile
+        if file is not None:
+            warnings.warn(f"the image cache {folder} is damaged ({file}); it is built again", stacklevel=5)
+            shutil.rmtree(folder)
 
 
 def _open(folder: Path, refs: Sequence[ImageRef]) -> ImageCache:
-    if _description(folder)["for_now"]:
+    if description(folder)["for_now"]:
         _read_again(folder, refs)
-    description = _description(folder)
+    described = description(folder)
     hashes, sizes = np.load(folder / "hashes.npy"), np.load(folder / "sizes.npy")
-    bad = {int(row): reason for row, reason in description["bad"].items()}
-    return ImageCache(folder, description["has_pixels"], hashes, sizes, bad)
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    description: dict[str, Any] = json.loads((folder / "cache.json").read_text(encoding="utf-8"))
-    return {"for_now": []} | description
+    bad = {int(row): reason for row, reason in described["bad"].items()}
+    return ImageCache(folder, described["has_pixels"], hashes, sizes, bad)
 
 
 def _read_again(folder: Path, refs: Sequence[ImageRef]) -> None:
     """Add the images that were out of reach when the cache was built, where they are no longer."""
     # A cache that others have built and that may not be written stays as it is.
     with contextlib.suppress(OSError), _locked(folder.with_name(f"{folder.name}.lock")):
-        description = _description(folder)
-        bad, for_now = description["bad"], set(description["for_now"])
+        described = description(folder)
+        bad, for_now = described["bad"], set(described["for_now"])
         arrays: dict[str, Any] = {
             name: np.lib.format.open_memmap(folder / name, mode="r+")
-            for name in (_FILES if description["has_pixels"] else _FILES[1:])
+            for name in (FILES if described["has_pixels"] else FILES[1:])
         }
         for row in sorted(for_now):
-            piece = _decode_piece(refs[row : row + 1], row, description["size"], description["fit"])
+            piece = _decode_piece(refs[row : row + 1], row, described["size"], described["fit"])
             for name, array in arrays.items():
                 array[row] = getattr(piece, name.removesuffix(".npy"))[0]
             if row not in piece.for_now:
@@ -162,7 +176,7 @@ def _read_again(folder: Path, refs: Sequence[ImageRef]) -> None:
                 bad.update({str(bad_row): reason for bad_row, reason in piece.bad.items()})
         _sync(*arrays.values())
         with written_whole(folder / "cache.json") as beside:
-            beside.write_text(json.dumps(description | {"for_now": sorted(for_now)}), encoding="utf-8")
+            beside.write_text(json.dumps(described | {"for_now": sorted(for_now)}), encoding="utf-8")
 
 
 def _has_room(folder: Path, partial: Path, needed: int) -> bool:
@@ -174,7 +188,7 @@ def _has_room(folder: Path, partial: Path, needed: int) -> bool:
         f"the image cache would take {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free: images "
         "are decoded at every use instead, which is slower. data.cache_dir names another place, "
         "data.store_size a smaller picture; folders of data that is no longer used may be deleted there",
-        stacklevel=4,
+        stacklevel=5,
     )
     return False
 
@@ -207,7 +221,7 @@ class _Builder:
 
     def __init__(self, refs: Sequence[ImageRef], size: int, fit: str, partial: Path, store: bool) -> None:
         self._refs, self._size, self._fit, self._partial, self._store = refs, size, fit, partial, store
-        self._files = _FILES if store else _FILES[1:]
+        self._files = FILES if store else FILES[1:]
         self._journal = partial / "journal.jsonl"
 
     def build(self, final: Path, progress: bool) -> None:
@@ -248,7 +262,7 @@ class _Builder:
         self._finish(final, bad, for_now)
 
     def _finish(self, final: Path, bad: dict[int, str], for_now: set[int]) -> None:
-        description = {
+        described = {
             "code_version": CODE_VERSION,
             "size": self._size,
             "fit": self._fit,
@@ -257,9 +271,7 @@ class _Builder:
             "for_now": sorted(for_now),
         }
         with open(self._partial / "cache.json", "w", encoding="utf-8") as stream:
-            json.dump(
-                description | {"bad": {str(row): reason for row, reason in sorted(bad.items())}}, stream
-            )
+            json.dump(described | {"bad": {str(row): reason for row, reason in sorted(bad.items())}}, stream)
             stream.flush()
             os.fsync(stream.fileno())
         self._journal.unlink()
@@ -269,7 +281,8 @@ class _Builder:
 
     def _read_journal(self) -> dict[int, dict[int, str]]:
         """Finished pieces: start to its bad rows. A last line cut short by a kill is not finished."""
-        if not self._journal.exists() or not all((self._partial / name).exists() for name in self._files):
+        wrong = wrong_array(self._partial, self._files, len(self._refs), self._size)
+        if not self._journal.exists() or wrong is not None:
             return {}
         done = {}
         for line in self._journal.read_text(encoding="utf-8").split("\n")[:-1]:
@@ -285,15 +298,9 @@ class _Builder:
         self, *, fresh: bool
     ) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint64], NDArray[np.int32]]:
         """The arrays on disk, their space taken at once so that a full disk shows before the work."""
-        count, size = len(self._refs), self._size
-        kinds: dict[str, tuple[tuple[int, ...], type]] = {
-            "images.npy": ((count, 3, size, size), np.uint8),
-            "hashes.npy": ((count,), np.uint64),
-            "sizes.npy": ((count, 2), np.int32),
-        }
         arrays: dict[str, Any] = {}
         for name in self._files:
-            path, (shape, kind) = self._partial / name, kinds[name]
+            path, (shape, kind) = self._partial / name, array_kind(name, len(self._refs), self._size)
             if fresh:
                 self._journal.unlink(missing_ok=True)
                 np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)

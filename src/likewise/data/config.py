@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 import tyro
 
+from likewise.data.characters import decoded
 from likewise.errors import ConfigError
 
 __all__ = ["DataConfig"]
@@ -54,7 +55,8 @@ class DataConfig:
     """Folder where image paths start; the table's own folder (or its images/) when not given."""
 
     follow_links: bool = False
-    """Read images, and captions beside them, through symbolic links that lead outside the data's folder."""
+    """Enter linked folders, and read images, and captions beside them, through symbolic links that lead
+    outside the data's folder."""
 
     train_split: str = "train"
     """Name of the training part in the split column, the file names or the subfolders."""
@@ -98,6 +100,11 @@ class DataConfig:
         """The names in `text_column`; none where it is not given."""
         return tuple(name.strip() for name in self.text_column.split(",")) if self.text_column else ()
 
+    def given(self, *names: str) -> list[str]:
+        """Those of these options that are not at their default."""
+        usual = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != usual[name]]
+
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""
         for name in ("source", "image_root", "validation", "cache_dir"):
@@ -127,6 +134,10 @@ class DataConfig:
         if self.text_separator == "":
             raise ConfigError("data.text_separator is empty; leave it out where a cell holds one text")
         try:
-            "".encode(self.encoding)
+            decoded(b"caf\xe9", self.encoding)
         except LookupError:
             raise ConfigError(f"data.encoding: Python knows no encoding {self.encoding!r}") from None
+        except ValueError:  # idna, punycode: of names on the network; undefined
+            raise ConfigError(
+                f"data.encoding: no file is read by {self.encoding!r}; name the file's own, such as gb18030"
+            ) from None

@@ -32,6 +32,7 @@ def source_of_scenes(config: DataConfig) -> Source:
         "group": "equal captions",
     }
     source.columns_found = ["image", "caption"]
+    source.unread = dict.fromkeys(("image_root", "text_separator", "encoding"), "scenes are drawn")
     pixels = []
     parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
     if config.validation_split == "test":

@@ -106,31 +106,51 @@ def is_folder(address: str) -> bool:
     return os.path.isdir(address)
 
 
-def list_tree(folder: str) -> list[Entry]:
-    """Every file below a folder, sorted; without hidden ones, and without entering linked folders."""
+def list_tree(folder: str, *, follow_links: bool = False) -> tuple[list[Entry], list[str]]:
+    """Every file below a folder, and the linked folders that were not entered; sorted, without hidden ones.
+
+    Args:
+        folder: on this machine or elsewhere.
+        follow_links: enter linked folders too, unless they lead back to a folder that they lie in.
+    """
     if is_remote(folder):
         filesystem, path = _filesystem(folder)
         with _reached(folder):
             found = filesystem.find(path, detail=True)
         entries = [_remote_entry(filesystem.unstrip_protocol(name), info) for name, info in found.items()]
+        linked: list[str] = []
     else:
-        entries = []
-        pending = [os.path.abspath(folder)]
-        while pending:
-            with os.scandir(pending.pop()) as scan:
-                for item in scan:
-                    if item.name.startswith("."):
-                        continue
-                    if item.is_dir(follow_symlinks=False):
-                        pending.append(item.path)
-                    elif not _leads_to_folder(item):
-                        found_stat = item.stat(follow_symlinks=False)
-                        entries.append(Entry(item.path, found_stat.st_size, str(found_stat.st_mtime_ns)))
-    return sorted(entries, key=lambda entry: entry.address)
+        entries, linked = _walk(os.path.abspath(folder), follow_links)
+    return sorted(entries, key=lambda entry: entry.address), sorted(linked)
+
+
+def _walk(folder: str, follow_links: bool) -> tuple[list[Entry], list[str]]:
+    """The files and the passed over folders of a tree on this machine, in any order."""
+    entries: list[Entry] = []
+    linked: list[str] = []
+    # Each with the real paths of the folders down to it.
+    pending: list[tuple[str, tuple[str, ...]]] = [(folder, (os.path.realpath(folder),))]
+    while pending:
+        path, above = pending.pop()
+        with os.scandir(path) as scan:
+            for item in scan:
+                if item.name.startswith("."):
+                    continue
+                if not _leads_to_folder(item):
+                    found = item.stat(follow_symlinks=False)
+                    entries.append(Entry(item.path, found.st_size, str(found.st_mtime_ns)))
+                elif item.is_symlink() and not follow_links:
+                    linked.append(item.path)
+                else:
+                    is_link = item.is_symlink()
+                    real = os.path.realpath(item.path) if is_link else os.path.join(above[-1], item.name)
+                    if real not in above:
+                        pending.append((item.path, (*above, real)))
+    return entries, linked
 
 
 def _leads_to_folder(item: os.DirEntry[str]) -> bool:
-    """Whether it is a link to a folder; one that goes round in a circle is a file that cannot be reached."""
+    """Whether it is a folder or a link to one; a link to itself is a file that cannot be reached."""
     try:
         return item.is_dir()
     except OSError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from itertools import takewhile
 
 from likewise.data.characters import decoded, legible
 from likewise.data.columns import IMAGE_EXTENSIONS, canonical_split
@@ -12,7 +14,7 @@ from likewise.data.images import FileImage
 from likewise.data.paths import PathResolver
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.table import is_table
-from likewise.data.tabular import clean_text
+from likewise.data.tabular import clean_texts
 from likewise.errors import RecordError
 
 __all__ = ["FOLDER_OF_IMAGES", "is_image", "named_splits", "source_of_images"]
@@ -42,20 +44,18 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         config: the user's options.
     """
     images = [entry for entry in entries if is_image(entry.address)]
-    relative = {
-        entry.address: entry.address[len(root.rstrip("/")) + 1 :].replace("\\", "/") for entry in entries
-    }
-    splits = named_splits({relative[entry.address].split("/")[0] for entry in images}, config)
+    # A name in another encoding than the system's holds lone surrogates: neither printed nor saved as it is.
+    start = len(root.rstrip("/")) + 1
+    names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
+    layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
-    source.splits_from = "subfolders" if splits else None
+    source.splits_from = "subfolders" if layout.splits else None
+    source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images))
     for entry in images:
-        # A name in another encoding than the system's holds lone surrogates, which can be neither printed nor
-        # saved.
-        name = legible(relative[entry.address])
-        parts = name.split("/")[:-1]
-        split = parts.pop(0) if parts and parts[0] in splits else None
+        name = names[entry.address]
+        split, label = layout.said_of(name)
         try:
             image = _reached(entry, resolver)
         except RecordError as error:
@@ -63,10 +63,40 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
-        label = parts[0] if parts else None
         source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
-    _describe(source, entries, {entry.address for entry in captions.values()})
+    _describe(source, entries, {entry.address for entry in captions.values()}, layout)
     return source
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the folders on the way to an image say of it.
+
+    Attributes:
+        shared: those that all images lie in; they tell nothing apart.
+        splits: the names below them that stand for parts of the data.
+        classes: whether folders below these are classes.
+    """
+
+    shared: str
+    splits: set[str]
+    classes: bool
+
+    def said_of(self, name: str) -> tuple[str | None, str | None]:
+        """Split and label of the image of that name."""
+        parts = name[len(self.shared) :].lstrip("/").split("/")[:-1]
+        split = parts.pop(0) if parts and parts[0] in self.splits else None
+        return split, parts[0] if parts and self.classes else None
+
+
+def _layout(folders: set[tuple[str, ...]], config: DataConfig) -> _Layout:
+    """What the folders of all images together show."""
+    levels = (set(names) for names in zip(*folders, strict=False))
+    shared = tuple(names.pop() for names in takewhile(lambda names: len(names) == 1, levels))
+    splits = named_splits({folder[len(shared)] for folder in folders if folder != shared}, config)
+    # Pictures beside folders of pictures in dogs/ are dogs as well: those folders are no classes.
+    classes = not shared or bool(splits) or shared not in folders
+    return _Layout("/".join(shared), splits, classes)
 
 
 def _reached(entry: Entry, resolver: PathResolver | None) -> FileImage:
@@ -96,22 +126,32 @@ def _captions(
     except RecordError as error:
         source.problems.append(Problem("texts", BadRecord(name, file, str(error)), split))
         return ()
-    texts = []
-    lines = text.removesuffix("\n").split("\n")  # str.splitlines would also cut at form feeds and the like
-    for number, line in enumerate(lines, start=1):
-        try:
-            texts.append(clean_text(line, config))
-        except RecordError as error:
-            source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number}", str(error)), split))
+    # str.splitlines would also cut at form feeds and the like
+    texts, faults = clean_texts(text.split("\n"), config)
+    for number, reason in faults:
+        source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number + 1}", reason), split))
     return tuple(texts)
 
 
-def _describe(source: Source, entries: list[Entry], captions: set[str]) -> None:
+def _unread(has_captions: bool) -> dict[str, str]:
+    """The options that such a folder is read without, and why."""
+    unread = {"image_root": "a folder of images holds no paths to them"}
+    if has_captions:
+        return unread | {"text_separator": "captions beside an image stand one a line"}
+    return unread | dict.fromkeys(("text_separator", "encoding"), "no captions lie beside the images")
+
+
+def _describe(source: Source, entries: list[Entry], captions: set[str], layout: _Layout) -> None:
     """Say which columns there are, in a manner of speaking, and what was passed over."""
     labels = {record.label for record in source.records}
+    if layout.shared and (layout.splits or len(labels) > 1):
+        source.notes.append(
+            f"all images lie below {layout.shared}/, so splits and classes are looked for there"
+        )
     if len(labels) < 2:  # everything in one folder (images/): its name says nothing
+        single = [label or (None if layout.splits else layout.shared) for label in labels]
         source.notes += [
-            f"all images lie in {label}/: only one class, so no labels" for label in labels if label
+            f"all images lie in {name}/: only one class, so no labels" for name in single if name
         ]
         source.records = [
             Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)

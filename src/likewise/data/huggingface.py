@@ -19,7 +19,7 @@ __all__ = ["source_of_saved_dataset"]
 
 def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
     """A Dataset or DatasetDict written by `save_to_disk`; no code of the datasets package is run."""
-    names = {name_of(entry.address) for entry in list_tree(folder)}
+    names = {name_of(entry.address) for entry in list_tree(folder)[0]}
     tables: list[tuple[Table, str | None, str | None]]
     if "dataset_dict.json" in names:
         parts = _parts(join(folder, "dataset_dict.json"))

@@ -18,7 +18,7 @@ from likewise.data.images import KEPT_BYTES, parquet_bytes
 from likewise.data.pixels import CachedPixels, DecodedPixels, HeldPixels, Pixels
 from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources import open_source
-from likewise.data.splits import Wanted, assign_parts, unnamed_notes
+from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
 from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords, first_names
 
 __all__ = ["Loaded", "check_bad_share", "load"]
@@ -103,7 +103,7 @@ def load(
     source = source or open_source(config, images="images" in needs, own_columns=own_columns)
     _check_needs(source, needs, config)
     said, names_validation = assign_parts(source.records, config, parts)
-    source.notes += unnamed_notes(source.records, said, parts)
+    source.notes += unnamed_notes(source.records, said, parts) + undrawn_notes(source.records, config, parts)
     in_use = [number for number, part in enumerate(said) if part is not None]
     keep = _capped(in_use, said, config.max_records)
     bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)

@@ -87,7 +87,7 @@ class PathResolver:
         if raw.startswith("/") or ".." in raw.replace("\\", "/").split("/"):
             raise RecordError(f"the path leads outside the data's root: {raw}")
         if self._listing is None:  # one listing, instead of a request an image
-            entries = list_tree(self.root)
+            entries, _ = list_tree(self.root)
             self._listing = {e.address: FileImage(e.address, e.num_bytes, e.version) for e in entries}
         address = join(self.root, raw.removeprefix("./"))
         if address not in self._listing:

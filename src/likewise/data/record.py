@@ -93,6 +93,7 @@ class Source:
         roles_named: the roles whose column an option may name in a source of this kind.
         splits_from: "column split", "files", "subfolders", or None where the source names no splits.
         label_names: names in their own order where the source declares them (Hugging Face class labels).
+        unread: options that mean nothing to a source of this kind, and why.
         notes: sentences for the user: what was ignored or assumed.
     """
 
@@ -105,5 +106,6 @@ class Source:
     roles_named: tuple[str, ...] = ()
     splits_from: str | None = None
     label_names: list[str] | None = None
+    unread: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     pixels: Any = None  # (N, 3, S, S) uint8 where the source is drawn in memory

@@ -77,7 +77,7 @@ def draw_scenes(count: int, *, seed: int, size: int = 64, style: str = "flat", s
         seed: scene i of a seed is always the same, however many are drawn.
         size: side of the pictures in pixels, 24 to 512.
         style: "flat" or "sketch".
-        stream: another series of scenes of the same seed (0 for training, 1 for validation, ...).
+        stream: another series of scenes of the same seed.
 
     Raises:
         ConfigError: a count below 1, a size out of bounds, an unknown style.

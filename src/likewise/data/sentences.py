@@ -18,6 +18,7 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
         kind="text file of sentences", address=config.source, records=[], columns={"text": "line"}
     )
     source.columns_found = ["line"]
+    source.unread = {"image_root": "sentences have no images", "text_separator": "each line is one sentence"}
     source.splits_from = "files" if splits else None
     for address in addresses:
         name, split = name_of(address), splits.get(address)

@@ -10,6 +10,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any
 
 from likewise.data.characters import check_texts, decoded, legible
@@ -18,7 +19,7 @@ from likewise.data.config import DataConfig
 from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
-from likewise.data.tabular import clean_text
+from likewise.data.tabular import clean_texts
 from likewise.errors import RecordError, SourceError, first_names
 
 __all__ = ["source_of_shards"]
@@ -89,6 +90,7 @@ def _read_shards(
     source = Source(kind=f"{len(addresses)} tar shards", address=config.source, records=[])
     source.splits_from = "files" if splits else None
     source.roles_named = _ROLES_NAMED
+    source.unread = {"image_root": "shards hold their images"}
     found: set[str] = set()
     keys: set[str] = set()
     several: list[_Several] = []
@@ -203,12 +205,9 @@ class _Member:
         raw = [text for name in names if (text := self._text(stream, name)) is not None]
         for name in names:
             raw += listed_texts(self.described.get(name), self._config.text_separator)
-        texts = []
-        for text in raw:
-            try:
-                texts.append(clean_text(text, self._config))
-            except RecordError as error:
-                self._problem(source, "texts", str(error))
+        texts, faults = clean_texts(raw, self._config)
+        for _, reason in faults:
+            self._problem(source, "texts", reason)
         label = self._first(stream, _read("label", self._config))
         group = self._first(stream, _read("group", self._config))
         try:
@@ -221,7 +220,7 @@ class _Member:
             place=self._place,
             image=image,
             texts=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
-            label=label.strip() if label else None,
+            label=label,
             group=group,
             split=self._split,
         )
@@ -233,9 +232,9 @@ class _Member:
 
     def _first(self, stream: IO[bytes], names: tuple[str, ...]) -> str | None:
         """What the first of these members says, or else the first of these keys."""
-        members = (self._text(stream, name) for name in names)
+        members = (self._text(stream, name) or "" for name in names)
         keys = (str(value) for name in names if not is_missing(value := self.described.get(name)))
-        return next((text.strip() for text in members if text and text.strip()), None) or next(keys, None)
+        return next((said for text in chain(members, keys) if (said := text.strip())), None)
 
     def _described(self, source: Source, stream: IO[bytes]) -> dict[str, Any]:
         text = self._text(stream, "json")

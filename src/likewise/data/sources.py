@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 
+from likewise.data.characters import legible
 from likewise.data.columns import ROLES, canonical_split
 from likewise.data.config import DataConfig
 from likewise.data.files import (
@@ -24,7 +25,7 @@ from likewise.data.folders import is_image, named_splits, source_of_images
 from likewise.data.record import Source
 from likewise.data.table import Table, is_delimited, is_table, open_table
 from likewise.data.tabular import source_of_tables
-from likewise.errors import SourceError
+from likewise.errors import SourceError, first_names
 
 __all__ = ["open_source"]
 
@@ -50,6 +51,7 @@ def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = 
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
     if own_columns:
         _refuse_unread(found, config)
+        found.notes += _unread_notes(found, config)
     _make_ids_unique(found)
     return found
 
@@ -83,6 +85,15 @@ def _refuse_unread(source: Source, config: DataConfig) -> None:
             f"{config.source}: no column {name!r} (data.{role}_column); it was understood as {source.kind}, "
             + (f"of which only {read} can be given" if read else "which has no columns: leave the option out")
         )
+
+
+def _unread_notes(source: Source, config: DataConfig) -> list[str]:
+    """A remark on each option that was given and means nothing to this source."""
+    other = "" if config.validation is None else f" of {config.source}"  # the other one may well read it
+    return [
+        f"data.{option} is not read{other}, because {source.unread[option]}"
+        for option in config.given(*source.unread)
+    ]
 
 
 def _make_ids_unique(source: Source) -> None:
@@ -146,9 +157,32 @@ def _open_files(addresses: list[str], config: DataConfig, images: bool) -> Sourc
 
 
 def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
-    entries = list_tree(folder)
+    entries, linked = list_tree(folder, follow_links=config.follow_links)
+    passed_over = _said_of_links(folder, linked)
     if not entries:
-        raise SourceError(f"{folder}: the folder is empty")
+        raise SourceError("; ".join([f"{folder}: the folder is empty", *passed_over]))
+    source = _source_of_entries(folder, entries, config, images)
+    if source is None:
+        endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
+        said = f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
+        raise SourceError("; ".join([said, *passed_over]))
+    source.notes += passed_over
+    return source
+
+
+def _said_of_links(folder: str, linked: list[str]) -> list[str]:
+    """A remark on linked folders that were not entered, where there are any."""
+    if not linked:
+        return []
+    names = [legible(os.path.relpath(path, folder)) for path in linked]
+    return [
+        f"linked folders that were not entered: {len(names):,} ({first_names(names, most=3)}); "
+        "data.follow_links enters them"
+    ]
+
+
+def _source_of_entries(folder: str, entries: list[Entry], config: DataConfig, images: bool) -> Source | None:
+    """The files of a folder as what they are taken for; None where nothing among them can be read."""
     top = {entry.address for entry in entries if _depth(folder, entry) == 1}
     names = {name_of(address) for address in top}
     if names & {"dataset_dict.json", "state.json"}:
@@ -171,10 +205,7 @@ def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
         return _open_tables(tables, config, images, root=normalised(folder))
     if tables := [entry.address for entry in entries if is_table(entry.address)]:
         return _open_tables(tables, config, images, root=normalised(folder))
-    endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
-    raise SourceError(
-        f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
-    )
+    return None
 
 
 def _depth(folder: str, entry: Entry) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Literal
 
 from likewise.data.columns import canonical_split
@@ -12,7 +11,7 @@ from likewise.data.config import DataConfig
 from likewise.data.record import Record
 from likewise.errors import SourceError
 
-__all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "unnamed_notes"]
+__all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "undrawn_notes", "unnamed_notes"]
 
 Parts = Literal["splits", "measured", "any"]
 """Which parts of a source are asked for by those who read all of it; see `assign_parts`."""
@@ -76,18 +75,38 @@ def unnamed_notes(records: Sequence[Record], said: Sequence[str | None], wanted:
     return [f"{count:,} {names} no split{left}"]
 
 
+def undrawn_notes(records: Sequence[Record], config: DataConfig, wanted: Wanted) -> list[str]:
+    """A remark on each option of a drawn split that was given where none is drawn.
+
+    Args:
+        records: of one source.
+        config: the user's options.
+        wanted: which parts were asked for; of another source to validate on, the options are not meant.
+    """
+    names = {record.split for record in records}
+    if wanted == "validation or all":
+        return []
+    if config.validation is not None:
+        why = "data.validation names what is held out"
+    elif any(_part_of(name, names, config) == "validation" for name in names):
+        why = "the data names its validation part"
+    else:
+        return []
+    unread = config.given("validation_share", "split_seed")
+    return [f"data.{option} is not read, because {why}" for option in unread]
+
+
 def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
     """A part that was asked for by name must be named by the source, or by the other one to validate on."""
     options = ["train_split"] if wanted == "splits" else []
     if wanted in ("splits", "measured", "any") and config.validation is None:
         options.append("validation_split")
-    usual = {field.name: field.default for field in fields(config)}
-    for option in options:
-        if (asked := getattr(config, option)) != usual[option]:
-            raise SourceError(
-                f"{config.source}: data.{option} asks for {asked!r}, but no record names a split. Leave that "
-                "out, or name the column of the splits with data.split_column"
-            )
+    for option in config.given(*options):
+        asked = getattr(config, option)
+        raise SourceError(
+            f"{config.source}: data.{option} asks for {asked!r}, but no record names a split. Leave that "
+            "out, or name the column of the splits with data.split_column"
+        )
 
 
 def _with_test_part(

@@ -131,8 +131,6 @@ def _from_delimited(address: str, text: str) -> Table:
                 "--data.encoding gb18030"
             )
         rows, lines = rows[1:], lines[1:]
-    if len(set(names)) < len(names):
-        raise SourceError(f"{address}: two columns have the same name: {', '.join(names)}")
     name, width = name_of(address), len(names)
     kept, kept_lines = [], []
     for row, line in zip(rows, lines, strict=True):
@@ -145,6 +143,12 @@ def _from_delimited(address: str, text: str) -> Table:
             kept_lines.append(line)
     bad = [(f"{name}:{line}", reason) for line, reason in sorted(bad_lines)]
     columns = [list(column) for column in zip(*kept, strict=True)] if kept else [[] for _ in names]
+    # Spreadsheets write out columns that were once touched and hold nothing.
+    used = [place for place, name in enumerate(names) if name or any(map(str.strip, columns[place]))]
+    names, columns = [names[place] for place in used], [columns[place] for place in used]
+    if len(set(names)) < len(names):
+        listed = ", ".join(name or "(no name)" for name in names)
+        raise SourceError(f"{address}: two columns have the same name: {listed}")
     return _in_memory(address, "TSV" if delimiter == "\t" else "CSV", names, columns, kept_lines, bad)
 
 
@@ -259,7 +263,7 @@ def _open_parquet(address: str) -> Table:
         return [ParquetImage(file_address, version, wanted, group, row) for group, row in rows]
 
     def head(wanted: str) -> list[Any]:
-        if wanted in binary or not groups:
+        if wanted in binary or metadata.num_rows == 0:
             return []
         try:
             with open_binary(address) as stream:

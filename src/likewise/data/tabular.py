@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +23,10 @@ from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.table import Table
 from likewise.errors import RecordError, SourceError, first_names
 
-__all__ = ["clean_text", "source_of_tables"]
+__all__ = ["clean_text", "clean_texts", "source_of_tables"]
+
+_EMPTY = "empty caption"
+_ENCODED = ("Parquet", "Arrow")  # kinds of tables whose texts are always UTF-8
 
 
 @dataclass(slots=True)
@@ -48,9 +52,9 @@ def source_of_tables(
         images: find the image files; without, paths only tell which texts belong together.
         splits_from: what told the splits of the tables, if anything did.
     """
-    first = tables[0][0]
-    _check_readable([table for table, _, _ in tables])
+    _check_readable([table for table, _, _ in tables], config)
     _check_same_columns([table for table, _, _ in tables])
+    first = next((table for table, _, _ in tables if table.num_rows > 0), tables[0][0])
     columns = recognise(first, config)
     if columns.image is None and not columns.texts:
         raise SourceError(
@@ -67,14 +71,18 @@ def source_of_tables(
         splits_from=f"column {columns.split}" if columns.split is not None else splits_from,
         label_names=first.label_names.get(columns.label or ""),
     )
+    if columns.image is None or columns.image in first.binary:
+        source.unread["image_root"] = "no column holds paths of images"
+    if all(table.kind in _ENCODED for table, _, _ in tables):
+        source.unread["encoding"] = f"{first.kind} has an encoding of its own"
     for table, split, domain in tables:
         reader = _Reader(table, columns, config, split, domain, source, images)
         reader.read()
     return source
 
 
-def _check_readable(tables: list[Table]) -> None:
-    """Where every line is bad there are no columns either, which is not what to tell the user."""
+def _check_readable(tables: list[Table], config: DataConfig) -> None:
+    """Without rows nothing can be told of the columns, which is not what to tell the user."""
     for table in tables:
         if not table.names and table.bad_rows:
             place, reason = table.bad_rows[0]
@@ -82,6 +90,8 @@ def _check_readable(tables: list[Table]) -> None:
                 f"{table.name}: none of its {len(table.bad_rows):,} lines can be read as {table.kind}. "
                 f"The first: {place}: {legible(reason)}"
             )
+    if not any(table.num_rows or table.bad_rows for table in tables):
+        raise SourceError(f"{config.source}: no rows in it, only columns ({first_names(tables[0].names)})")
 
 
 def _check_same_columns(tables: list[Table]) -> None:
@@ -97,23 +107,51 @@ def _check_same_columns(tables: list[Table]) -> None:
 
 def clean_text(text: Any, config: DataConfig) -> str:
     """The text without space around it. Raises RecordError where there is none, or it is no sensible text."""
-    if not isinstance(text, str):
-        if is_missing(text):
-            raise RecordError("empty caption")
-        text = str(text)
-    text = text.strip()
-    if not text:
-        raise RecordError("empty caption")
-    if len(text) > config.max_text_characters:
-        limit = f"{len(text):,} characters (data.max_text_characters is {config.max_text_characters:,})"
+    if _is_blank(text):
+        raise RecordError(_EMPTY)
+    cleaned = str(text).strip()
+    if len(cleaned) > config.max_text_characters:
+        limit = f"{len(cleaned):,} characters (data.max_text_characters is {config.max_text_characters:,})"
         raise RecordError(f"caption too long: {limit}; an unclosed quotation mark?")
-    check_texts({"caption": text})
-    return str(text)
+    check_texts({"caption": cleaned})
+    return cleaned
 
 
-def _in_words(value: Any) -> str:
-    """A cell as a name. One empty cell makes floats of a column of whole numbers: 3 and 3.0 are one name."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def clean_texts(texts: Sequence[Any], config: DataConfig) -> tuple[list[str], list[tuple[int, str]]]:
+    """The usable ones among the texts of one record; and of others the number and the reason.
+
+    A blank one beside a usable one is passed over: a table has as many columns as the record with most
+    captions needs. Where none is usable, the first blank one stands for all.
+    """
+    usable: list[str] = []
+    faults: list[tuple[int, str]] = []
+    blank: list[int] = []
+    for number, text in enumerate(texts):
+        if _is_blank(text):
+            blank.append(number)
+            continue
+        try:
+            usable.append(clean_text(text, config))
+        except RecordError as error:
+            faults.append((number, str(error)))
+    if blank and not usable:
+        faults.append((blank[0], _EMPTY))
+    return usable, sorted(faults)
+
+
+def _is_blank(text: Any) -> bool:
+    return is_missing(text) or (isinstance(text, str) and not text.strip())
+
+
+def _in_words(value: Any) -> str | None:
+    """A cell as a name, without space around it; None where it is blank.
+
+    One empty cell makes floats of a column of whole numbers: 3 and 3.0 are one name.
+    """
+    if is_missing(value):
+        return None
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value).strip() or None
 
 
 class _Reader:
@@ -160,15 +198,15 @@ class _Reader:
         values = self._table.column(name)
         if declared is not None:
             return [declared[v] if isinstance(v, int) and 0 <= v < len(declared) else None for v in values]
-        return [None if is_missing(value) or value == "" else _in_words(value) for value in values]
+        return [_in_words(value) for value in values]
 
     def _add_row(self, row: int, said: dict[str, str | None], cells: list[Any]) -> None:
         place = self._table.place(row)
         split = said.get("split") or self._split
         raw = self._images[row] if self._images is not None else None
         if isinstance(raw, str):
-            raw = without_caption_number(raw)
-        id_ = said.get("id") or (raw if isinstance(raw, str) and raw.strip() else place)
+            raw = without_caption_number(raw.strip())
+        id_ = said.get("id") or (raw if isinstance(raw, str) and raw else place)
         if self._domain is not None:  # tables of several domains may have the same name
             id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
         try:
@@ -195,12 +233,13 @@ class _Reader:
             domain=said.get("domain") or self._domain,
             split=split,
         )
+        listed = [text for cell in cells for text in listed_texts(cell, self._config.text_separator)]
         texts = []
-        for text in (t for cell in cells for t in listed_texts(cell, self._config.text_separator)):
-            try:
-                texts.append(clean_text(text, self._config))
-            except RecordError as error:
-                self._problem("texts", id_, place, str(error), split)
+        for together in [[text] for text in listed] if self._columns.apart else [listed]:
+            usable, faults = clean_texts(together, self._config)
+            texts += usable
+            for _, reason in faults:
+                self._problem("texts", id_, place, reason, split)
         self._gather(row, record, texts)
 
     def _gather(self, row: int, record: Record, texts: list[str]) -> None:
@@ -236,7 +275,7 @@ class _Reader:
         return self._resolved[raw]
 
     def _make_resolver(self) -> PathResolver:
-        paths = [value for value in self._images or [] if isinstance(value, str) and value]
+        paths = [path for value in self._images or [] if isinstance(value, str) and (path := value.strip())]
         chosen = self._config.image_root
         root = chosen if chosen is not None else find_image_root(self._table.folder, paths[:200])
         anywhere = chosen is None and bool(paths) and all(map(os.path.isabs, paths))

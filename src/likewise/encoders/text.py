@@ -77,7 +77,8 @@ class TextEncoderConfig:
     """Overrides the number of attention heads; by default one for every 64 of width."""
 
     dropout: float = 0.0
-    """Dropout inside the network, in [0, 1); a pre-trained one keeps its own."""
+    """Dropout inside the network, in [0, 1), in a clip of its attention alone; a pre-trained one keeps its
+    own."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the option's name."""

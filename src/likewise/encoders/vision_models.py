@@ -65,7 +65,7 @@ def num_prefix_tokens(config: Any) -> int:
 
 
 def is_pooled_by_itself(config: Any) -> bool:
-    """Whether a Transformer's own pooling makes the vector it was trained by, which its states are not yet."""
+    """Whether a Transformer's own pooling makes the vector that it was trained by; its states are not yet."""
     return config.model_type in ("clip_vision_model", "beit")
 
 

@@ -82,6 +82,11 @@ class Config:
         for name, weight in weights.items():
             if weight < 0:
                 raise ConfigError(f"method.{name} is {weight}; a weight cannot be negative.")
+        if self.mlm > 0 and self.hidden_share == 0:
+            raise ConfigError(
+                "method.hidden_share is 0: no word would be hidden, so that none could be found; leave "
+                "masked language modelling out with --method.mlm 0."
+            )
         if weights["cma"] == 0:
             raise ConfigError(
                 "method.cma is 0; without it pictures and texts never meet in one space. "

@@ -112,6 +112,8 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
     if fabric.is_global_zero:
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
+        for note in dict.fromkeys(splits.summary["notes"]) if show else ():
+            print(f"note: {note}.", file=sys.stderr)
         if splits.validation is None and show:
             print("no held-out part: nothing can be measured; see --data.validation.", file=sys.stderr)
         if splits.summary["overlap"] is not None and show:

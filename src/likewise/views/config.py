@@ -69,15 +69,20 @@ class ViewConfig:
         self._check_range("crop_scale", self.crop_scale, 1)
         self._check_range("crop_ratio", self.crop_ratio, math.inf)
         self._check_range("blur_sigma", self.blur_sigma, math.inf)
+        for name, switch in (("magnitude", "randaugment"), ("blur_sigma", "blur")):
+            if getattr(self, switch) == 0 and getattr(self, name) != getattr(ViewConfig, name):
+                raise ConfigError(f"views.{name} means nothing while views.{switch} is 0.")
 
     def _check(self, name: str, value: float, low: float, high: float, kind: str) -> None:
         if not low <= value <= high or not math.isfinite(value):
-            raise ConfigError(f"views.{name} is {value}; expected {kind} between {low} and {high}.")
+            bounds = f"between {low} and {high}" if math.isfinite(high) else f"of at least {low}"
+            raise ConfigError(f"views.{name} is {value}; expected {kind} {bounds}.")
 
     def _check_range(self, name: str, value: tuple[float, float], high: float) -> None:
         if len(value) != 2 or not 0 < value[0] <= value[1] <= high or not math.isfinite(value[1]):
+            most = f" and at most {high}" if math.isfinite(high) else ", both finite"
             raise ConfigError(
-                f"views.{name} is {value}; expected a least and a greatest value above 0 and at most {high}."
+                f"views.{name} is {value}; expected a least and a greatest value above 0{most}."
             )
 
     @property
