@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -419,3 +420,12 @@ def test_abilities_name_what_stands_on_the_class(ability: type) -> None:
     assert names
     for name in names:
         inspect.getattr_static(FusionNetwork, name)
+
+
+@pytest.mark.parametrize("option", [{"patch_size": 4}, {"dropout": 0.1}, {"heads": 2}])
+@pytest.mark.parametrize("architecture", ["resnet", "convnext"])
+def test_options_of_a_vit_are_refused_for_other_networks(option: dict[str, Any], architecture: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"image\.{next(iter(option))} is for a ViT alone; a {architecture}"
+    ):
+        ImageEncoderConfig(architecture=architecture, **option)

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from likewise.evaluation import first_hit_chance, first_ranks, retrieval
+from likewise.evaluation.belonging import ids_of_texts, images_and_texts
 
 
 def naive_ranks(queries, candidates, own, theirs):
@@ -79,6 +80,41 @@ def test_queries_without_an_answer_are_not_counted():
     assert result["num_images"] == 2
     with pytest.raises(ValueError, match="nothing to retrieve"):
         retrieval(torch.eye(2), torch.eye(2), torch.tensor([0, 1]), torch.tensor([2, 3]))
+
+
+def test_equal_texts_are_right_wherever_one_of_them_is():
+    """Pictures 0 and 1 share a caption, of which each has a text; a perfect model cannot tell these apart."""
+    images, texts = torch.eye(4)[[0, 0, 2]], torch.eye(4)[[0, 0, 2]]
+    groups, ids = torch.arange(3), torch.tensor([5, 5, 9])
+    apart, alike = (retrieval(images, texts, groups, groups, text_ids=given) for given in (None, ids))
+    assert apart["image_to_text_r1"] == apart["text_to_image_r1"] == pytest.approx(1 / 3)
+    assert alike["image_to_text_r1"] == alike["text_to_image_r1"] == 1.0
+    assert alike["chance_image_to_text_r1"] == pytest.approx((2 + 2 + 1) / 9)
+
+
+def test_equal_texts_do_not_make_their_pictures_one():
+    """Picture 0 has texts a and b, picture 1 texts b and c: a is wrong for picture 1 all the same."""
+    groups, ids = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 2])
+    of_images, of_texts = images_and_texts(torch.tensor([0, 1]), groups, ids)
+    assert of_images.rows(0, 2).tolist() == [[True, True, True, False], [False, True, True, True]]
+    assert of_texts.rows(0, 4).tolist() == of_images.rows(0, 2).T.tolist()
+    assert of_images.rows(1, 2).tolist() == [[False, True, True, True]]
+    assert of_images.counts().tolist() == [3, 3]
+    assert of_texts.counts().tolist() == [1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("tile", [None, 1, 7])
+def test_ids_that_all_differ_change_nothing(tile):
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(30, 5)).astype(np.float32), rng.normal(size=(90, 5)).astype(np.float32)
+    given = images, texts, np.arange(30), rng.integers(0, 33, 90)
+    figures = retrieval(*given, text_ids=rng.permutation(90), tile_rows=tile)
+    assert figures == pytest.approx(retrieval(*given))
+
+
+def test_texts_are_equal_but_for_case_and_space():
+    ids = ids_of_texts(["A dog.", "a  dog. ", "a cat.", "A DOG."])
+    assert ids[0] == ids[1] == ids[3] != ids[2]
 
 
 def test_bad_arrays_are_refused():

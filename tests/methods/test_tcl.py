@@ -325,7 +325,7 @@ def test_without_distillation_the_twin_guesses_no_words() -> None:
 
 
 def test_no_hidden_word_is_no_loss() -> None:
-    method, found = prepared(hidden_share=0.0)
+    method, found = prepared(hidden_share=1e-9)  # drawn for no word of so few
     assert found["word_logits"].shape == (0, VOCABULARY)
     terms = method.objective(found)
     assert terms.parts["mlm"] == 0
@@ -599,6 +599,7 @@ def test_the_temperature_is_learned_within_bounds_and_does_not_decay() -> None:
         ({"temperature": 0.7}, r"method\.temperature is 0\.7"),
         ({"distillation": 1.5}, r"method\.distillation"),
         ({"hidden_share": -0.1}, r"method\.hidden_share"),
+        ({"hidden_share": 0.0}, r"method\.hidden_share is 0: .* --method\.mlm 0"),
         ({"fusion_depth": 0}, r"method\.fusion_depth"),
     ],
 )

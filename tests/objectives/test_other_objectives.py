@@ -167,6 +167,31 @@ def test_hard_negatives_never_share_the_group():
     assert not any_.any()
 
 
+@pytest.mark.usefixtures("strips")
+def test_hard_negatives_are_equal_in_no_way():
+    ways = torch.tensor(
+        [[0, 7], [1, 7], [0, 8], [2, 9]]
+    )  # another picture with the text of the first, and so on
+    found, any_ = o.draw_hard_negatives(
+        torch.ones(50, 4),
+        torch.ones(4, 4),
+        temperature=0.1,
+        group_queries=ways[:1].expand(50, 2),
+        group_candidates=ways,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert any_.all()
+    assert set(found.tolist()) == {3}
+    with pytest.raises(ValueError, match=r"group_candidates must have shape \(4, 2\), got \(4, 1\)"):
+        o.draw_hard_negatives(
+            torch.ones(2, 4),
+            torch.ones(4, 4),
+            temperature=0.1,
+            group_queries=ways[:2],
+            group_candidates=ways[:, 0],
+        )
+
+
 def test_hard_negatives_follow_the_softmax():
     query, candidates = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     found, _ = o.draw_hard_negatives(

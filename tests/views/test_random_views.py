@@ -228,6 +228,8 @@ def test_wrong_images_are_refused_with_the_reason() -> None:
         {"rotation_degrees": 200.0},
         {"randaugment": -1},
         {"magnitude": 11.0},
+        {"magnitude": 5.0, "randaugment": 0},
+        {"blur_sigma": (0.1, 1.0), "blur": 0.0},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from likewise.errors import AbilityError, DataError
+from likewise.evaluation.belonging import ids_of_texts
 
 if TYPE_CHECKING:
     from likewise.data import Dataset, Splits
@@ -113,6 +114,11 @@ class Embedded:
     def caption_rows(self) -> np.ndarray:
         """(M,) int64: which row each caption is of."""
         return np.repeat(np.arange(len(self.held_out)), [len(row) for row in self.held_out.texts or []])
+
+    @cached_property
+    def caption_ids(self) -> np.ndarray:
+        """(M,) int64, equal for equal captions, whichever row they are of."""
+        return ids_of_texts(self.captions)
 
     @cached_property
     def texts(self) -> np.ndarray:

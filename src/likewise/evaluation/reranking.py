@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
+from likewise.evaluation.belonging import Belonging, by_groups, images_and_texts
 from likewise.evaluation.retrieval import ranks_in, summarise_ranks
 
 __all__ = ["Judge", "chance_of", "reranked_ranks", "reranked_retrieval"]
@@ -58,18 +59,17 @@ def reranked_ranks(
     theirs = as_labels(
         candidate_groups, "candidate_groups", count=len(candidate_rows), device=query_rows.device
     )
-    return _unit_ranks(query_rows, candidate_rows, own, theirs, judge, num_judged)
+    return _unit_ranks(query_rows, candidate_rows, by_groups(own, theirs), judge, num_judged)
 
 
 def _unit_ranks(
     queries: torch.Tensor,
     candidates: torch.Tensor,
-    own: torch.Tensor,
-    theirs: torch.Tensor,
+    belonging: Belonging,
     judge: Judge,
     num_judged: int,
 ) -> torch.Tensor:
-    """`reranked_ranks` of unit rows and groups that were checked."""
+    """`reranked_ranks` of unit rows, by what is right."""
     k = min(num_judged, len(candidates))
     if k < 1:
         raise ValueError(f"at least one candidate must be judged, got {num_judged}")
@@ -77,7 +77,7 @@ def _unit_ranks(
     ranks = []
     for start in range(0, len(queries), step):
         similarity = queries[start : start + step] @ candidates.T  # (q, P)
-        right = own[start : start + step, None] == theirs  # (q, P)
+        right = belonging.rows(start, start + step)  # (q, P)
         best = similarity.topk(k, dim=1).indices  # (q, k)
         asked = torch.arange(start, start + len(best), device=best.device)[:, None].expand_as(best)
         scores = judge(asked.flatten().cpu().numpy(), best.flatten().cpu().numpy())
@@ -98,6 +98,7 @@ def reranked_retrieval(
     *,
     judge: Judge,
     num_judged: int,
+    text_ids: Array | None = None,
 ) -> dict[str, float]:
     """How well images find their texts, and texts their images, in two stages.
 
@@ -108,6 +109,7 @@ def reranked_retrieval(
         text_groups: (M,) integers; a text belongs to the images with its group.
         judge: scores pairs, given places of images and of texts.
         num_judged: candidates of each query that it judges; all of them where there are fewer.
+        text_ids: (M,) integers, equal for equal texts, as of `retrieval`.
 
     Returns:
         The figures of `retrieval` behind `reranked_`, and `num_judged`, no more than there are candidates in
@@ -116,13 +118,16 @@ def reranked_retrieval(
     images, texts = as_unit_pair(image_embeddings, text_embeddings, ("image_embeddings", "text_embeddings"))
     image_of = as_labels(image_groups, "image_groups", count=len(images), device=images.device)
     text_of = as_labels(text_groups, "text_groups", count=len(texts), device=texts.device)
+    if text_ids is not None:
+        text_ids = as_labels(text_ids, "text_ids", count=len(texts), device=texts.device)
+    of_images, of_texts = images_and_texts(image_of, text_of, text_ids)
 
     def judge_turned(of_texts: np.ndarray, of_images: np.ndarray) -> np.ndarray:
         return judge(of_images, of_texts)
 
     directions = {
-        "image_to_text": _unit_ranks(images, texts, image_of, text_of, judge, num_judged),
-        "text_to_image": _unit_ranks(texts, images, text_of, image_of, judge_turned, num_judged),
+        "image_to_text": _unit_ranks(images, texts, of_images, judge, num_judged),
+        "text_to_image": _unit_ranks(texts, images, of_texts, judge_turned, num_judged),
     }
     figures: dict[str, float] = {"num_judged": min(num_judged, max(len(images), len(texts)))}
     for name, ranks in directions.items():

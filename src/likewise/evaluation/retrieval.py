@@ -2,7 +2,8 @@
 
 N images, M texts, Q queries, P candidates, D dimension. A text and an image belong together when their groups
 are equal: two captions of one photo are both right answers, and so is the caption of another scene when
-the data puts the two in one group.
+the data puts the two in one group. A text that is word for word a right answer can be counted as one too,
+whatever its group: nothing in it tells the two apart.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import torch
 
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
+from likewise.evaluation.belonging import Belonging, by_groups, images_and_texts
 from likewise.evaluation.chance import first_hit_chance
 
-__all__ = ["retrieval", "first_ranks", "ranks_in", "summarise_ranks", "RECALL_AT", "TIE"]
+__all__ = ["retrieval", "first_ranks", "ranks_by", "ranks_in", "summarise_ranks", "RECALL_AT", "TIE"]
 
 RECALL_AT = (1, 5, 10)
 
@@ -50,22 +52,23 @@ def first_ranks(
     device = query_rows.device
     own = as_labels(query_groups, "query_groups", count=len(query_rows), device=device)
     theirs = as_labels(candidate_groups, "candidate_groups", count=len(candidate_rows), device=device)
-    return _unit_ranks(query_rows, candidate_rows, own, theirs, tile_rows)
+    return _unit_ranks(query_rows, candidate_rows, by_groups(own, theirs), tile_rows)
+
+
+def ranks_by(queries: Array, candidates: Array, right: Belonging) -> torch.Tensor:
+    """`first_ranks` of (Q, D) and (P, D), by what is right."""
+    return _unit_ranks(*as_unit_pair(queries, candidates, ("queries", "candidates")), right, None)
 
 
 def _unit_ranks(
-    queries: torch.Tensor,
-    candidates: torch.Tensor,
-    own: torch.Tensor,
-    theirs: torch.Tensor,
-    tile_rows: int | None,
+    queries: torch.Tensor, candidates: torch.Tensor, right: Belonging, tile_rows: int | None
 ) -> torch.Tensor:
-    """`first_ranks` of unit rows and groups that were checked."""
+    """`first_ranks` of unit rows, by what is right."""
     step = rows_per_tile(len(candidates)) if tile_rows is None else tile_rows
     ranks = []
     for start in range(0, len(queries), step):
         similarity = queries[start : start + step] @ candidates.T  # (q, P)
-        ranks.append(ranks_in(similarity, own[start : start + step, None] == theirs))
+        ranks.append(ranks_in(similarity, right.rows(start, start + step)))
     return torch.cat(ranks)
 
 
@@ -82,6 +85,7 @@ def retrieval(
     image_groups: Array,
     text_groups: Array,
     *,
+    text_ids: Array | None = None,
     tile_rows: int | None = None,
 ) -> dict[str, float]:
     """How well images find their texts, and texts their images, by cosine.
@@ -91,6 +95,7 @@ def retrieval(
         text_embeddings: (M, D).
         image_groups: (N,) integers.
         text_groups: (M,) integers; a text belongs to the images with its group.
+        text_ids: (M,) integers, equal for equal texts, each of which is then right wherever one of them is.
         tile_rows: queries compared at a time, see `first_ranks`.
 
     Returns:
@@ -105,19 +110,23 @@ def retrieval(
     images, texts = as_unit_pair(image_embeddings, text_embeddings, ("image_embeddings", "text_embeddings"))
     image_of = as_labels(image_groups, "image_groups", count=len(images), device=images.device)
     text_of = as_labels(text_groups, "text_groups", count=len(texts), device=texts.device)
+    if text_ids is not None:
+        text_ids = as_labels(text_ids, "text_ids", count=len(texts), device=texts.device)
+    of_images, of_texts = images_and_texts(image_of, text_of, text_ids)
     result: dict[str, float] = {}
     counts = {}
-    for name, queries, candidates, own, theirs in (
-        ("image_to_text", images, texts, image_of, text_of),
-        ("text_to_image", texts, images, text_of, image_of),
+    for name, queries, candidates, right in (
+        ("image_to_text", images, texts, of_images),
+        ("text_to_image", texts, images, of_texts),
     ):
-        ranks = _unit_ranks(queries, candidates, own, theirs, tile_rows)
+        ranks = _unit_ranks(queries, candidates, right, tile_rows)
         counted = ranks[ranks > 0]
         if len(counted) == 0:
             raise ValueError("no image and text have equal groups: there is nothing to retrieve")
         counts[name] = len(counted)
         result |= {f"{name}_{key}": value for key, value in summarise_ranks(counted).items()}
-        chance = first_hit_chance(_num_right(own, theirs), len(candidates), RECALL_AT)
+        num_right = right.counts()
+        chance = first_hit_chance(num_right[num_right > 0].tolist(), len(candidates), RECALL_AT)
         result |= {f"chance_{name}_{key}": value for key, value in chance.items()}
     return result | {"num_images": counts["image_to_text"], "num_texts": counts["text_to_image"]}
 
@@ -129,11 +138,3 @@ def summarise_ranks(ranks: torch.Tensor) -> dict[str, float]:
         "median_rank": float(ranks.median()),
         "mean_reciprocal_rank": float((1 / ranks.double()).mean()),
     }
-
-
-def _num_right(query_groups: torch.Tensor, candidate_groups: torch.Tensor) -> list[int]:
-    """For each query with a right answer, how many right answers it has."""
-    groups, counts = torch.unique(candidate_groups, return_counts=True)
-    place = torch.searchsorted(groups, query_groups).clamp(max=len(groups) - 1)
-    found = groups[place] == query_groups
-    return [int(count) for count in counts[place][found].tolist()]

@@ -58,10 +58,13 @@ def _collapse(embedded: Embedded) -> dict[str, Any]:
 def _retrieval(embedded: Embedded) -> dict[str, Any]:
     groups = embedded.held_out.groups
     given = (embedded.images, embedded.texts, groups, groups[embedded.caption_rows])
-    figures = dict(retrieval(*given))
+    ids = embedded.caption_ids
+    figures = dict(retrieval(*given, text_ids=ids))
     if embedded.rerank is None:
         return figures
-    return figures | reranked_retrieval(*given, judge=embedded.judge, num_judged=embedded.rerank)
+    return figures | reranked_retrieval(
+        *given, judge=embedded.judge, num_judged=embedded.rerank, text_ids=ids
+    )
 
 
 def _neighbours(embedded: Embedded) -> dict[str, Any]:

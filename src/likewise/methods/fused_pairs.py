@@ -22,6 +22,10 @@ from likewise.objectives import draw_hard_negatives
 __all__ = ["Fused", "Pairs", "draw_pairs", "fuse"]
 
 
+# Odd, with bits all over: MMIX's multiplier (Knuth 1999).
+_MIXER = 6364136223846793005
+
+
 class Pairs(NamedTuple):
     """3B pairs: each picture with its text, each picture with another text, each text with another picture.
 
@@ -69,19 +73,24 @@ def draw_pairs(
 ) -> Pairs:
     """Draw negatives, with probability softmax(similarity / temperature) over the rows of other groups.
 
+    A row whose text has the same words is none either, whatever its picture: what matches cannot be told from
+    what does not by what is the same.
+
     Args:
         image_states: (B, 1 + N, E).
         text_states: (B, L, F).
         images: (B, D) in the shared space.
         texts: (B, D).
-        batch: the rows' groups, places and text mask.
+        batch: the rows' groups, places, tokens and text mask.
         draw: decides.
         temperature: ().
         of_all_replicas: draw from the rows of all replicas, whose states are then sent.
     """
-    mask, group = batch.mask, batch.group
+    tokens, mask = batch.tokens, batch.mask
+    assert tokens is not None
     assert mask is not None
-    assert group is not None
+    assert batch.group is not None
+    group = torch.stack([batch.group, _text_keys(tokens, mask)], 1)  # (B, 2): equal picture, equal text
     images, texts, temperature = images.detach(), texts.detach(), temperature.detach()
     all_images, all_texts, all_groups = images, texts, group
     all_mask, all_text_states = mask, text_states
@@ -116,6 +125,12 @@ def draw_pairs(
         other_images=other_images,
         judged=torch.cat([torch.ones_like(has_text), has_text, has_image]),
     )
+
+
+def _text_keys(tokens: Tensor, mask: Tensor) -> Tensor:
+    """(B,) int64, equal for equal rows of tokens, however far (B, L) they are padded; else nearly never."""
+    weights = torch.full((tokens.shape[1],), _MIXER, device=tokens.device).cumprod(0)  # modulo 2^64
+    return ((tokens + 1) * mask * weights).sum(1)
 
 
 def fuse(

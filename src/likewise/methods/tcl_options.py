@@ -48,7 +48,7 @@ class Config:
     """Share of the words that MLM hides."""
 
     same_group: Literal["left_out", "shared"] = "left_out"
-    """What other captions of the same picture (or equal ones) are to CMA and IMC: `left_out` of the
+    """What other captions of the same picture (of its group) are to CMA and IMC: `left_out` of the
     comparison, or `shared`: positives too, as for fine-tuning to retrieval."""
 
     negatives: Literal["replica", "all"] = "replica"

@@ -116,6 +116,13 @@ def check_rows(count: int, **named: Tensor | None) -> None:
             raise ValueError(f"{name} must have shape ({count},), got {tuple(value.shape)}")
 
 
+def check_shape(shape: tuple[int, ...], **named: Tensor) -> None:
+    """Every argument must have this shape."""
+    for name, value in named.items():
+        if value.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+
+
 def check_places(count: int, **named: Tensor) -> None:
     """Every index must name one of so many rows: streamed tiles would pass over one that lies in none.
 

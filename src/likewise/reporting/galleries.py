@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.evaluation.arrays import Array
+from likewise.evaluation.belonging import Belonging, ids_of_texts, images_and_texts
 from likewise.evaluation.neighbours import nearest
-from likewise.evaluation.retrieval import first_ranks
+from likewise.evaluation.retrieval import ranks_by
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
 
@@ -103,12 +104,20 @@ def _neighbours(embeddings: Array, query: int, k: int) -> list[tuple[float, int]
 
 def text_to_image_rows(inputs: ReportInputs, *, count: int = 4, k: int = 3) -> tuple[list[Row], list[Row]]:
     """Captions whose image was found best, and worst, with the first K images."""
-    return _retrieval_rows(_text_side(inputs), _image_side(inputs), count, k)
+    return _retrieval_rows(_text_side(inputs), _image_side(inputs), _belonging(inputs)[1], count, k)
 
 
 def image_to_text_rows(inputs: ReportInputs, *, count: int = 4, k: int = 3) -> tuple[list[Row], list[Row]]:
     """Images whose caption was found best, and worst, with the first K captions."""
-    return _retrieval_rows(_image_side(inputs), _text_side(inputs), count, k)
+    return _retrieval_rows(_image_side(inputs), _text_side(inputs), _belonging(inputs)[0], count, k)
+
+
+def _belonging(inputs: ReportInputs) -> tuple[Belonging, Belonging]:
+    """What is right for images and for captions, of which equal ones are right alike."""
+    groups, captions = inputs.groups_of_texts(), inputs.captions
+    assert groups is not None
+    assert captions is not None
+    return images_and_texts(inputs.groups_of_images(), groups, ids_of_texts(captions))
 
 
 @dataclass(frozen=True)
@@ -139,31 +148,33 @@ def _text_side(inputs: ReportInputs) -> _Side:
     )
 
 
-def _retrieval_rows(asked: _Side, searched: _Side, count: int, k: int) -> tuple[list[Row], list[Row]]:
+def _retrieval_rows(
+    asked: _Side, searched: _Side, belonging: Belonging, count: int, k: int
+) -> tuple[list[Row], list[Row]]:
     """The best and the worst queries.
 
     Best are those of rank 1 whose right answer lies farthest above the first wrong one, worst those of the
     greatest rank. No two of a list belong to the same group, so that one bad photo does not fill it with its
     captions.
     """
-    ranks = first_ranks(asked.embeddings, searched.embeddings, asked.groups, searched.groups).cpu().numpy()
+    ranks = ranks_by(asked.embeddings, searched.embeddings, belonging).cpu().numpy()
+    fitting = belonging.rows(0, len(ranks)).numpy()  # (Q, P)
     near = nearest(asked.embeddings, searched.embeddings, 10)
     similarities, indices = near.similarities.cpu().numpy(), near.indices.cpu().numpy()  # (Q, 10)
-    wrong = searched.groups[indices] != asked.groups[:, None]
+    wrong = ~np.take_along_axis(fitting, indices, axis=1)
     first_wrong = np.where(wrong.any(axis=1), wrong.argmax(axis=1), wrong.shape[1] - 1)
     margin = similarities[:, 0] - similarities[np.arange(len(ranks)), first_wrong]
     best = [int(query) for query in np.argsort(-margin, kind="stable") if ranks[query] == 1]
     worst = [int(query) for query in np.argsort(-ranks, kind="stable") if ranks[query] > 1]
 
     def row(query: int) -> Row:
-        group = asked.groups[query]
         answers = [
-            searched.tile(int(other), bool(searched.groups[other] == group), float(similarity))
+            searched.tile(int(other), bool(fitting[query, other]), float(similarity))
             for similarity, other in zip(similarities[query, :k], indices[query, :k], strict=True)
         ]
         wanted = None
         if not any(answer.right for answer in answers):
-            right = np.flatnonzero(searched.groups == group)
+            right = np.flatnonzero(fitting[query])
             cosines = _cosines(asked.embeddings[query], searched.embeddings[right])
             wanted = searched.tile(int(right[cosines.argmax()]), None, float(cosines.max()))
         return Row(asked.tile(query, None, None), answers, int(ranks[query]), wanted)

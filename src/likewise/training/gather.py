@@ -9,6 +9,7 @@ import numpy as np
 
 from likewise.data import Splits
 from likewise.evaluation import nearest
+from likewise.evaluation.belonging import images_and_texts
 from likewise.evaluation.tasks import Embedded
 from likewise.explaining import can_explain, explain
 from likewise.model import Model
@@ -74,7 +75,8 @@ def _explained(embedded: Embedded) -> list[ExplainedPair]:
     """Captions with the picture that comes first for them: some right, some wrong."""
     first = np.asarray(nearest(embedded.texts, embedded.images, 1).indices)[:, 0]  # (M,)
     groups = embedded.held_out.groups
-    right = groups[first] == groups[embedded.caption_rows]
+    _, of_texts = images_and_texts(groups, groups[embedded.caption_rows], embedded.caption_ids)
+    right = np.take_along_axis(of_texts.rows(0, len(first)).numpy(), first[:, None], axis=1)[:, 0]  # (M,)
     pairs = []
     for wanted in (True, False):
         places = np.flatnonzero(right == wanted)
