@@ -6,13 +6,14 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, get_args, get_type_hints
+from typing import Any, BinaryIO, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from likewise.training.engine import prepare_run, train
 from likewise.training.options import TrainingConfig
 from likewise.training.run import RunFolder
 from likewise.training.settings import (
+    Settings,
     default_settings,
     file_arguments,
     parse_settings,
@@ -508,6 +510,45 @@ def test_data_that_was_moved_is_resumed_on(tmp_path: Path) -> None:
     moved = dataclasses.replace(settings, data=DataConfig(source=str(tmp_path / "there")))
     train(moved, run.path, resume=True, show=False)
     (tmp_path / "there/0.png").unlink()
+    with pytest.raises(DataError, match="has changed"):
+        train(moved, run.path, resume=True, show=False)
+
+
+def write_pictures(folder: Path, count: int) -> Path:
+    """Pictures, a folder beside them, in a table that names no folder."""
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (20, 20), (9 * number, 90, 30)).save(folder / f"pictures/{number}.png")
+    lines = ["image,caption", *(f"{number}.png,caption {number}" for number in range(count))]
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_run_goes_on_where_all_of_its_data_was_moved(tmp_path: Path) -> None:
+    """The table, the one it is validated on, the pictures and the cache; and it may log elsewhere."""
+
+    def settings_at(place: Path, **training: object) -> Settings[Any]:
+        data = DataConfig(
+            source=str(place / "table.csv"),
+            validation=str(place / "held/table.csv"),
+            image_root=str(place / "pictures"),
+            cache_dir=str(place / "cache"),
+        )
+        return dataclasses.replace(small_settings("clip", steps=3, batch_size=8, **training), data=data)
+
+    here, there = write_pictures(tmp_path / "here", 12), tmp_path / "there"
+    write_pictures(here / "held", 4)
+    with stopped_after(1, "clip"):
+        train(settings_at(here), tmp_path / "run", show=False)
+    here.rename(there)
+    shutil.rmtree(there / "cache")
+    moved = settings_at(there, loggers=("tensorboard",), accelerator="cpu", devices=1)
+    run = train(moved, tmp_path / "run", resume=True, show=False)
+    assert logged(run.path, "step") == [1, 2, 3]
+    assert list((there / "cache").iterdir())
+    assert list((run.path / "tensorboard").iterdir())
+    assert not here.exists()
+    Image.new("RGB", (20, 20), "white").save(there / "pictures/0.png")
     with pytest.raises(DataError, match="has changed"):
         train(moved, run.path, resume=True, show=False)
 

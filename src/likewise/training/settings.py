@@ -44,6 +44,14 @@ C = TypeVar("C")
 # the word, as on the command line.
 _NONE = "None"
 
+# What a run that goes on may have otherwise. Where the data lies: its fingerprint says whether it is the same.
+# What the run computes on, and who else is told. The bound that a batch size was once decided with.
+_MAY_DIFFER = {
+    *("data.source", "data.validation", "data.image_root", "data.cache_dir"),
+    *("training.accelerator", "training.devices", "training.num_nodes", "training.loggers"),
+    "training.largest_batch_size",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Generic[C]):
@@ -252,20 +260,21 @@ def _check_known(name: str, known: Any, where: str) -> None:
 def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
     """Which settings of a run are asked to be others, each with both values.
 
-    A batch size that nobody names stays what was decided; the bound it was decided with no longer matters.
-    Neither does where the data lies: its fingerprint says whether it is the same.
+    Those are passed over that may differ where a run goes on: where the data lies, what computes, who logs. A
+    batch size that nobody names stays what was decided.
     """
     before, after = old.sections(), new.sections()
     pairs = [
         (f"{section}.{field.name}", getattr(before[section], field.name), getattr(after[section], field.name))
         for section in before
         for field in dataclasses.fields(before[section])
-        if field.name not in ("largest_batch_size", "source")
     ]
     return [
         f"{name} is {there!r}, not {asked!r}"
         for name, there, asked in pairs
-        if there != asked and not (name == "training.batch_size" and asked is None)
+        if there != asked
+        and name not in _MAY_DIFFER
+        and not (name == "training.batch_size" and asked is None)
     ]
 
 
