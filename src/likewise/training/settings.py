@@ -44,8 +44,8 @@ C = TypeVar("C")
 # the word, as on the command line.
 _NONE = "None"
 
-# What a run that goes on may have otherwise. Where the data lies: its fingerprint says whether it is the same.
-# What the run computes on, and who else is told. The bound that a batch size was once decided with.
+# What may differ where a run goes on: where the data lies (its fingerprint says whether it is the same), what
+# computes, who is told besides metrics.jsonl, and the bound that a batch size was once decided with.
 _MAY_DIFFER = {
     *("data.source", "data.validation", "data.image_root", "data.cache_dir"),
     *("training.accelerator", "training.devices", "training.num_nodes", "training.loggers"),
