@@ -12,6 +12,7 @@ from likewise.data.order import batch_unit, most_rows
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
 from likewise.model import Model
+from likewise.training.replicas import first_before_others
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, differences, read_settings
 from likewise.whole_file import written_whole
@@ -94,11 +95,11 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
     """Read the data, on the first replica first (it may build the cache), and write down what was found."""
     needs = settings.method_type.needs
     size = settings.image.image_size if "images" in needs else None
+    progress = show and fabric.is_global_zero
     try:
-        with fabric.rank_zero_first():
-            splits = prepare(
-                settings.data, image_size=size, needs=needs, progress=show and fabric.is_global_zero
-            )
+        splits = first_before_others(
+            fabric, lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress)
+        )
     except TooManyBadRecords as error:
         run.write_bad_records(error.bad_records)  # a refusal is when one wants to read them
         raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
@@ -129,14 +130,17 @@ def prepare_tokenizer(
     """
     if "texts" not in settings.method_type.needs:
         return None
-    with fabric.rank_zero_first():  # the others find what the first has kept
-        # One left by a refused start is made anew.
-        kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
-        if not kept:
+
+    def kept() -> TextTokenizer:
+        # The others find what the first has kept. One left by a refused start is made anew.
+        is_kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
+        if not is_kept:
             tokenizer = _new_tokenizer(settings, data, trained)
             with written_whole(run.tokenizer) as beside:
                 tokenizer.save(beside)
         return TextTokenizer.load(run.tokenizer, max_tokens=None)
+
+    return first_before_others(fabric, kept)
 
 
 def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None) -> TextTokenizer:
