@@ -137,21 +137,22 @@ class Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
         assert options.batch_size is not None, "prepare_run decides it"
+        order = make_order(  # first: it refuses too few rows, which nothing below looks at
+            options.order,
+            splits.train.labels,
+            num_rows=len(splits.train),
+            batch_size=options.batch_size,
+            examples_per_class=options.examples_per_class,
+            world_size=fabric.world_size,
+            seed=options.seed,
+        )
         trained = open_trained(settings, run)
         tokenizer = prepare_tokenizer(settings, run, splits.train, fabric, trained)
         tokens = None if tokenizer is None else TokenTable(splits.train.texts or [], tokenizer)
         loader = Loader(
             splits.train,
             tokens,
-            make_order(
-                options.order,
-                splits.train.labels,
-                num_rows=len(splits.train),
-                batch_size=options.batch_size,
-                examples_per_class=options.examples_per_class,
-                world_size=fabric.world_size,
-                seed=options.seed,
-            ),
+            order,
             seed=options.seed,
             rank=fabric.global_rank,
             world_size=fabric.world_size,

@@ -305,9 +305,15 @@ def read_settings(path: Path) -> Settings[Any]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        method = find_method(tables.pop("method_name"))
-    except (OSError, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
+    name = tables.pop("method_name", None)
+    if not isinstance(name, str):
+        there = "no method_name" if name is None else f"{name!r} as method_name"
+        raise ConfigError(
+            f"{path} is not the configuration of a run: it has {there}, expected a method's name."
+        )
+    method = find_method(name)
     _check_tables(method, tables, path)
     source = tables.get("data", {}).get("source", "scenes")
     size = tables.get("image", {}).get("image_size", ImageEncoderConfig.image_size)
