@@ -14,7 +14,7 @@ from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_nam
 from likewise.model import Model
 from likewise.training.replicas import first_before_others
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, differences, read_settings
+from likewise.training.settings import Settings, default_settings, differences, read_settings
 from likewise.whole_file import written_whole
 
 __all__ = ["check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
@@ -28,6 +28,7 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
     """
     if not run.config.is_file():
         _check_nothing_else(run)
+        _check_none_ignored(settings)
         return settings
     if not resume:
         raise ConfigError(
@@ -74,6 +75,30 @@ def _is_list_of_bad_records(run: RunFolder) -> bool:
         return all(json.loads(line).keys() == {"id", "place", "reason"} for line in lines if line)
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def _check_none_ignored(settings: Settings[Any]) -> None:
+    """Refuse options that nothing would read, where their values are not those that nobody named.
+
+    Of new runs alone: one that began when they were ignored goes on, and can be measured.
+    """
+    training, text = settings.training, settings.text
+    unsaid = default_settings(settings.method_type, settings.data.source)
+    if training.optimizer != "adamw" and training.betas != unsaid.training.betas:
+        raise ConfigError(
+            f"training.betas are {training.betas}, and {training.optimizer} has no such averages; leave them "
+            "out, or use --training.optimizer adamw."
+        )
+    if training.order != "classes" and training.examples_per_class != unsaid.training.examples_per_class:
+        raise ConfigError(
+            f"training.examples_per_class is {training.examples_per_class}, which --training.order "
+            f"{training.order} does not look at; leave it out, or use --training.order classes."
+        )
+    if text.tokenizer is not None and text.vocabulary_size != unsaid.text.vocabulary_size:
+        raise ConfigError(
+            f"text.vocabulary_size is {text.vocabulary_size}, and text.tokenizer {text.tokenizer} has a "
+            "vocabulary already; leave one of the two out."
+        )
 
 
 def with_batch_size(settings: Settings[Any], train: Dataset, world_size: int) -> Settings[Any]:
