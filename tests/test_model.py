@@ -171,9 +171,20 @@ def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
 
 
 def test_a_model_whose_replacing_was_killed_is_named(model: Model, tmp_path: Path) -> None:
-    model.save(tmp_path / ".model.old-123")
-    with pytest.raises(ModelError, match=r"killed while it replaced it.*\.model\.old-123; give it back"):
-        likewise.load(tmp_path / "model")
+    for name in ("model", "model[2]"):
+        model.save(tmp_path / f".{name}.old-123")
+        said = rf"killed while it replaced it.*\.{re.escape(name)}\.old-123; give it back"
+        with pytest.raises(ModelError, match=said):
+            likewise.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a*", "a?"])
+def test_a_name_may_hold_the_signs_of_patterns(name: str, model: Model, tmp_path: Path) -> None:
+    (tmp_path / ".ab.old-1").mkdir()  # not of this model
+    for _ in range(3):
+        model.save(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ab.old-1", name]
+    assert likewise.load(tmp_path / name).dim == model.dim
 
 
 def test_everybody_who_may_read_the_config_may_read_the_weights(model: Model, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ model card. Nothing in it is code: opening a stranger's model runs none.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,11 +132,13 @@ def _replace_folder(new: Path, folder: Path) -> None:
         raise
     sync_folder(folder.parent)
     # The old one, and what a process killed while saving has left.
-    for rest in (
-        *folder.parent.glob(f".{folder.name}.writing-*"),
-        *folder.parent.glob(f".{folder.name}.old-*"),
-    ):
+    for rest in (*_beside(folder, "writing"), *_beside(folder, "old")):
         shutil.rmtree(rest, ignore_errors=True)
+
+
+def _beside(folder: Path, kind: str) -> Iterator[Path]:
+    """What processes have put beside a folder while they replaced it: what they wrote, or what was there."""
+    return folder.parent.glob(f".{glob.escape(folder.name)}.{kind}-*")
 
 
 def _card(model: Model) -> str:
@@ -233,7 +236,7 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
         raise ModelError(
             f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
         )
-    if former := sorted(folder.resolve().parent.glob(f".{folder.name}.old-*")):
+    if former := sorted(_beside(folder.resolve(), "old")):
         raise ModelError(
             f"{folder} is not there: a process was killed while it replaced it. The former one is "
             f"{former[-1]}; give it back its name."

@@ -95,6 +95,20 @@ def test_a_default_task_can_always_be_measured(labels, fitting):
             evaluate(Embedded(Stub(), splits), task)
 
 
+@pytest.mark.parametrize(
+    ("train_labels", "can_be_probed"), [([0] * 8, False), ([0, 1, 2, 3], False), ([0, 0, 1, -1], True)]
+)
+def test_a_default_probe_can_always_be_measured(train_labels, can_be_probed):
+    splits = split(train_labels, [0, 0, 0])
+    learning = [task for task in default_tasks(Stub(), splits) if task in ("neighbours", "probe")]
+    assert learning == ["neighbours", *(["probe"] if can_be_probed else [])]
+    for task in learning:
+        assert evaluate(Embedded(Stub(), splits), task)["data_fingerprint"]
+    if not can_be_probed:
+        with pytest.raises(DataError, match="probe cannot be measured"):
+            evaluate(Embedded(Stub(), splits), "probe")
+
+
 def test_domains_are_reported_within_and_across():
     embedded = Embedded(Stub(), APART)
     shots = evaluate(embedded, "few-shot")

@@ -6,13 +6,14 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, get_args, get_type_hints
+from typing import Any, BinaryIO, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from likewise.training.engine import prepare_run, train
 from likewise.training.options import TrainingConfig
 from likewise.training.run import RunFolder
 from likewise.training.settings import (
+    Settings,
     default_settings,
     file_arguments,
     parse_settings,
@@ -63,7 +65,7 @@ def assert_same_bits(first: dict[str, torch.Tensor], second: dict[str, torch.Ten
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_leaves_everything_it_promises(method: str, tmp_path: Path) -> None:
     run = train(small_settings(method), tmp_path / "run", show=False)
-    lines = list(run.read_lines(run.metrics))
+    lines = run.read_metrics()
     steps = [line["step"] for line in lines if line["kind"] == "train"]
     assert steps == [1, 2, 3, 4, 5, 6]
     assert {"loss", "learning_rate", "images_per_second", "waiting_share", "gradient_norm"} <= lines[0].keys()
@@ -338,6 +340,18 @@ def test_a_batch_larger_than_the_data_says_what_to_do(tmp_path: Path) -> None:
         train(small_settings("clip", batch_size=64), tmp_path / "run", show=False)
 
 
+@pytest.mark.parametrize("method", ["simclr", "clip"])
+@pytest.mark.parametrize(("share", "left"), [(0.001, 1), (0.999, 0)])
+def test_one_row_is_too_few(method: str, share: float, left: int, tmp_path: Path) -> None:
+    """Also where it is held out, so that there is not even a text to train a tokenizer on."""
+    settings = small_settings(method, batch_size=None)
+    table = write_pictures(tmp_path / "data", 1) / "table.csv"
+    data = DataConfig(source=str(table), validation_share=share, cache_dir=str(tmp_path / "cache"))
+    settings = dataclasses.replace(settings, data=data)
+    with pytest.raises(DataError, match=f"training needs two rows or more, and the training part has {left}"):
+        train(settings, tmp_path / "run", show=False)
+
+
 def test_a_batch_size_that_nobody_named_fits_the_data(tmp_path: Path) -> None:
     settings = small_settings("clip", batch_size=None, steps=1)
     run = train(settings, tmp_path / "run", show=False)
@@ -449,6 +463,13 @@ def test_what_may_be_none_survives_the_file(name: str, tmp_path: Path) -> None:
     assert (kept > 0) == (name in {"siamese", "triplet", "moco"})
 
 
+@pytest.mark.parametrize("line", ["method_name = 5", ""])
+def test_a_configuration_without_a_methods_name_is_none(line: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(line + "\n[training]\nsteps = 3\n")
+    with pytest.raises(ConfigError, match="is not the configuration of a run: it has"):
+        read_settings(tmp_path / "config.toml")
+
+
 def test_a_text_that_looks_like_a_flag_can_stand_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text('[data]\nsource = "scenes"\ntext_separator = "--"\n')
@@ -492,6 +513,14 @@ def test_a_path_that_is_no_text_is_refused_at_once() -> None:
         default_settings("simclr", os.fsdecode(b"caf\xe9"))
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 99999999999999999999])
+def test_a_seed_is_one_that_can_be_used(seed: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"training\.seed is {seed}; it "):
+        small_settings("simclr", seed=seed)
+    run = train(small_settings("simclr", seed=2**63 - 1, steps=1), tmp_path / "run", show=False)
+    assert read_settings(run.config).training.seed == 2**63 - 1
+
+
 def test_averages_that_never_end_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"training\.betas are \(0\.9, 1\.0\)"):
         TrainingConfig(betas=(0.9, 1.0))
@@ -508,6 +537,45 @@ def test_data_that_was_moved_is_resumed_on(tmp_path: Path) -> None:
     moved = dataclasses.replace(settings, data=DataConfig(source=str(tmp_path / "there")))
     train(moved, run.path, resume=True, show=False)
     (tmp_path / "there/0.png").unlink()
+    with pytest.raises(DataError, match="has changed"):
+        train(moved, run.path, resume=True, show=False)
+
+
+def write_pictures(folder: Path, count: int) -> Path:
+    """A table that does not say in which folder its pictures are."""
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(count):
+        Image.new("RGB", (20, 20), (9 * number, 90, 30)).save(folder / f"pictures/{number}.png")
+    lines = ["image,caption", *(f"{number}.png,caption {number}" for number in range(count))]
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_run_goes_on_where_all_of_its_data_was_moved(tmp_path: Path) -> None:
+    """The table, the one it is validated on, the pictures and the cache; and it may log elsewhere."""
+
+    def settings_at(place: Path, **training: object) -> Settings[Any]:
+        data = DataConfig(
+            source=str(place / "table.csv"),
+            validation=str(place / "held/table.csv"),
+            image_root=str(place / "pictures"),
+            cache_dir=str(place / "cache"),
+        )
+        return dataclasses.replace(small_settings("clip", steps=3, batch_size=8, **training), data=data)
+
+    here, there = write_pictures(tmp_path / "here", 12), tmp_path / "there"
+    write_pictures(here / "held", 4)
+    with stopped_after(1, "clip"):
+        train(settings_at(here), tmp_path / "run", show=False)
+    here.rename(there)
+    shutil.rmtree(there / "cache")
+    moved = settings_at(there, loggers=("tensorboard",), accelerator="cpu", devices=1)
+    run = train(moved, tmp_path / "run", resume=True, show=False)
+    assert logged(run.path, "step") == [1, 2, 3]
+    assert list((there / "cache").iterdir())
+    assert list((run.path / "tensorboard").iterdir())
+    assert not here.exists()
+    Image.new("RGB", (20, 20), "white").save(there / "pictures/0.png")
     with pytest.raises(DataError, match="has changed"):
         train(moved, run.path, resume=True, show=False)
 

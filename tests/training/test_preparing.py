@@ -4,16 +4,20 @@ import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from small_runs import small_settings
 
+from likewise.catalog import methods
 from likewise.data import DataConfig, prepare
 from likewise.data.order import make_order
-from likewise.training.preparing import prepare_data, with_batch_size
+from likewise.errors import ConfigError
+from likewise.training.preparing import check_free, prepare_data, with_batch_size
 from likewise.training.run import RunFolder
+from likewise.training.settings import default_settings, read_settings, write_settings
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,36 @@ def test_what_was_assumed_of_the_data_is_printed(
     fabric = SimpleNamespace(rank_zero_first=nullcontext, is_global_zero=True, barrier=lambda: None)
     prepare_data(settings, RunFolder(tmp_path / "run"), fabric, show)
     assert ("note: passed over 1 other files: 1 .me.\n" in capsys.readouterr().err) == show
+
+
+@pytest.mark.parametrize(
+    ("method", "section", "ignored", "said"),
+    [
+        ("clip", "training", {"optimizer": "sgd", "betas": (0.9, 0.999)}, r"betas .* sgd has no such"),
+        ("simsiam", "training", {"betas": (0.9, 0.98)}, r"betas .* sgd has no such averages"),
+        ("simclr", "training", {"optimizer": "lars", "betas": (0.8, 0.9)}, r"betas .* lars has no such"),
+        ("simclr", "training", {"examples_per_class": 2}, r"examples_per_class is 2, .*order shuffled"),
+        ("siamese", "training", {"examples_per_class": 2}, r"examples_per_class is 2, .*order pairs"),
+        ("clip", "text", {"tokenizer": "there", "vocabulary_size": 500}, "vocabulary_size is 500"),
+    ],
+)
+def test_a_new_run_has_no_options_that_nothing_reads(
+    method: str, section: str, ignored: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    settings, run = default_settings(method, "scenes"), RunFolder(tmp_path)
+    changed = dataclasses.replace(getattr(settings, section), **ignored)
+    settings = dataclasses.replace(settings, **{section: changed})
+    with pytest.raises(ConfigError, match=rf"{section}\.{said}"):
+        check_free(run, settings, resume=False)
+    write_settings(settings, run.config)  # as one has them that began when they were ignored
+    assert check_free(run, read_settings(run.config), resume=True) == settings
+
+
+@pytest.mark.parametrize("method", sorted(methods()))
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lars"])
+def test_a_runs_own_settings_start_another(method: str, optimizer: str, tmp_path: Path) -> None:
+    settings = default_settings(method, "scenes")
+    training = dataclasses.replace(settings.training, optimizer=optimizer)
+    settings = dataclasses.replace(settings, training=training)
+    write_settings(settings, tmp_path / "config.toml")
+    assert check_free(RunFolder(tmp_path / "new"), read_settings(tmp_path / "config.toml"), False) == settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,21 @@ def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, content: bytes) 
     with pytest.raises(ModelError, match=r"results\.json is damaged"):
         run.add_results("retrieval", {"r1": 0.5})
     assert run.results.read_bytes() == content
+
+
+def test_damaged_lines_of_the_curves_are_passed_over(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    good = [{"kind": "train", "step": step, "loss": 0.5} for step in (1, 2, 3)]
+    lines = [json.dumps(line).encode() for line in good]
+    damaged = [
+        b"7",
+        b"null",
+        b'["kind", "step"]',
+        b'{"kind": "train"}',
+        b'{"step": "two", "kind": 1}',
+        b"\xff{",
+    ]
+    run.metrics.write_bytes(b"\n".join([lines[0], *damaged, lines[1], b"\xff", lines[2], b'{"kind": "tr']))
+    assert run.read_metrics() == good
+    run.cut_metrics(2, finished=False)
+    assert [json.loads(line) for line in run.metrics.read_text().splitlines()] == good[:2]

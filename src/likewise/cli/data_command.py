@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json as json_format
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from likewise.catalog import find_method
+from likewise.cli.places import check_place, why_not_there
 from likewise.data import DataConfig
 from likewise.data.contact_sheet import draw_contact_sheet
 from likewise.data.folders import FOLDER_OF_IMAGES
@@ -64,14 +66,13 @@ def run(arguments: Sequence[str]) -> None:
         print_report(found)
     has_pictures = found.dataset is not None and found.dataset.pixels is not None and len(found.dataset) > 0
     if has_pictures and options.sheet:
-        sheet = _outside(Path(options.sheet), found)
-        remarks = draw_contact_sheet(found.dataset, sheet)
-        for line in [f"contact sheet: {sheet}", *remarks]:
-            _say(line, options.json)
+        _draw_contact_sheet(options, found)
     if method is not None:
         if not has_pictures:
             raise DataError("--views needs pictures, and this source has none that can be read.")
         sheet = _outside(Path("views.png"), found)
+        if (reason := why_not_there(sheet)) is not None:
+            raise ConfigError(f"--views: {sheet} cannot be written: {reason}; run this in another folder.")
         _draw_views(found, method.default_views(options.views_size), options.views_size, sheet)
         _say(f"views: {sheet}", options.json)
 
@@ -80,10 +81,25 @@ def _check(options: DataCommand) -> None:
     """What cannot be drawn is refused before a long look at the data."""
     if options.sheet and Path(options.sheet).suffix.lower() not in _PICTURES:
         raise ConfigError(f"--sheet {options.sheet}: expected a picture's name, such as contact-sheet.png.")
+    if options.sheet and options.sheet != DataCommand.sheet:
+        check_place("--sheet", Path(options.sheet), such_as=DataCommand.sheet)
     if options.views_size < 1:
         raise ConfigError(
             f"--views-size {options.views_size}: expected the side of a view, at least 1 pixel, such as 64."
         )
+
+
+def _draw_contact_sheet(options: DataCommand, found: SourceReport) -> None:
+    """Draw it, and say where it is; where nobody named a place and this one takes none, say why not."""
+    sheet = _outside(Path(options.sheet), found)
+    reason = why_not_there(sheet)
+    if options.sheet == DataCommand.sheet and reason is not None:
+        print(f"no contact sheet: {reason}; --sheet FILE names another place.", file=sys.stderr)
+        return
+    assert found.dataset is not None
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    for line in [f"contact sheet: {sheet}", *draw_contact_sheet(found.dataset, sheet)]:
+        _say(line, options.json)
 
 
 def _outside(sheet: Path, found: SourceReport) -> Path:

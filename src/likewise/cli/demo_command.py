@@ -136,7 +136,7 @@ def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:
 def _is_demo(folder: Path, settings: Settings[Any]) -> bool:
     """Whether a run has a demo's settings, but for its length."""
     old = read_settings(folder / "config.toml")
-    if old.method_name != settings.method_name or old.data.source != settings.data.source:
+    if old.method_name != settings.method_name or old.data != settings.data:
         return False
     as_long = dataclasses.replace(settings.training, steps=old.training.steps)
     return not differences(old, dataclasses.replace(settings, training=as_long))

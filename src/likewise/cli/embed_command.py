@@ -26,6 +26,7 @@ from likewise.cli.opened import (
     own_data,
     said_of_own,
 )
+from likewise.cli.places import check_place, why_not_there
 from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.splits import assign_parts
 from likewise.encoders.networks import EncodesImages, EncodesTexts
@@ -68,8 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     """Embed and write."""
     options = parse_flags(EmbedCommand, arguments, prog="likewise embed")
     path = Path(options.out)
-    if path.suffix not in (".parquet", ".npy"):
-        raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy.")
+    _check_out(path)
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be asked for texts that this model cannot read.
     model.needs(f"encode_{options.what}", EncodesImages if options.what == "images" else EncodesTexts)
@@ -91,6 +91,20 @@ def run(arguments: Sequence[str]) -> None:
     if options.part == "all":
         for line in _left_out(own or options.data, options.data, splits, own=own is not None):
             print(line)
+
+
+def _check_out(path: Path) -> None:
+    """Refuse what cannot be written before all the work."""
+    if path.suffix not in (".parquet", ".npy"):
+        raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy.")
+    check_place("--out", path, such_as=f"embeddings{path.suffix}")
+    if path.suffix == ".npy" and (reason := why_not_there(_ids_of(path))) is not None:
+        raise ConfigError(f"--out {path}: its ids cannot stand beside it: {reason}; name another place.")
+
+
+def _ids_of(path: Path) -> Path:
+    """The file of ids beside one of vectors."""
+    return path.with_suffix(".ids.txt")
 
 
 def _opened(model: Model, options: EmbedCommand) -> tuple[Splits, DataConfig | None]:
@@ -173,7 +187,7 @@ def _flags(data: DataConfig) -> str:
 def _write(path: Path, ids: list[str], texts: list[str], vectors: np.ndarray) -> None:
     """Each file whole or not at all: what was embedded before is not lost to a full disk."""
     if path.suffix == ".npy":
-        with written_whole(path.with_suffix(".ids.txt")) as names, written_whole(path) as beside:
+        with written_whole(_ids_of(path)) as names, written_whole(path) as beside:
             names.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
             with beside.open("wb") as file:
                 np.save(file, vectors)

@@ -13,6 +13,7 @@ import tyro
 from numpy.typing import NDArray
 
 from likewise.cli.opened import open_model
+from likewise.cli.places import check_place
 from likewise.data.fonts import find_font
 from likewise.errors import ConfigError, DataError
 from likewise.explaining import Explanation, explain, overlay
@@ -58,6 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     path = Path(options.out)
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf"):
         raise ConfigError(f"--out {path}: expected a picture's name, such as explanation.png.")
+    check_place("--out", path, such_as="explanation.png")
     model = open_model(options.model, options.device)
     stored = model.stored_squares([options.image])
     try:

@@ -11,8 +11,8 @@ from typing import Annotated
 import tyro
 
 from likewise.cli.opened import OWN_DATA, open_model, open_own_splits
+from likewise.cli.places import check_place
 from likewise.data import DataConfig
-from likewise.errors import ConfigError
 from likewise.flags import parse_flags
 from likewise.reporting.report import write_report
 from likewise.training.gather import gather_report_inputs
@@ -59,12 +59,11 @@ def report(
         Where it is.
 
     Raises:
-        ConfigError: `out` is a folder.
+        ConfigError: `out` is a folder, or a place where nothing can be written.
     """
     folder = RunFolder.existing(path)
     file = Path(out) if out is not None else folder.report
-    if file.is_dir():
-        raise ConfigError(f"--out {file} is a folder; expected a file, such as {file / 'report.html'}.")
+    check_place("--out", file, such_as=folder.report.name)
     model = open_model(str(path), device)
     splits = open_own_splits(model, str(path), data)
     if folder.read_json(folder.data).get("fingerprint") not in (None, splits.summary["fingerprint"]):

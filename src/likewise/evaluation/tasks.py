@@ -196,7 +196,10 @@ def default_tasks(model: Model, splits: Splits) -> list[str]:
     having = set(model.abilities)
     having |= {"texts"} if any(data.texts or []) else set()
     having |= {"shared classes"} if _share_classes(splits) else set()
-    supported = class_tasks_of(data)
+    learnt = np.empty(0, np.int64) if splits.train.labels is None else splits.train.labels
+    counts = np.unique(learnt[learnt >= 0], return_counts=True)[1]
+    # A probe tells classes apart, and holds rows of one out to choose its regularisation by.
+    supported = class_tasks_of(data) | {"probe": len(counts) >= 2 and bool((counts >= 2).any())}
     having |= {"labels"} if data.labels is not None and bool((data.labels >= 0).any()) else set()
     fitting = [name for name, (_, needs, _) in TASKS.items() if needs <= having]
     fitting = [name for name in fitting if supported.get(name, True)]

@@ -6,14 +6,15 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import IO, Any
 
 from torch import Tensor
 
 from likewise.collectives import rank
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, first_line
 from likewise.methods.method import Terms
 from likewise.training.options import TrainingConfig
 from likewise.training.run import RunFolder
@@ -56,7 +57,7 @@ class Display:
         self._show = show
         self._writes = rank() == 0
         self._file: IO[str] | None = None
-        self._loggers: list[Any] = []
+        self._loggers: dict[str, Any] = {}
         self._bar: Any = None
         self._task: Any = None
         self._step = 0
@@ -67,7 +68,9 @@ class Display:
     def __enter__(self) -> Display:
         if self._writes:
             self._file = self._run.metrics.open("a", encoding="utf-8")
-            self._loggers = [_logger(name, self._run) for name in self._options.loggers]
+            for name in self._options.loggers:
+                with self._does_without(name):
+                    self._loggers[name] = _logger(name, self._run)
         if self._show:
             self._open_bar()
         self._since = _Mark(step=self._step)
@@ -77,9 +80,10 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-        for logger in self._loggers:
-            logger.finalize("success")
-        self._loggers = []
+        for name, logger in list(self._loggers.items()):
+            with self._does_without(name):
+                logger.finalize("success")
+        self._loggers = {}
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -176,8 +180,19 @@ class Display:
         assert self._file is not None, "the display is not open"
         self._file.write(line + "\n")
         self._file.flush()
-        for logger in self._loggers:
-            logger.log_metrics({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+        for name, logger in list(self._loggers.items()):
+            with self._does_without(name):
+                logger.log_metrics({f"{kind}/{figure}": value for figure, value in values.items()}, step=step)
+
+    @contextmanager
+    def _does_without(self, name: str) -> Iterator[None]:
+        """Drop a logger that fails inside: training goes on, and metrics.jsonl has all that it was told."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever another library's logger may raise
+            self._loggers.pop(name, None)
+            reason = first_line(error.__cause__ or error)  # TensorBoard's blames the number for any of them
+            self.warn(self._step, f"{name} is written no more ({reason}); metrics.jsonl goes on.")
 
     def _open_bar(self) -> None:
         if not sys.stderr.isatty():

@@ -45,7 +45,7 @@ from likewise.training.preparing import (
     prepare_tokenizer,
     with_batch_size,
 )
-from likewise.training.replicas import mean_terms, reduce_gradients
+from likewise.training.replicas import first_before_others, mean_terms, reduce_gradients
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, write_settings
 from likewise.training.starting import network_to_start_from, open_trained, start_from
@@ -75,9 +75,15 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
     run, fabric = RunFolder(out), launch(settings.training)
     with held(run, fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
-        with session.display, asked_to_stop() as asked:
-            session.loop(asked)
-            session.finish()
+        try:
+            with session.display, asked_to_stop() as asked:
+                session.loop(asked)
+                session.finish()
+        except Interrupted:
+            # All replicas stop here; once one has left, Fabric's launcher kills the first, which may still be
+            # closing its display, and its exit code would be another.
+            fabric.barrier()
+            raise
     return run
 
 
@@ -131,21 +137,22 @@ class Session:
         """Networks, optimizer, tokenizer and batches."""
         options = settings.training
         assert options.batch_size is not None, "prepare_run decides it"
+        order = make_order(  # first: it refuses too few rows, which nothing below looks at
+            options.order,
+            splits.train.labels,
+            num_rows=len(splits.train),
+            batch_size=options.batch_size,
+            examples_per_class=options.examples_per_class,
+            world_size=fabric.world_size,
+            seed=options.seed,
+        )
         trained = open_trained(settings, run)
         tokenizer = prepare_tokenizer(settings, run, splits.train, fabric, trained)
         tokens = None if tokenizer is None else TokenTable(splits.train.texts or [], tokenizer)
         loader = Loader(
             splits.train,
             tokens,
-            make_order(
-                options.order,
-                splits.train.labels,
-                num_rows=len(splits.train),
-                batch_size=options.batch_size,
-                examples_per_class=options.examples_per_class,
-                world_size=fabric.world_size,
-                seed=options.seed,
-            ),
+            order,
             seed=options.seed,
             rank=fabric.global_rank,
             world_size=fabric.world_size,
@@ -373,11 +380,11 @@ class Session:
     def finish(self) -> None:
         """Write the model and its figures on the whole held-out part."""
         # The other replicas wait here however long it takes; at a barrier they would give up after a while.
-        with self.fabric.rank_zero_first():
-            if self.fabric.is_global_zero:
-                self._finish()
+        first_before_others(self.fabric, self._finish)
 
     def _finish(self) -> None:
+        if not self.fabric.is_global_zero:
+            return
         model = self.model()
         model.save(self.run.model)
         if self.splits.validation is None:

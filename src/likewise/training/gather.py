@@ -40,7 +40,7 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
         "title": f"{method_name(settings.method_name)} on {settings.data.source}",
         "method": settings.method_name,
         "settings": sections,
-        "metrics": list(run.read_lines(run.metrics)),
+        "metrics": run.read_metrics(),
         "results": run.read_json(run.results),
         "data_summary": splits.summary,
         "bad_records": [dataclasses.asdict(record) for record in splits.bad_records],

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from likewise.errors import ConfigError
 from likewise.training.run import RunFolder
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["held"]
 
@@ -21,27 +26,14 @@ def held(run: RunFolder, fabric: Any) -> Iterator[None]:
     lock when its holder ends in any way, so it cannot become stale.
 
     Raises:
-        ConfigError: another process trains there; on every replica.
+        ConfigError: another process trains there, or nothing can be written there; on every replica.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
-    lock = FileLock(run.path / ".lock")
-    is_free, is_new = True, not run.path.exists()
-    if fabric.is_global_zero:
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            is_free = False
-        except NotImplementedError:
-            warnings.warn(
-                f"the file system of {run.path} knows no locks: nothing keeps two trainings apart there",
-                stacklevel=2,
-            )
-    if not fabric.broadcast(is_free):
-        raise ConfigError(
-            f"another process is training into {run.path}; wait for it to end, or name another --out."
-        )
+    lock, is_new = FileLock(run.path / ".lock"), not os.path.exists(run.path)
+    refusal = fabric.broadcast(_take(run.path, lock) if fabric.is_global_zero else None)
+    if refusal is not None:
+        raise ConfigError(refusal)
     try:
         yield
     finally:
@@ -51,3 +43,23 @@ def held(run: RunFolder, fabric: Any) -> Iterator[None]:
             with contextlib.suppress(OSError):  # what says why it was refused may lie there
                 if is_new:
                     run.path.rmdir()
+
+
+def _take(folder: Path, lock: FileLock) -> str | None:
+    """Make the folder and lock it; in words why that cannot be, or None."""
+    from filelock import Timeout
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        return f"another process is training into {folder}; wait for it to end, or name another --out."
+    except NotImplementedError:
+        warnings.warn(
+            f"the file system of {folder} knows no locks: nothing keeps two trainings apart there",
+            stacklevel=2,
+        )
+    except OSError as error:
+        reason = "it is a file" if os.path.isfile(folder) else error.strerror or error
+        return f"{folder} cannot hold a run ({reason}); name another --out."
+    return None

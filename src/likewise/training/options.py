@@ -108,6 +108,8 @@ class TrainingConfig:
         for name in ("weight_decay", "clip_gradient", "evaluate_every", "save_every", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; it cannot be negative.")
+        if self.seed >= 2**63:
+            raise ConfigError(f"training.seed is {self.seed}; it must be below 2**63, such as 0.")
         for name in ("warmup_share", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected a share in [0, 1].")

@@ -12,8 +12,9 @@ from likewise.data.order import batch_unit, most_rows
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
 from likewise.model import Model
+from likewise.training.replicas import first_before_others
 from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, differences, read_settings
+from likewise.training.settings import Settings, default_settings, differences, read_settings
 from likewise.whole_file import written_whole
 
 __all__ = ["check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
@@ -27,6 +28,7 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
     """
     if not run.config.is_file():
         _check_nothing_else(run)
+        _check_none_ignored(settings)
         return settings
     if not resume:
         raise ConfigError(
@@ -75,6 +77,30 @@ def _is_list_of_bad_records(run: RunFolder) -> bool:
         return False
 
 
+def _check_none_ignored(settings: Settings[Any]) -> None:
+    """Refuse options that nothing would read, where their values are not those that nobody named.
+
+    Of new runs alone: one that began when they were ignored goes on, and can be measured.
+    """
+    training, text = settings.training, settings.text
+    unsaid = default_settings(settings.method_type, settings.data.source)
+    if training.optimizer != "adamw" and training.betas != unsaid.training.betas:
+        raise ConfigError(
+            f"training.betas are {training.betas}, and {training.optimizer} has no such averages; leave them "
+            "out, or use --training.optimizer adamw."
+        )
+    if training.order != "classes" and training.examples_per_class != unsaid.training.examples_per_class:
+        raise ConfigError(
+            f"training.examples_per_class is {training.examples_per_class}, which --training.order "
+            f"{training.order} does not look at; leave it out, or use --training.order classes."
+        )
+    if text.tokenizer is not None and text.vocabulary_size != unsaid.text.vocabulary_size:
+        raise ConfigError(
+            f"text.vocabulary_size is {text.vocabulary_size}, and text.tokenizer {text.tokenizer} has a "
+            "vocabulary already; leave one of the two out."
+        )
+
+
 def with_batch_size(settings: Settings[Any], train: Dataset, world_size: int) -> Settings[Any]:
     """The settings with a batch size, where none was asked for."""
     options = settings.training
@@ -94,11 +120,11 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
     """Read the data, on the first replica first (it may build the cache), and write down what was found."""
     needs = settings.method_type.needs
     size = settings.image.image_size if "images" in needs else None
+    progress = show and fabric.is_global_zero
     try:
-        with fabric.rank_zero_first():
-            splits = prepare(
-                settings.data, image_size=size, needs=needs, progress=show and fabric.is_global_zero
-            )
+        splits = first_before_others(
+            fabric, lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress)
+        )
     except TooManyBadRecords as error:
         run.write_bad_records(error.bad_records)  # a refusal is when one wants to read them
         raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
@@ -131,14 +157,17 @@ def prepare_tokenizer(
     """
     if "texts" not in settings.method_type.needs:
         return None
-    with fabric.rank_zero_first():  # the others find what the first has kept
-        # One left by a refused start is made anew.
-        kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
-        if not kept:
+
+    def kept() -> TextTokenizer:
+        # The others find what the first has kept. One left by a refused start is made anew.
+        is_kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
+        if not is_kept:
             tokenizer = _new_tokenizer(settings, data, trained)
             with written_whole(run.tokenizer) as beside:
                 tokenizer.save(beside)
         return TextTokenizer.load(run.tokenizer, max_tokens=None)
+
+    return first_before_others(fabric, kept)
 
 
 def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None) -> TextTokenizer:

@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import nn
 
 from likewise.collectives import world_size
+from likewise.errors import TrainingError, first_line
 from likewise.methods.method import Terms
 
-__all__ = ["mean_terms", "reduce_gradients"]
+__all__ = ["first_before_others", "mean_terms", "reduce_gradients"]
+
+T = TypeVar("T")
+
+
+def first_before_others(fabric: Any, work: Callable[[], T]) -> T:
+    """Do the same on all replicas, on the first one before the others, however long it takes.
+
+    What fails is raised once all replicas have come so far: where one leaves earlier, the others wait for it
+    in vain and end in a trace about a lost connection.
+
+    Args:
+        fabric: knows which replica this is.
+        work: what is done; the others find what the first has written.
+
+    Returns:
+        What `work` returned here.
+
+    Raises:
+        Exception: what `work` raised here.
+        TrainingError: it was another replica that failed.
+    """
+    failure: Exception | None = None
+    with fabric.rank_zero_first():
+        try:
+            done = work()
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = error
+    reasons: list[str | None] = [None] * world_size()
+    if world_size() > 1:
+        torch.distributed.all_gather_object(reasons, None if failure is None else first_line(failure))
+    if failure is not None:
+        raise failure
+    for number, reason in enumerate(reasons):
+        if reason is not None:
+            raise TrainingError(f"replica {number} cannot go on: {reason}")
+    return done
 
 
 def mean_terms(terms: Terms) -> Terms:

@@ -96,20 +96,28 @@ class RunFolder:
         self.write_json(self.results, results | {task: values})
 
     def read_lines(self, path: Path) -> Iterator[dict[str, Any]]:
-        """The objects of a JSONL file; a last line cut short by a kill is left out."""
+        """The objects of a JSONL file; a line that a kill cut short, or that was damaged, is left out."""
         if not path.is_file():
             return
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            if not line:
-                continue
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield value
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl that say of which step they tell, and what."""
+        return [
+            line
+            for line in self.read_lines(self.metrics)
+            if isinstance(line.get("step"), int) and isinstance(line.get("kind"), str)
+        ]
 
     def cut_metrics(self, step: int, *, finished: bool) -> None:
         """Forget what a run resumed after `step` writes again: later lines; if finished, the last look."""
-        kept = [line for line in self.read_lines(self.metrics) if line["step"] <= step]
+        kept = [line for line in self.read_metrics() if line["step"] <= step]
         if finished:
             kept = [line for line in kept if line["kind"] == "train" or line["step"] < step]
         with written_whole(self.metrics) as beside:

@@ -44,6 +44,14 @@ C = TypeVar("C")
 # the word, as on the command line.
 _NONE = "None"
 
+# What may differ where a run goes on: where the data lies (its fingerprint says whether it is the same), what
+# computes, who is told besides metrics.jsonl, and the bound that a batch size was once decided with.
+_MAY_DIFFER = {
+    *("data.source", "data.validation", "data.image_root", "data.cache_dir"),
+    *("training.accelerator", "training.devices", "training.num_nodes", "training.loggers"),
+    "training.largest_batch_size",
+}
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(Generic[C]):
@@ -252,20 +260,21 @@ def _check_known(name: str, known: Any, where: str) -> None:
 def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
     """Which settings of a run are asked to be others, each with both values.
 
-    A batch size that nobody names stays what was decided; the bound it was decided with no longer matters.
-    Neither does where the data lies: its fingerprint says whether it is the same.
+    Those are passed over that may differ where a run goes on: where the data lies, what computes, who logs. A
+    batch size that nobody names stays what was decided.
     """
     before, after = old.sections(), new.sections()
     pairs = [
         (f"{section}.{field.name}", getattr(before[section], field.name), getattr(after[section], field.name))
         for section in before
         for field in dataclasses.fields(before[section])
-        if field.name not in ("largest_batch_size", "source")
     ]
     return [
         f"{name} is {there!r}, not {asked!r}"
         for name, there, asked in pairs
-        if there != asked and not (name == "training.batch_size" and asked is None)
+        if there != asked
+        and name not in _MAY_DIFFER
+        and not (name == "training.batch_size" and asked is None)
     ]
 
 
@@ -296,9 +305,15 @@ def read_settings(path: Path) -> Settings[Any]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        method = find_method(tables.pop("method_name"))
-    except (OSError, KeyError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
+    name = tables.pop("method_name", None)
+    if not isinstance(name, str):
+        there = "no method_name" if name is None else f"{name!r} as method_name"
+        raise ConfigError(
+            f"{path} is not the configuration of a run: it has {there}, expected a method's name."
+        )
+    method = find_method(name)
     _check_tables(method, tables, path)
     source = tables.get("data", {}).get("source", "scenes")
     size = tables.get("image", {}).get("image_size", ImageEncoderConfig.image_size)

@@ -1,0 +1,40 @@
+"""Where a command writes: looked at before its work, which would be lost."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from likewise.errors import ConfigError
+
+__all__ = ["check_place", "why_not_there"]
+
+
+def check_place(option: str, path: Path, *, such_as: str) -> None:
+    """Refuse a place where no file can be written.
+
+    Args:
+        option: what named it, for the message.
+        path: of the file; its folder need not be there.
+        such_as: the name of such a file.
+
+    Raises:
+        ConfigError: it cannot; the message says why.
+    """
+    if os.path.isdir(path):
+        raise ConfigError(f"{option} {path} is a folder; expected a file, such as {path / such_as}.")
+    reason = why_not_there(path)
+    if reason is not None:
+        raise ConfigError(f"{option} {path} cannot be written: {reason}; name another place.")
+
+
+def why_not_there(path: Path) -> str | None:
+    """In words why no file can be written at a path, or None."""
+    if os.path.isdir(path):
+        return f"{path} is a folder"
+    folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))
+    if not os.path.isdir(folder):
+        return f"{folder} is a file"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"nothing may be written into {folder}"
+    return None
