@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -501,6 +502,19 @@ def test_a_terminal_that_is_not_utf_8_shows_what_it_can(tmp_path: Path) -> None:
     done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "un ?l?phant" in done.stdout
+
+
+def test_an_error_goes_out_as_one_piece_where_python_does_not_buffer() -> None:
+    """So that two replicas that fail together do not write into each other's line."""
+    words = [sys.executable, "-m", "likewise.cli.main", "data", "nowhere"]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)  # a piece written is a piece read
+    with ours, theirs:
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        done = subprocess.run(words, env=environment, stdout=subprocess.DEVNULL, stderr=theirs)
+        piece = ours.recv(4096, socket.MSG_DONTWAIT).decode()
+    assert done.returncode == 3
+    assert piece.startswith("likewise data: nowhere: ")
+    assert piece.endswith("\n")
 
 
 def test_a_configuration_that_is_not_utf_8_is_one_line(

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
     Exit codes: 0 done; 2 a wrong option; 3 the data; 4 the model; 5 training; 75 stopped on request,
     resumable.
     """
-    _print_what_can_be_printed()
+    _set_up_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -114,11 +114,18 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _print_what_can_be_printed() -> None:
-    """A terminal that is not UTF-8 shows question marks for signs it has not, instead of an error."""
+def _set_up_streams() -> None:
+    """A terminal that is not UTF-8 shows question marks for signs it has not, instead of an error.
+
+    Errors go out by whole lines also where Python is told not to buffer (``PYTHONUNBUFFERED``, which
+    containers often set): there `print` writes a line and its end apart, and two replicas that speak at
+    once would mix theirs.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr.reconfigure(line_buffering=True, write_through=False)
 
 
 def _unknown(word: str) -> int:
