@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# A module is compiled when it is first imported: compiling all that is installed takes longer than installing it.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: setup demo test check format docs clean
 
 # Rebuilt when the pins or the package's own needs change.
 $(VENV)/ready: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Likewise needs Python 3.10 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 setup: $(VENV)/ready

@@ -110,14 +110,16 @@ def test_every_weight_that_learns_gets_a_gradient(name: str) -> None:
     assert not without
 
 
+# Keys of a slow twin are found slowly, TCL is slow to tell apart pictures that look alike, and other pictures
+# of a class are less alike than views of one.
+STEPS = {"moco": 100, "moco v1": 80, "moco symmetric": 70, "moco pushing between": 70}
+STEPS |= {"tcl": 60, "tcl without words": 60, "tcl without fusion": 60, "supcon of one view": 150}
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_learns_a_tiny_set_without_collapse(name: str) -> None:
     method, loader = build(name)
-    # Keys of a slow twin are found slowly, and pictures that look alike are told apart slowly by TCL; other
-    # pictures of a class are less alike than views of one.
-    slow = "moco" in name or "tcl" in name
-    steps = 200 if "one view" in name else 100 if slow else 50
-    losses = train(method, loader, steps=steps, rate=1e-3)
+    losses = train(method, loader, steps=STEPS.get(name, 50), rate=1e-3)
     # A queue starts with random keys, easily told apart: the losses count from when it is full.
     before, after = sum(losses[5:10]) / 5, sum(losses[-5:]) / 5
     assert after < before - 0.05 * abs(before)
@@ -186,7 +188,7 @@ def test_a_broken_twin_is_caught_by_the_signs_of_collapse(broken: type[Method]) 
 @pytest.mark.parametrize("name", ["byol", "simsiam"])
 def test_a_whole_twin_is_not_taken_for_a_broken_one(name: str) -> None:
     """Slower than the broken ones: at their rate some starts of a whole SimSiam lose most directions too."""
-    for seed in range(3):
+    for seed in range(2):
         whole, loader = build(name)
         torch.manual_seed(seed)
         method = type(whole)(whole.config, ingredients_of(name))  # type: ignore[call-arg]

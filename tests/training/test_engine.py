@@ -23,6 +23,7 @@ from PIL import Image
 from small_runs import SOURCE, logged, small_settings, stopped_after
 
 from likewise.catalog import methods
+from likewise.cli.main import main
 from likewise.data import DataConfig
 from likewise.errors import (
     ConfigError,
@@ -94,28 +95,21 @@ def test_resumed_equals_uninterrupted(method: str, tmp_path: Path) -> None:
     assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
 
 
+SMALL_CLIP = f"train clip --data {SOURCE} --quiet --image.image-size 32 --image.width 32 --image.depth 1"
+SMALL_CLIP += " --text.width 32 --text.heads 2 --text.depth 1 --training.batch-size 16"
+SMALL_CLIP += " --training.precision float32 --training.log-every 1 --training.evaluate-every 0"
+
+
 def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
-    """SIGKILL, over and over, at moments nobody chose; then left to finish."""
-    words = [sys.executable, "-m", "likewise.cli.main", "train", "clip", "--data", SOURCE, "--quiet"]
-    words += ["--image.image-size", "32", "--image.width", "32", "--image.depth", "1", "--text.width", "32"]
-    words += [
-        "--text.heads",
-        "2",
-        "--text.depth",
-        "1",
-        "--training.batch-size",
-        "16",
-        "--training.steps",
-        "60",
-    ]
-    words += ["--training.save-every", "1", "--training.evaluate-every", "0", "--training.log-every", "1"]
-    words += ["--training.precision", "float32"]
+    """SIGKILL, again and again, at moments nobody chose; then left to finish."""
+    words = [sys.executable, "-m", "likewise.cli.main", *SMALL_CLIP.split()]
+    words += ["--training.steps", "40", "--training.save-every", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*words, "--out", str(tmp_path / "whole")], check=True, env=environment)
     cut = [*words, "--out", str(tmp_path / "cut")]
     moments = random.Random(0)
     kills = 0
-    while kills < 3:
+    while kills < 2:
         process = subprocess.Popen(cut, env=environment)
         # Wait until it trains, so that the kills fall on steps and checkpoints rather than on imports.
         before = _num_lines(tmp_path / "cut" / "metrics.jsonl")
@@ -138,34 +132,12 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
 
 def test_two_replicas_train_what_one_does(tmp_path: Path) -> None:
     """Through the whole engine, with DDP over gloo: the same weights up to the rounding of float32 sums."""
-    words = [sys.executable, "-m", "likewise.cli.main", "train", "clip", "--data", SOURCE, "--quiet"]
-    words += ["--image.image-size", "32", "--image.width", "32", "--image.depth", "1", "--text.width", "32"]
-    words += [
-        "--text.heads",
-        "2",
-        "--text.depth",
-        "1",
-        "--training.batch-size",
-        "16",
-        "--training.steps",
-        "3",
-    ]
-    words += [
-        "--training.precision",
-        "float32",
-        "--training.log-every",
-        "1",
-        "--training.evaluate-every",
-        "0",
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    for name, more in (
-        ("one", []),
-        ("two", ["--training.devices", "2"]),
-        ("pieces", ["--training.devices", "2"]),
-    ):
-        more = more + (["--training.micro-batch-size", "3"] if name == "pieces" else [])
-        subprocess.run([*words, *more, "--out", str(tmp_path / name)], check=True, env=environment)
+    words = [*SMALL_CLIP.split(), "--training.steps", "3"]
+    main([*words, "--out", str(tmp_path / "one")])
+    for name, pieces in (("two", []), ("pieces", ["--training.micro-batch-size", "3"])):
+        by_two = [sys.executable, "-m", "likewise.cli.main", *words, "--training.devices", "2", *pieces]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run([*by_two, "--out", str(tmp_path / name)], check=True, env=environment)
     one = weights_of(tmp_path / "one")
     for name in ("two", "pieces"):
         for key, value in weights_of(tmp_path / name).items():
@@ -315,7 +287,7 @@ def test_a_picture_that_vanishes_in_training_loses_no_steps(tmp_path: Path) -> N
     for number in range(12):
         pixels = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(pictures / f"{number}.png")
-    settings = small_settings("simclr", batch_size=4, steps=60)
+    settings = small_settings("simclr", batch_size=4, steps=30)
     data = DataConfig(source=str(pictures), cache_dir=str(tmp_path / "cache"), cache=False)
     settings = dataclasses.replace(settings, data=data)
     run, fabric = RunFolder(tmp_path / "run"), launch(settings.training)
@@ -330,7 +302,7 @@ def test_a_picture_that_vanishes_in_training_loses_no_steps(tmp_path: Path) -> N
         session.loop(take_away)
     (tmp_path / "away").rename(pictures)
     train(settings, run.path, resume=True, show=False)
-    assert [int(step) for step in logged(run.path, "step")] == list(range(1, 61))
+    assert [int(step) for step in logged(run.path, "step")] == list(range(1, 31))
     whole = train(settings, tmp_path / "whole", show=False)
     assert_same_bits(weights_of(run.path), weights_of(whole.path))
 
