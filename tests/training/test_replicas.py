@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ def fails(*given, **options):
     return prepare(*given, **options)
 
 preparing.prepare = fails
+"""
+
+DISK_IS_FULL = """
+import errno, torch
+
+def save(state, file):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+torch.save = save
 """
 
 STOPPED_WITH_A_SLOW_DISPLAY = """
@@ -83,6 +93,16 @@ def test_what_fails_on_one_ends_both(tmp_path: Path) -> None:
     own, others = "no such disk here", "replica 1 cannot go on: no such disk here"
     assert sorted(said.splitlines()) == [f"likewise train: {own}", f"likewise train: {others}"]
     assert code == 5  # the first one's, which started the other
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_written_ends_both(tmp_path: Path) -> None:
+    code, said = trained_by_two(tmp_path, changed=DISK_IS_FULL)
+    assert code == 5
+    own, others = sorted(line for line in said.splitlines() if line.startswith("likewise train: "))
+    assert re.search(r"step-0+4\.ckpt cannot be written \(.*No space left.*--resume from the start", own)
+    assert others.startswith("likewise train: replica 0 cannot go on: ")
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

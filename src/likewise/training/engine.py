@@ -348,9 +348,12 @@ class Session:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-        if self.fabric.is_global_zero:
-            save_checkpoint(self.run.checkpoints, self.step, state)
-        self.fabric.barrier()
+
+        def write() -> None:
+            if self.fabric.is_global_zero:
+                save_checkpoint(self.run.checkpoints, self.step, state)
+
+        first_before_others(self.fabric, write)  # a full disk ends them all
 
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
