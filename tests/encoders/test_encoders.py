@@ -166,13 +166,24 @@ def test_patches_stand_behind_what_a_model_puts_before_them(kind: str, tmp_path:
         pooled, tokens = encoder(pixels)
         torch.testing.assert_close(tokens, states[:, PREFIX_TOKENS[kind] :])
         assert tokens.shape == (2, (size // 8) ** 2, 32)
-        own = found.pooler_output if kind in ("clip_vision_model", "beit") else states[:, 0]
-        torch.testing.assert_close(pooled, own if PREFIX_TOKENS[kind] else states.mean(dim=1))
+        by_itself = kind in ("clip_vision_model", "siglip_vision_model", "beit")
+        own = found.pooler_output if by_itself else states[:, 0]
+        torch.testing.assert_close(pooled, states.mean(dim=1) if kind == "ijepa" else own)
         unread = [name for name, weight in encoder.named_parameters() if not weight.requires_grad]
         assert not any("post_layernorm" in name or "pooler.layernorm" in name for name in unread)
         again = ImageEncoder.from_spec(json.loads(json.dumps(encoder.spec(), default=str))).eval()
         again.load_state_dict(encoder.state_dict())
         torch.testing.assert_close(again(pixels).tokens, tokens)
+        torch.testing.assert_close(again(pixels).pooled, pooled)
+
+
+def test_a_siglip_without_its_head_is_pooled_by_the_mean(tmp_path: Path) -> None:
+    options = {"image_size": 32, "patch_size": 8, "vision_use_head": False}
+    source = AutoModel.from_config(AutoConfig.for_model("siglip_vision_model", **options, **VISION)).eval()
+    source.save_pretrained(tmp_path)
+    encoder = ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path), image_size=32)).eval()
+    pixels = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(encoder(pixels).pooled, source(pixels).last_hidden_state.mean(dim=1))
 
 
 @pytest.mark.parametrize("kind", ["vit_mae", "swin"])
@@ -370,7 +381,7 @@ def test_weights_that_no_feature_depends_on_do_not_wait_for_a_gradient(kind: str
     encoder = ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path / kind), image_size=28))
     sum(features.sum() for features in encoder(torch.randn(2, 3, 28, 28))).backward()
     frozen = [name for name, weight in encoder.named_parameters() if not weight.requires_grad]
-    assert bool(frozen) == (kind in ("dinov2", "siglip_vision_model"))  # all of the others' weights are read
+    assert bool(frozen) == (kind == "dinov2")  # all of the others' weights are read
     assert all(weight.grad is not None for weight in encoder.parameters() if weight.requires_grad)
 
 

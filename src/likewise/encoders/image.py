@@ -22,6 +22,7 @@ from likewise.encoders.vision_models import (
     is_pooled_by_itself,
     load_vision_model,
     num_prefix_tokens,
+    pooling_of,
     resize_positions,
     unused_parts,
 )
@@ -90,7 +91,7 @@ class ImageEncoderConfig:
     pooling: Literal["mean", "cls"] = "mean"
     """What stands for the picture: the mean of a ViT's patches (better when trained from nothing, Beyer
     2022, arXiv 2205.01580) or its [CLS], which a pre-trained ViT always uses (CLIP's through its last norm;
-    a BEiT has the mean, normed). Convolutional networks take the mean."""
+    a BEiT has the mean, normed, a SigLIP its attention head). Convolutional networks take the mean."""
 
     dropout: float = 0.0
     """Dropout inside a ViT, in [0, 1); a pre-trained one keeps its own."""
@@ -140,7 +141,8 @@ class ImageEncoder(nn.Module):
         image_size: the side in pixels that it is used at.
         stem_stride: the stride of the 3x3 convolution that replaces a ResNet's stem; None where the stem
         is its own.
-        pooling: `mean` of the tokens or `cls`.
+        pooling: `mean` of the tokens, or `cls`: [CLS] or, where a pre-trained backbone has a pooling of its
+        own, what that makes.
         mean, std: per channel, in [0, 1] units: what the pixels are normalised with.
     """
 
@@ -179,11 +181,10 @@ class ImageEncoder(nn.Module):
         """
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
-            has_cls = not is_convolutional(backbone.config) and num_prefix_tokens(backbone.config) > 0
             encoder = cls(
                 backbone,
                 image_size=config.image_size,
-                pooling="cls" if has_cls else "mean",
+                pooling=pooling_of(backbone.config),
                 mean=mean,
                 std=std,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ __all__ = [
     "is_pooled_by_itself",
     "load_vision_model",
     "num_prefix_tokens",
+    "pooling_of",
     "resize_positions",
     "unused_parts",
 ]
@@ -66,7 +67,15 @@ def num_prefix_tokens(config: Any) -> int:
 
 def is_pooled_by_itself(config: Any) -> bool:
     """Whether a Transformer's own pooling makes the vector that it was trained by; its states are not yet."""
-    return config.model_type in ("clip_vision_model", "beit")
+    has_head = config.model_type == "siglip_vision_model" and config.vision_use_head
+    return has_head or config.model_type in ("clip_vision_model", "beit")
+
+
+def pooling_of(config: Any) -> Literal["mean", "cls"]:
+    """How a pre-trained model of this configuration is read: what it has in a [CLS]'s stead counts as one."""
+    if is_convolutional(config):
+        return "mean"
+    return "cls" if num_prefix_tokens(config) or is_pooled_by_itself(config) else "mean"
 
 
 def unused_parts(model_type: str) -> dict[str, Any]:
