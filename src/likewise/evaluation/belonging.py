@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from likewise.evaluation.arrays import Array
 
-__all__ = ["Belonging", "by_groups", "ids_of_texts", "images_and_texts"]
+__all__ = ["Belonging", "ids_of_texts", "images_and_texts"]
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,6 @@ class Belonging:
         return np.asarray((self.relation.astype(np.int64) @ of_keys)[own], dtype=np.int64)
 
 
-def by_groups(own: torch.Tensor, theirs: torch.Tensor) -> Belonging:
-    """Right are the candidates of the query's own group, (Q,) and (P,) int64."""
-    return Belonging(own, theirs)
-
-
 def ids_of_texts(texts: Sequence[str]) -> NDArray[np.int64]:
     """(M,) numbers, equal for texts that differ by case and space at most."""
     plain = [" ".join(text.casefold().split()) for text in texts]
@@ -80,7 +75,7 @@ def images_and_texts(
     """
     image_groups, text_groups = torch.as_tensor(image_groups), torch.as_tensor(text_groups)
     if text_ids is None:
-        return by_groups(image_groups, text_groups), by_groups(text_groups, image_groups)
+        return Belonging(image_groups, text_groups), Belonging(text_groups, image_groups)
     from scipy.sparse import csr_matrix
 
     groups, place = torch.unique(torch.cat([image_groups, text_groups]), return_inverse=True)

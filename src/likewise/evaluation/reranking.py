@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
-from likewise.evaluation.belonging import Belonging, by_groups, images_and_texts
+from likewise.evaluation.belonging import Belonging, images_and_texts
 from likewise.evaluation.retrieval import ranks_in, summarise_ranks
 
 __all__ = ["Judge", "chance_of", "reranked_ranks", "reranked_retrieval"]
@@ -59,7 +59,7 @@ def reranked_ranks(
     theirs = as_labels(
         candidate_groups, "candidate_groups", count=len(candidate_rows), device=query_rows.device
     )
-    return _unit_ranks(query_rows, candidate_rows, by_groups(own, theirs), judge, num_judged)
+    return _unit_ranks(query_rows, candidate_rows, Belonging(own, theirs), judge, num_judged)
 
 
 def _unit_ranks(

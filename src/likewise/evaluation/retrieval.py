@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 
 from likewise.evaluation.arrays import Array, as_labels, as_unit_pair, rows_per_tile
-from likewise.evaluation.belonging import Belonging, by_groups, images_and_texts
+from likewise.evaluation.belonging import Belonging, images_and_texts
 from likewise.evaluation.chance import first_hit_chance
 
 __all__ = ["retrieval", "first_ranks", "ranks_by", "ranks_in", "summarise_ranks", "RECALL_AT", "TIE"]
@@ -52,7 +52,7 @@ def first_ranks(
     device = query_rows.device
     own = as_labels(query_groups, "query_groups", count=len(query_rows), device=device)
     theirs = as_labels(candidate_groups, "candidate_groups", count=len(candidate_rows), device=device)
-    return _unit_ranks(query_rows, candidate_rows, by_groups(own, theirs), tile_rows)
+    return _unit_ranks(query_rows, candidate_rows, Belonging(own, theirs), tile_rows)
 
 
 def ranks_by(queries: Array, candidates: Array, right: Belonging) -> torch.Tensor:
