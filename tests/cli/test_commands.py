@@ -406,6 +406,17 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (tmp_path / "demo" / name).is_file(), name
 
 
+@pytest.mark.parametrize(("native", "rows"), [(True, 128), (False, 64)])
+def test_a_demo_is_as_long_as_the_processor_can_bear(
+    native: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from likewise.cli import demo_command
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(demo_command, "native_bfloat16", lambda kind: native)
+    assert demo_command.demo_settings().training.batch_size == rows
+
+
 def test_again_removes_nothing_but_a_demo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
