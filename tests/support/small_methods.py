@@ -41,8 +41,8 @@ ALL = [*METHODS, *VARIANTS]
 THEY_COUNT = {"tcl", "tcl without words", "tcl without fusion", "triplet"}
 
 
-def build(name: str) -> tuple[Method, Loader]:
-    """A small method and its batches of 16."""
+def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
+    """A small method and its batches of 16; `depth` is that of its image encoder, where another is wanted."""
     method, options = VARIANTS.get(name, (name, {}))
     settings = small_settings(method)
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
@@ -53,6 +53,9 @@ def build(name: str) -> tuple[Method, Loader]:
         tokens, size = TokenTable(texts, tokenizer), tokenizer.size
         words = Words(tokenizer.mask_id, tokenizer.special_ids)
     ingredients = ingredients_of(method, vocabulary_size=size, words=words)
+    if depth is not None:
+        image = dataclasses.replace(ingredients.image, depth=depth)
+        ingredients = dataclasses.replace(ingredients, image=image)
     torch.manual_seed(0)
     order = make_order(
         settings.training.order,

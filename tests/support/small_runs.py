@@ -20,7 +20,7 @@ from likewise.training.settings import Settings, default_settings
 
 SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
-RESNET = {"architecture": "resnet", "width": 8}
+RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
 
 # Narrow heads; a queue that the batch does not divide, and a twin that follows within a few steps.
