@@ -45,7 +45,7 @@ from likewise.training.preparing import (
     prepare_tokenizer,
     with_batch_size,
 )
-from likewise.training.replicas import first_before_others, mean_terms, reduce_gradients
+from likewise.training.replicas import first_alone, mean_terms, reduce_gradients
 from likewise.training.run import RunFolder
 from likewise.training.settings import Settings, write_settings
 from likewise.training.starting import network_to_start_from, open_trained, start_from
@@ -348,12 +348,8 @@ class Session:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
         }
-
-        def write() -> None:
-            if self.fabric.is_global_zero:
-                save_checkpoint(self.run.checkpoints, self.step, state)
-
-        first_before_others(self.fabric, write)  # a full disk ends them all
+        # A full disk ends them all.
+        first_alone(self.fabric, lambda: save_checkpoint(self.run.checkpoints, self.step, state))
 
     def restore(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
@@ -383,11 +379,9 @@ class Session:
     def finish(self) -> None:
         """Write the model and its figures on the whole held-out part."""
         # The other replicas wait here however long it takes; at a barrier they would give up after a while.
-        first_before_others(self.fabric, self._finish)
+        first_alone(self.fabric, self._finish)
 
     def _finish(self) -> None:
-        if not self.fabric.is_global_zero:
-            return
         model = self.model()
         model.save(self.run.model)
         if self.splits.validation is None:

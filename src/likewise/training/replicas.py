@@ -12,7 +12,7 @@ from likewise.collectives import world_size
 from likewise.errors import TrainingError, first_line
 from likewise.methods.method import Terms
 
-__all__ = ["first_before_others", "mean_terms", "reduce_gradients"]
+__all__ = ["first_alone", "first_before_others", "mean_terms", "reduce_gradients"]
 
 T = TypeVar("T")
 
@@ -49,6 +49,11 @@ def first_before_others(fabric: Any, work: Callable[[], T]) -> T:
         if reason is not None:
             raise TrainingError(f"replica {number} cannot go on: {reason}")
     return done
+
+
+def first_alone(fabric: Any, work: Callable[[], object]) -> None:
+    """Do something on the first replica while the others wait; what fails ends all (`first_before_others`)."""
+    first_before_others(fabric, work if fabric.is_global_zero else lambda: None)
 
 
 def mean_terms(terms: Terms) -> Terms:
