@@ -133,10 +133,10 @@ def test_killed_at_random_moments_gives_the_same_bits(tmp_path: Path) -> None:
 def test_two_replicas_train_what_one_does(tmp_path: Path) -> None:
     """Through the whole engine, with DDP over gloo: the same weights up to the rounding of float32 sums."""
     words = [*SMALL_CLIP.split(), "--training.steps", "3"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     main([*words, "--out", str(tmp_path / "one")])
     for name, pieces in (("two", []), ("pieces", ["--training.micro-batch-size", "3"])):
         by_two = [sys.executable, "-m", "likewise.cli.main", *words, "--training.devices", "2", *pieces]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         subprocess.run([*by_two, "--out", str(tmp_path / name)], check=True, env=environment)
     one = weights_of(tmp_path / "one")
     for name in ("two", "pieces"):
