@@ -52,7 +52,7 @@ def first_before_others(fabric: Any, work: Callable[[], T]) -> T:
 
 
 def first_alone(fabric: Any, work: Callable[[], object]) -> None:
-    """Do something on the first replica while the others wait; what fails ends all (`first_before_others`)."""
+    """Do it on the first replica while the others wait; what fails ends all (`first_before_others`)."""
     first_before_others(fabric, work if fabric.is_global_zero else lambda: None)
 
 
