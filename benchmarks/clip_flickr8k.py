@@ -217,7 +217,7 @@ def embed_validation(options: Options, folder: Path) -> dict[str, np.ndarray]:
 
 def recalls(embeddings: dict[str, np.ndarray]) -> dict[str, float]:
     """Retrieval both ways; a caption belongs to its image."""
-    from likewise.evaluation.retrieval import retrieval
+    from likewise.metrics.retrieval import retrieval
 
     numbers = {name: number for number, name in enumerate(embeddings["image_ids"].tolist())}
     return retrieval(

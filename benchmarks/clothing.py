@@ -84,12 +84,12 @@ def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
 
 def train_with_labels(options: Options, seed: int, weight_decay: float, folder: Path) -> Record:
     """Cross-entropy on the classes: AdamW, cosine, crops, flips and a little colour; leaves folder/model."""
+    from likewise.batches.samplers import ShuffledOrder
     from likewise.data import DataConfig, prepare
-    from likewise.data.order import ShuffledOrder
-    from likewise.draw import Draw
     from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
-    from likewise.encoders.networks import ImageNetwork
     from likewise.model import Model
+    from likewise.networks.registry import ImageNetwork
+    from likewise.step_random import StepRandom
     from likewise.views import random_view, view_preset
 
     torch.manual_seed(seed)
@@ -118,7 +118,7 @@ def train_with_labels(options: Options, seed: int, weight_decay: float, folder: 
             train.images(rows),
             size=options.image_size,
             config=views,
-            draw=Draw(seed=seed, step=step),
+            draw=StepRandom(seed=seed, step=step),
             index=rows,
             view=0,
             mean=network.image.mean,

@@ -249,7 +249,7 @@ def numbers(names: list[str]) -> np.ndarray:
 def figures_of(model_folder: Path, held_out: pyarrow.Table, episodes: int) -> dict[str, float]:
     """One-shot and verification figures of a model on a table of alphabets it has not learnt from."""
     import likewise
-    from likewise.evaluation import few_shot, verification
+    from likewise.metrics import few_shot, verification
 
     model = likewise.load(model_folder)
     pictures = pictures_of(held_out)

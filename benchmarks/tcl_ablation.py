@@ -183,10 +183,10 @@ def retrieval_figures(run: Path, num_judged: Sequence[int]) -> dict[str, float]:
     Returns:
         Shares (of the sum: up to 6) by "RANKING: COLUMN".
     """
-    from likewise.cli.opened import open_model, open_splits
-    from likewise.evaluation.reranking import reranked_retrieval
-    from likewise.evaluation.retrieval import retrieval
     from likewise.evaluation.tasks import Embedded
+    from likewise.metrics.reranking import reranked_retrieval
+    from likewise.metrics.retrieval import retrieval
+    from likewise.runs.open import open_model, open_splits
 
     model = open_model(str(run))
     embedded = Embedded(model, open_splits(model, str(run), progress=False))

@@ -10,14 +10,14 @@ from tcl_sides import CLS, MASK, PAD, SEP, Options, Ours, Transcription, make_ba
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
-from likewise.methods.method import make_views
+from likewise.batches.batch import Batch
+from likewise.methods.base import make_views
+from likewise.step_random import StepRandom
 from likewise.views import mask_tokens
 
 
 @torch.no_grad()
-def drawn_negatives(side: Ours, batch: Batch, draw: Draw, logits: Tensor) -> tuple[Tensor, Tensor]:
+def drawn_negatives(side: Ours, batch: Batch, draw: StepRandom, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Which negatives the method drew, read off the (2B, 2) logits of its false pairs, in whatever order.
 
     Returns:
@@ -44,7 +44,7 @@ def drawn_negatives(side: Ours, batch: Batch, draw: Draw, logits: Tensor) -> tup
 
 
 def losses_of_both(
-    ours: Ours, theirs: Transcription, batch: Batch, draw: Draw, alpha: float
+    ours: Ours, theirs: Transcription, batch: Batch, draw: StepRandom, alpha: float
 ) -> tuple[tuple[Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]:
     """Totals and parts at the same negatives and hidden words.
 
@@ -93,7 +93,7 @@ def print_check(options: Options) -> None:
     options = dataclasses.replace(options, dropout=0.0, precision="float32", views="none")
     ours, theirs = equal_sides(options)
     (total, parts), (their_total, their_parts) = losses_of_both(
-        ours, theirs, make_batch(options), Draw(0, 0), float(ours.module.state_dict()["alpha"])
+        ours, theirs, make_batch(options), StepRandom(0, 0), float(ours.module.state_dict()["alpha"])
     )
     both = {name: (parts[name], part) for name, part in their_parts.items()} | {"total": (total, their_total)}
     print("| part | ours | transcription | difference |\n|---|---|---|---|")

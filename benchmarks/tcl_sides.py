@@ -12,14 +12,14 @@ import torch._dynamo  # the first optimizer step would import it, seconds inside
 from peers.tcl_reference import Forced, TCLReference, plain_attention, plain_layers
 from torch import Tensor
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
+from likewise.batches.batch import Batch
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
-from likewise.encoders.fusion_network import FusionNetwork
-from likewise.methods.method import Ingredients, Progress, Words, make_views
-from likewise.methods.tcl import TCL, Config
+from likewise.methods.base import BuildContext, Progress, TokenizerInfo, make_views
+from likewise.methods.image_text.tcl.tcl import TCL, Config
+from likewise.networks.fusion import FusionNetwork
+from likewise.runs.training_options import TrainingConfig
+from likewise.step_random import StepRandom
 from likewise.training.optimizers import build_optimizer
-from likewise.training.options import TrainingConfig
 from likewise.views import view_preset
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -105,14 +105,14 @@ def build_method(options: Options) -> TCL:
             ema_momentum=MOMENTUM,
             twin_precision=options.twin_precision,
         ),
-        Ingredients(
+        BuildContext(
             image=ImageEncoderConfig(width=width, depth=depth, image_size=side, patch_size=patch),
             text=TextEncoderConfig(
                 architecture="bert", width=size.text[0], depth=size.text[1], dropout=options.dropout
             ),
             views=view_preset(options.views),
             vocabulary_size=size.vocabulary,
-            words=Words(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK)),
+            words=TokenizerInfo(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK)),
         ),
     ).to(options.device)
 
@@ -153,7 +153,7 @@ class Ours:
         self.optimizer = build_optimizer(self.module, TrainingConfig())
         self.parts = parts_of("network", "network.fusion") | parts_of("twin.module", "twin.module.fusion")
 
-    def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch, draw: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts."""
         with autocast(self.precision, self.device):
             found = self.module.embed(batch, draw)
@@ -190,7 +190,7 @@ class Transcription:
             self.parts |= parts_of(name, *(f"{name}.fusion.layers.{place}" for place in layers))
 
     def forward(
-        self, batch: Batch, draw: Draw, *, alpha: float = ALPHA, forced: Forced | None = None
+        self, batch: Batch, draw: StepRandom, *, alpha: float = ALPHA, forced: Forced | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts."""
         with autocast(self.precision, self.device):
@@ -225,7 +225,7 @@ def wait(device: torch.device) -> None:
 
 def step(side: Ours | Transcription, batch: Batch, number: int) -> None:
     """One whole training step."""
-    total, _ = side.forward(batch, Draw(0, number))
+    total, _ = side.forward(batch, StepRandom(0, number))
     total.backward()
     side.optimizer.step()
     side.optimizer.zero_grad(set_to_none=True)

@@ -38,9 +38,9 @@ from side_by_side import markdown_table
 from tcl_same import print_check
 from tcl_sides import CLOCKS, SIDES, Options, Ours, Transcription, make_batch, step, wait
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
-from likewise.methods.method import make_views
+from likewise.batches.batch import Batch
+from likewise.methods.base import make_views
+from likewise.step_random import StepRandom
 from likewise.views import view_preset
 
 MOST_SECONDS_SHARE, MOST_MEMORY_SHARE = 0.6, 0.5  # aims
@@ -163,7 +163,7 @@ def phases_of(side: Ours | Transcription, batch: Batch, number: int, views: str)
         spent[what] = spent.get(what, 0.0) + side.clock() - began
         return done
 
-    draw = Draw(0, number)
+    draw = StepRandom(0, number)
     timed("views", lambda: make_views(batch, draw, side.network.image, view_preset(views)))
     with timed_calls(side, spent):
         total, _ = timed("forward", lambda: side.forward(batch, draw))

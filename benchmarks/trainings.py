@@ -60,8 +60,8 @@ def likewise_command(method: str, settings: Mapping[str, object], out: Path) -> 
 
 def has_checkpoints(folder: Path) -> bool:
     """Whether it is a run of ours that can be gone on with."""
+    from likewise.runs.folder import RunFolder
     from likewise.training.checkpoints import latest_checkpoint
-    from likewise.training.run import RunFolder
 
     return latest_checkpoint(RunFolder(folder).checkpoints) is not None
 
@@ -188,7 +188,7 @@ def class_figures(
         Of weighted nearest neighbours at two settings, k = 20 with temperature 0.07 (our default) and k = 200
         with 0.1 (lightly's), and of a linear classifier.
     """
-    from likewise.evaluation import knn_accuracy, linear_probe
+    from likewise.metrics import knn_accuracy, linear_probe
 
     classes = np.unique(train[1])
     known, asked = ((features, np.searchsorted(classes, names)) for features, names in (train, validation))

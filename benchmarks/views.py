@@ -21,8 +21,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageFilter
 
 from likewise.data.scenes import draw_scenes
-from likewise.draw import Draw
 from likewise.encoders.image import IMAGENET_MEAN, IMAGENET_STD
+from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, center_view, random_view, view_preset
 
 _images = np.empty(0)
@@ -105,7 +105,7 @@ def main() -> None:
     def batched(name: str) -> Callable[[int], object]:
         config = view_preset(name)
         return lambda step: random_view(
-            images, size=options.size, config=config, draw=Draw(0, step), index=index, view=0, **normal
+            images, size=options.size, config=config, draw=StepRandom(0, step), index=index, view=0, **normal
         )
 
     part = options.batch // options.threads

@@ -11,9 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from likewise.catalog import methods
 from likewise.cli.main import COMMANDS
 from likewise.cli.main import main as likewise
+from likewise.methods.catalog import methods
 
 TARGET = Path(__file__).with_name("commands.md")
 TERMINAL = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}

@@ -9,8 +9,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from likewise.catalog import methods
-from likewise.methods.method import Method
+from likewise.methods.base import Method
+from likewise.methods.catalog import methods
 
 TARGET = Path(__file__).with_name("methods.md")
 

@@ -27,9 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.dropout import Dropout
-from likewise.encoders.fusion_network import FusionNetwork
-from likewise.encoders.lean_maps import LayerNormLeftToMaps, LinearOfGELU
+from likewise.encoders.fast.dropout import Dropout
+from likewise.encoders.fast.fused_linear import DeferredLayerNorm, LinearOfGELU
+from likewise.networks.fusion import FusionNetwork
 
 __all__ = ["Forced", "TCLReference", "plain_attention", "plain_layers"]
 
@@ -193,7 +193,7 @@ def plain_layers(network: FusionNetwork) -> None:
     """Layers as transformers has them and the published code too, with the same weights."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, (LinearOfGELU, LayerNormLeftToMaps)) or hasattr(child, "norm_before"):
+            if isinstance(child, (LinearOfGELU, DeferredLayerNorm)) or hasattr(child, "norm_before"):
                 child.__class__ = child.__class__.__base__  # they differ in `forward` alone
             elif isinstance(child, Dropout):
                 setattr(module, name, nn.Dropout(child.p))

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from likewise.model import Model, load
+    from likewise.model.model import Model, load
     from likewise.training import Settings, default_settings, train
 
 __all__ = ["Model", "Settings", "__version__", "default_settings", "load", "train"]
@@ -21,8 +21,8 @@ __all__ = ["Model", "Settings", "__version__", "default_settings", "load", "trai
 __version__ = "0.2.0.dev0"
 
 _HOMES = {
-    "Model": "likewise.model",
-    "load": "likewise.model",
+    "Model": "likewise.model.model",
+    "load": "likewise.model.model",
     "Settings": "likewise.training",
     "default_settings": "likewise.training",
     "train": "likewise.training",

@@ -60,7 +60,7 @@ def test_settings_differ_in_the_two_weights_alone(ablation, dataset):
 
 def test_settings_are_the_methods_own(ablation):
     """A name that the method does not know would stop the benchmark an hour before its figures."""
-    from likewise.methods.tcl import Config
+    from likewise.methods.image_text.tcl.tcl import Config
 
     flags = ablation.TclSettings(queue_size=64).flags(("imc", "lmi"))
     own = {

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from likewise.draw import Draw
-from likewise.methods.method import Progress
+from likewise.methods.base import Progress
+from likewise.step_random import StepRandom
 
 STEPS_PER_EPOCH = 4  # so that the twins' share of the targets rises within the test
 
@@ -70,7 +70,7 @@ def test_three_steps_agree_part_by_part(
         alpha = 0.4 * number / STEPS_PER_EPOCH
         batch = tcl_sides.make_batch(options, number)
         (total, parts), (their_total, their_parts) = tcl_same.losses_of_both(
-            ours, theirs, batch, Draw(0, number), alpha
+            ours, theirs, batch, StepRandom(0, number), alpha
         )
         for name, part in their_parts.items():
             torch.testing.assert_close(parts[name], part.detach(), msg=f"{name}, step {number}")

@@ -7,8 +7,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from likewise.catalog import methods
-from likewise.training.settings import parse_settings
+from likewise.methods.catalog import methods
+from likewise.runs.settings import parse_settings
 
 
 @pytest.fixture

@@ -22,14 +22,14 @@ import torch
 from PIL import Image
 from small_runs import SOURCE, small_settings
 
-from likewise.catalog import methods
 from likewise.cli.main import COMMANDS, main
 from likewise.data import DataConfig
 from likewise.errors import ConfigError
-from likewise.methods.method import Progress
+from likewise.methods.base import Progress
+from likewise.methods.catalog import methods
+from likewise.runs.folder import RunFolder
+from likewise.runs.settings import Settings, parse_settings, preset_arguments, read_settings
 from likewise.training.engine import train
-from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, parse_settings, preset_arguments, read_settings
 
 
 @pytest.fixture(scope="module")
@@ -447,7 +447,7 @@ def test_an_interrupted_demo_goes_on_by_the_same_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from likewise.cli import demo_command
-    from likewise.methods.tcl import TCL
+    from likewise.methods.image_text.tcl.tcl import TCL
 
     monkeypatch.setattr(demo_command, "demo_settings", lambda steps: small_settings("tcl", steps=2))
     after_step = TCL.after_step

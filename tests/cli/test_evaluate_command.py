@@ -20,8 +20,8 @@ from likewise.data import DataConfig, prepare
 from likewise.data.scenes import draw_scenes
 from likewise.errors import DataError
 from likewise.evaluation.tasks import Embedded
+from likewise.runs.folder import RunFolder
 from likewise.training.engine import train
-from likewise.training.run import RunFolder
 
 
 def write_table(folder: Path, count: int, *, first: int = 0, splits: tuple[str, ...] = ()) -> Path:

@@ -18,7 +18,7 @@ from likewise.cli.main import main
 from likewise.data import fonts
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError
-from likewise.explaining import Explanation
+from likewise.model.grad_cam import Explanation
 
 
 def explanation(words: list[str]) -> Explanation:

@@ -19,26 +19,26 @@ import torch.distributed as dist
 from small_methods import ALL, METHODS, build, float64_views, ingredients_of
 from small_runs import small_settings
 
-from likewise.catalog import find_method, methods
+from likewise.batches.batch import Batch
+from likewise.batches.loader import Loader
 from likewise.collectives import even_rows
-from likewise.data.batch import Batch
-from likewise.data.loader import Loader
-from likewise.draw import Draw
 from likewise.encoders.image import ImageEncoder
 from likewise.errors import ConfigError
-from likewise.evaluation.collapse import collapse_warning, signs_of_collapse
 from likewise.mechanisms import view_by_view
 from likewise.methods import method as method_module
-from likewise.methods.byol import BYOL
-from likewise.methods.method import Embeddings, Method, Progress, Terms
-from likewise.methods.simsiam import SimSiam
+from likewise.methods.base import Embeddings, LossOutput, Method, Progress
+from likewise.methods.catalog import find_method, methods
+from likewise.methods.image.byol import BYOL
+from likewise.methods.image.simsiam import SimSiam
+from likewise.metrics.collapse import collapse_warning, signs_of_collapse
 from likewise.model import Model, load
+from likewise.runs.folder import RunFolder
+from likewise.step_random import StepRandom
 from likewise.training.batch_norm import synchronize_batch_norm
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint
 from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
 from likewise.training.engine import prepare_run
-from likewise.training.run import RunFolder
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -79,7 +79,7 @@ def train(
     batch = loader.batch(0)
     losses = []
     for step in range(steps):
-        terms = method.objective(method.embed(batch, Draw(0, step)))
+        terms = method.objective(method.embed(batch, StepRandom(0, step)))
         steering.zero_grad()
         terms.total.backward()
         steering.step()
@@ -92,10 +92,10 @@ def warning_after(method: Method, loader: Loader) -> str | None:
     """What the signs of collapse say: of the embeddings as users get them, and of what is compared."""
     batch = loader.batch(0)
     with torch.no_grad():
-        _, warning = look_at_compared(method.embed(batch, Draw(1, 0)), method.compared)
+        _, warning = look_at_compared(method.embed(batch, StepRandom(1, 0)), method.compared)
         method.eval()
         encoder: ImageEncoder = method.network.image  # type: ignore[assignment]
-        views = method_module.make_views(batch, Draw(1, 0), encoder, method.view_config, views=(0,))  # type: ignore[arg-type]
+        views = method_module.make_views(batch, StepRandom(1, 0), encoder, method.view_config, views=(0,))  # type: ignore[arg-type]
         vectors = method.network.encode_images(views)  # type: ignore[operator]
     assert vectors.isfinite().all()
     return warning or collapse_warning(signs_of_collapse(vectors))
@@ -105,7 +105,7 @@ def warning_after(method: Method, loader: Loader) -> str | None:
 def test_every_weight_that_learns_gets_a_gradient(name: str) -> None:
     """DDP waits for them all."""
     method, loader = build(name)
-    method.objective(method.embed(loader.batch(0), Draw(0, 0))).total.backward()
+    method.objective(method.embed(loader.batch(0), StepRandom(0, 0))).total.backward()
     without = [n for n, weight in method.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not without
 
@@ -129,7 +129,7 @@ def test_learns_a_tiny_set_without_collapse(name: str) -> None:
 class WithoutStopGradient(SimSiam):
     """SimSiam whose targets get a gradient too."""
 
-    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
         pixels = method_module.make_views(batch, draw, self.network.image, self.view_config)
         projections = view_by_view(self.projector, view_by_view(self.network, pixels))
         first, second = view_by_view(self.predictor, projections).chunk(2)
@@ -137,12 +137,12 @@ class WithoutStopGradient(SimSiam):
         predictions = {"first_prediction": first, "second_prediction": second}
         return predictions | {"first_target": targets[0], "second_target": targets[1]}
 
-    def objective(self, embeddings: Embeddings) -> Terms:
+    def objective(self, embeddings: Embeddings) -> LossOutput:
         total = sum(
             -torch.cosine_similarity(embeddings[f"{one}_prediction"], embeddings[f"{other}_target"]).mean()
             for one, other in (("first", "second"), ("second", "first"))
         )
-        return Terms(total / 2, {})  # type: ignore[arg-type]
+        return LossOutput(total / 2, {})  # type: ignore[arg-type]
 
 
 class WithoutPredictor(SimSiam):
@@ -163,14 +163,14 @@ class TwinItself(BYOL):
     def after_step(self, progress: Progress) -> None:
         del progress
 
-    def embed(self, batch: Batch, draw: Draw) -> Embeddings:
+    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
         pixels = method_module.make_views(batch, draw, self.network.image, self.view_config)
         first, second = self.projector(self.network(pixels)).chunk(2)
         return {"first": first, "second": second}
 
-    def objective(self, embeddings: Embeddings) -> Terms:
+    def objective(self, embeddings: Embeddings) -> LossOutput:
         first, second = (torch.nn.functional.normalize(rows, dim=1) for rows in embeddings.values())
-        return Terms((first - second).square().sum(1).mean(), {})
+        return LossOutput((first - second).square().sum(1).mean(), {})
 
 
 @pytest.mark.parametrize("broken", [WithoutStopGradient, WithoutPredictor, WithoutEither, TwinItself])
@@ -199,9 +199,9 @@ def test_a_whole_twin_is_not_taken_for_a_broken_one(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
     method, loader = build(name)
-    if method.pieces_allowed is not None:
-        pytest.skip(f"cannot be cut, {method.pieces_allowed}")
-    batch, draw = loader.batch(0), Draw(0, 7)
+    if method.no_grad_cache_reason is not None:
+        pytest.skip(f"cannot be cut, {method.no_grad_cache_reason}")
+    batch, draw = loader.batch(0), StepRandom(0, 7)
     method.eval()
     with torch.no_grad():
         whole = method.embed(batch, draw)
@@ -214,7 +214,7 @@ def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
 def test_objectives_see_embeddings_alone(name: str) -> None:
     """Cached gradients call `objective` on detached copies: it must not reach for anything `embed` kept."""
     method, loader = build(name)
-    embeddings = method.embed(loader.batch(0), Draw(0, 0))
+    embeddings = method.embed(loader.batch(0), StepRandom(0, 0))
     again = {
         key: value.detach().requires_grad_() if value.is_floating_point() else value
         for key, value in embeddings.items()
@@ -227,7 +227,7 @@ def test_objectives_see_embeddings_alone(name: str) -> None:
 def test_nothing_is_gathered_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replicas send each other a tensor once a step, however many comparisons read it."""
     method, loader = build(name)
-    embeddings = method.embed(loader.batch(0), Draw(0, 0))
+    embeddings = method.embed(loader.batch(0), StepRandom(0, 0))
     sent: list[torch.Tensor] = []
     monkeypatch.setattr(
         sys.modules[type(method).__module__],
@@ -245,7 +245,7 @@ def two_steps(method: Method, loader: Loader, rows: slice, reduce: Callable[[tor
     weights = {key: value for key, value in method.named_parameters() if value.requires_grad}
     for step in range(2):
         batch = loader.batch(step).rows(rows.start, rows.stop)
-        method.objective(method.embed(batch, Draw(0, step))).total.backward()
+        method.objective(method.embed(batch, StepRandom(0, step))).total.backward()
         gradients = {}
         for key, value in weights.items():
             if value.grad is None:
@@ -274,7 +274,7 @@ def one_of_two(rank: int, folder: str) -> None:
         float64_views(patch)
         for name in ALL:
             method, loader = build(name)
-            if not method.norms_stay_apart:
+            if not method.local_batch_norm:
                 synchronize_batch_norm(method, torch.device("cpu"))
             with even_rows():  # as in training
                 found = two_steps(method.double(), loader, slice(rank * 8, rank * 8 + 8), reduce)

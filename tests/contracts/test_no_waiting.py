@@ -18,9 +18,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
-from likewise.methods.method import Method, Progress
+from likewise.batches.batch import Batch
+from likewise.methods.base import Method, Progress
+from likewise.step_random import StepRandom
 
 
 class NoCopies(TorchDispatchMode):
@@ -77,7 +77,7 @@ def meta_has_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def step(method: Method, batch: Batch, number: int) -> None:
     """A whole training step, but for the optimizer's."""
-    method.objective(method.embed(batch, Draw(0, number))).total.backward()
+    method.objective(method.embed(batch, StepRandom(0, number))).total.backward()
     method.after_step(Progress(number + 1, 3))
 
 

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, open_source, prepare
-from likewise.data.decode import decode_square, decode_upright
-from likewise.data.paths import PathResolver
+from likewise.data.images.decode import decode_square, decode_upright
+from likewise.data.sources.path_resolver import PathResolver
 from likewise.errors import DataError, RecordError, SourceError, TooManyBadRecords
 
 
@@ -453,6 +453,6 @@ def test_a_failing_disk_is_no_bad_record(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(address: str) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("likewise.data.images.read_whole", fail)
+    monkeypatch.setattr("likewise.data.images.refs.read_whole", fail)
     with pytest.raises(DataError, match="Input/output error"):
         open_folder(root)

@@ -27,8 +27,8 @@ from PIL import Image
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data import cache as cache_module
 from likewise.data import images as images_module
-from likewise.data.images import FileImage, ParquetImage
-from likewise.data.pixels import CachedPixels, DecodedPixels
+from likewise.data.images.refs import FileImage, ParquetImage
+from likewise.data.images.stores import CachedPixels, DecodedPixels
 from likewise.errors import DataError, OutOfReach, RecordError
 
 SOURCE = str(Path(__file__).parents[2] / "src")
@@ -183,7 +183,7 @@ SLOW_BUILDER = """
 import sys, time
 from pathlib import Path
 from likewise.data import cache
-from likewise.data.images import FileImage
+from likewise.data.images.refs import FileImage
 decode = cache.decode_square
 def slow(data, *, size, fit):
     time.sleep(float(sys.argv[2]))
@@ -355,7 +355,7 @@ def test_a_dataset_sent_to_another_process_opens_the_file_there(tmp_path: Path) 
 
 
 def test_pieces_of_tables_are_kept_up_to_their_size() -> None:
-    from likewise.data.images import _Recent
+    from likewise.data.images.refs import _Recent
 
     loaded = []
 
@@ -378,7 +378,7 @@ def test_pieces_of_tables_are_kept_up_to_their_size() -> None:
 
 
 def test_pieces_of_tables_are_loaded_side_by_side_and_each_once() -> None:
-    from likewise.data.images import _Recent
+    from likewise.data.images.refs import _Recent
 
     loaded, both = [], threading.Barrier(2, timeout=20)
 
@@ -427,7 +427,7 @@ def test_training_on_parquet_without_a_cache_is_warned_of(
     path = write_parquet(tmp_path / "photos", 8, group=4)
     options = {"cache": False, "cache_dir": str(tmp_path / "cache")}
     open_photos(path, **options)  # all of it is kept
-    monkeypatch.setattr("likewise.data.loading.KEPT_BYTES", 1000)
+    monkeypatch.setattr("likewise.data.filtering.KEPT_BYTES", 1000)
     with pytest.warns(UserWarning, match=r"GB of Parquet are decoded at every use.*--data\.no-cache"):
         open_photos(path, **options)
     open_photos(path)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from likewise.data.picture_input import square_pictures
+from likewise.data.images.inputs import square_pictures
 from likewise.errors import DataError
 
 

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from likewise.data.scene_content import COLOURS, RELATIONS, SHAPES
 from likewise.data.scenes import draw_scenes
+from likewise.data.scenes.content import COLOURS, RELATIONS, SHAPES
 from likewise.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from likewise.encoders.colour_channels import picture_channels
+from likewise.encoders.color_spaces import picture_channels
 
 
 def lab_of(colour: tuple[float, float, float]) -> list[float]:

@@ -15,11 +15,13 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
-from likewise.encoders.attention import _Attention, _bias, attention
-from likewise.encoders.dropout import draw_kept
-from likewise.encoders.fusion_network import FusionNetwork
+from likewise.encoders.fast.attention import _Attention, _bias, attention
+from likewise.encoders.fast.dropout import draw_kept
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
-from likewise.encoders.networks import (
+from likewise.encoders.text import TextEncoder, TextEncoderConfig
+from likewise.errors import ConfigError, ModelError
+from likewise.networks.fusion import FusionNetwork
+from likewise.networks.registry import (
     DualNetwork,
     EncodesImages,
     EncodesTexts,
@@ -27,8 +29,6 @@ from likewise.encoders.networks import (
     MatchesPairs,
     network_from_spec,
 )
-from likewise.encoders.text import TextEncoder, TextEncoderConfig
-from likewise.errors import ConfigError, ModelError
 
 IMAGE_CONFIGS = [
     ImageEncoderConfig(image_size=32, width=32, depth=2),

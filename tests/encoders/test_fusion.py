@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.fusion import FusionEncoder, LanguageHead, Pairing, cut_fusion
-from likewise.encoders.fusion_network import FusionNetwork
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
-from likewise.encoders.networks import network_from_spec
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.errors import ConfigError
+from likewise.networks.fusion import FusionNetwork
+from likewise.networks.registry import network_from_spec
 
 VOCABULARY = 300
 

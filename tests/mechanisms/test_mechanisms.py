@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from likewise.mechanisms import (
+    EMAEncoder,
     KeyQueue,
     MemoryBank,
-    MomentumTwin,
     cosine_momentum,
     has_batch_norm,
     in_parts,
@@ -26,7 +26,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_twin_is_the_moving_average_of_weights_and_statistics() -> None:
     torch.manual_seed(0)
     online = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).double()
-    twin = MomentumTwin(online)
+    twin = EMAEncoder(online)
     expected = {key: value.numpy().copy() for key, value in online.state_dict().items()}
     for step in range(5):
         with torch.no_grad():
@@ -44,7 +44,7 @@ def test_twin_is_the_moving_average_of_weights_and_statistics() -> None:
 
 def test_twin_starts_equal_shares_nothing_and_has_no_gradient() -> None:
     online = nn.Linear(3, 2)
-    twin = MomentumTwin(online)
+    twin = EMAEncoder(online)
     rows = torch.randn(4, 3, requires_grad=True)
     made = twin(rows)
     assert torch.equal(made, online(rows))

@@ -8,7 +8,7 @@ import torch
 from likewise.encoders.image import ImageEncoderConfig
 from likewise.encoders.text import TextEncoderConfig
 from likewise.methods import clip
-from likewise.methods.method import Ingredients
+from likewise.methods.base import BuildContext
 from likewise.views import view_preset
 
 
@@ -16,7 +16,7 @@ from likewise.views import view_preset
 def test_images_are_gathered_for_the_loss_that_reads_them(
     loss: str, gathered: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ingredients = Ingredients(
+    ingredients = BuildContext(
         image=ImageEncoderConfig(image_size=32, width=32, depth=1),
         text=TextEncoderConfig(width=32, depth=1, heads=2),
         views=view_preset("clip"),

@@ -2,9 +2,9 @@
 
 import torch
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
-from likewise.methods.fused_pairs import draw_pairs
+from likewise.batches.batch import Batch
+from likewise.methods.image_text.tcl.pairs import draw_pairs
+from likewise.step_random import StepRandom
 
 # Row 1 has another picture and the words of row 0, though padded like row 2's; row 3 has row 2's picture.
 TOKENS = torch.tensor([[1, 5, 2, 0], [1, 5, 2, 0], [1, 5, 6, 2], [1, 7, 2, 0]])
@@ -26,7 +26,7 @@ def drawn(step: int, length: int = 4) -> tuple[list[int], list[int], list[bool]]
         rows,
         rows,
         batch,
-        Draw(seed=0, step=step),
+        StepRandom(seed=0, step=step),
         temperature=torch.tensor(0.1),
         of_all_replicas=False,
     )

@@ -14,16 +14,16 @@ import torch.nn.functional as F
 from small_runs import SOURCE, VIT, small_settings
 from torch import Tensor, nn
 
-from likewise.catalog import find_method
-from likewise.data.batch import Batch
-from likewise.draw import Draw
+from likewise.batches.batch import Batch
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.errors import ConfigError
 from likewise.methods import moco as moco_module
-from likewise.methods.method import Ingredients, Method, Progress, make_views
+from likewise.methods.base import BuildContext, Method, Progress, make_views
+from likewise.methods.catalog import find_method
+from likewise.runs.settings import parse_settings
+from likewise.runs.training_options import TrainingConfig
+from likewise.step_random import StepRandom
 from likewise.training.optimizers import build_optimizer
-from likewise.training.options import TrainingConfig
-from likewise.training.settings import parse_settings
 from likewise.views import ViewConfig
 
 
@@ -34,7 +34,7 @@ def build(
     torch.manual_seed(0)
     return find_method(name)(  # type: ignore[call-arg]
         dataclasses.replace(settings.method, **options),
-        Ingredients(
+        BuildContext(
             image=dataclasses.replace(settings.image, **(image or {})),
             text=settings.text,
             views=settings.views,
@@ -55,7 +55,7 @@ def unit(rows: Tensor) -> Tensor:
     return F.normalize(rows.double(), dim=1)
 
 
-def views_of(method: Any, rows: Batch, draw: Draw) -> tuple[Tensor, Tensor]:
+def views_of(method: Any, rows: Batch, draw: StepRandom) -> tuple[Tensor, Tensor]:
     return make_views(rows, draw, method.network.image, method.view_config).chunk(2)  # type: ignore[return-value]
 
 
@@ -64,7 +64,7 @@ def test_moco_follows_algorithm_1() -> None:
     method: Any = build("moco", temperature=0.2, ema_momentum=0.9, queue_size=10).eval()
     queue = method.queue.keys.clone().double()
     for step in range(2):
-        rows, draw = batch(4, first=4 * step), Draw(0, step)
+        rows, draw = batch(4, first=4 * step), StepRandom(0, step)
         first, second = views_of(method, rows, draw)
         with torch.no_grad():
             q = unit(method.projector(method.network(first)))
@@ -86,14 +86,14 @@ def test_a_picture_is_never_the_negative_of_its_own_views() -> None:
     losses = []
     for step in range(2):
         with torch.no_grad():
-            terms = method.objective(method.embed(rows, Draw(0, step)))
+            terms = method.objective(method.embed(rows, StepRandom(0, step)))
         method.after_step(Progress(step + 1, 4))
         losses.append(terms.total.item())
     assert method.queue.groups.tolist() == [0, 1, 2, 0, 1, 2]
     alone = batch(1)
     method.queue.groups.fill_(0)
     with torch.no_grad():
-        assert float(method.objective(method.embed(alone, Draw(0, 9))).total) == 0
+        assert float(method.objective(method.embed(alone, StepRandom(0, 9))).total) == 0
 
 
 def test_moco_may_push_between_its_directions() -> None:
@@ -101,7 +101,7 @@ def test_moco_may_push_between_its_directions() -> None:
     method: Any = build(
         "moco", symmetric=True, push_between=True, temperature=0.2, ema_momentum=0.9, queue_size=10
     ).eval()
-    rows, draw = batch(4), Draw(0, 0)
+    rows, draw = batch(4), StepRandom(0, 0)
     method.queue.push(torch.randn(8, method.queue.keys.shape[1]), torch.arange(8) + 20)
     before = method.queue.keys.clone().double()
     first, second = views_of(method, rows, draw)
@@ -129,7 +129,7 @@ def test_moco_may_push_between_its_directions() -> None:
 def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shuffling BN: the parts that BatchNorm sees are not those of the queries."""
     method: Any = build("moco", norm_rows=2)
-    rows, draw = batch(8), Draw(0, 0)
+    rows, draw = batch(8), StepRandom(0, 0)
     _, second = views_of(method, rows, draw)
     seen = []
     whole = moco_module.in_parts
@@ -147,11 +147,11 @@ def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch
 
 
 def test_moco_without_parts_lets_batch_norm_see_all() -> None:
-    assert build("moco").norms_stay_apart
-    assert not build("moco", norm_rows=None).norms_stay_apart
-    assert not build("moco", version="v3", queue_size=None, norm_rows=None).norms_stay_apart
+    assert build("moco").local_batch_norm
+    assert not build("moco", norm_rows=None).local_batch_norm
+    assert not build("moco", version="v3", queue_size=None, norm_rows=None).local_batch_norm
     vit = {"architecture": "vit", **VIT}
-    assert not build("moco", image=vit, norm_rows=32).norms_stay_apart
+    assert not build("moco", image=vit, norm_rows=32).local_batch_norm
     with pytest.raises(ConfigError, match=r"method\.norm_rows: this image encoder has no BatchNorm"):
         build("moco", image=vit, norm_rows=16)
 
@@ -165,7 +165,7 @@ def test_moco_cuts_a_small_batch_in_two(rows: int, parts: int, monkeypatch: pyte
         moco_module, "in_parts", lambda of, pixels, *, rows: (seen.append(rows), of(pixels))[1]
     )
     with torch.no_grad():
-        method.embed(batch(rows), Draw(0, 0))
+        method.embed(batch(rows), StepRandom(0, 0))
     assert [max(1, rows // of) for of in seen] == [parts, parts]
 
 
@@ -173,7 +173,7 @@ def test_moco_v3_follows_algorithm_1() -> None:
     method: Any = build(
         "moco", version="v3", queue_size=None, norm_rows=None, hidden_dim=32, projection_dim=16
     ).eval()
-    rows, draw = batch(5), Draw(0, 0)
+    rows, draw = batch(5), StepRandom(0, 0)
     first, second = views_of(method, rows, draw)
 
     def ctr(q: Tensor, k: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ def test_moco_v3_holds_a_vit_s_patches_still() -> None:
     assert all("patch_embeddings" in name for name in frozen)
     before = {name: weight.clone() for name, weight in method.network.named_parameters()}
     optimizer = build_optimizer(method, TrainingConfig(learning_rate=1e-2, weight_decay=0.1))
-    method.objective(method.embed(batch(), Draw(0, 0))).total.backward()
+    method.objective(method.embed(batch(), StepRandom(0, 0))).total.backward()
     optimizer.step()
     moved = {
         name for name, weight in method.network.named_parameters() if not torch.equal(weight, before[name])
@@ -229,7 +229,7 @@ def test_byol_follows_algorithm_1() -> None:
     with torch.no_grad():  # apart from the online network, as after some steps
         for weight in method.twin.parameters():
             weight += 0.01 * torch.randn_like(weight)
-    rows, draw = batch(5), Draw(0, 0)
+    rows, draw = batch(5), StepRandom(0, 0)
     first, second = views_of(method, rows, draw)
     with torch.no_grad():
         q1, q2 = (unit(method.predictor(method.projector(method.network(x)))) for x in (first, second))
@@ -248,14 +248,14 @@ def test_byol_follows_algorithm_1() -> None:
 def test_byol_and_moco_send_no_gradient_into_the_twin() -> None:
     for name in ("byol", "moco"):
         method: Any = build(name)
-        method.objective(method.embed(batch(), Draw(0, 0))).total.backward()
+        method.objective(method.embed(batch(), StepRandom(0, 0))).total.backward()
         assert all(weight.grad is None for weight in method.twin.parameters())
         assert all(weight.grad is not None for weight in method.network.parameters())
 
 
 def test_simsiam_stops_the_gradient_and_keeps_its_predictor_s_rate() -> None:
     method: Any = build("simsiam").eval()
-    rows, draw = batch(5), Draw(0, 0)
+    rows, draw = batch(5), StepRandom(0, 0)
     first, second = views_of(method, rows, draw)
     z1, z2 = (method.projector(method.network(x)) for x in (first, second))
     p1, p2 = method.predictor(z1), method.predictor(z2)
@@ -275,7 +275,7 @@ def test_simsiam_stops_the_gradient_and_keeps_its_predictor_s_rate() -> None:
 
 def test_instance_finds_its_row_among_all() -> None:
     method: Any = build("instance", temperature=0.07, bank_momentum=0.5).eval()
-    rows, draw = batch(4, first=7), Draw(0, 0)
+    rows, draw = batch(4, first=7), StepRandom(0, 0)
     first, _ = views_of(method, rows, draw)
     bank = method.bank.vectors.clone().double()
     with torch.no_grad():
@@ -291,7 +291,7 @@ def test_instance_finds_its_row_among_all() -> None:
 
 
 def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
-    rows, draw = batch(4), Draw(0, 0)
+    rows, draw = batch(4), StepRandom(0, 0)
     copies = dataclasses.replace(rows, group=torch.tensor([5, 5, 8, 5]))
     method: Any = build("instance").eval()
     with torch.no_grad():
@@ -357,13 +357,13 @@ def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
     method: Any = build("instance", loss="nce", num_noise=64).eval()
     assert math.isnan(float(method.log_normalizer))
     with torch.no_grad():
-        embeddings = method.embed(batch(4), Draw(0, 0))
+        embeddings = method.embed(batch(4), StepRandom(0, 0))
         noise = method._draw_noise(embeddings["noise_seed"]).double()
         logits = unit(embeddings["query"]) @ noise.T / 0.07
         method.objective(embeddings)
         first = float(method.log_normalizer)
         method.after_step(Progress(1, 2))
-        again = method.objective(method.embed(batch(4), Draw(0, 1))).total
+        again = method.objective(method.embed(batch(4), StepRandom(0, 1))).total
     assert float(method.log_normalizer) == first
     assert first == pytest.approx(math.log(40) + float(logits.exp().mean().log()), rel=1e-5)
     assert again.isfinite()
@@ -377,10 +377,10 @@ def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
 def test_supcon_keeps_what_it_compares_where_the_embedding_has_a_width() -> None:
     method: Any = build("supcon", num_views=1, embedding_dim=5).eval()
     rows = batch(4, label=torch.tensor([0, 0, 1, 1]))
-    views = make_views(rows, Draw(0, 0), method.network.image, method.view_config, views=(0,))
+    views = make_views(rows, StepRandom(0, 0), method.network.image, method.view_config, views=(0,))
     kept = method.network.encode_images(views)
     assert kept.shape == (4, 5)
-    torch.testing.assert_close(method.embed(rows, Draw(0, 0))["first"], kept)
+    torch.testing.assert_close(method.embed(rows, StepRandom(0, 0))["first"], kept)
     assert build("supcon").network.projection is None
 
 
@@ -388,7 +388,7 @@ def test_supcon_keeps_what_it_compares_where_the_embedding_has_a_width() -> None
 def test_supcon_draws_all_views_of_a_class_together(num_views: int) -> None:
     method: Any = build("supcon", num_views=num_views).eval()
     label = torch.tensor([3, 3, 0, 1, 3])
-    embeddings = method.embed(batch(5, label=label), Draw(0, 0))
+    embeddings = method.embed(batch(5, label=label), StepRandom(0, 0))
     assert len(embeddings) == num_views + 1
     z = unit(torch.cat([embeddings[name] for name in ("first", "second")[:num_views]]))
     y = label.repeat(num_views)
@@ -406,7 +406,7 @@ def test_supcon_draws_all_views_of_a_class_together(num_views: int) -> None:
 def test_siamese_compares_neighbouring_rows() -> None:
     method: Any = build("siamese", margin=0.8).eval()
     label = torch.tensor([0, 0, 1, 2, 4, 4])
-    embeddings = method.embed(batch(6, label=label), Draw(0, 0))
+    embeddings = method.embed(batch(6, label=label), StepRandom(0, 0))
     x = unit(embeddings["features"])
     apart = [(x[i] - x[i + 1]).norm() for i in (0, 2, 4)]
     expected = (apart[0] ** 2 + (0.8 - apart[1]).clamp_min(0) ** 2 + apart[2] ** 2) / 6
@@ -418,7 +418,7 @@ def test_siamese_compares_neighbouring_rows() -> None:
 def test_siamese_compares_every_pair_of_the_batch_if_asked_to() -> None:
     method: Any = build("siamese", margin=0.8, pairs="batch").eval()
     label = torch.tensor([0, 0, 1, 2, 1])
-    embeddings = method.embed(batch(5, label=label), Draw(0, 0))
+    embeddings = method.embed(batch(5, label=label), StepRandom(0, 0))
     x = unit(embeddings["features"])
     values = []
     for i in range(5):
@@ -433,7 +433,7 @@ def test_siamese_compares_every_pair_of_the_batch_if_asked_to() -> None:
 
 def test_multiview_contrasts_every_pair_of_views() -> None:
     method: Any = build("multiview", channels=("L", "a", "bRG"), temperature=0.2).eval()
-    embeddings = method.embed(batch(5), Draw(0, 0))
+    embeddings = method.embed(batch(5), StepRandom(0, 0))
     views = [unit(embeddings[key]) for key in ("L", "a", "bRG")]
     both_ways = []
     for i in range(3):

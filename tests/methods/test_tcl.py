@@ -17,19 +17,19 @@ from small_runs import small_settings
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
+from likewise.batches.batch import Batch
 from likewise.errors import ConfigError
 from likewise.methods import method as method_module
-from likewise.methods.method import Embeddings, Ingredients, Progress, Words, make_views
-from likewise.methods.tcl import TCL, Config
-from likewise.methods.tcl_options import momentum_and_queue_size
+from likewise.methods.base import BuildContext, Embeddings, Progress, TokenizerInfo, make_views
+from likewise.methods.image_text.tcl.options import momentum_and_queue_size
+from likewise.methods.image_text.tcl.tcl import TCL, Config
+from likewise.runs.training_options import TrainingConfig
+from likewise.step_random import StepRandom
 from likewise.training.optimizers import build_optimizer
-from likewise.training.options import TrainingConfig
-from likewise.views import NOT_ASKED, mask_tokens, view_preset
+from likewise.views import IGNORE_INDEX, mask_tokens, view_preset
 
 PAD, CLS, SEP, MASK, VOCABULARY = 0, 1, 2, 3, 40
-WORDS = Words(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK))
+WORDS = TokenizerInfo(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK))
 PARTS = ("cma_images", "cma_texts", "imc_images", "imc_texts", "lmi_images", "lmi_texts", "itm", "mlm")
 GROUPS = (0, 1, 1, 2, 3)  # the second and the third row are captions of one photo
 
@@ -47,7 +47,7 @@ def build(*, image: dict[str, Any] | None = None, views: str | None = None, **op
     torch.manual_seed(0)
     method = TCL(
         dataclasses.replace(settings.method, **({"queue_size": 7, "embedding_dim": 8} | options)),
-        Ingredients(
+        BuildContext(
             image=dataclasses.replace(settings.image, **({"width": 16, "depth": 1} | (image or {}))),
             text=dataclasses.replace(settings.text, width=16, depth=3, dropout=0.0),
             views=settings.views if views is None else view_preset(views),
@@ -99,7 +99,7 @@ def prepared(**options: Any) -> tuple[TCL, Embeddings]:
     method.text_queue.groups.copy_(method.image_queue.groups)
     method.alpha.fill_(0.3)
     with torch.no_grad():
-        made = method.embed(batch(), Draw(0, 0))
+        made = method.embed(batch(), StepRandom(0, 0))
     return method, {
         key: value.detach().clone().requires_grad_() if value.is_floating_point() else value
         for key, value in made.items()
@@ -245,7 +245,7 @@ def test_weights_weigh_and_what_weighs_nothing_is_not_computed(
 
 def test_embeddings_are_those_of_the_network_and_its_twin() -> None:
     """The network sees the first view, its twin the second and the same texts."""
-    method, rows, draw = build(), batch(), Draw(3, 5)
+    method, rows, draw = build(), batch(), StepRandom(3, 5)
     network, twin = method.network, method.twin.module
     first, second = make_views(rows, draw, network.image, method.view_config).chunk(2)
     found = method.embed(rows, draw)
@@ -270,7 +270,7 @@ def test_embeddings_are_those_of_the_network_and_its_twin() -> None:
 def test_patches_are_pooled_whatever_their_grid(size: int, patch: int, cells: int) -> None:
     """A g x g grid to c x c regions, c = floor(sqrt(g)); they overlap where c does not divide g."""
     method = build(image={"image_size": size, "patch_size": patch}, itm=0, mlm=0)
-    rows, draw = batch((0, 1)), Draw(0, 1)
+    rows, draw = batch((0, 1)), StepRandom(0, 1)
     found = method.embed(rows, draw)["patches"]
     twin: Any = method.twin.module
     _, second = make_views(rows, draw, method.network.image, method.view_config).chunk(2)
@@ -288,7 +288,7 @@ def test_patches_are_pooled_whatever_their_grid(size: int, patch: int, cells: in
 
 def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     """One text at a time, all positions; the twin looks at the second view, and reads the same holes."""
-    method, rows, draw = build(hidden_share=0.4), batch(), Draw(0, 2)
+    method, rows, draw = build(hidden_share=0.4), batch(), StepRandom(0, 2)
     found = method.embed(rows, draw)
     views = make_views(rows, draw, method.network.image, method.view_config).chunk(2)
     tokens, words = mask_tokens(
@@ -301,7 +301,7 @@ def test_hidden_words_are_guessed_from_text_and_picture() -> None:
         special_ids=WORDS.special_ids,
         share=0.4,
     )
-    places = (words != NOT_ASKED).nonzero().tolist()
+    places = (words != IGNORE_INDEX).nonzero().tolist()
     assert len(places) > 4
     assert found["hidden_words"].tolist() == [int(words[i, place]) for i, place in places]
     for key, network, view in (
@@ -337,7 +337,7 @@ def test_no_hidden_word_is_no_loss() -> None:
 # -- pairs that do not match
 
 
-def judged(method: TCL, rows: Batch, draw: Draw) -> Tensor:
+def judged(method: TCL, rows: Batch, draw: StepRandom) -> Tensor:
     """(B, B, 2) logits of every text with every picture, one pair at a time."""
     network = method.network
     first, _ = make_views(rows, draw, network.image, method.view_config).chunk(2)
@@ -374,8 +374,8 @@ def test_itm_judges_true_pairs_and_one_hard_negative_of_either_kind(negatives: s
     method, rows = build(lmi=0, mlm=0, negatives=negatives), batch()
     B = len(rows)
     for step in range(4):
-        found = method.embed(rows, Draw(0, step))
-        pairs = which(found["match_logits"], judged(method, rows, Draw(0, step)))
+        found = method.embed(rows, StepRandom(0, step))
+        pairs = which(found["match_logits"], judged(method, rows, StepRandom(0, step)))
         assert found["matches"].tolist() == [1] * B + [0] * 2 * B
         assert pairs[:B] == [(i, i) for i in range(B)]
         halves(pairs[B:], list(range(B)))
@@ -392,7 +392,7 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
     method = build(lmi=0, mlm=0, views="none", negatives="replica")
     few, copies = batch(), 10
     method.network.log_temperature.fill_(math.log(0.2))
-    table = judged(method, few, Draw(0, 0))
+    table = judged(method, few, StepRandom(0, 0))
     kinds = torch.arange(len(few)).repeat(copies)
     many = Batch(
         index=torch.arange(len(kinds)),
@@ -401,7 +401,7 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
     B = len(kinds)
     counts = {"image": np.zeros((5, 5)), "text": np.zeros((5, 5))}
     for step in range(30):
-        found = method.embed(many, Draw(1, step))
+        found = method.embed(many, StepRandom(1, step))
         pairs = which(found["match_logits"][B:], table)
         other_images, other_texts = halves(pairs, kinds.tolist())
         for text, image in other_images:
@@ -423,7 +423,7 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
 @pytest.mark.parametrize("groups", [(4,), (4, 4, 4)])
 def test_a_batch_of_one_photo_has_no_negatives(groups: tuple[int, ...]) -> None:
     method, rows = build(), batch(groups)
-    found = method.embed(rows, Draw(0, 0))
+    found = method.embed(rows, StepRandom(0, 0))
     # Nobody has a negative: such pairs count for nothing.
     assert found["matches"].tolist() == [1] * len(groups) + [-100] * 2 * len(groups)
     terms = method.objective(found)
@@ -439,7 +439,7 @@ def test_texts_without_words() -> None:
     """[CLS] and [SEP] alone, some padded, some all of the batch."""
     for words in ((0,), (0, 3)):
         method, rows = build(hidden_share=1.0), batch(words=words)
-        terms = method.objective(method.embed(rows, Draw(0, 0)))
+        terms = method.objective(method.embed(rows, StepRandom(0, 0)))
         terms.total.backward()
         assert terms.total.isfinite()
         assert (terms.parts["mlm"] == 0) == (words == (0,))
@@ -458,7 +458,7 @@ def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
     else:
         kept = torch.arange(len(rows.mask)) > (0 if empty == "one row" else len(rows.mask))
         rows = dataclasses.replace(rows, mask=rows.mask & kept[:, None])
-    terms = method.objective(method.embed(rows, Draw(0, 0)))
+    terms = method.objective(method.embed(rows, StepRandom(0, 0)))
     terms.total.backward()
     assert terms.total.isfinite()
     gradients = [weight.grad for weight in method.parameters() if weight.grad is not None]
@@ -474,7 +474,7 @@ def test_padding_changes_nothing() -> None:
         mask=torch.nn.functional.pad(rows.mask, (0, 5)),  # type: ignore[arg-type]
     )
     with torch.no_grad():
-        one, other = (method.objective(method.embed(b, Draw(0, 0))).parts for b in (rows, padded))
+        one, other = (method.objective(method.embed(b, StepRandom(0, 0))).parts for b in (rows, padded))
     for name in PARTS:
         assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-9), name
 
@@ -485,7 +485,7 @@ def test_padding_changes_nothing() -> None:
 def test_no_gradient_reaches_twins_or_queues() -> None:
     method = build()
     method.alpha.fill_(0.4)
-    terms = method.objective(method.embed(batch(), Draw(0, 0)))
+    terms = method.objective(method.embed(batch(), StepRandom(0, 0)))
     terms.total.backward()
     assert all(not weight.requires_grad and weight.grad is None for weight in method.twin.parameters())
     assert not any(buffer.requires_grad for buffer in method.buffers())
@@ -506,7 +506,7 @@ def test_twins_and_queues_against_a_simulation(size: int) -> None:
     twin = {name: weight.numpy().copy() for name, weight in method.twin.module.named_parameters()}
     for step in range(4):
         rows = batch(tuple(10 * step + group for group in GROUPS), first=5 * step)
-        found = method.embed(rows, Draw(0, step))
+        found = method.embed(rows, StepRandom(0, step))
         terms = method.objective(found)
         optimizer.zero_grad()
         terms.total.backward()
@@ -551,7 +551,7 @@ def test_twins_and_queues_of_trained_networks_are_the_papers(
     image: str | None, text: str | None, trained: dict[str, str] | None, expected: tuple[float, int]
 ) -> None:
     settings = small_settings("tcl")
-    ingredients = Ingredients(
+    ingredients = BuildContext(
         image=dataclasses.replace(settings.image, pretrained=image),
         text=dataclasses.replace(settings.text, pretrained=text),
         views=settings.views,
@@ -565,7 +565,7 @@ def test_twins_and_queues_of_trained_networks_are_the_papers(
 def test_the_twins_opinion_counts_more_during_the_first_epoch() -> None:
     method = build(distillation=0.4, itm=0, mlm=0, lmi=0, imc=0)
     assert method.alpha == 0
-    method.objective(method.embed(batch(), Draw(0, 0)))
+    method.objective(method.embed(batch(), StepRandom(0, 0)))
     seen = []
     for step in range(1, 8):
         method.after_step(Progress(step, 100, steps_per_epoch=5))
@@ -576,7 +576,7 @@ def test_the_twins_opinion_counts_more_during_the_first_epoch() -> None:
 def test_the_temperature_is_learned_within_bounds_and_does_not_decay() -> None:
     method = build(temperature=0.07, itm=0, mlm=0)
     assert method.temperature.item() == pytest.approx(0.07, rel=1e-6)
-    method.objective(method.embed(batch(), Draw(0, 0)))
+    method.objective(method.embed(batch(), StepRandom(0, 0)))
     for far, bound in ((9.0, 0.5), (-20.0, 0.001)):
         with torch.no_grad():
             method.network.log_temperature.fill_(far)
@@ -609,18 +609,18 @@ def test_options_that_cannot_work_name_themselves(options: dict[str, float], mes
 
 
 def test_hiding_words_needs_a_mask_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "WORDS", Words(mask_id=None, special_ids=(PAD, CLS, SEP)))
+    monkeypatch.setitem(globals(), "WORDS", TokenizerInfo(mask_id=None, special_ids=(PAD, CLS, SEP)))
     with pytest.raises(ConfigError, match=r"no \[MASK\] token; set --method\.mlm 0"):
         build()
-    assert set(build(mlm=0).embed(batch(), Draw(0, 0))) >= {"images", "match_logits"}
+    assert set(build(mlm=0).embed(batch(), StepRandom(0, 0))) >= {"images", "match_logits"}
 
 
 @pytest.mark.parametrize("native", [True, False])
 def test_twins_multiply_low_where_that_is_fast(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("likewise.methods.tcl.native_bfloat16", lambda device: native)
+    monkeypatch.setattr("likewise.methods.image_text.tcl.tcl.native_bfloat16", lambda device: native)
     for asked in ("auto", "same"):
         method = build(twin_precision=asked).float()
-        found = method.embed(batch(), Draw(0, 0))
+        found = method.embed(batch(), StepRandom(0, 0))
         low = native and asked == "auto"
         assert found["twin_word_logits"].dtype == (torch.bfloat16 if low else torch.float32)
         assert found["word_logits"].dtype == found["images"].dtype == torch.float32

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from likewise.explaining import Explanation
+from likewise.model.grad_cam import Explanation
 from likewise.reporting import ReportInputs, render_report, report, write_report
 from likewise.reporting.inputs import ExplainedPair
 

@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from likewise.evaluation import verification
+from likewise.metrics import verification
 from likewise.reporting import ReportInputs, render_report
-from likewise.reporting.classes import find_clusters, find_episodes
-from likewise.reporting.figures import format_value, name_of
+from likewise.reporting.class_galleries import find_clusters, find_episodes
+from likewise.reporting.formatting import format_value, name_of
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary
 from likewise.reporting.tables import result_tables

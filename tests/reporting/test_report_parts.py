@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from likewise.evaluation import over_seeds
-from likewise.evaluation.probe import NOT_CONVERGED
+from likewise.metrics import over_seeds
+from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.reporting import render_report
 from likewise.reporting.charts import Series, line_chart, nice_ticks
-from likewise.reporting.coloring import color_images
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
-from likewise.reporting.figures import (
+from likewise.reporting.formatting import (
     format_percent,
     format_plain,
     format_value,
@@ -26,6 +25,7 @@ from likewise.reporting.figures import (
 from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
+from likewise.reporting.point_colors import color_images
 from likewise.reporting.summary import headlines, summary
 from likewise.reporting.tables import key_tables, reasons, result_tables
 

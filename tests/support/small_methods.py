@@ -8,14 +8,14 @@ import pytest
 import torch
 from small_runs import small_settings
 
-from likewise.catalog import methods
+from likewise.batches.loader import Loader
+from likewise.batches.samplers import make_order
+from likewise.batches.tokenized_texts import TokenTable
 from likewise.data import prepare
-from likewise.data.loader import Loader
-from likewise.data.order import make_order
-from likewise.data.token_table import TokenTable
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.methods import method as method_module
-from likewise.methods.method import Ingredients, Method, Words
+from likewise.methods.base import BuildContext, Method, TokenizerInfo
+from likewise.methods.catalog import methods
 
 METHODS = sorted(methods())
 # What a method can also be: each goes through the same checks.
@@ -51,7 +51,7 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
         texts = splits.train.texts or []
         tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
         tokens, size = TokenTable(texts, tokenizer), tokenizer.size
-        words = Words(tokenizer.mask_id, tokenizer.special_ids)
+        words = TokenizerInfo(tokenizer.mask_id, tokenizer.special_ids)
     ingredients = ingredients_of(method, vocabulary_size=size, words=words)
     if depth is not None:
         image = dataclasses.replace(ingredients.image, depth=depth)
@@ -70,9 +70,11 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
     return made, Loader(splits.train, tokens, order, seed=0)
 
 
-def ingredients_of(method: str, *, vocabulary_size: int = 0, words: Words | None = None) -> Ingredients:
+def ingredients_of(
+    method: str, *, vocabulary_size: int = 0, words: TokenizerInfo | None = None
+) -> BuildContext:
     settings = small_settings(method)
-    return Ingredients(
+    return BuildContext(
         image=settings.image,
         # Replicas draw other dropout masks than one process would.
         text=dataclasses.replace(settings.text, dropout=0.0),

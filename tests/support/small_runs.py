@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from likewise.catalog import find_method, methods
 from likewise.errors import Interrupted
-from likewise.methods.method import Method, Progress
-from likewise.training.settings import Settings, default_settings
+from likewise.methods.base import Method, Progress
+from likewise.methods.catalog import find_method, methods
+from likewise.runs.settings import Settings, default_settings
 
 SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 

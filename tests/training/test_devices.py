@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from likewise.errors import ConfigError
+from likewise.runs.training_options import TrainingConfig
 from likewise.training.devices import launch
-from likewise.training.options import TrainingConfig
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from filelock import FileLock
 from PIL import Image
 from small_runs import SOURCE, logged, small_settings, stopped_after
 
-from likewise.catalog import methods
 from likewise.cli.main import main
 from likewise.data import DataConfig
 from likewise.errors import (
@@ -32,14 +31,11 @@ from likewise.errors import (
     TooManyBadRecords,
     TrainingError,
 )
-from likewise.methods.clip import CLIP
+from likewise.methods.catalog import methods
+from likewise.methods.image_text.clip import CLIP
 from likewise.model import load
-from likewise.training import checkpoints
-from likewise.training.devices import launch
-from likewise.training.engine import prepare_run, train
-from likewise.training.options import TrainingConfig
-from likewise.training.run import RunFolder
-from likewise.training.settings import (
+from likewise.runs.folder import RunFolder
+from likewise.runs.settings import (
     Settings,
     default_settings,
     file_arguments,
@@ -47,6 +43,10 @@ from likewise.training.settings import (
     read_settings,
     write_settings,
 )
+from likewise.runs.training_options import TrainingConfig
+from likewise.training import checkpoints
+from likewise.training.devices import launch
+from likewise.training.engine import prepare_run, train
 
 METHODS = sorted(methods())
 
@@ -561,7 +561,7 @@ def test_a_run_goes_on_where_all_of_its_data_was_moved(tmp_path: Path) -> None:
 
 def test_collapse_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """A network whose embeddings are all the same is called collapsed, in plain words."""
-    from likewise.encoders.networks import DualNetwork
+    from likewise.networks.registry import DualNetwork
 
     monkeypatch.setattr(DualNetwork, "encode_images", lambda self, pixels: torch.ones(len(pixels), self.dim))
     train(small_settings("clip", steps=1), tmp_path / "run", show=True)

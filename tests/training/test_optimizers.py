@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from likewise.runs.training_options import TrainingConfig
 from likewise.training.optimizers import LARS, learning_rate, parameter_groups
-from likewise.training.options import TrainingConfig
 
 
 def test_lars_by_hand() -> None:

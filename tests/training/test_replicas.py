@@ -41,8 +41,8 @@ torch.save = save
 STOPPED_WITH_A_SLOW_DISPLAY = """
 import os, signal, time
 from likewise.collectives import rank
-from likewise.methods.simclr import SimCLR
-from likewise.training.display import Display
+from likewise.methods.image.simclr import SimCLR
+from likewise.training.progress import Display
 
 close = Display.__exit__
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from likewise.errors import ModelError
-from likewise.training.run import RunFolder
+from likewise.runs.folder import RunFolder
 
 
 def test_figures_that_are_not_computed_again_stay(tmp_path: Path) -> None:

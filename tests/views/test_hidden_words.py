@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.draw import Draw
-from likewise.views import NOT_ASKED, mask_tokens
+from likewise.step_random import StepRandom
+from likewise.views import IGNORE_INDEX, mask_tokens
 
 PAD, CLS, SEP, MASK, VOCABULARY = 0, 1, 2, 3, 1000
 SPECIAL = (PAD, CLS, SEP, MASK)
@@ -26,7 +26,7 @@ def texts(B: int, longest: int = 40) -> tuple[Tensor, Tensor]:
 
 
 def hide(tokens: Tensor, mask: Tensor, *, share: float = 0.15, **changed: object) -> tuple[Tensor, Tensor]:
-    options = {"draw": Draw(0, 0), "index": torch.arange(len(tokens))} | changed
+    options = {"draw": StepRandom(0, 0), "index": torch.arange(len(tokens))} | changed
     return mask_tokens(
         tokens,
         mask,
@@ -48,7 +48,7 @@ def test_shares(share: float) -> None:
     """Of the words 15 %; of those 80 % by [MASK], 10 % by a random word, 10 % as they are."""
     tokens, mask = texts(20_000)
     hidden, words = hide(tokens, mask, share=share)
-    chosen = words != NOT_ASKED
+    chosen = words != IGNORE_INDEX
     num_words, num_chosen = int((tokens > 3).sum()), int(chosen.sum())
     assert within(num_chosen, num_words, share)
     masked, same = hidden[chosen] == MASK, hidden[chosen] == tokens[chosen]
@@ -70,7 +70,7 @@ def test_shares(share: float) -> None:
 def test_each_place_is_chosen_as_often_and_apart_from_its_neighbours() -> None:
     tokens = torch.randint(4, VOCABULARY, (20_000, 8), generator=torch.Generator().manual_seed(0))
     _, words = hide(tokens, torch.ones_like(tokens, dtype=torch.bool))
-    chosen = words != NOT_ASKED
+    chosen = words != IGNORE_INDEX
     assert all(within(int(place.sum()), 20_000, 0.15) for place in chosen.T)
     both = (chosen[:, :-1] & chosen[:, 1:]).sum(0)
     assert all(within(int(pairs), 20_000, 0.15**2) for pairs in both)
@@ -82,11 +82,11 @@ def test_words_alone_are_hidden_and_asked_for(share: float) -> None:
     before = tokens.clone()
     hidden, words = hide(tokens, mask, share=share)
     assert torch.equal(tokens, before)  # the texts themselves stay
-    chosen = words != NOT_ASKED
+    chosen = words != IGNORE_INDEX
     no_word = ~mask | torch.isin(tokens, torch.tensor(SPECIAL))
     assert not (chosen & no_word).any()
     assert torch.equal(words[chosen], tokens[chosen])
-    assert (words[~chosen] == NOT_ASKED).all()
+    assert (words[~chosen] == IGNORE_INDEX).all()
     assert torch.equal(hidden[~chosen], tokens[~chosen])
     assert hidden.shape == words.shape == tokens.shape
     assert hidden.dtype == words.dtype == torch.int64
@@ -96,7 +96,7 @@ def test_padding_is_told_by_the_mask_not_by_the_token() -> None:
     """A tokenizer may pad with a token that is also a word."""
     tokens, mask = texts(200)
     hidden, words = hide(torch.where(mask, tokens, 7), mask, share=1.0)
-    assert (words[~mask] == NOT_ASKED).all()
+    assert (words[~mask] == IGNORE_INDEX).all()
     assert (hidden[~mask] == 7).all()
 
 
@@ -104,9 +104,9 @@ def test_none_and_all() -> None:
     tokens, mask = texts(300)
     hidden, words = hide(tokens, mask, share=0.0)
     assert torch.equal(hidden, tokens)
-    assert (words == NOT_ASKED).all()
+    assert (words == IGNORE_INDEX).all()
     _, words = hide(tokens, mask, share=1.0)
-    assert torch.equal(words != NOT_ASKED, tokens > 3)
+    assert torch.equal(words != IGNORE_INDEX, tokens > 3)
 
 
 def test_texts_without_words() -> None:
@@ -114,7 +114,7 @@ def test_texts_without_words() -> None:
     for length in (2, 3):
         hidden, words = hide(tokens[:, :length], tokens[:, :length] != PAD, share=1.0)
         assert torch.equal(hidden, tokens[:, :length])
-        assert (words == NOT_ASKED).all()
+        assert (words == IGNORE_INDEX).all()
 
 
 def test_a_row_s_holes_depend_on_its_number_seed_and_step_alone() -> None:
@@ -128,8 +128,8 @@ def test_a_row_s_holes_depend_on_its_number_seed_and_step_alone() -> None:
     longer = torch.nn.functional.pad(tokens, (0, 9)), torch.nn.functional.pad(mask, (0, 9))
     for part, whole in zip(hide(*longer, index=index), (hidden, words), strict=True):
         assert torch.equal(part[:, :40], whole)
-    for other in ({"draw": Draw(1, 0)}, {"draw": Draw(0, 1)}, {"index": index + 60}):
+    for other in ({"draw": StepRandom(1, 0)}, {"draw": StepRandom(0, 1)}, {"index": index + 60}):
         assert not torch.equal(hide(tokens, mask, **{"index": index, **other})[1], words)
     # What stands in a text does not move its holes: only where its words are does.
     others = torch.where(tokens > 3, 4 + (tokens + 5) % (VOCABULARY - 4), tokens)
-    assert torch.equal(hide(others, mask, index=index)[1] != NOT_ASKED, words != NOT_ASKED)
+    assert torch.equal(hide(others, mask, index=index)[1] != IGNORE_INDEX, words != IGNORE_INDEX)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from likewise.draw import Draw
+from likewise.step_random import StepRandom
 from likewise.views import PRESETS, chosen, random_view, view_preset
 from likewise.views.randaugment import OPERATIONS, Operations, draw_operations, randaugment
 
@@ -104,7 +104,7 @@ def test_pictures_of_one_colour_stay(name: str) -> None:
 
 
 def test_operations_are_drawn_evenly_and_half_of_them_done() -> None:
-    uniform = Draw(0, 0).uniform(torch.arange(20_000), 6, purpose="test")
+    uniform = StepRandom(0, 0).uniform(torch.arange(20_000), 6, purpose="test")
     drawn = draw_operations(uniform, None)
     shares = torch.stack([(drawn.kinds == kind).float().mean(0) for kind in range(len(OPERATIONS))])
     torch.testing.assert_close(shares[1:], torch.full((9, 2), 0.05), atol=0.008, rtol=0)
@@ -137,11 +137,11 @@ def test_operations_come_one_after_the_other_each_to_its_images(monkeypatch: pyt
 
 def test_it_is_the_last_of_a_view_and_changes_nothing_before() -> None:
     images = _pixels(64).view(64, 3, SIZE, SIZE).to(torch.uint8)
-    shared = {"size": SIZE, "draw": Draw(0, 0), "view": 0, "index": torch.arange(64)}
+    shared = {"size": SIZE, "draw": StepRandom(0, 0), "view": 0, "index": torch.arange(64)}
     shared |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     without = random_view(images, config=replace(view_preset("tcl"), randaugment=0), **shared)
     with_it = random_view(images, config=view_preset("tcl"), **shared)
-    uniform = Draw(0, 0).uniform(torch.arange(64), 37 + 6, purpose="view 0")
+    uniform = StepRandom(0, 0).uniform(torch.arange(64), 37 + 6, purpose="view 0")
     expected = randaugment(
         without.flatten(2) * 255, draw_operations(uniform[:, 37:], None), magnitude=7.0, size=SIZE
     )
@@ -160,7 +160,7 @@ def test_captions_that_name_a_colour_keep_channels_together() -> None:
         red,
         size=SIZE,
         config=config,
-        draw=Draw(0, 0),
+        draw=StepRandom(0, 0),
         index=torch.arange(400),
         view=0,
         mean=(0.0, 0.0, 0.0),

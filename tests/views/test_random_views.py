@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from likewise.data.batch import Batch
-from likewise.draw import Draw
+from likewise.batches.batch import Batch
 from likewise.errors import ConfigError
-from likewise.methods.method import make_views
+from likewise.methods.base import make_views
+from likewise.step_random import StepRandom
 from likewise.views import PRESETS, ViewConfig, center_view, random_view, view_preset
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -27,7 +27,7 @@ def _view(
     images: torch.Tensor, config: ViewConfig, index: torch.Tensor | None = None, **options: object
 ) -> torch.Tensor:
     index = torch.arange(len(images)) if index is None else index
-    settings = {"size": 32, "draw": Draw(0, 0), "view": 0, **PLAIN, **options}
+    settings = {"size": 32, "draw": StepRandom(0, 0), "view": 0, **PLAIN, **options}
     return random_view(images, config=config, index=index, **settings)
 
 
@@ -39,7 +39,12 @@ def test_a_view_depends_on_seed_step_index_and_number_alone(rotation: float) -> 
     order = torch.tensor([5, 2, 7])
     torch.testing.assert_close(_view(images[order], config, order), whole[order], atol=1e-5, rtol=0)
     assert torch.equal(_view(images, config), whole)
-    for other in ({"draw": Draw(1, 0)}, {"draw": Draw(0, 1)}, {"view": 1}, {"index": torch.arange(8) + 8}):
+    for other in (
+        {"draw": StepRandom(1, 0)},
+        {"draw": StepRandom(0, 1)},
+        {"view": 1},
+        {"index": torch.arange(8) + 8},
+    ):
         changed = (_view(images, config, **other) - whole).abs().flatten(1).max(dim=1).values
         assert changed.min() > 0.01
 
@@ -48,15 +53,15 @@ def test_an_image_that_comes_again_has_other_views() -> None:
     encoder: Any = SimpleNamespace(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     index = torch.tensor([5, 2, 5, 5, 7])
     batch = Batch(index=index, images=_images()[index], occurrence=torch.tensor([0, 0, 1, 2, 0]))
-    views = make_views(batch, Draw(0, 3), encoder, PRESETS["simclr"])  # two of each
-    once = make_views(batch.rows(0, 2), Draw(0, 3), encoder, PRESETS["simclr"])
-    without = make_views(replace(batch, occurrence=None), Draw(0, 3), encoder, PRESETS["simclr"])
+    views = make_views(batch, StepRandom(0, 3), encoder, PRESETS["simclr"])  # two of each
+    once = make_views(batch.rows(0, 2), StepRandom(0, 3), encoder, PRESETS["simclr"])
+    without = make_views(replace(batch, occurrence=None), StepRandom(0, 3), encoder, PRESETS["simclr"])
     firsts = torch.tensor([0, 1, 4])
     assert torch.equal(views.view(2, 5, -1)[:, firsts], without.view(2, 5, -1)[:, firsts])
     assert torch.equal(views.view(2, 5, -1)[:, :2], once.view(2, 2, -1))
     assert len({view.numpy().tobytes() for view in views}) == 10
     single = [batch.rows(start, start + 1) for start in range(5)]
-    pieces = [make_views(one, Draw(0, 3), encoder, PRESETS["simclr"]) for one in single]
+    pieces = [make_views(one, StepRandom(0, 3), encoder, PRESETS["simclr"]) for one in single]
     assert torch.equal(torch.stack(pieces, dim=1).flatten(0, 1), views)
 
 

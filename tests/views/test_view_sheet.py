@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from likewise.reporting.sheets.view_sheet import draw_view_sheet
 from likewise.views import PRESETS
-from likewise.views.sheet import draw_view_sheet
 
 
 def _images(count: int = 3) -> torch.Tensor:

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from likewise.catalog import find_method
-from likewise.cli.places import check_place, why_not_there
+from likewise.cli.output_paths import check_place, why_not_there
+from likewise.cli.source_tables import print_report
 from likewise.data import DataConfig
-from likewise.data.contact_sheet import draw_contact_sheet
-from likewise.data.folders import FOLDER_OF_IMAGES
-from likewise.data.inspect import SourceReport, inspect_source
-from likewise.data.show import print_report
+from likewise.data.source_report import SourceReport, inspect_source
+from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.errors import ConfigError, DataError
-from likewise.flags import parse_flags
+from likewise.methods.catalog import find_method
+from likewise.option_flags import parse_flags
+from likewise.reporting.sheets.contact_sheet import draw_contact_sheet
 from likewise.views import ViewConfig
 
 __all__ = ["DataCommand", "run"]
@@ -121,7 +121,7 @@ def _root(source: str) -> Path:
 def _draw_views(found: SourceReport, config: ViewConfig, size: int, path: Path) -> None:
     import numpy as np
 
-    from likewise.views.sheet import draw_view_sheet
+    from likewise.reporting.sheets.view_sheet import draw_view_sheet
 
     data = found.dataset
     assert data is not None

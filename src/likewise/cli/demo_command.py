@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from likewise.catalog import find_method
 from likewise.cli.explain_command import draw_explanation, left_out, save_figure
-from likewise.cli.opened import open_splits
 from likewise.cli.report_command import report
-from likewise.data.fonts import find_font
 from likewise.errors import ConfigError, Interrupted, first_names
-from likewise.evaluation import nearest
 from likewise.evaluation.tasks import Embedded, evaluate
-from likewise.explaining import explain
-from likewise.flags import parse_flags
 from likewise.hardware import native_bfloat16
-from likewise.model import Model, load
-from likewise.training.engine import train
-from likewise.training.run import RunFolder
-from likewise.training.settings import (
+from likewise.methods.catalog import find_method
+from likewise.metrics import nearest
+from likewise.model.grad_cam import explain
+from likewise.model.model import Model, load
+from likewise.option_flags import parse_flags
+from likewise.reporting.sheets.fonts import find_font
+from likewise.runs.folder import RunFolder
+from likewise.runs.open import open_splits
+from likewise.runs.settings import (
     Settings,
     differences,
     parse_settings,
     preset_arguments,
     read_settings,
 )
+from likewise.training.engine import train
 
 if TYPE_CHECKING:
     from likewise.data import Dataset

@@ -13,7 +13,16 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from likewise.cli.opened import (
+from likewise.atomic_files import written_whole
+from likewise.cli.output_paths import check_place, why_not_there
+from likewise.data import DataConfig, Dataset, Splits, open_source
+from likewise.data.splits import assign_parts
+from likewise.errors import ConfigError, DataError
+from likewise.model.model import Model
+from likewise.networks.registry import EncodesImages, EncodesTexts
+from likewise.option_flags import parse_flags
+from likewise.runs.folder import RunFolder
+from likewise.runs.open import (
     CHANGED,
     OWN_DATA,
     fingerprint_of_run,
@@ -24,18 +33,9 @@ from likewise.cli.opened import (
     open_own_splits,
     open_splits,
     own_data,
-    said_of_own,
+    run_data_config,
 )
-from likewise.cli.places import check_place, why_not_there
-from likewise.data import DataConfig, Dataset, Splits, open_source
-from likewise.data.splits import assign_parts
-from likewise.encoders.networks import EncodesImages, EncodesTexts
-from likewise.errors import ConfigError, DataError
-from likewise.flags import parse_flags
-from likewise.model import Model
-from likewise.training.run import RunFolder
-from likewise.training.settings import read_settings
-from likewise.whole_file import written_whole
+from likewise.runs.settings import read_settings
 
 __all__ = ["EmbedCommand", "run"]
 
@@ -120,7 +120,7 @@ def _opened(model: Model, options: EmbedCommand) -> tuple[Splits, DataConfig | N
     trained = read_settings(RunFolder(path).config).data if is_run(path) else None
     # Where training's data lies where it lay, this is another source, and needs no comparing.
     if trained is not None and is_gone(trained.source) and open_moved(model, path, data.source) is not None:
-        moved = said_of_own(model, trained, data, source=data.source)
+        moved = run_data_config(model, trained, data, source=data.source)
         return open_own_splits(model, path, data), moved
     return open_splits(model, path, data, needs=frozenset({options.what})), None
 

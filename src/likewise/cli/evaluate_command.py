@@ -10,12 +10,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from likewise.cli.measured import Measured, open_measured
-from likewise.cli.opened import OWN_DATA, is_run, open_model
 from likewise.data import DataConfig
 from likewise.errors import ConfigError, DataError, LikewiseError
-from likewise.evaluation.probe import NOT_CONVERGED
-from likewise.evaluation.reranking import chance_of
 from likewise.evaluation.tasks import (
     LEARNING_TASKS,
     TASKS,
@@ -25,11 +21,15 @@ from likewise.evaluation.tasks import (
     default_tasks,
     evaluate,
 )
-from likewise.evaluation.templates import prompts
-from likewise.flags import parse_flags
-from likewise.model import Model
-from likewise.reporting.figures import format_plain
-from likewise.training.run import RunFolder
+from likewise.metrics.linear_probe import NOT_CONVERGED
+from likewise.metrics.prompts import prompts
+from likewise.metrics.reranking import chance_of
+from likewise.model.model import Model
+from likewise.option_flags import parse_flags
+from likewise.reporting.formatting import format_plain
+from likewise.runs.folder import RunFolder
+from likewise.runs.open import OWN_DATA, is_run, open_model
+from likewise.runs.unseen_rows import Measured, open_measured
 
 __all__ = ["EvaluateCommand", "run"]
 

@@ -12,13 +12,13 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from likewise.cli.opened import open_model
-from likewise.cli.places import check_place
-from likewise.data.fonts import find_font
+from likewise.cli.output_paths import check_place
 from likewise.errors import ConfigError, DataError
-from likewise.explaining import Explanation, explain, overlay
-from likewise.flags import parse_flags
-from likewise.model import Model
+from likewise.model.grad_cam import Explanation, explain, overlay
+from likewise.model.model import Model
+from likewise.option_flags import parse_flags
+from likewise.reporting.sheets.fonts import find_font
+from likewise.runs.open import open_model
 
 __all__ = ["ExplainCommand", "draw_explanation", "left_out", "maps_of_phrases", "run", "save_figure"]
 

@@ -6,9 +6,9 @@ import dataclasses
 import textwrap
 from collections.abc import Sequence
 
-from likewise.catalog import find_method, methods
 from likewise.errors import ConfigError
-from likewise.methods.method import Method
+from likewise.methods.base import Method
+from likewise.methods.catalog import find_method, methods
 
 __all__ = ["run"]
 

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import tyro
 
-from likewise.cli.opened import OWN_DATA, open_model, open_own_splits
-from likewise.cli.places import check_place
+from likewise.cli.output_paths import check_place
 from likewise.data import DataConfig
-from likewise.flags import parse_flags
+from likewise.option_flags import parse_flags
+from likewise.reporting.collect import gather_report_inputs
 from likewise.reporting.report import write_report
-from likewise.training.gather import gather_report_inputs
-from likewise.training.run import RunFolder
+from likewise.runs.folder import RunFolder
+from likewise.runs.open import OWN_DATA, open_model, open_own_splits
 
 __all__ = ["ReportCommand", "report", "run"]
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from likewise.catalog import find_method, methods
 from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
-from likewise.flags import parse_flags
-from likewise.methods.method import Method
+from likewise.methods.base import Method
+from likewise.methods.catalog import find_method, methods
+from likewise.option_flags import parse_flags
+from likewise.runs.folder import RunFolder
+from likewise.runs.settings import file_arguments, parse_settings, preset_arguments
 from likewise.training.engine import train
-from likewise.training.run import RunFolder
-from likewise.training.settings import file_arguments, parse_settings, preset_arguments
-from likewise.training.starting import image_size_of
+from likewise.training.warm_start import image_size_of
 
 __all__ = ["TrainCommand", "run"]
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from likewise.data.batch import Batch
     from likewise.data.config import DataConfig
     from likewise.data.dataset import Dataset
-    from likewise.data.preparation import Splits, prepare
+    from likewise.data.prepare import Splits, prepare
     from likewise.data.record import BadRecord, ImageRef, Record, Source
-    from likewise.data.sources import open_source
+    from likewise.data.sources.open import open_source
 
 __all__ = [
     "BadRecord",
-    "Batch",
     "DataConfig",
     "Dataset",
     "ImageRef",
@@ -30,16 +28,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BadRecord": "record",
-    "Batch": "batch",
-    "DataConfig": "config",
-    "Dataset": "dataset",
-    "ImageRef": "record",
-    "Record": "record",
-    "Source": "record",
-    "Splits": "preparation",
-    "open_source": "sources",
-    "prepare": "preparation",
+    "BadRecord": "likewise.data.record",
+    "DataConfig": "likewise.data.config",
+    "Dataset": "likewise.data.dataset",
+    "ImageRef": "likewise.data.record",
+    "Record": "likewise.data.record",
+    "Source": "likewise.data.record",
+    "Splits": "likewise.data.prepare",
+    "open_source": "likewise.data.sources.open",
+    "prepare": "likewise.data.prepare",
 }
 
 
@@ -49,4 +46,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'likewise.data' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"likewise.data.{_HOMES[name]}"), name)
+    return getattr(import_module(_HOMES[name]), name)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data.dataset import Dataset
-from likewise.data.loading import Loaded
+from likewise.data.filtering import Loaded
 
 __all__ = ["build_datasets"]
 

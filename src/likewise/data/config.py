@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from likewise.data.characters import decoded
+from likewise.data.text_encoding import decoded
 from likewise.errors import ConfigError
 
 __all__ = ["DataConfig"]

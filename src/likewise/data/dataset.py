@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from likewise.data.decode import decode_upright
-from likewise.data.pixels import Pixels
+from likewise.data.images.decode import decode_upright
+from likewise.data.images.stores import Pixels
 from likewise.data.record import ImageRef
 from likewise.errors import SourceError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from likewise.data.characters import legible
+from likewise.data.text_encoding import legible
 
 __all__ = ["BadRecord", "ImageRef", "Problem", "Record", "Source"]
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.attention import attention, heads, register_attention
-from likewise.encoders.lean import make_lean
-from likewise.encoders.lean_maps import as_multiplied, mapped_together
-from likewise.encoders.made_again import MadeAgain
-from likewise.encoders.packing import Packing, self_attention
+from likewise.encoders.fast.attention import attention, heads, register_attention
+from likewise.encoders.fast.fused_linear import as_multiplied, mapped_together
+from likewise.encoders.fast.install import make_lean
+from likewise.encoders.fast.recompute import RecomputedTensors
+from likewise.encoders.fast.unpadded_bert import Packing, self_attention
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
@@ -211,7 +211,7 @@ class FusionEncoder(nn.Module):
         cross = layer.crossattention.self
         queries, width = cross.query(asking), cross.attention_head_size
         padded: Take = (lambda rows: rows[:, None]) if only_firsts else packing.unpack
-        made_again, looked = MadeAgain(), []
+        made_again, looked = RecomputedTensors(), []
         with made_again.kept():
             for take, pictures in pairing.shared(len(packing.mask)):
                 (query,) = heads(made_again(_after(padded, take), queries), width)

@@ -12,10 +12,9 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.attention import attention_of
-from likewise.encoders.lean import make_lean
-from likewise.encoders.unread import freeze_unread
-from likewise.encoders.vision_models import (
+from likewise.encoders.fast.attention import attention_of
+from likewise.encoders.fast.install import make_lean
+from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     is_convolutional,
@@ -26,6 +25,7 @@ from likewise.encoders.vision_models import (
     resize_positions,
     unused_parts,
 )
+from likewise.encoders.unused_weights import freeze_unread
 from likewise.errors import ConfigError
 
 __all__ = [

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.attention import attention_of
-from likewise.encoders.lean import make_lean
-from likewise.encoders.packing import packed_bert
-from likewise.encoders.unread import freeze_unread
+from likewise.encoders.fast.attention import attention_of
+from likewise.encoders.fast.install import make_lean
+from likewise.encoders.fast.unpadded_bert import packed_bert
+from likewise.encoders.unused_weights import freeze_unread
 from likewise.errors import ConfigError, first_line
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]

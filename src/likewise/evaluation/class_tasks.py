@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import DataError
-from likewise.evaluation.clustering import clustering
-from likewise.evaluation.few_shot import few_shot, most_ways
-from likewise.evaluation.ranking import ranking
-from likewise.evaluation.verification import verification
+from likewise.metrics.clustering import clustering
+from likewise.metrics.few_shot import few_shot, most_ways
+from likewise.metrics.ranking import ranking
+from likewise.metrics.verification import verification
 
 if TYPE_CHECKING:
     from likewise.data import Dataset
-    from likewise.evaluation.embedded import Embedded
+    from likewise.evaluation.context import Embedded
 
 __all__ = ["class_tasks_of", "clusters", "episodes", "known_labels", "rankings", "verified"]
 

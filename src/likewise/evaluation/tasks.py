@@ -22,19 +22,19 @@ from likewise.evaluation.class_tasks import (
     rankings,
     verified,
 )
-from likewise.evaluation.classification import classification_metrics, most_confused
-from likewise.evaluation.collapse import alignment, signs_of_collapse
-from likewise.evaluation.embedded import Embedded, Episodes
-from likewise.evaluation.neighbours import knn_predict
-from likewise.evaluation.probe import linear_probe
-from likewise.evaluation.reranking import reranked_retrieval
-from likewise.evaluation.retrieval import retrieval
-from likewise.evaluation.templates import prompts
-from likewise.evaluation.zero_shot import zero_shot
+from likewise.evaluation.context import Embedded, Episodes
+from likewise.metrics.classification import classification_metrics, most_confused
+from likewise.metrics.collapse import alignment, signs_of_collapse
+from likewise.metrics.linear_probe import linear_probe
+from likewise.metrics.neighbours import knn_predict
+from likewise.metrics.prompts import prompts
+from likewise.metrics.reranking import reranked_retrieval
+from likewise.metrics.retrieval import retrieval
+from likewise.metrics.zero_shot import zero_shot
 
 if TYPE_CHECKING:
     from likewise.data import Splits
-    from likewise.model import Model
+    from likewise.model.model import Model
 
 __all__ = ["LEARNING_TASKS", "TASKS", "Embedded", "Episodes", "check_task", "default_tasks", "evaluate"]
 

@@ -5,15 +5,15 @@ Their state lies in buffers, so it is saved, resumed and moved between devices w
 """
 
 from likewise.mechanisms.batch_norm import has_batch_norm, in_parts, running_statistics, view_by_view
+from likewise.mechanisms.ema_encoder import EMAEncoder, cosine_momentum
 from likewise.mechanisms.key_queue import LONGEST_QUEUE, KeyQueue, queue_size_for
 from likewise.mechanisms.memory_bank import MemoryBank
-from likewise.mechanisms.momentum_twin import MomentumTwin, cosine_momentum
 
 __all__ = [
     "LONGEST_QUEUE",
     "KeyQueue",
     "MemoryBank",
-    "MomentumTwin",
+    "EMAEncoder",
     "cosine_momentum",
     "has_batch_norm",
     "in_parts",

@@ -1,1 +1,1 @@
-"""The methods, one file each; `likewise.catalog` finds them."""
+"""Methods, one file each, by what is learned from; `likewise.methods.catalog` finds them."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.evaluation.classification import classification_metrics, most_confused
-from likewise.evaluation.neighbours import knn_predict
+from likewise.metrics.classification import classification_metrics, most_confused
+from likewise.metrics.neighbours import knn_predict
 from likewise.reporting.galleries import Tile
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri

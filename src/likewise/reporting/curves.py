@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from likewise.reporting.charts import NUM_COLOURS, Series, line_chart
-from likewise.reporting.figures import (
+from likewise.reporting.formatting import (
     count_in_words,
     format_percent,
     format_plain,

@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from likewise.reporting.coloring import Coloring
+from likewise.reporting.point_colors import Coloring
 
 __all__ = ["draw_maps", "legend_mark", "MAP_ITEMS"]
 

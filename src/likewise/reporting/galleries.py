@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.evaluation.arrays import Array
-from likewise.evaluation.belonging import Belonging, ids_of_texts, images_and_texts
-from likewise.evaluation.neighbours import nearest
-from likewise.evaluation.retrieval import ranks_by
+from likewise.metrics.inputs import Array
+from likewise.metrics.neighbours import nearest
+from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
+from likewise.metrics.retrieval import ranks_by
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
 
@@ -112,7 +112,7 @@ def image_to_text_rows(inputs: ReportInputs, *, count: int = 4, k: int = 3) -> t
     return _retrieval_rows(_image_side(inputs), _text_side(inputs), _belonging(inputs)[0], count, k)
 
 
-def _belonging(inputs: ReportInputs) -> tuple[Belonging, Belonging]:
+def _belonging(inputs: ReportInputs) -> tuple[Relevance, Relevance]:
     """What is right for images and for captions, of which equal ones are right alike."""
     groups, captions = inputs.groups_of_texts(), inputs.captions
     assert groups is not None
@@ -149,7 +149,7 @@ def _text_side(inputs: ReportInputs) -> _Side:
 
 
 def _retrieval_rows(
-    asked: _Side, searched: _Side, belonging: Belonging, count: int, k: int
+    asked: _Side, searched: _Side, belonging: Relevance, count: int, k: int
 ) -> tuple[list[Row], list[Row]]:
     """The best and the worst queries.
 

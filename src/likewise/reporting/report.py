@@ -17,14 +17,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from likewise.evaluation.arrays import as_matrix
-from likewise.evaluation.collapse import deviation
-from likewise.reporting.classes import find_clusters, find_episodes
-from likewise.reporting.coloring import Coloring, color_images, color_texts
+from likewise.atomic_files import written_whole
+from likewise.metrics.collapse import deviation
+from likewise.metrics.inputs import as_matrix
+from likewise.reporting.attention_maps import find_looks
+from likewise.reporting.class_galleries import find_clusters, find_episodes
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
 from likewise.reporting.embedding_map import MAP_ITEMS, draw_maps, legend_mark
-from likewise.reporting.figures import name_of
+from likewise.reporting.formatting import name_of
 from likewise.reporting.galleries import (
     image_text,
     image_to_text_rows,
@@ -33,11 +34,10 @@ from likewise.reporting.galleries import (
     text_to_image_rows,
 )
 from likewise.reporting.inputs import ReportInputs
-from likewise.reporting.looks import find_looks
+from likewise.reporting.point_colors import Coloring, color_images, color_texts
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
-from likewise.whole_file import written_whole
 
 __all__ = ["write_report", "render_report"]
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from likewise.evaluation.verification import verification
-from likewise.reporting.figures import format_percent, format_plain
+from likewise.metrics.verification import verification
+from likewise.reporting.formatting import format_percent, format_plain
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["Roc", "find_roc", "roc_chart"]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.catalog import methods
-from likewise.evaluation.collapse import collapse_warning
-from likewise.reporting.figures import format_percent, format_plain, method_name
+from likewise.methods.catalog import methods
+from likewise.metrics.collapse import collapse_warning
+from likewise.reporting.formatting import format_percent, format_plain, method_name
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["Headline", "headlines", "summary", "warning"]

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.evaluation.probe import NOT_CONVERGED
-from likewise.evaluation.reranking import chance_of
-from likewise.reporting.figures import count_in_words, format_value, name_of, task_name
+from likewise.metrics.linear_probe import NOT_CONVERGED
+from likewise.metrics.reranking import chance_of
+from likewise.reporting.formatting import count_in_words, format_value, name_of, task_name
 
 __all__ = ["ResultRow", "ResultTable", "result_tables", "KeyTable", "key_tables", "reasons"]
 

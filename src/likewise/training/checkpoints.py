@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from likewise.atomic_files import sync_folder
 from likewise.errors import TrainingError, first_line
-from likewise.whole_file import sync_folder
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 

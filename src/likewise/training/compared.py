@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from likewise.evaluation.collapse import SPREAD_BELOW, signs_of_collapse
-from likewise.methods.method import Embeddings
+from likewise.methods.base import Embeddings
+from likewise.metrics.collapse import SPREAD_BELOW, signs_of_collapse
 
 __all__ = ["look_at_compared"]
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from likewise.errors import ConfigError
 from likewise.hardware import native_bfloat16
-from likewise.training.options import TrainingConfig
+from likewise.runs.training_options import TrainingConfig
 
 __all__ = ["launch", "precision_of"]
 

@@ -16,40 +16,40 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from likewise.batches.batch import Batch
+from likewise.batches.loader import Loader, Prefetcher
+from likewise.batches.samplers import make_order
+from likewise.batches.tokenized_texts import TokenTable
 from likewise.collectives import even_rows
 from likewise.data import Splits
-from likewise.data.batch import Batch
-from likewise.data.loader import Loader, Prefetcher
-from likewise.data.order import make_order
-from likewise.data.token_table import TokenTable
-from likewise.draw import Draw
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, DataError, Interrupted, NonFiniteLoss, TrainingError, first_line
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import has_batch_norm
-from likewise.methods.method import Embeddings, Ingredients, Method, Progress, Terms, Words
-from likewise.model import Model
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, TokenizerInfo
+from likewise.model.model import Model
+from likewise.runs.folder import RunFolder
+from likewise.runs.settings import Settings, write_settings
+from likewise.step_random import StepRandom
 from likewise.training.batch_norm import synchronize_batch_norm
-from likewise.training.cached import cached_backward, frozen_batch_norm, piece_bounds
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
-from likewise.training.display import Display, check_loggers
+from likewise.training.grad_cache import cached_backward, frozen_batch_norm, piece_bounds
 from likewise.training.heldout import look_at_held_out, quick_tasks
 from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer, learning_rate
-from likewise.training.preparing import (
+from likewise.training.progress import Display, check_loggers
+from likewise.training.replicas import first_alone, mean_terms, reduce_gradients
+from likewise.training.setup import (
     check_free,
     prepare_data,
     prepare_tokenizer,
     with_batch_size,
 )
-from likewise.training.replicas import first_alone, mean_terms, reduce_gradients
-from likewise.training.run import RunFolder
-from likewise.training.settings import Settings, write_settings
-from likewise.training.starting import network_to_start_from, open_trained, start_from
-from likewise.training.stopping import asked_to_stop
+from likewise.training.signals import asked_to_stop
+from likewise.training.warm_start import network_to_start_from, open_trained, start_from
 
 __all__ = ["Session", "prepare_run", "train"]
 
@@ -126,7 +126,7 @@ class Session:
     display: Display
     total_steps: int
     step: int = 0
-    unchecked: list[tuple[int, Terms, Tensor]] = field(default_factory=list)
+    unchecked: list[tuple[int, LossOutput, Tensor]] = field(default_factory=list)
     compared: Embeddings = field(default_factory=dict)
     """What the newest step's objective compared."""
 
@@ -160,12 +160,12 @@ class Session:
         torch.manual_seed(options.seed)
         method = settings.method_type(
             settings.method,
-            Ingredients(
+            BuildContext(
                 image=settings.image,
                 text=settings.text,
                 views=settings.views,
                 vocabulary_size=0 if tokenizer is None else tokenizer.size,
-                words=None if tokenizer is None else Words(tokenizer.mask_id, tokenizer.special_ids),
+                words=None if tokenizer is None else TokenizerInfo(tokenizer.mask_id, tokenizer.special_ids),
                 num_rows=len(splits.train),
                 trained=network_to_start_from(settings, run, trained, fabric),
             ),
@@ -173,7 +173,7 @@ class Session:
         if trained is not None and options.start_from is not None:
             start_from(method, trained, options.start_from)
         _check_pieces(method, options.micro_batch_size, options.batch_size // fabric.world_size)
-        if fabric.world_size > 1 and options.sync_batch_norm and not method.norms_stay_apart:
+        if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
             synchronize_batch_norm(method, fabric.device)
         module = _Embedding(method)
         module, optimizer = fabric.setup(module, build_optimizer(method, options))
@@ -201,7 +201,7 @@ class Session:
                 rate = learning_rate(self.step, self.total_steps, options)
                 for group in self.optimizer.param_groups:
                     group["lr"] = options.learning_rate if group["constant_rate"] else rate
-                terms = self.backward(batch.to(self.fabric.device), Draw(options.seed, self.step))
+                terms = self.backward(batch.to(self.fabric.device), StepRandom(options.seed, self.step))
                 norm = self._clip()
                 self._check_finite(terms, norm)
                 self.optimizer.step()
@@ -240,7 +240,7 @@ class Session:
                 f"{error}\nThe state after step {self.step} is saved; --resume goes on from it."
             ) from error
 
-    def backward(self, batch: Batch, draw: Draw) -> Terms:
+    def backward(self, batch: Batch, draw: StepRandom) -> LossOutput:
         """Leave the batch's gradient in the weights; return the loss's parts."""
         micro = self.settings.training.micro_batch_size
         if micro is None or micro >= len(batch):
@@ -249,7 +249,9 @@ class Session:
             terms = self.method.objective(embeddings)
             self.fabric.backward(terms.total)
             self.compared = self._compared(embeddings)
-            return Terms(terms.total.detach(), terms.parts)  # without its graph: steps are looked at later
+            return LossOutput(
+                terms.total.detach(), terms.parts
+            )  # without its graph: steps are looked at later
         # Gradients are gathered over the pieces and reduced once, after the last.
         with self.fabric.no_backward_sync(self.module, enabled=self.fabric.world_size > 1):
             terms, embeddings = cached_backward(
@@ -274,14 +276,14 @@ class Session:
     def _seed(self, piece: int) -> None:
         """Make dropout a function of (seed, step, replica, piece)."""
         key = torch.tensor([self.fabric.global_rank * 100_003 + piece])
-        bits = Draw(self.settings.training.seed, self.step).bits(key, 1, purpose="dropout")
+        bits = StepRandom(self.settings.training.seed, self.step).bits(key, 1, purpose="dropout")
         seed_device(self.fabric.device.type, int(bits.item()) & ((1 << 63) - 1))
 
     def _clip(self) -> Tensor:
         limit = self.settings.training.clip_gradient or float("inf")
         return nn.utils.clip_grad_norm_(self.method.parameters(), limit, error_if_nonfinite=False)
 
-    def _check_finite(self, terms: Terms, norm: Tensor) -> None:
+    def _check_finite(self, terms: LossOutput, norm: Tensor) -> None:
         """Stop before a bad number reaches a checkpoint.
 
         On a CPU that is before the step. On a GPU, asking at every step would make the processor wait for the
@@ -403,8 +405,10 @@ def _check_pieces(method: Method, micro_batch_size: int | None, rows: int) -> No
     """Refuse what cached gradients cannot do with a replica's rows."""
     if micro_batch_size is None:
         return
-    if method.pieces_allowed is not None:
-        raise ConfigError(f"training.micro_batch_size: {method.name} cannot be cut, {method.pieces_allowed}")
+    if method.no_grad_cache_reason is not None:
+        raise ConfigError(
+            f"training.micro_batch_size: {method.name} cannot be cut, {method.no_grad_cache_reason}"
+        )
     shortest = min(stop - start for start, stop in piece_bounds(rows, micro_batch_size))
     if shortest == 1 < rows and has_batch_norm(method):
         raise ConfigError(
@@ -416,7 +420,7 @@ def _check_pieces(method: Method, micro_batch_size: int | None, rows: int) -> No
 class _Input:
     """A batch and its draw in a plain object: Fabric would take a dataclass apart at every step."""
 
-    def __init__(self, batch: Batch, draw: Draw) -> None:
+    def __init__(self, batch: Batch, draw: StepRandom) -> None:
         self.batch = batch
         self.draw = draw
 

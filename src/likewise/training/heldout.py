@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from likewise.errors import DataError
-from likewise.evaluation.collapse import collapse_warning
 from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
+from likewise.metrics.collapse import collapse_warning
 
 __all__ = ["look_at_held_out", "quick_tasks"]
 

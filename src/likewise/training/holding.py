@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from likewise.errors import ConfigError
-from likewise.training.run import RunFolder
+from likewise.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from filelock import FileLock

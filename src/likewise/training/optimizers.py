@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from likewise.training.options import TrainingConfig
+from likewise.runs.training_options import TrainingConfig
 
 __all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
 

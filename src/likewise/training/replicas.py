@@ -10,7 +10,7 @@ from torch import nn
 
 from likewise.collectives import world_size
 from likewise.errors import TrainingError, first_line
-from likewise.methods.method import Terms
+from likewise.methods.base import LossOutput
 
 __all__ = ["first_alone", "first_before_others", "mean_terms", "reduce_gradients"]
 
@@ -56,14 +56,14 @@ def first_alone(fabric: Any, work: Callable[[], object]) -> None:
     first_before_others(fabric, work if fabric.is_global_zero else lambda: None)
 
 
-def mean_terms(terms: Terms) -> Terms:
+def mean_terms(terms: LossOutput) -> LossOutput:
     """The mean over the replicas of what each measured on its own rows."""
     if world_size() == 1:
         return terms
     numbers = torch.stack([terms.total.detach().float(), *(part.float() for part in terms.parts.values())])
     torch.distributed.all_reduce(numbers)
     total, *parts = (numbers / world_size()).unbind()
-    return Terms(total, dict(zip(terms.parts, parts, strict=True)))
+    return LossOutput(total, dict(zip(terms.parts, parts, strict=True)))
 
 
 def reduce_gradients(method: nn.Module) -> None:

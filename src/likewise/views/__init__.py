@@ -3,7 +3,7 @@
 from likewise.views.captions import caption_flags
 from likewise.views.config import PRESETS, ViewConfig, simclr_views, view_preset
 from likewise.views.image import center_view, random_view
-from likewise.views.tokens import NOT_ASKED, mask_tokens
+from likewise.views.tokens import IGNORE_INDEX, mask_tokens
 
 __all__ = [
     "ViewConfig",
@@ -14,5 +14,5 @@ __all__ = [
     "center_view",
     "caption_flags",
     "mask_tokens",
-    "NOT_ASKED",
+    "IGNORE_INDEX",
 ]

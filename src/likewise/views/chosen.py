@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["done_to"]
+__all__ = ["apply_where"]
 
 
-def done_to(chosen: Tensor, operation: Callable[..., Tensor], pixels: Tensor, *of_rows: Tensor) -> Tensor:
+def apply_where(chosen: Tensor, operation: Callable[..., Tensor], pixels: Tensor, *of_rows: Tensor) -> Tensor:
     """An operation done to the images that are chosen; the others stay as they are.
 
     Args:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from likewise.hardware import constant
-from likewise.views.chosen import done_to
+from likewise.views.chosen import apply_where
 
 __all__ = ["GREY", "ColourDraws", "change_colours", "turn_hue"]
 
@@ -59,7 +59,7 @@ def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
     """
     pixels = _in_turn(pixels, draws) if pixels.device.type == "cpu" else _hue_once(pixels, draws)
     luma = constant(GREY, pixels.device)
-    return done_to(draws.grey, lambda rows: luma.expand(len(rows), 3, 3) @ rows, pixels)
+    return apply_where(draws.grey, lambda rows: luma.expand(len(rows), 3, 3) @ rows, pixels)
 
 
 def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
@@ -69,7 +69,7 @@ def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
     other = torch.empty_like(pixels)  # to write to: fresh memory at each step would cost as much as the step
     for k in range(4):
         pixels, other = _linear(pixels, matrices[:, k], pulls[:, k], other), pixels
-        pixels = done_to(turned[:, k], turn_hue, pixels, draws.turn)
+        pixels = apply_where(turned[:, k], turn_hue, pixels, draws.turn)
     return pixels
 
 
@@ -90,7 +90,7 @@ def _hue_once(pixels: Tensor, draws: ColourDraws) -> Tensor:
 
     step = torch.arange(4, device=pixels.device)
     pixels, other = steps(pixels, other, step < place[:, None], range(3))
-    pixels = done_to(_turns(draws), turn_hue, pixels, draws.turn)
+    pixels = apply_where(_turns(draws), turn_hue, pixels, draws.turn)
     return steps(pixels, other, step > place[:, None], range(1, 4))[0]
 
 

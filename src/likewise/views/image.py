@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from likewise.draw import Draw
 from likewise.hardware import constant
+from likewise.step_random import StepRandom
 from likewise.views.colour import ColourDraws, change_colours
 from likewise.views.config import ViewConfig
 from likewise.views.randaugment import SLOTS, Operations, draw_operations, randaugment
@@ -51,7 +51,7 @@ def random_view(
     *,
     size: int,
     config: ViewConfig,
-    draw: Draw,
+    draw: StepRandom,
     index: Tensor,
     view: int,
     mean: Sequence[float],

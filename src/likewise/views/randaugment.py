@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.views.chosen import done_to
+from likewise.views.chosen import apply_where
 
 __all__ = ["OPERATIONS", "SLOTS", "Operations", "draw_operations", "randaugment"]
 
@@ -102,8 +102,8 @@ def randaugment(pixels: Tensor, operations: Operations, *, magnitude: float, siz
     }
     for kind, sign in zip(operations.kinds.unbind(1), operations.signs.unbind(1), strict=True):
         for place, tone in tones.items():
-            pixels = done_to(kind == place, tone, pixels)
-        pixels = done_to(kind >= _ROTATE, moved, pixels, kind, sign)
+            pixels = apply_where(kind == place, tone, pixels)
+        pixels = apply_where(kind >= _ROTATE, moved, pixels, kind, sign)
     return pixels
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from likewise.draw import Draw
 from likewise.hardware import constant
+from likewise.step_random import StepRandom
 
-__all__ = ["NOT_ASKED", "mask_tokens"]
+__all__ = ["IGNORE_INDEX", "mask_tokens"]
 
-NOT_ASKED = -100
+IGNORE_INDEX = -100
 """The label of positions that are not predicted."""
 
 _MASKED, _RANDOM = 0.8, 0.1  # of the chosen; the rest stays as it is
@@ -25,7 +25,7 @@ def mask_tokens(
     tokens: Tensor,
     mask: Tensor,
     *,
-    draw: Draw,
+    draw: StepRandom,
     index: Tensor,
     mask_id: int,
     vocabulary_size: int,
@@ -48,7 +48,7 @@ def mask_tokens(
         share: of the words that are chosen.
 
     Returns:
-        The tokens with words hidden, and the words that were there, `NOT_ASKED` elsewhere; (B, L) each.
+        The tokens with words hidden, and the words that were there, `IGNORE_INDEX` elsewhere; (B, L) each.
 
     Reference:
         Devlin et al. 2018, arXiv 1810.04805, section 3.1.
@@ -60,4 +60,4 @@ def mask_tokens(
     kind = draw.uniform(index, L, purpose="how words are hidden")  # (B, L)
     random = draw.bits(index, L, purpose="random words").remainder(vocabulary_size)
     hidden = torch.where(kind < _MASKED, mask_id, torch.where(kind < _MASKED + _RANDOM, random, tokens))
-    return torch.where(chosen, hidden, tokens), torch.where(chosen, tokens, NOT_ASKED)
+    return torch.where(chosen, hidden, tokens), torch.where(chosen, tokens, IGNORE_INDEX)

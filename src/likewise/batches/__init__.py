@@ -1,0 +1,1 @@
+"""Batches: how rows are drawn, collated, tokenized and loaded."""

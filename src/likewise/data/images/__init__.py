@@ -1,0 +1,1 @@
+"""Images: references, decoding, the decoded cache, duplicates."""

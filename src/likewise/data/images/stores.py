@@ -1,0 +1,88 @@
+"""Where a dataset's pictures come from at training time: the cache, memory, or decoding at every use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data.images.decode import decode_square
+from likewise.data.record import ImageRef
+from likewise.errors import RecordError
+
+__all__ = ["CachedPixels", "DecodedPixels", "HeldPixels", "Pixels"]
+
+
+class Pixels(Protocol):
+    """Pictures by row, as squares of one size."""
+
+    size: int
+
+    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """Write rows (n,) into out (n, 3, S, S)."""
+
+
+class HeldPixels:
+    """Pictures held in memory (N, 3, S, S)."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self._images = images
+        self.size = int(images.shape[-1])
+
+    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """See Pixels."""
+        # "clip" because numpy buffers the whole result under the default mode; the dataset checked the rows.
+        np.take(self._images, rows, axis=0, out=out, mode="clip")
+
+
+class CachedPixels(HeldPixels):
+    """Pictures in a memory-mapped cache; sent to another process, it opens the file there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        super().__init__(np.load(folder / "images.npy", mmap_mode="r"))
+
+    def __reduce__(self) -> tuple[type[CachedPixels], tuple[Path]]:
+        return CachedPixels, (self._folder,)
+
+
+@dataclass
+class DecodedPixels:
+    """Pictures decoded at every use, by a few threads (Pillow works without holding Python's lock)."""
+
+    refs: Sequence[ImageRef]
+    size: int
+    fit: str
+    num_threads: int
+
+    def __post_init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pool": None}
+
+    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """See Pixels. A picture that has become unreadable since the data was listed raises RecordError."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="decode")
+
+        def fill(place: int) -> None:
+            ref = self.refs[int(rows[place])]
+            try:
+                out[place] = decode_square(ref.read(), size=self.size, fit=self.fit)[0]
+            except RecordError as error:
+                raise RecordError(f"{ref.key.split(chr(9))[0]}: {error}") from error
+
+        # In the source's order: a row group of Parquet is read as a whole, so its pictures follow each other.
+        for _ in self._pool.map(fill, np.argsort(rows, kind="stable").tolist(), chunksize=1):
+            pass
+
+
+def held(images: Any) -> NDArray[np.uint8]:
+    """A drawn (N, 3, S, S) uint8 tensor or array as an array."""
+    return cast("NDArray[np.uint8]", np.ascontiguousarray(np.asarray(images, dtype=np.uint8)))

@@ -1,0 +1,199 @@
+"""What was understood of a source, for people: `likewise data SOURCE`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from likewise.data.assembly import build_datasets
+from likewise.data.config import DataConfig
+from likewise.data.dataset import Dataset
+from likewise.data.filtering import Loaded, load
+from likewise.data.images.duplicates import difference_hashes, exact_duplicates, near_duplicates
+from likewise.data.prepare import fit_notes, size_summary
+from likewise.data.record import BadRecord, Source
+from likewise.data.sources.open import open_source
+
+__all__ = ["Example", "SourceReport", "inspect_source"]
+
+_INSPECT_SIZE = 64
+_NUM_EXAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Example:
+    """A record as the report shows it."""
+
+    id: str
+    place: str
+    texts: tuple[str, ...]
+    label: str | None
+    split: str | None
+    size: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceReport:
+    """What was understood of a source.
+
+    Attributes:
+        source: as the user gave it.
+        kind: what it was recognised as.
+        columns: role to column; `columns_found`: every column.
+        counts: records by split ("all" where the source names none; "no split" of those that name none where
+            others do).
+        lacking: records without a caption, a label or a domain, where the source has any column of them.
+        num_images, num_texts: usable ones; `num_repeated_texts` of the texts occurred before.
+        texts_per_record: fewest, mean, most.
+        text_characters: shortest, median, longest.
+        labels: records by label.
+        domains: records by domain.
+        picture_sizes: smallest, median and largest (width, height); `num_sizes` different ones.
+        examples: six records, spread over the source.
+        exact_duplicates, near_duplicates: groups of record ids (near ones do not repeat the exact ones).
+        duplicates_across_splits: groups of either kind with members in different splits.
+        bad_records: what would be set aside; `bad_share` of all records, `dropped_share` of all captions.
+        notes: what was assumed or passed over.
+        dataset: every usable record in order, for contact sheets; not part of `to_json`.
+    """
+
+    source: str
+    kind: str
+    columns: dict[str, str]
+    columns_found: list[str]
+    counts: dict[str, int]
+    lacking: dict[str, int]
+    num_images: int
+    num_texts: int
+    num_repeated_texts: int
+    texts_per_record: tuple[int, float, int] | None
+    text_characters: tuple[int, int, int] | None
+    labels: dict[str, int]
+    domains: dict[str, int]
+    picture_sizes: dict[str, list[int]] | None
+    num_sizes: int
+    examples: list[Example]
+    exact_duplicates: list[list[str]]
+    near_duplicates: list[list[str]]
+    duplicates_across_splits: int
+    bad_records: list[BadRecord]
+    bad_share: float
+    dropped_share: float
+    notes: list[str]
+    dataset: Dataset
+
+    def to_json(self) -> dict[str, Any]:
+        """The report in values that JSON can hold."""
+        shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "dataset"}
+        shown["examples"] = [asdict(example) for example in self.examples]
+        shown["bad_records"] = [{"id": b.id, "place": b.place, "reason": b.reason} for b in self.bad_records]
+        return shown
+
+
+def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceReport:
+    """Open a source, decode its images (into the cache that training at 64 pixels uses) and describe it.
+
+    Unlike `prepare`, nothing is refused for its share of bad records: they are what the user wants to see.
+
+    Args:
+        config: where the data is and how to read it.
+        progress: show a progress bar while images are decoded.
+
+    Raises:
+        SourceError: the source cannot be opened or understood.
+    """
+    listed = open_source(config)
+    needs = set()
+    if listed.pixels is not None or "image" in listed.columns:
+        needs.add("images")
+    if not needs or 2 * sum(len(record.texts) > 0 for record in listed.records) >= len(listed.records):
+        needs.add("texts")  # captions beside a few of many images are no reason to call the others bad
+    loaded = load(
+        config,
+        image_size=_INSPECT_SIZE,
+        needs=frozenset(needs),
+        progress=progress,
+        parts="all",
+        source=listed,
+    )
+    dataset = build_datasets([(loaded, list(range(len(loaded.records))))])[0]
+    exact, near = _duplicates(loaded, dataset)
+    records = loaded.records
+    splits = {record.id: record.split for record in records}
+    lengths = sorted(len(text) for record in records for text in record.texts)
+    per_record = [len(record.texts) for record in records]
+    sizes = loaded.sizes
+    unnamed = "all" if all(record.split is None for record in listed.records) else "no split"
+    return SourceReport(
+        source=config.source,
+        kind=listed.kind,
+        columns=listed.columns,
+        columns_found=listed.columns_found,
+        counts=_counted([record.split or unnamed for record in records]),
+        lacking=_lacking(listed),
+        num_images=len(records) if "images" in needs else 0,
+        num_texts=len(lengths),
+        num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
+        texts_per_record=(min(per_record), len(lengths) / len(records), max(per_record)) if lengths else None,
+        text_characters=(lengths[0], lengths[len(lengths) // 2], lengths[-1]) if lengths else None,
+        labels=_counted([record.label for record in records if record.label is not None]),
+        domains=_counted([record.domain for record in records if record.domain is not None]),
+        picture_sizes=size_summary(sizes) if sizes is not None and len(sizes) else None,
+        num_sizes=0 if sizes is None else len(np.unique(sizes, axis=0)),
+        examples=_examples(loaded),
+        exact_duplicates=exact,
+        near_duplicates=near,
+        duplicates_across_splits=sum(len({splits[id_] for id_ in group}) > 1 for group in exact + near),
+        bad_records=loaded.bad,
+        bad_share=max(  # see check_bad_share
+            loaded.num_bad / max(1, loaded.num_listed), loaded.num_unusable / max(1, loaded.num_kept)
+        ),
+        dropped_share=loaded.num_dropped / max(1, loaded.num_texts),
+        notes=listed.notes + fit_notes([] if sizes is None else [sizes], config.fit),
+        dataset=dataset,
+    )
+
+
+def _lacking(listed: Source) -> dict[str, int]:
+    """Of all listed records: a method that needs what they lack sets them aside."""
+    there = {
+        "caption": ("text", [len(record.texts) > 0 for record in listed.records]),
+        "label": ("label", [record.label is not None for record in listed.records]),
+        "domain": ("domain", [record.domain is not None for record in listed.records]),
+    }
+    return {name: has.count(False) for name, (role, has) in there.items() if role in listed.columns}
+
+
+def _counted(names: list[str]) -> dict[str, int]:
+    """Most frequent first."""
+    return dict(Counter(names).most_common())
+
+
+def _duplicates(loaded: Loaded, dataset: Dataset) -> tuple[list[list[str]], list[list[str]]]:
+    """Groups of record ids: the same bytes, and nearly the same picture."""
+    if loaded.pixels is None or not loaded.records:
+        return [], []
+    exact = exact_duplicates(loaded.hashes) if loaded.hashes is not None else []
+    repeated = {place for group in exact for place in group[1:]}
+    alike = near_duplicates(*difference_hashes(dataset.images, len(dataset)))
+    near = [[place for place in group if place not in repeated] for group in alike]
+    named = [
+        [[dataset.ids[place] for place in group] for group in groups if len(group) > 1]
+        for groups in (exact, near)
+    ]
+    return named[0], named[1]
+
+
+def _examples(loaded: Loaded) -> list[Example]:
+    """Six records, spread evenly."""
+    count = len(loaded.records)
+    places = sorted({int(place) for place in np.linspace(0, count - 1, min(_NUM_EXAMPLES, count))})
+    examples = []
+    for place in places:
+        record = loaded.records[place]
+        size = None if loaded.sizes is None else (int(loaded.sizes[place, 0]), int(loaded.sizes[place, 1]))
+        examples.append(Example(record.id, record.place, record.texts, record.label, record.split, size))
+    return examples

@@ -1,0 +1,1 @@
+"""Sources: a folder, a table, shards, sentences, generated scenes; one file each."""

@@ -1,0 +1,172 @@
+"""A folder of images: subfolders give splits and classes, a .txt file beside an image its captions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import takewhile
+
+from likewise.data.config import DataConfig
+from likewise.data.files import Entry, is_remote, name_of
+from likewise.data.images.refs import FileImage
+from likewise.data.record import BadRecord, Problem, Record, Source
+from likewise.data.sources.path_resolver import PathResolver
+from likewise.data.sources.tables import clean_texts
+from likewise.data.tables.roles import IMAGE_EXTENSIONS, canonical_split
+from likewise.data.tables.table import is_table
+from likewise.data.text_encoding import decoded, legible
+from likewise.errors import RecordError
+
+__all__ = ["FOLDER_OF_IMAGES", "is_image", "named_splits", "source_of_images"]
+
+FOLDER_OF_IMAGES = "folder of images"
+
+
+def is_image(address: str) -> bool:
+    """Whether the name ends as images do."""
+    return address.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def named_splits(names: set[str], config: DataConfig) -> set[str]:
+    """Which of these names stand for parts of the data; none unless the training part and another do."""
+    known = {config.train_split, config.validation_split}
+    splits = {name for name in names if name in known or canonical_split(name) is not None}
+    has_train = any(s == config.train_split or canonical_split(s) == "train" for s in splits)
+    return splits if len(splits) > 1 and has_train else set()
+
+
+def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Source:
+    """Read the images below a folder.
+
+    Args:
+        root: the folder.
+        entries: every file below it.
+        config: the user's options.
+    """
+    images = [entry for entry in entries if is_image(entry.address)]
+    # A name in another encoding than the system's holds lone surrogates: neither printed nor saved as it is.
+    start = len(root.rstrip("/")) + 1
+    names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
+    layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
+    captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
+    resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
+    source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
+    source.splits_from = "subfolders" if layout.splits else None
+    source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images))
+    for entry in images:
+        name = names[entry.address]
+        split, label = layout.said_of(name)
+        try:
+            image = _reached(entry, resolver)
+        except RecordError as error:
+            source.problems.append(Problem("images", BadRecord(name, name, str(error)), split))
+            continue
+        beside = captions.get(entry.address.rsplit(".", 1)[0])
+        texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
+        source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
+    _describe(source, entries, {entry.address for entry in captions.values()}, layout)
+    return source
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the folders on the way to an image say of it.
+
+    Attributes:
+        shared: those that all images lie in; they tell nothing apart.
+        splits: the names below them that stand for parts of the data.
+        classes: whether folders below these are classes.
+    """
+
+    shared: str
+    splits: set[str]
+    classes: bool
+
+    def said_of(self, name: str) -> tuple[str | None, str | None]:
+        """Split and label of the image of that name."""
+        parts = name[len(self.shared) :].lstrip("/").split("/")[:-1]
+        split = parts.pop(0) if parts and parts[0] in self.splits else None
+        return split, parts[0] if parts and self.classes else None
+
+
+def _layout(folders: set[tuple[str, ...]], config: DataConfig) -> _Layout:
+    """What the folders of all images together show."""
+    levels = (set(names) for names in zip(*folders, strict=False))
+    shared = tuple(names.pop() for names in takewhile(lambda names: len(names) == 1, levels))
+    splits = named_splits({folder[len(shared)] for folder in folders if folder != shared}, config)
+    # Pictures beside folders of pictures in dogs/ are dogs as well: those folders are no classes.
+    classes = not shared or bool(splits) or shared not in folders
+    return _Layout("/".join(shared), splits, classes)
+
+
+def _reached(entry: Entry, resolver: PathResolver | None) -> FileImage:
+    """The way to a listed file. A remote listing (no resolver) is complete; a local one may hold symbolic
+    links, which have to be looked through.
+
+    Raises:
+        RecordError: there is no file at the end of them, or none that may be read.
+    """
+    if resolver is None:
+        return FileImage(entry.address, entry.num_bytes, entry.version)
+    return resolver.resolve(entry.address)
+
+
+def _captions(
+    entry: Entry,
+    resolver: PathResolver | None,
+    name: str,
+    split: str | None,
+    source: Source,
+    config: DataConfig,
+) -> tuple[str, ...]:
+    """The captions in the file beside an image, one a line."""
+    file = name_of(entry.address)
+    try:
+        text = decoded(_reached(entry, resolver).read(), config.encoding).replace("\r\n", "\n")
+    except RecordError as error:
+        source.problems.append(Problem("texts", BadRecord(name, file, str(error)), split))
+        return ()
+    # str.splitlines would also cut at form feeds and the like
+    texts, faults = clean_texts(text.split("\n"), config)
+    for number, reason in faults:
+        source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number + 1}", reason), split))
+    return tuple(texts)
+
+
+def _unread(has_captions: bool) -> dict[str, str]:
+    """The options that such a folder is read without, and why."""
+    unread = {"image_root": "a folder of images holds no paths to them"}
+    if has_captions:
+        return unread | {"text_separator": "captions beside an image stand one a line"}
+    return unread | dict.fromkeys(("text_separator", "encoding"), "no captions lie beside the images")
+
+
+def _describe(source: Source, entries: list[Entry], captions: set[str], layout: _Layout) -> None:
+    """Say which columns there are, in a manner of speaking, and what was passed over."""
+    labels = {record.label for record in source.records}
+    if layout.shared and (layout.splits or len(labels) > 1):
+        source.notes.append(
+            f"all images lie below {layout.shared}/, so splits and classes are looked for there"
+        )
+    if len(labels) < 2:  # everything in one folder (images/): its name says nothing
+        single = [label or (None if layout.splits else layout.shared) for label in labels]
+        source.notes += [
+            f"all images lie in {name}/: only one class, so no labels" for name in single if name
+        ]
+        source.records = [
+            Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
+            for r in source.records
+        ]
+    else:
+        source.columns["label"] = "subfolder"
+    source.columns["image"] = "file"
+    if any(record.texts for record in source.records):
+        source.columns["text"] = ".txt beside the image"
+    source.columns_found = list(source.columns)
+    others = [e.address for e in entries if not is_image(e.address) and e.address not in captions]
+    if others:
+        endings = Counter(legible(name_of(address)).rpartition(".")[2].lower() for address in others)
+        counted = ", ".join(f"{count} .{ending}" for ending, count in endings.most_common(5))
+        tables = [address for address in others if is_table(address)]
+        remark = f" (name {legible(tables[0])} itself to read it as a table)" if tables else ""
+        source.notes.append(f"passed over {len(others)} other files: {counted}{remark}")

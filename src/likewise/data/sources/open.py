@@ -1,0 +1,257 @@
+"""Opening a source by looking at it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import replace
+
+from likewise.data.config import DataConfig
+from likewise.data.files import (
+    Entry,
+    expand,
+    folder_of,
+    is_folder,
+    is_remote,
+    list_tree,
+    name_of,
+    normalised,
+    stat_entry,
+    stem_of,
+)
+from likewise.data.record import Source
+from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
+from likewise.data.sources.tables import source_of_tables
+from likewise.data.tables.roles import ROLES, canonical_split
+from likewise.data.tables.table import Table, is_delimited, is_table, open_table
+from likewise.data.text_encoding import legible
+from likewise.errors import SourceError, first_names
+
+__all__ = ["open_source"]
+
+
+def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = True) -> Source:
+    """List the records of a source; images are not opened.
+
+    Args:
+        config: where the source is and what the user said about it.
+        images: look for the image files that a table names; without, its texts are of use even where they
+            lack.
+        own_columns: the named columns are meant of this source, so that a kind without such is refused.
+
+    Returns:
+        Its records, and what could not be used.
+
+    Raises:
+        SourceError: there is nothing there, it cannot be understood, or it has no column of a name that was
+            given.
+    """
+    found = _understood(config, images)
+    if not found.records and not found.problems:
+        raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
+    if own_columns:
+        _refuse_unread(found, config)
+        found.notes += _unread_notes(found, config)
+    _make_ids_unique(found)
+    return found
+
+
+def _understood(config: DataConfig, images: bool) -> Source:
+    """The source as its kind is read."""
+    address = config.source
+    if address == "scenes" or address.startswith("scenes:"):
+        from likewise.data.sources.scenes_source import source_of_scenes
+
+        return source_of_scenes(config)
+    address = address.removeprefix("file://")  # from here on, an address on this machine is a plain path
+    if any(sign in address for sign in "*?{[") and not os.path.exists(address):
+        return _open_files(_matched(address), config, images)
+    if is_folder(address):
+        return _open_folder(address.rstrip("/") or "/", config, images)
+    reason = _out_of_reach(address)
+    if reason is not None:
+        raise SourceError(f"{address}: {reason}")
+    return _open_files([address], config, images)
+
+
+def _refuse_unread(source: Source, config: DataConfig) -> None:
+    """Raise where an option names a column and the source is of a kind that has no such columns."""
+    for role in ROLES:
+        name = getattr(config, f"{role}_column")
+        if name is None or role in source.roles_named:
+            continue
+        read = ", ".join(f"data.{other}_column" for other in source.roles_named)
+        raise SourceError(
+            f"{config.source}: no column {name!r} (data.{role}_column); it was understood as {source.kind}, "
+            + (f"of which only {read} can be given" if read else "which has no columns: leave the option out")
+        )
+
+
+def _unread_notes(source: Source, config: DataConfig) -> list[str]:
+    """A remark on each option that was given and means nothing to this source."""
+    other = "" if config.validation is None else f" of {config.source}"  # the other one may well read it
+    return [
+        f"data.{option} is not read{other}, because {source.unread[option]}"
+        for option in config.given(*source.unread)
+    ]
+
+
+def _make_ids_unique(source: Source) -> None:
+    """Names that occur again (rows of one picture with different labels) get a number."""
+    if len({record.id for record in source.records}) == len(source.records):
+        return
+    seen: Counter[str] = Counter()
+    for number, record in enumerate(source.records):
+        seen[record.id] += 1
+        if seen[record.id] > 1:
+            source.records[number] = replace(record, id=f"{record.id}#{seen[record.id]}")
+
+
+def _out_of_reach(address: str) -> str | None:
+    """Why nothing can be had at an address; None where something is there."""
+    try:
+        stat_entry(address)
+    except (FileNotFoundError, NotADirectoryError):
+        folder = os.path.abspath(os.path.dirname(address) or ".")
+        return f"there is no such file or folder{'' if is_remote(address) else f' (looked in {folder})'}"
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, a closed folder; a zero byte
+        return f"it cannot be reached: {getattr(error, 'strerror', None) or error}"
+    return None
+
+
+def _matched(pattern: str) -> list[str]:
+    try:
+        addresses = expand(pattern)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{pattern}: it cannot be looked for: {error}") from None
+    if not addresses:
+        raise SourceError(f"{pattern}: no file matches this pattern")
+    for address in addresses:
+        reason = _out_of_reach(address)
+        if reason is not None:
+            raise SourceError(f"{pattern}: it names {address}, but {reason}")
+    return addresses
+
+
+def _open_files(addresses: list[str], config: DataConfig, images: bool) -> Source:
+    """One file, or several of a kind."""
+    names = [address.lower() for address in addresses]
+    texts = [name_of(name).split(".")[-1] in ("txt", "text") or ".txt." in name for name in names]
+    if all(map(is_table, names)) or (all(texts) and all(map(is_delimited, addresses))):
+        return _open_tables(addresses, config, images)
+    if all(".tar" in name_of(name) for name in names):
+        from likewise.data.sources.tar_shards import source_of_shards
+
+        return source_of_shards(addresses, config, splits_by_stem(addresses, config))
+    if all(texts):
+        from likewise.data.sources.sentences import source_of_sentences
+
+        return source_of_sentences(addresses, config, splits_by_stem(addresses, config))
+    if all(map(is_image, names)):
+        root = os.path.commonpath([os.path.dirname(os.path.abspath(a)) for a in addresses])
+        return source_of_images(root, [stat_entry(address) for address in addresses], config)
+    raise SourceError(
+        f"{config.source}: expected a folder of images, a table (.csv .tsv .jsonl .parquet), tar shards, "
+        "a Hugging Face dataset folder or a text file of sentences"
+    )
+
+
+def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
+    entries, linked = list_tree(folder, follow_links=config.follow_links)
+    passed_over = _said_of_links(folder, linked)
+    if not entries:
+        raise SourceError("; ".join([f"{folder}: the folder is empty", *passed_over]))
+    source = _source_of_entries(folder, entries, config, images)
+    if source is None:
+        endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
+        said = f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
+        raise SourceError("; ".join([said, *passed_over]))
+    source.notes += passed_over
+    return source
+
+
+def _said_of_links(folder: str, linked: list[str]) -> list[str]:
+    """A remark on linked folders that were not entered, where there are any."""
+    if not linked:
+        return []
+    names = [legible(os.path.relpath(path, folder)) for path in linked]
+    return [
+        f"linked folders that were not entered: {len(names):,} ({first_names(names, most=3)}); "
+        "data.follow_links enters them"
+    ]
+
+
+def _source_of_entries(folder: str, entries: list[Entry], config: DataConfig, images: bool) -> Source | None:
+    """The files of a folder as what they are taken for; None where nothing among them can be read."""
+    top = {entry.address for entry in entries if _depth(folder, entry) == 1}
+    names = {name_of(address) for address in top}
+    if names & {"dataset_dict.json", "state.json"}:
+        from likewise.data.sources.saved_datasets import source_of_saved_dataset
+
+        return source_of_saved_dataset(folder, config)
+    # A few described images among thousands (metadata.csv) are described; a folder of images may also hold
+    # an odd .json, so only real table formats make a folder a folder of tables.
+    tables = [e.address for e in entries if is_table(e.address) and not e.address.endswith(".json")]
+    at_top = [address for address in tables if address in top]
+    metadata = [address for address in tables if stem_of(address) == "metadata"]
+    if at_top or metadata:
+        return _open_tables(metadata or at_top, config, images, root=normalised(folder) if metadata else None)
+    tars = [entry.address for entry in entries if entry.address.endswith((".tar", ".tar.gz", ".tgz"))]
+    if tars:
+        return _open_files(tars, config, images)
+    if any(is_image(entry.address) for entry in entries):
+        return source_of_images(normalised(folder), entries, config)
+    if tables:
+        return _open_tables(tables, config, images, root=normalised(folder))
+    if tables := [entry.address for entry in entries if is_table(entry.address)]:
+        return _open_tables(tables, config, images, root=normalised(folder))
+    return None
+
+
+def _depth(folder: str, entry: Entry) -> int:
+    return entry.address[len(normalised(folder)) :].strip("/").count("/") + 1
+
+
+def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:
+    """Address to split, where names tell: train.csv, stsb_validation.tsv, train-00.tar, train/00.tar."""
+    found: dict[str, str] = {}
+    for address in addresses:
+        for word in [*_words(stem_of(address)), name_of(folder_of(address))]:
+            if word in (config.train_split, config.validation_split) or canonical_split(word) is not None:
+                found[address] = word
+                break
+    if set(found) != set(addresses) or not named_splits(set(found.values()), config):
+        return {}
+    return found
+
+
+def _words(stem: str) -> list[str]:
+    return [stem, *stem.replace("-", "_").replace(".", "_").split("_")]
+
+
+def _open_tables(
+    addresses: list[str], config: DataConfig, images: bool, *, root: str | None = None
+) -> Source:
+    """Tables side by side: file names give splits, and subfolders of a folder of tables splits or domains."""
+    if root is None:
+        splits = splits_by_stem(addresses, config)
+        tables: list[tuple[Table, str | None, str | None]] = [
+            (open_table(address, encoding=config.encoding), splits.get(address), None)
+            for address in addresses
+        ]
+        return source_of_tables(tables, config, images=images, splits_from="files" if splits else None)
+    parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
+    by_folder = named_splits({word for words in parts.values() for word in words}, config)
+    by_stem = {} if by_folder else splits_by_stem(addresses, config)
+    found = []
+    for address in addresses:
+        split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
+        domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
+        found.append((open_table(address, encoding=config.encoding), split, domain))
+    if len({domain for _, _, domain in found}) == 1:
+        found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
+    splits_from = "subfolders" if by_folder else "files" if by_stem else None
+    source = source_of_tables(found, config, images=images, splits_from=splits_from)
+    if "domain" not in source.columns and len({domain for _, _, domain in found if domain}) > 1:
+        source.columns["domain"] = "subfolder"
+    return source

@@ -1,0 +1,1 @@
+"""CSV, JSONL, Parquet and Arrow files behind one `Table`."""

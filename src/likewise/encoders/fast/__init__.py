@@ -1,0 +1,1 @@
+"""Hand-tuned layers in place of the plain ones of transformers."""

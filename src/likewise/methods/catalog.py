@@ -1,0 +1,46 @@
+"""Finds the methods: every module of `likewise.methods` that defines a `Method`.
+
+Adding a method is adding a file there; no other code lists them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from functools import cache
+
+from likewise.errors import ConfigError
+from likewise.methods.base import Method
+
+__all__ = ["find_method", "methods"]
+
+
+@cache
+def methods() -> dict[str, type[Method]]:
+    """All methods by name, in alphabetical order."""
+    import likewise.methods as package
+
+    found = {}
+    for module_info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        module = importlib.import_module(module_info.name)
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__:
+                if value is Method:
+                    continue
+                found[value.name] = value
+    return dict(sorted(found.items()))
+
+
+def find_method(name: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    known = methods()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}."
+    raise ConfigError(f"no method is called {name!r}; {hint}")

@@ -1,0 +1,1 @@
+"""TCL: triple contrastive learning."""

@@ -1,0 +1,97 @@
+"""Classification by the nearest caption: no image of the classes is needed.
+
+N images, C classes, T templates, D dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from likewise.metrics.chance import accuracy_chance
+from likewise.metrics.classification import classification_metrics
+from likewise.metrics.inputs import Array, as_labels, as_unit_pair, as_unit_rows
+from likewise.metrics.retrieval import TIE
+
+__all__ = ["class_embeddings", "zero_shot_predict", "zero_shot"]
+
+
+def class_embeddings(prompt_embeddings: Array) -> torch.Tensor:
+    """One unit vector a class: the direction of the mean of its prompts' unit vectors.
+
+    Args:
+        prompt_embeddings: (C, T, D), or (C, D) for one prompt a class.
+
+    Returns:
+        (C, D), unit length.
+
+    Raises:
+        ValueError: another number of dimensions, or a value that is not finite.
+
+    Reference:
+        Radford et al. 2021, 2103.00020, section 3.1.4 (ensembling in embedding space).
+    """
+    prompts = torch.as_tensor(prompt_embeddings)
+    if prompts.ndim == 2:
+        prompts = prompts[:, None]
+    if prompts.ndim != 3:
+        raise ValueError(f"prompt_embeddings: expected (C, T, D) or (C, D), got {tuple(prompts.shape)}")
+    unit = as_unit_rows(prompts.reshape(-1, prompts.shape[2]), "prompt_embeddings")  # (C T, D)
+    return F.normalize(unit.reshape(prompts.shape).mean(dim=1), dim=1)
+
+
+def zero_shot_predict(image_embeddings: Array, prompt_embeddings: Array) -> torch.Tensor:
+    """(N,) int64: the class whose vector has the greatest cosine to each of (N, D) images.
+
+    Of exactly equal ones the lowest number.
+    """
+    images, classes = as_unit_pair(
+        image_embeddings, class_embeddings(prompt_embeddings), ("image_embeddings", "prompt_embeddings")
+    )
+    return (images @ classes.T).argmax(dim=1)
+
+
+def zero_shot(
+    image_embeddings: Array, prompt_embeddings: Array, labels: Array, *, at: Sequence[int] = (5,)
+) -> dict[str, float]:
+    """How well the nearest class caption names the image.
+
+    Ties count against the model, as in retrieval: where another class comes within 1e-6 of the right one,
+    that one is the answer. So captions that are all embedded alike score 0.
+
+    Args:
+        image_embeddings: (N, D).
+        prompt_embeddings: (C, T, D) embeddings of `templates.prompts`, or (C, D).
+        labels: (N,) in [0, C); images with a negative label (none known) are left out.
+        at: further k for which the share with the right class among the first k is wanted; those below C are
+            given.
+
+    Returns:
+        `accuracy`, `precision`, `recall`, `f1` (means over classes), `chance_accuracy`, `num_items`, and
+        `top_{k}` with `chance_top_{k}`, the share of the k commonest classes.
+
+    Raises:
+        ValueError: shapes that don't fit, a label that is no class, or a value that is not finite.
+    """
+    images, classes = as_unit_pair(
+        image_embeddings, class_embeddings(prompt_embeddings), ("image_embeddings", "prompt_embeddings")
+    )
+    truth = as_labels(labels, "labels", count=len(images), device=images.device)
+    images, truth = images[truth >= 0], truth[truth >= 0]
+    if len(truth) == 0:
+        raise ValueError("labels: no image has a label")
+    if int(truth.max()) >= len(classes):
+        raise ValueError(f"labels: {int(truth.max())} is not one of the {len(classes)} classes")
+    cosine = images @ classes.T  # (N, C): classes are few
+    own = truth[:, None]
+    rank = (cosine >= cosine.gather(1, own) - TIE).sum(dim=1)  # (N,) from 1, the class itself counted
+    best_other = cosine.scatter(1, own, -torch.inf).argmax(dim=1)
+    answers = torch.where(rank == 1, truth, best_other)
+    result = classification_metrics(truth, answers, num_classes=len(classes)).figures()
+    for k in at:
+        if k < len(classes):
+            result[f"top_{k}"] = float((rank <= k).double().mean())
+            result[f"chance_top_{k}"] = accuracy_chance(truth.cpu(), top=k)
+    return result

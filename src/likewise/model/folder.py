@@ -1,0 +1,329 @@
+"""The model folder: how it is written, found, checked and read.
+
+It holds `config.json`, `model.safetensors`, `tokenizer.json` (where texts are read) and `README.md`, the
+model card. Nothing in it is code: opening a stranger's model runs none.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from likewise.atomic_files import sync_folder
+from likewise.encoders.tokenizer import TextTokenizer
+from likewise.errors import ConfigError, ModelError, first_line, first_names
+from likewise.networks.registry import EncodesTexts, network_from_spec
+
+if TYPE_CHECKING:
+    from likewise.model.model import Model
+
+__all__ = ["FORMAT", "misfit_of_weights", "read_config", "read_model", "write_model"]
+
+FORMAT = 1
+"""Of config.json; a newer one is refused."""
+
+_CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
+
+_AGAIN = "it is no model of likewise or was changed since it was saved: save or fetch it again"
+
+
+def _is_whole(value: Any, *, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+# What config.json must hold, by its dotted name: in words, and as a question to what it holds.
+_PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "format": ("a whole number from 1", _is_whole),
+    "method": ("the method's name", lambda value: isinstance(value, str)),
+    "network": ("an object that says what the network is made of", _is_object),
+    "images": ("an object that says how pictures become square", _is_object),
+    "images.fit": ("crop, pad or squash", lambda value: value in ("crop", "pad", "squash")),
+    "images.store_size": ("a whole number from 1 or null", lambda value: value is None or _is_whole(value)),
+    "texts": ("an object, or null where no texts are read", lambda value: value is None or _is_object(value)),
+    "texts.max_tokens": ("a whole number from 1", _is_whole),
+    "texts.pad_id": ("a whole number from 0", lambda value: _is_whole(value, least=0)),
+}
+
+
+# -- writing
+
+
+def write_model(model: Model, path: str | os.PathLike[str]) -> None:
+    """Write the model folder, whole or not at all.
+
+    Args:
+        model: what is written.
+        path: a folder that is not there, is empty or holds a model, which is replaced.
+
+    Raises:
+        ModelError: something else is there, or it cannot be written (a full disk).
+    """
+    from safetensors import SafetensorError
+
+    folder = Path(path).resolve()
+    _check_replaceable(folder)
+    beside = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
+    try:
+        _write(model, beside)
+        _replace_folder(beside, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise ModelError(f"{folder} cannot be written: {first_line(error)}") from error
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to write a model over anything but a model: what was there would be lost."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is a file; name a folder for the model.")
+    ours = {_CONFIG, _WEIGHTS, _TOKENIZER, _CARD}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
+    if others:
+        shown = first_names(others, most=3)
+        raise ModelError(f"{folder} holds {shown}, which a model would replace; name another folder.")
+
+
+def _write(model: Model, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _CONFIG).write_text(
+        json.dumps(model.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
+    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
+    shutil.copymode(folder / _CONFIG, folder / _WEIGHTS)  # it would be for its owner alone
+    if model.tokenizer is not None:
+        model.tokenizer.save(folder / _TOKENIZER)
+    (folder / _CARD).write_text(_card(model), encoding="utf-8")
+    for file in folder.iterdir():
+        _sync_file(file)
+
+
+def _sync_file(path: Path) -> None:
+    """Make a file's content last through a power cut."""
+    with path.open("r+b") as file:  # Windows syncs only what may be written
+        os.fsync(file.fileno())
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Put `new` where `folder` is; a full folder cannot be renamed over, so the old one steps aside."""
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    sync_folder(folder.parent)
+    # The old one, and what a process killed while saving has left.
+    for rest in (*_beside(folder, "writing"), *_beside(folder, "old")):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def _beside(folder: Path, kind: str) -> Iterator[Path]:
+    """What processes have put beside a folder while they replaced it: what they wrote, or what was there."""
+    return folder.parent.glob(f".{glob.escape(folder.name)}.{kind}-*")
+
+
+def _card(model: Model) -> str:
+    data = model.config.get("trained_on")
+    weights = sum(parameter.numel() for parameter in model.network.parameters())
+    lines = [
+        "---",
+        "library_name: likewise",
+        "---",
+        "",
+        f"# A {model.config['method']} model",
+        "",
+        f"Trained with Likewise. {weights / 1e6:.1f} million weights, embeddings of {model.dim} dimensions, "
+        f"abilities: {', '.join(model.abilities)}.",
+        "",
+        "```python",
+        "import likewise",
+        "",
+        'model = likewise.load("path/to/this/folder")',
+        *(['model.encode_images(["picture.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
+        *(['model.encode_texts(["a text"])  # (1, D)'] if "encode_texts" in model.abilities else []),
+        "```",
+        "",
+        "## What it was trained on",
+        "",
+        "```json",
+        json.dumps(data, indent=2, ensure_ascii=False),
+        "```",
+        "",
+        "It knows what this data showed and shares its gaps and biases; measure it on your own data before "
+        "relying on it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+# -- reading
+
+
+def read_model(
+    path: str | os.PathLike[str], *, device: str | torch.device
+) -> tuple[nn.Module, dict[str, Any], TextTokenizer | None]:
+    """What a model is made of: its network, what config.json holds, and its tokenizer.
+
+    Args:
+        path: a model folder, a run's folder, or a name on the Hugging Face hub.
+        device: where the network shall compute.
+
+    Raises:
+        ConfigError: there is no such device.
+        ModelError: nothing usable is there; the message says what was looked for.
+    """
+    _check_device(device)
+    folder = _find_folder(path)
+    config = _checked_config(folder)
+    network = _built_network(folder, config["network"])
+    tokenizer = None
+    if config["texts"] is not None:
+        if not (folder / _TOKENIZER).is_file():
+            raise ModelError(f"{folder} reads texts, but its {_TOKENIZER} is missing.")
+        texts = config["texts"]
+        tokenizer = TextTokenizer.load(
+            folder / _TOKENIZER, max_tokens=texts["max_tokens"], pad_id=texts["pad_id"]
+        )
+    elif isinstance(network, EncodesTexts):
+        raise ModelError(f"{folder / _CONFIG} has null as 'texts', but its network reads texts; {_AGAIN}.")
+    network.to(device).eval()
+    return network, config, tokenizer
+
+
+def _check_device(device: str | torch.device) -> None:
+    """Compute a little there: what is spelled right may still not be on this machine."""
+    try:
+        torch.device(device)
+    except RuntimeError as error:  # it would list every kind of device there could be
+        raise ConfigError(f"device {device} cannot be used here; expected cpu, cuda, cuda:1, ...") from error
+    try:
+        torch.zeros(1, device=device).add(1).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device {device} cannot be used here ({first_line(error)}); cpu always can."
+        ) from error
+
+
+def _find_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder with config.json: the path, the run's `model`, or a snapshot from the hub."""
+    folder = Path(path)
+    for candidate in (folder, folder / "model"):
+        if (candidate / _CONFIG).is_file():
+            return candidate
+    if folder.exists():
+        unfinished = (
+            " It is a run that has not finished: resume it." if (folder / "config.toml").is_file() else ""
+        )
+        raise ModelError(
+            f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
+        )
+    if former := sorted(_beside(folder.resolve(), "old")):
+        raise ModelError(
+            f"{folder} is not there: a process was killed while it replaced it. The former one is "
+            f"{former[-1]}; give it back its name."
+        )
+    name = str(path)
+    if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
+        raise ModelError(f"{name} does not exist.")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
+
+
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What config.json of a model holds; path and errors as of `read_model`."""
+    return _checked_config(_find_folder(path))
+
+
+def _checked_config(folder: Path) -> dict[str, Any]:
+    """What config.json holds, if every part that a model is asked for later is there.
+
+    Raises:
+        ModelError: a part is missing or cannot be what it is; the message names it and the file.
+    """
+    file = folder / _CONFIG
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{file} holds {type(config).__name__}, not the object of a model; {_AGAIN}.")
+    version = _part(file, config, "format")
+    if version > FORMAT:  # whose other parts may be others
+        raise ModelError(f"{file} is of format {version}, of a newer likewise; update to open it.")
+    for name in _PARTS:
+        _part(file, config, name)
+    return config
+
+
+def _part(file: Path, config: dict[str, Any], name: str) -> Any:
+    """A part by its dotted name, what it lies in having been checked; None of what is null as a whole."""
+    *outer, key = name.split(".")
+    holder = config[outer[0]] if outer else config
+    if holder is None:
+        return None
+    expected, is_right = _PARTS[name]
+    if key not in holder:
+        raise ModelError(f"{file} has no {name!r}, {expected}; {_AGAIN}.")
+    if not is_right(holder[key]):
+        raise ModelError(f"{file} has {holder[key]!r} as {name!r}; expected {expected}.")
+    return holder[key]
+
+
+def _built_network(folder: Path, spec: dict[str, Any]) -> nn.Module:
+    """The network of a spec, with the weights of the folder."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network = network_from_spec(spec)
+    except ModelError as error:
+        raise ModelError(f"{folder / _CONFIG}: {error}") from error
+    try:
+        weights = load_file(folder / _WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{folder / _WEIGHTS} cannot be read: {first_line(error)}") from error
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}; {_AGAIN}."
+        ) from error
+    return network
+
+
+def misfit_of_weights(error: RuntimeError) -> str:
+    """The first reasons why weights do not fit a network, with the first names of each.
+
+    torch's first line names the network alone, and one of the next may name every weight.
+    """
+    reasons = []
+    for line in str(error).splitlines()[1:3]:
+        reason = line.strip().rstrip(". ")
+        what, _, names = reason.partition(": ")
+        is_list = names.startswith('"')
+        reasons.append(f"{what}: {first_names(names.split(', '), most=3)}" if is_list else reason)
+    return "; ".join(reasons)

@@ -1,0 +1,1 @@
+"""Networks that a model folder holds; one file each."""

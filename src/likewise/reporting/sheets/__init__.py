@@ -1,0 +1,1 @@
+"""Sheets: single images that show samples, views, explanations or answers."""

@@ -1,0 +1,86 @@
+"""Batches: whose random draws a row has, however the batch is shared and cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from likewise.batches.batch import Batch
+from likewise.batches.loader import Loader
+from likewise.batches.samplers import make_order
+from likewise.batches.tokenized_texts import TokenTable
+from likewise.data import Dataset
+from likewise.data.images.stores import HeldPixels
+from likewise.encoders.tokenizer import train_tokenizer
+from likewise.step_random import StepRandom
+
+LABELS = np.array([0] * 6 + [1] * 5 + [2] * 1 + [3] * 4)
+CAPTIONS = 40
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    count = len(LABELS)
+    return Dataset(
+        ids=[str(row) for row in range(count)],
+        groups=np.arange(count),
+        labels=LABELS,
+        label_names=[str(label) for label in range(4)],
+        texts=[tuple(f"row {row} says {word}" for word in range(CAPTIONS)) for row in range(count)],
+        pixels=HeldPixels(np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)),
+        rows=np.arange(count),
+    )
+
+
+def loader(data: Dataset, *, rank: int = 0, world_size: int = 1) -> Loader:
+    texts = data.texts or []
+    tokens = TokenTable(
+        texts, train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
+    )
+    order = make_order(
+        "classes",
+        data.labels,
+        num_rows=len(data),
+        batch_size=16,
+        examples_per_class=4,
+        world_size=world_size,
+        seed=3,
+    )
+    return Loader(data, tokens, order, seed=3, rank=rank, world_size=world_size)
+
+
+def test_a_row_that_comes_again_draws_anew(data: Dataset) -> None:
+    batch = loader(data).batch(0)
+    assert batch.occurrence is not None
+    assert batch.tokens is not None
+    first = batch.occurrence == 0
+    assert int((~first).sum()) >= 3  # the class of one stands there four times
+    assert torch.equal(batch.key[first], batch.index[first])
+    assert len(batch.key.unique()) == len(batch)
+    # What a row drew before it could come again, it draws still.
+    uniform = StepRandom(3, 0).uniform(batch.index, 1, purpose="caption")[:, 0].numpy()
+    table = loader(data)._tokens
+    assert table is not None
+    plain, _ = table.padded(table.pick(batch.index.numpy(), uniform))
+    assert torch.equal(batch.tokens[first], torch.from_numpy(plain)[first])
+    alone = batch.tokens[batch.index == 11]
+    assert len(alone) == 4
+    assert len({tuple(tokens.tolist()) for tokens in alone}) > 1
+
+
+def test_draws_do_not_depend_on_replicas_pieces_or_where_a_run_went_on(data: Dataset) -> None:
+    whole = loader(data)
+    for step in (2, 0):
+        batch = whole.batch(step)
+        halves = [loader(data, rank=rank, world_size=2).batch(step) for rank in (0, 1)]
+        pieces = [batch.rows(start, start + 3) for start in range(0, 16, 3)]
+        for parts in (halves, pieces):
+            assert torch.equal(torch.cat([part.key for part in parts]), batch.key)
+            assert torch.equal(torch.cat([part.index for part in parts]), batch.index)
+
+
+def test_a_batch_without_occurrences_is_keyed_by_its_rows() -> None:
+    index = torch.tensor([4, 2, 9])
+    assert torch.equal(Batch(index=index).key, index)
+    assert torch.equal(Batch(index=index, occurrence=torch.zeros_like(index)).key, index)

@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from likewise.metrics import linear_probe
+from likewise.metrics.linear_probe import _Part, _Probe
+
+
+def blobs(count, seed, spread=1.0, classes=4, dimension=6):
+    generator = torch.Generator().manual_seed(99)
+    centres = torch.randn(classes, dimension, generator=generator) * 2
+    generator.manual_seed(seed)
+    labels = torch.randint(classes, (count,), generator=generator)
+    return centres[labels] + spread * torch.randn(count, dimension, generator=generator), labels
+
+
+def test_optimum_worked_by_hand():
+    # x = +1 and -1 of two classes: by symmetry the logit difference is z x, and the loss
+    # log(1 + e^-z) + l2 z^2 / 4 is least where 1 / (1 + e^z) = l2 z / 2
+    probe = _Probe(_Part(torch.tensor([[1.0], [-1.0]]).double(), torch.tensor([0, 1])), 2)
+    assert probe.fit(0.1, 100)
+    z = float(probe.weights[0, 0] - probe.weights[1, 0])
+    assert 1 / (1 + math.exp(z)) == pytest.approx(0.1 * z / 2, rel=1e-4)
+    assert probe.weights[:, 1].tolist() == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_matches_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    features, labels = blobs(200, 0, spread=3.0)
+    probe = _Probe(_Part(features.double(), labels), 4)
+    assert probe.fit(1e-2, 1000)
+    standardised = ((features - features.mean(0)) / features.std(0, correction=0)).double().numpy()
+    # its C weighs the sum of the losses against half the squared weights
+    peer = linear_model.LogisticRegression(C=1 / (1e-2 * 200), tol=1e-8, max_iter=5000)
+    peer.fit(standardised, labels.numpy())
+    assert np.abs(probe.weights[:, :-1].numpy() - peer.coef_).max() < 1e-4
+    assert (probe.predict(features.double()).numpy() == peer.predict(standardised)).all()
+
+
+def test_reads_what_is_linear_and_reports_how():
+    train, train_labels = blobs(300, 0)
+    test, labels = blobs(200, 1)
+    result = linear_probe(train, train_labels, test, labels)
+    assert result.accuracy > 0.9 > 0.5 > result.chance_accuracy
+    assert result.converged
+    assert result.l2 in result.selection_accuracy
+    assert result.num_train == 300
+    assert result.accuracy == pytest.approx(float((result.predictions == labels.numpy()).mean()))
+    assert linear_probe(train, train_labels, test, labels).figures() == result.figures()
+
+
+def test_a_fit_that_does_not_converge_says_so():
+    train, labels = blobs(300, 0)
+    assert linear_probe(train, labels, train, labels).figures()["converged"] is True
+    assert linear_probe(train, labels, train, labels, max_iterations=1).figures()["converged"] is False
+
+
+def test_scale_and_shift_of_the_features_do_not_matter():
+    train, train_labels = blobs(150, 0, spread=2.0)
+    test, labels = blobs(100, 1, spread=2.0)
+    plain = linear_probe(train.double(), train_labels, test.double(), labels)
+    scale = torch.tensor([1e3, 1e-3, 1.0, 5.0, 0.1, 20.0], dtype=torch.float64)
+    scaled = linear_probe(train.double() * scale + 3, train_labels, test.double() * scale + 3, labels)
+    assert (plain.predictions == scaled.predictions).mean() > 0.98
+
+
+def test_the_evaluation_part_chooses_nothing():
+    train, train_labels = blobs(150, 0, spread=2.0)
+    test, labels = blobs(100, 1, spread=2.0)
+    honest = linear_probe(train, train_labels, test, labels)
+    shuffled = linear_probe(train, train_labels, test, labels.flip(0))
+    assert honest.l2 == shuffled.l2
+    assert honest.selection_accuracy == shuffled.selection_accuracy
+    assert (honest.predictions == shuffled.predictions).all()
+
+
+def test_a_selection_part_chooses_when_given():
+    train, train_labels = blobs(40, 0, spread=3.0)
+    select, select_labels = blobs(200, 2, spread=3.0)
+    test, labels = blobs(200, 1, spread=3.0)
+    result = linear_probe(
+        train, train_labels, test, labels, selection_embeddings=select, selection_labels=select_labels
+    )
+    best = max(result.selection_accuracy.values())
+    assert result.selection_accuracy[result.l2] == best
+    with pytest.raises(ValueError, match="together"):
+        linear_probe(train, train_labels, test, labels, selection_embeddings=select)
+
+
+def test_collapsed_embeddings_read_as_the_commonest_class():
+    labels = torch.tensor([0] * 30 + [1] * 10)
+    result = linear_probe(torch.ones(40, 4), labels, torch.ones(40, 4), labels)
+    assert result.accuracy == result.chance_accuracy == 0.75
+
+
+def test_degenerate_input_is_refused():
+    rows, labels = blobs(20, 0)
+    with pytest.raises(ValueError, match="one class"):
+        linear_probe(rows, torch.zeros_like(labels), rows, labels)
+    with pytest.raises(ValueError, match="NaN"):
+        linear_probe(rows * float("nan"), labels, rows, labels)
+    with pytest.raises(ValueError, match="no row has a label"):
+        linear_probe(rows, labels, rows, torch.full_like(labels, -1))
+    with pytest.raises(ValueError, match="two training rows"):
+        linear_probe(rows[:2], torch.tensor([0, 1]), rows, labels)
+    with pytest.raises(ValueError, match="l2_grid"):
+        linear_probe(rows, labels, rows, labels, l2_grid=())

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from likewise.metrics import arrays, knn_accuracy, knn_predict, retrieval
+from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
+
+
+@pytest.mark.parametrize(("asked", "judged"), [(3, 3), (8, 8), (400, 8)])
+def test_no_more_are_judged_than_there_are(asked, judged):
+    rows, groups = np.eye(8, dtype=np.float32), np.arange(8)
+    figures = reranked_retrieval(
+        rows,
+        rows,
+        groups,
+        groups,
+        judge=lambda images, texts: (images == texts).astype(np.float32),
+        num_judged=asked,
+    )
+    assert figures["num_judged"] == judged
+
+
+def constant(images, texts):
+    return np.zeros(len(images), np.float32)
+
+
+ROWS, GROUPS = torch.eye(8), torch.arange(8)
+# How many tables of similarities each needs: one a direction.
+TABLES = {
+    "retrieval": (2, lambda: retrieval(ROWS, ROWS, GROUPS, GROUPS)),
+    "reranked_ranks": (
+        1,
+        lambda: reranked_ranks(ROWS, ROWS, GROUPS, GROUPS, judge=constant, num_judged=3),
+    ),
+    "reranked_retrieval": (
+        2,
+        lambda: reranked_retrieval(ROWS, ROWS, GROUPS, GROUPS, judge=constant, num_judged=3),
+    ),
+    "knn_predict": (1, lambda: knn_predict(ROWS, GROUPS, ROWS, k=3)),
+    "knn_accuracy": (1, lambda: knn_accuracy(ROWS, GROUPS, ROWS, GROUPS, k=3)),
+}
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten.mm.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_are_looked_at_and_compared_once(name, monkeypatch):
+    wanted, call = TABLES[name]
+    checked, check = [], arrays.as_matrix
+    monkeypatch.setattr(arrays, "as_matrix", lambda values, name: checked.append(name) or check(values, name))
+    with Products() as products:
+        call()
+    assert len(checked) == 2, checked
+    assert products.count == wanted
