@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from likewise.data import DataConfig, open_source, prepare
-from likewise.data import cache as cache_module
+from likewise.data.images import cache as cache_module
 
 BATCH = 256
 

@@ -88,7 +88,7 @@ def train_with_labels(options: Options, seed: int, weight_decay: float, folder: 
     from likewise.data import DataConfig, prepare
     from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
     from likewise.model import Model
-    from likewise.networks.registry import ImageNetwork
+    from likewise.networks.image import ImageNetwork
     from likewise.step_random import StepRandom
     from likewise.views import random_view, view_preset
 

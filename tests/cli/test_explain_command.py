@@ -15,10 +15,10 @@ from likewise import train
 from likewise.cli import explain_command
 from likewise.cli.explain_command import draw_explanation, left_out, maps_of_phrases
 from likewise.cli.main import main
-from likewise.data import fonts
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError
 from likewise.model.grad_cam import Explanation
+from likewise.reporting.sheets import fonts
 
 
 def explanation(words: list[str]) -> Explanation:

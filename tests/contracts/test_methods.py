@@ -25,7 +25,7 @@ from likewise.collectives import even_rows
 from likewise.encoders.image import ImageEncoder
 from likewise.errors import ConfigError
 from likewise.mechanisms import view_by_view
-from likewise.methods import method as method_module
+from likewise.methods import base as method_module
 from likewise.methods.base import Embeddings, LossOutput, Method, Progress
 from likewise.methods.catalog import find_method, methods
 from likewise.methods.image.byol import BYOL

@@ -25,8 +25,8 @@ from filelock import FileLock
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
-from likewise.data import cache as cache_module
-from likewise.data import images as images_module
+from likewise.data.images import cache as cache_module
+from likewise.data.images import refs as images_module
 from likewise.data.images.refs import FileImage, ParquetImage
 from likewise.data.images.stores import CachedPixels, DecodedPixels
 from likewise.errors import DataError, OutOfReach, RecordError
@@ -182,7 +182,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 SLOW_BUILDER = """
 import sys, time
 from pathlib import Path
-from likewise.data import cache
+from likewise.data.images import cache
 from likewise.data.images.refs import FileImage
 decode = cache.decode_square
 def slow(data, *, size, fit):

@@ -20,15 +20,11 @@ from likewise.encoders.fast.dropout import draw_kept
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.errors import ConfigError, ModelError
+from likewise.networks.abilities import EncodesImages, EncodesTexts, MatchesPairs
+from likewise.networks.dual import DualNetwork
 from likewise.networks.fusion import FusionNetwork
-from likewise.networks.registry import (
-    DualNetwork,
-    EncodesImages,
-    EncodesTexts,
-    ImageNetwork,
-    MatchesPairs,
-    network_from_spec,
-)
+from likewise.networks.image import ImageNetwork
+from likewise.networks.registry import network_from_spec
 
 IMAGE_CONFIGS = [
     ImageEncoderConfig(image_size=32, width=32, depth=2),

@@ -7,8 +7,8 @@ import torch
 
 from likewise.encoders.image import ImageEncoderConfig
 from likewise.encoders.text import TextEncoderConfig
-from likewise.methods import clip
 from likewise.methods.base import BuildContext
+from likewise.methods.image_text import clip
 from likewise.views import view_preset
 
 

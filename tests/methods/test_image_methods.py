@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from likewise.batches.batch import Batch
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.errors import ConfigError
-from likewise.methods import moco as moco_module
 from likewise.methods.base import BuildContext, Method, Progress, make_views
 from likewise.methods.catalog import find_method
+from likewise.methods.image import moco as moco_module
 from likewise.runs.settings import parse_settings
 from likewise.runs.training_options import TrainingConfig
 from likewise.step_random import StepRandom

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
 from likewise.errors import ConfigError
-from likewise.methods import method as method_module
+from likewise.methods import base as method_module
 from likewise.methods.base import BuildContext, Embeddings, Progress, TokenizerInfo, make_views
 from likewise.methods.image_text.tcl.options import momentum_and_queue_size
 from likewise.methods.image_text.tcl.tcl import TCL, Config

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from likewise.metrics import arrays, knn_accuracy, knn_predict, retrieval
+from likewise.metrics import inputs as arrays
+from likewise.metrics import knn_accuracy, knn_predict, retrieval
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 
 

@@ -13,7 +13,7 @@ from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import TokenTable
 from likewise.data import prepare
 from likewise.encoders.tokenizer import train_tokenizer
-from likewise.methods import method as method_module
+from likewise.methods import base as method_module
 from likewise.methods.base import BuildContext, Method, TokenizerInfo
 from likewise.methods.catalog import methods
 

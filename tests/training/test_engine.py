@@ -561,7 +561,7 @@ def test_a_run_goes_on_where_all_of_its_data_was_moved(tmp_path: Path) -> None:
 
 def test_collapse_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """A network whose embeddings are all the same is called collapsed, in plain words."""
-    from likewise.networks.registry import DualNetwork
+    from likewise.networks.dual import DualNetwork
 
     monkeypatch.setattr(DualNetwork, "encode_images", lambda self, pixels: torch.ones(len(pixels), self.dim))
     train(small_settings("clip", steps=1), tmp_path / "run", show=True)

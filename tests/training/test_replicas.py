@@ -17,7 +17,7 @@ SMALL += " --training.batch-size 8 --training.precision float32 --training.steps
 ONE_FAILS = """
 from likewise.collectives import rank
 from likewise.errors import DataError
-from likewise.training import preparing
+from likewise.training import setup as preparing
 
 prepare = preparing.prepare
 

@@ -19,7 +19,7 @@ from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.splits import assign_parts
 from likewise.errors import ConfigError, DataError
 from likewise.model.model import Model
-from likewise.networks.registry import EncodesImages, EncodesTexts
+from likewise.networks.abilities import EncodesImages, EncodesTexts
 from likewise.option_flags import parse_flags
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from likewise.data.config import DataConfig
     from likewise.data.dataset import Dataset
-    from likewise.data.prepare import Splits, prepare
+    from likewise.data.preparation import Splits, prepare
     from likewise.data.record import BadRecord, ImageRef, Record, Source
     from likewise.data.sources.open import open_source
 
@@ -34,9 +34,9 @@ _HOMES = {
     "ImageRef": "likewise.data.record",
     "Record": "likewise.data.record",
     "Source": "likewise.data.record",
-    "Splits": "likewise.data.prepare",
+    "Splits": "likewise.data.preparation",
     "open_source": "likewise.data.sources.open",
-    "prepare": "likewise.data.prepare",
+    "prepare": "likewise.data.preparation",
 }
 
 

@@ -13,7 +13,7 @@ from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.filtering import Loaded, load
 from likewise.data.images.duplicates import difference_hashes, exact_duplicates, near_duplicates
-from likewise.data.prepare import fit_notes, size_summary
+from likewise.data.preparation import fit_notes, size_summary
 from likewise.data.record import BadRecord, Source
 from likewise.data.sources.open import open_source
 

@@ -20,7 +20,8 @@ from torch import nn
 from likewise.atomic_files import sync_folder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, ModelError, first_line, first_names
-from likewise.networks.registry import EncodesTexts, network_from_spec
+from likewise.networks.abilities import EncodesTexts
+from likewise.networks.registry import network_from_spec
 
 if TYPE_CHECKING:
     from likewise.model.model import Model

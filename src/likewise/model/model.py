@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import AbilityError, DataError
 from likewise.model.folder import FORMAT, read_model, write_model
-from likewise.networks.registry import EncodesImages, EncodesTexts, MatchesPairs
+from likewise.networks.abilities import EncodesImages, EncodesTexts, MatchesPairs
 from likewise.views import center_view
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from likewise.encoders.fusion import Pairing
-from likewise.networks.registry import MatchesPairs
+from likewise.networks.abilities import MatchesPairs
 
 if TYPE_CHECKING:
     from likewise.model.model import Model

@@ -59,7 +59,7 @@ def open_splits(
         path: the run's folder (or a model folder, which knows no data).
         data: what `--data` and its options say; None, or OWN_DATA as its source, for the run's own.
         needs: what the data must have; what the model reads when None.
-        parts: of another source; see `likewise.data.prepare`. The run's own has those of training.
+        parts: of another source; see `likewise.data.preparation`. The run's own has those of training.
         progress: show how far decoding is.
 
     Raises:

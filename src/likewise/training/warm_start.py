@@ -15,7 +15,8 @@ from likewise.errors import ConfigError
 from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
-from likewise.networks.registry import ImageNetwork, image_spec
+from likewise.networks.image import ImageNetwork
+from likewise.networks.registry import image_spec
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, read_settings
 from likewise.training.checkpoints import latest_checkpoint

@@ -18,7 +18,7 @@ from likewise.encoders.heads import mlp_head
 from likewise.mechanisms import EMAEncoder, cosine_momentum, view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
 from likewise.methods.checks import check_counts, check_shares
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import byol_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, simclr_views

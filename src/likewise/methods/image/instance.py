@@ -20,7 +20,7 @@ from likewise.errors import ConfigError
 from likewise.mechanisms import MemoryBank
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import info_nce, nce, nce_log_normalizer
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, view_preset

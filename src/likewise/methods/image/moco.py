@@ -32,7 +32,7 @@ from likewise.mechanisms import (
 )
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import info_nce, moco_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, simclr_views

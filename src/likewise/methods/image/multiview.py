@@ -22,7 +22,7 @@ from likewise.encoders.color_spaces import CHANNELS
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.networks.registry import MultiViewNetwork
+from likewise.networks.multiview import MultiViewNetwork
 from likewise.objectives import clip_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, view_preset

@@ -17,7 +17,7 @@ from likewise.encoders.heads import mlp_projector
 from likewise.mechanisms import view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import nt_xent
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, simclr_views

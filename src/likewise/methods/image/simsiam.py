@@ -16,7 +16,7 @@ from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.mechanisms import view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_counts
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import simsiam_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, simclr_views

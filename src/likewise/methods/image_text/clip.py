@@ -20,7 +20,7 @@ from likewise.collectives import gather_rows, own_rows
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
 from likewise.methods.checks import check_counts
-from likewise.networks.registry import DualNetwork
+from likewise.networks.dual import DualNetwork
 from likewise.objectives import clip_loss, sigmoid_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, view_preset

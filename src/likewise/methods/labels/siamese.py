@@ -18,7 +18,7 @@ from likewise.collectives import gather_rows, own_rows
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_counts
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import pair_loss, siamese_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, view_preset

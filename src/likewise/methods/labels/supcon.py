@@ -20,7 +20,7 @@ from likewise.encoders.heads import mlp_projector
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import supervised_contrastive
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, simclr_views

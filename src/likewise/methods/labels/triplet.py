@@ -16,7 +16,7 @@ from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.networks.registry import ImageNetwork
+from likewise.networks.image import ImageNetwork
 from likewise.objectives import triplet_loss
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, view_preset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from likewise.data import fonts
+from likewise.reporting.sheets import fonts
 
 
 def test_plain_texts_take_the_bundled_font() -> None:
