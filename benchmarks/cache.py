@@ -18,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from likewise.data import DataConfig, open_source, prepare
+from likewise.data.columns import Needs
 from likewise.data.images import cache as cache_module
 
 BATCH = 256
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="training size in pixels")
     parser.add_argument("--fit", default="crop", choices=["crop", "pad", "squash"])
     arguments = parser.parse_args()
-    needs = frozenset({"images"})
+    needs = Needs("image")
     num_workers = cache_module.num_workers
 
     listing = seconds(lambda: open_source(DataConfig(source=arguments.source)))

@@ -25,6 +25,8 @@ from side_by_side import REPOSITORY
 from torch import nn
 from trainings import Record, check_names, class_figures, kept, quality_rows, report, train_likewise
 
+from likewise.data.columns import Needs
+
 # The flags of each contender besides those that all share, its method first; None: not a method of ours.
 CONTENDERS: dict[str, tuple[str | None, dict[str, object]]] = {
     "untrained": ("simclr", {"training.learning-rate": 1e-12, "training.epochs": 2}),
@@ -94,7 +96,7 @@ def train_with_labels(options: Options, seed: int, weight_decay: float, folder: 
 
     torch.manual_seed(seed)
     data = DataConfig(source=str(options.data), max_records=options.max_records)
-    train = prepare(data, image_size=options.image_size, needs=frozenset({"images", "labels"})).train
+    train = prepare(data, image_size=options.image_size, needs=Needs("image", "label")).train
     assert train.labels is not None
     assert train.label_names is not None
     network = ImageNetwork(

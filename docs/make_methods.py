@@ -31,7 +31,7 @@ form, version 2 in one direction (`ours: moco` there), measured apart.
 def entry(method: type[Method]) -> str:
     """The section of one method."""
     times = "not compared with" if method.cost is None else f"{method.cost:.1f} times"
-    needs = ", ".join(sorted(method.needs))
+    needs = str(method.needs)
     parts = [
         f"## {method.name}",
         method.idea,
@@ -44,7 +44,7 @@ def entry(method: type[Method]) -> str:
 def page() -> str:
     """The whole page."""
     rows = [
-        f"| [{name}](#{name}) | {', '.join(sorted(method.needs))} "
+        f"| [{name}](#{name}) | {method.needs} "
         f"| {'' if method.cost is None else f'{method.cost:.1f}'} | {method.summary} |"
         for name, method in methods().items()
     ]

@@ -17,6 +17,7 @@ from likewise.cli import evaluate_command
 from likewise.cli.evaluate_command import show_results
 from likewise.cli.main import main
 from likewise.data import DataConfig, prepare
+from likewise.data.columns import Needs
 from likewise.data.scenes import draw_scenes
 from likewise.errors import DataError
 from likewise.evaluation.tasks import Embedded
@@ -112,7 +113,7 @@ def test_a_source_of_trained_rows_alone_is_refused(
     results, _ = measured(capsys, run, "retrieval", "--data", source, "--data.split-seed", "7")
     assert results["retrieval"]["num_left_out"] > 0  # the other draw's part holds rows of the run's own
     own = DataConfig(source=str(source), split_seed=3)
-    seen = prepare(own, image_size=32, needs=frozenset({"images"})).train.ids
+    seen = prepare(own, image_size=32, needs=Needs("image")).train.ids
     shutil.copytree(source.parent, tmp_path / "copy")
     header, *lines = source.read_text().splitlines()
     kept = [line for line in lines if line.split(",")[0] in seen]

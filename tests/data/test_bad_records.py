@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, open_source, prepare
+from likewise.data.columns import Needs
 from likewise.data.images.decode import decode_square, decode_upright
 from likewise.data.sources.path_resolver import PathResolver
 from likewise.errors import DataError, RecordError, SourceError, TooManyBadRecords
@@ -61,7 +62,7 @@ def folder_of(root: Path, name: str, data: bytes) -> Path:
 
 def open_folder(root: Path, **options: object) -> Splits:
     settings = {"max_bad_share": 0.5, "cache_dir": str(root.parent / "cache")} | options
-    return prepare(DataConfig(source=str(root), **settings), image_size=32, needs=frozenset({"images"}))
+    return prepare(DataConfig(source=str(root), **settings), image_size=32, needs=Needs("image"))
 
 
 BAD_IMAGES: dict[str, tuple[str, Callable[[], bytes], str]] = {
@@ -224,9 +225,7 @@ def write_table(root: Path, rows: list[str], *, name: str = "captions.csv", enco
 
 def open_table(path: Path, **options: object) -> Splits:
     settings = {"max_bad_share": 0.5, "cache_dir": str(path.parent.parent / "cache")} | options
-    return prepare(
-        DataConfig(source=str(path), **settings), image_size=32, needs=frozenset({"images", "texts"})
-    )
+    return prepare(DataConfig(source=str(path), **settings), image_size=32, needs=Needs("image", "text"))
 
 
 def good_rows(count: int = 9) -> list[str]:

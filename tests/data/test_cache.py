@@ -25,6 +25,7 @@ from filelock import FileLock
 from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
+from likewise.data.columns import Needs
 from likewise.data.images import cache as cache_module
 from likewise.data.images import refs as images_module
 from likewise.data.images.refs import FileImage, ParquetImage
@@ -44,7 +45,7 @@ def write_photos(folder: Path, count: int, size: int = 40) -> Path:
 
 def open_photos(folder: Path, **options: Any) -> Splits:
     settings = {"cache_dir": str(folder.parent / "cache")} | options
-    return prepare(DataConfig(source=str(folder), **settings), image_size=16, needs=frozenset({"images"}))
+    return prepare(DataConfig(source=str(folder), **settings), image_size=16, needs=Needs("image"))
 
 
 def caches(folder: Path) -> list[Path]:
@@ -432,4 +433,4 @@ def test_training_on_parquet_without_a_cache_is_warned_of(
         open_photos(path, **options)
     open_photos(path)
     # Measured, which goes through the rows in order.
-    prepare(DataConfig(source=str(path), **options), image_size=16, needs=frozenset({"images"}), parts="any")
+    prepare(DataConfig(source=str(path), **options), image_size=16, needs=Needs("image"), parts="any")

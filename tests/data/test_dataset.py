@@ -16,6 +16,7 @@ from PIL import Image
 
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.assembly import _ordered
+from likewise.data.columns import Needs
 from likewise.data.splits import draw_parts
 from likewise.errors import ConfigError, SourceError, TooManyBadRecords
 
@@ -34,7 +35,7 @@ def write_table(folder: Path, rows: list[str], header: str = "image,caption") ->
 def opened(path: Path, *needs: str, **options: Any) -> Splits:
     settings = {"cache_dir": str(path.parent.parent / "cache")} | options
     wanted = settings.pop("parts", "splits")
-    needed = frozenset(needs or ("images", "texts"))
+    needed = Needs(*(needs or ("image", "text")))
     return prepare(DataConfig(source=str(path), **settings), image_size=16, needs=needed, parts=wanted)
 
 
@@ -49,7 +50,7 @@ def parts(splits: Splits) -> tuple[Any, Any]:
 
 def test_captions_of_a_photo_never_straddle(tmp_path: Path) -> None:
     path = write_table(tmp_path / "d", five_captions())
-    for needs in (("images", "texts"), ("texts",)):
+    for needs in (("image", "text"), ("text",)):
         train, validation = parts(opened(path, *needs, validation_share=0.3))
         assert len(train) + len(validation) == 60
         assert not set(train.ids) & set(validation.ids)
@@ -178,9 +179,7 @@ def test_pictures_in_both_parts_are_counted(tmp_path: Path) -> None:
     other = write_table(tmp_path / "other", ["images/0.png,another caption", "images/1.png,another"])
     summary = opened(path, validation=str(other)).summary
     assert summary["overlap"].startswith("2 of the 2 held-out rows")
-    scenes = prepare(
-        DataConfig(source="scenes:train=40,validation=40"), image_size=16, needs=frozenset({"images"})
-    )
+    scenes = prepare(DataConfig(source="scenes:train=40,validation=40"), image_size=16, needs=Needs("image"))
     assert scenes.summary["overlap"] is None  # equal captions of other pictures
 
 
@@ -291,7 +290,7 @@ def test_pictures_are_not_stored_below_the_training_size(tmp_path: Path) -> None
         opened(path, store_size=4)
     assert opened(path, store_size=4, parts="measured").train.store_size == 4  # as a model may have it
     config = DataConfig(source=str(path), store_size=20, cache_dir=str(tmp_path / "cache"))
-    assert prepare(config, image_size=32, needs=frozenset({"images"})).train.store_size == 20  # all there is
+    assert prepare(config, image_size=32, needs=Needs("image")).train.store_size == 20  # all there is
 
 
 def test_addresses_may_be_paths(tmp_path: Path) -> None:
@@ -335,4 +334,4 @@ def test_impossible_options_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"above 0 and below 1, got 0\.0\..*a small share \(0\.001\)"):
         DataConfig(source="x", validation_share=0.0)
     with pytest.raises(ConfigError, match="needs must be among"):
-        prepare(DataConfig(source="x"), image_size=16, needs=frozenset({"sounds"}))
+        prepare(DataConfig(source="x"), image_size=16, needs=Needs("sounds"))

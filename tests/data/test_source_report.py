@@ -13,6 +13,7 @@ from rich.console import Console
 
 from likewise.cli.source_tables import print_report
 from likewise.data import DataConfig, prepare
+from likewise.data.columns import Needs
 from likewise.data.images.duplicates import exact_duplicates, near_duplicates
 from likewise.data.source_report import SourceReport, inspect_source
 from likewise.errors import SourceError
@@ -160,7 +161,7 @@ def test_an_empty_column_is_called_empty(tmp_path: Path) -> None:
     table = pictures_with(tmp_path, [""] * 4, ["a", "b"] * 2)
     config = DataConfig(source=str(table), cache_dir=str(tmp_path / "cache"))
     with pytest.raises(SourceError, match=r"texts are needed, and its column caption is empty\."):
-        prepare(config, image_size=32, needs=frozenset({"images", "texts"}), progress=False)
+        prepare(config, image_size=32, needs=Needs("image", "text"), progress=False)
 
 
 def test_a_single_class_is_said(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_single_class_is_said(tmp_path: Path) -> None:
     config = DataConfig(source=str(tmp_path / "pets"), cache_dir=str(tmp_path / "cache"))
     assert any("only one class" in note for note in inspect_source(config).notes)
     with pytest.raises(SourceError, match="all images lie in cats/: only one class"):
-        prepare(config, image_size=32, needs=frozenset({"images", "labels"}), progress=False)
+        prepare(config, image_size=32, needs=Needs("image", "label"), progress=False)
 
 
 def test_a_header_in_another_encoding_names_the_option(tmp_path: Path) -> None:

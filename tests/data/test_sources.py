@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from likewise.data import DataConfig, Source, Splits, open_source, prepare
+from likewise.data.columns import Needs
 from likewise.errors import ConfigError, SourceError
 
 
@@ -39,7 +40,7 @@ def opened(source: Path | str, **options: Any) -> Source:
 
 def prepared(source: Path | str, cache: Path, *needs: str, **options: Any) -> Splits:
     config = DataConfig(source=str(source), cache_dir=str(cache / "cache"), **options)
-    return prepare(config, image_size=16, needs=frozenset(needs or ("images",)))
+    return prepare(config, image_size=16, needs=Needs(*(needs or ("image",))))
 
 
 def texts_by_id(source: Source) -> dict[str, tuple[str, ...]]:
@@ -64,7 +65,7 @@ def test_class_folders_give_labels_and_subfolders_splits(tmp_path: Path) -> None
         ("dog", "train"),
     ]
     assert source.notes == ["passed over 1 other files: 1 .md"]
-    splits = prepared(tmp_path / "pets", tmp_path, "images", "labels")
+    splits = prepared(tmp_path / "pets", tmp_path, "image", "label")
     assert splits.train.label_names == ["cat", "dog"]
     assert splits.validation is not None
     assert splits.validation.labels is not None
@@ -319,7 +320,7 @@ def test_rows_that_label_the_same_image_differently_stay_apart_but_share_a_group
         ["2.png", "x", "no"],
     ]
     splits = prepared(
-        write_csv(tmp_path / "t.csv", rows), tmp_path, "images", "texts", "labels", max_bad_share=0.0
+        write_csv(tmp_path / "t.csv", rows), tmp_path, "image", "text", "label", max_bad_share=0.0
     )
     parts = [part for part in (splits.train, splits.validation) if part is not None]
     groups = {name: int(group) for part in parts for name, group in zip(part.ids, part.groups, strict=True)}
@@ -434,7 +435,7 @@ def test_captions_in_a_txt_as_flickr_has_them(tmp_path: Path, lines: str) -> Non
 
 def test_texts_of_a_table_can_be_used_without_its_images(tmp_path: Path) -> None:
     rows = [["image", "caption"], ["gone.png", "one"], ["gone.png", "two"], ["also.png", "three"]]
-    splits = prepared(write_csv(tmp_path / "t.csv", rows), tmp_path, "texts", validation_share=0.5)
+    splits = prepared(write_csv(tmp_path / "t.csv", rows), tmp_path, "text", validation_share=0.5)
     parts = [part for part in (splits.train, splits.validation) if part is not None]
     assert {text for part in parts for text in part.texts or []} == {("one", "two"), ("three",)}
 
@@ -444,7 +445,7 @@ def test_files_give_splits_in_a_folder_or_by_pattern(tmp_path: Path) -> None:
     write_csv(tmp_path / "d" / "train.csv", [["image", "caption"], ["1.png", "one"]])
     write_csv(tmp_path / "d" / "my_validation.csv", [["image", "caption"], ["2.png", "two"]])
     for source in (tmp_path / "d", tmp_path / "d" / "*.csv", f"{tmp_path}/d/{{train,my_validation}}.csv"):
-        splits = prepared(source, tmp_path, "images", "texts")
+        splits = prepared(source, tmp_path, "image", "text")
         assert splits.summary["splits_from"] == "files"
         assert splits.train.texts == [("one",)]
         assert splits.validation is not None
@@ -456,7 +457,7 @@ def test_images_described_by_metadata_in_each_part(tmp_path: Path) -> None:
         write_images(tmp_path / "d" / part, ["1.png", "2.png"])
         rows = [["file_name", "text"], ["1.png", f"{part} one"], ["2.png", f"{part} two"]]
         write_csv(tmp_path / "d" / part / "metadata.csv", rows)
-    splits = prepared(tmp_path / "d", tmp_path, "images", "texts")
+    splits = prepared(tmp_path / "d", tmp_path, "image", "text")
     assert splits.train.texts == [("train one",), ("train two",)]
     assert splits.train.domains is None
     assert splits.summary["groups_in_both_parts"] == 2  # the same pictures: said, not hidden
@@ -487,14 +488,14 @@ def test_parquet_with_bytes(tmp_path: Path, struct: bool) -> None:
     cells[3] = {"bytes": b"", "path": None} if struct else b""
     columns = {"image": cells, "label": list(range(7)), "caption": [[f"number {i}", "x"] for i in range(7)]}
     path = write_parquet(tmp_path / "t.parquet", columns, row_group_size=3)
-    splits = prepared(path, tmp_path, "images", "texts", "labels", max_bad_share=0.5)
+    splits = prepared(path, tmp_path, "image", "text", "label", max_bad_share=0.5)
     assert [(bad.place, bad.reason) for bad in splits.bad_records] == [
         ("t.parquet row 3", "zero bytes: the file is empty")
     ]
     assert splits.train.label_names == ["0", "1", "2", "4", "5", "6"]
     place = splits.train.ids.index("t.parquet row 5")
     expected = np.asarray(Image.open(io.BytesIO(png(5)))).transpose(2, 0, 1)
-    stored = prepared(path, tmp_path, "images", store_size=24, max_bad_share=0.5).train.images([place])[0]
+    stored = prepared(path, tmp_path, "image", store_size=24, max_bad_share=0.5).train.images([place])[0]
     assert np.array_equal(stored.numpy(), expected)
 
 
@@ -557,7 +558,7 @@ def test_folder_of_domains(tmp_path: Path) -> None:
         for part in ("train", "validation"):
             columns = {"image": [png(1), png(2)], "label": ["a", "b"]}
             write_parquet(tmp_path / "d" / domain / f"{part}.parquet", columns)
-    splits = prepared(tmp_path / "d", tmp_path, "images", "domains")
+    splits = prepared(tmp_path / "d", tmp_path, "image", "domains")
     assert splits.train.domain_names == ["photo", "sketch"]
     assert splits.train.domains is not None
     assert splits.train.domains.tolist() == [0, 0, 1, 1]
@@ -583,7 +584,7 @@ def test_hugging_face_dataset_on_disk(tmp_path: Path) -> None:
         return datasets.Dataset.from_dict(columns, features=features)
 
     datasets.DatasetDict({"train": part(0), "validation": part(10)}).save_to_disk(str(tmp_path / "both"))
-    splits = prepared(tmp_path / "both", tmp_path, "images", "labels", "texts")
+    splits = prepared(tmp_path / "both", tmp_path, "image", "label", "text")
     assert splits.summary["kind"] == "Hugging Face dataset on disk"
     assert splits.train.label_names == ["cat", "dog"]
     assert splits.train.texts == [("one",), ("two",), ("three",)]
@@ -596,7 +597,7 @@ def test_hugging_face_dataset_on_disk(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     part(0).to_parquet(str(tmp_path / "shards" / "train-00000-of-00001.parquet"))
     part(20).to_parquet(str(tmp_path / "shards" / "validation-00000-of-00001.parquet"))
-    splits = prepared(tmp_path / "shards", tmp_path, "images", "labels")
+    splits = prepared(tmp_path / "shards", tmp_path, "image", "label")
     assert splits.train.label_names == ["cat", "dog"]
 
 
@@ -672,7 +673,7 @@ def test_tar_shards(tmp_path: Path) -> None:
     image = source.records[4].image
     assert image is not None
     assert image.read() == png(10)
-    splits = prepared(tmp_path / "shards", tmp_path, "images", max_bad_share=0.5)
+    splits = prepared(tmp_path / "shards", tmp_path, "image", max_bad_share=0.5)
     assert [bad.place for bad in splits.bad_records] == [f"00{i}.tar/s{i}/003" for i in range(3)]
 
 
@@ -892,14 +893,14 @@ def test_a_file_that_is_no_text_is_no_table(tmp_path: Path) -> None:
 
 
 def test_scenes(tmp_path: Path) -> None:
-    splits = prepared("scenes:train=30,validation=10,seed=3,size=32", tmp_path, "images", "texts")
+    splits = prepared("scenes:train=30,validation=10,seed=3,size=32", tmp_path, "image", "text")
     assert splits.validation is not None
     assert (len(splits.train), len(splits.validation)) == (30, 10)
     assert splits.train.images([0, 5]).shape == (2, 3, 32, 32)
     assert splits.train.original(0).size == (32, 32)
-    again = prepared("scenes:train=30,validation=20,seed=3,size=32", tmp_path, "images", "texts")
+    again = prepared("scenes:train=30,validation=20,seed=3,size=32", tmp_path, "image", "text")
     assert again.train.fingerprint == splits.train.fingerprint
-    smaller = prepared("scenes:train=30,validation=10,seed=3,size=24", tmp_path, "images", "texts")
+    smaller = prepared("scenes:train=30,validation=10,seed=3,size=24", tmp_path, "image", "text")
     assert smaller.train.fingerprint != splits.train.fingerprint
     assert not np.array_equal(splits.train.images([0]).numpy(), splits.validation.images([0]).numpy())
     captions = [texts[0] for texts in splits.train.texts or []]
@@ -1016,7 +1017,7 @@ def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) ->
     table = write_csv(tmp_path / "t.csv", rows)
     write_images(tmp_path / "held", ["cat/3.png", "dog/4.png"])
     splits = prepared(
-        table, tmp_path, "images", "labels", label_column="species", validation=str(tmp_path / "held")
+        table, tmp_path, "image", "label", label_column="species", validation=str(tmp_path / "held")
     )
     assert splits.validation is not None
     assert len(splits.validation) == 2
@@ -1027,9 +1028,9 @@ def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) ->
 def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:
     write_images(tmp_path / "flat", ["1.png", "2.png"])
     with pytest.raises(SourceError, match=r"texts are needed.*Put a NAME\.txt beside each picture"):
-        prepared(tmp_path / "flat", tmp_path, "images", "texts")
+        prepared(tmp_path / "flat", tmp_path, "image", "text")
     table = write_csv(tmp_path / "flat" / "t.csv", [["image"], ["1.png"], ["2.png"]])
     with pytest.raises(SourceError, match=r"texts are needed.*text_column"):
-        prepared(table, tmp_path, "images", "texts")
+        prepared(table, tmp_path, "image", "text")
     with pytest.raises(SourceError, match="labels are needed"):
-        prepared(tmp_path / "flat", tmp_path, "images", "labels")
+        prepared(tmp_path / "flat", tmp_path, "image", "label")

@@ -47,7 +47,7 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
     settings = small_settings(method)
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
     tokens, size, words = None, 0, None
-    if "texts" in settings.method_type.needs:
+    if "text" in settings.method_type.needs:
         texts = splits.train.texts or []
         tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
         tokens, size = TokenTable(texts, tokenizer), tokenizer.size

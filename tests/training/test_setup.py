@@ -13,6 +13,7 @@ from small_runs import small_settings
 
 from likewise.batches.samplers import make_order
 from likewise.data import DataConfig, prepare
+from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.methods.catalog import methods
 from likewise.runs.folder import RunFolder
@@ -36,7 +37,7 @@ def test_a_batch_size_that_nobody_names_is_one_that_works(
     settings = small_settings(method)
     options = dataclasses.replace(settings.training, batch_size=None, examples_per_class=4)
     settings = dataclasses.replace(settings, training=options)
-    train = prepare(settings.data, image_size=32, needs=frozenset({"images", "labels"})).train
+    train = prepare(settings.data, image_size=32, needs=Needs("image", "label")).train
     assert len(train) == 48
     assert train.labels is not None
     labels = np.where(np.arange(48) < labelled, np.arange(48) % 5 // 3, -1)

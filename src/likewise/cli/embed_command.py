@@ -16,6 +16,7 @@ import tyro
 from likewise.atomic_files import written_whole
 from likewise.cli.output_paths import check_place, why_not_there
 from likewise.data import DataConfig, Dataset, Splits, open_source
+from likewise.data.columns import Needs
 from likewise.data.splits import assign_parts
 from likewise.errors import ConfigError, DataError
 from likewise.model.model import Model
@@ -122,7 +123,7 @@ def _opened(model: Model, options: EmbedCommand) -> tuple[Splits, DataConfig | N
     if trained is not None and is_gone(trained.source) and open_moved(model, path, data.source) is not None:
         moved = run_data_config(model, trained, data, source=data.source)
         return open_own_splits(model, path, data), moved
-    return open_splits(model, path, data, needs=frozenset({options.what})), None
+    return open_splits(model, path, data, needs=Needs(options.what.removesuffix("s"))), None
 
 
 def _check_ids(parts: Sequence[Dataset], path: Path) -> None:

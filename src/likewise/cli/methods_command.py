@@ -39,7 +39,7 @@ def _list() -> None:
         table.add_column(heading)
     for name, method in methods().items():
         cost = "" if method.cost is None else f"{method.cost:.1f}"
-        table.add_row(name, method.summary, ", ".join(sorted(method.needs)), cost, method.paper)
+        table.add_row(name, method.summary, str(method.needs), cost, method.paper)
     console = Console()
     console.print(table)
     console.print("\ncost: a step's time, where SimCLR's is 1. More about one: likewise methods NAME")
@@ -50,7 +50,7 @@ def _tell(method: type[Method]) -> None:
     for heading, text in (
         ("Idea", method.idea),
         ("Choose it when", method.choose_when),
-        ("Needs", ", ".join(sorted(method.needs))),
+        ("Needs", str(method.needs)),
         ("A step costs", "" if method.cost is None else f"{method.cost:.1f} times SimCLR's"),
         ("Paper", method.paper),
         ("Presets", _presets(method)),

@@ -104,5 +104,5 @@ def _help() -> None:
     print("                      [--quiet] [options]")
     print("\nmethods:")
     for name, method in methods().items():
-        print(f"  {name:<12} {method.summary} (needs {', '.join(sorted(method.needs))})")
+        print(f"  {name:<12} {method.summary} (needs {method.needs})")
     print("\nlikewise train METHOD --help lists all options of a method.")

@@ -1,7 +1,8 @@
 """From a user's files to batches: sources, bad records, the decoded cache, splits, generated scenes.
 
+from likewise.data.columns import Needs
 from likewise.data import DataConfig, prepare
-splits = prepare(DataConfig(source="photos/"), image_size=64, needs=frozenset({"images"}))
+splits = prepare(DataConfig(source="photos/"), image_size=64, needs=Needs("image"))
 """
 
 from __future__ import annotations

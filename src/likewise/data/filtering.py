@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
 from likewise.data.images.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
 from likewise.data.images.decode import read_size
@@ -27,10 +28,10 @@ _SAMPLED_SIZES = 64
 _SAMPLED_PICTURES = 32
 _DARK = 32  # of 255
 _OPTIONS = {
-    "images": "data.image_column, or a folder of images",
-    "texts": "data.text_column",
-    "labels": "data.label_column, or a subfolder for each class",
-    "domains": "data.domain_column",
+    "image": "data.image_column, or a folder of images",
+    "text": "data.text_column",
+    "label": "data.label_column, or a subfolder for each class",
+    "domain": "data.domain_column",
 }
 
 
@@ -77,7 +78,7 @@ def load(
     config: DataConfig,
     *,
     image_size: int | None,
-    needs: frozenset[str],
+    needs: Needs,
     progress: bool,
     parts: Wanted = "splits",
     store_size: int | None = None,
@@ -100,7 +101,7 @@ def load(
     """
     # A validation source beside the main one may be of a kind that does not have the main one's columns.
     own_columns = parts != "validation or all"
-    source = source or open_source(config, images="images" in needs, own_columns=own_columns)
+    source = source or open_source(config, images="image" in needs, own_columns=own_columns)
     _check_needs(source, needs, config)
     said, names_validation = assign_parts(source.records, config, parts)
     source.notes += unnamed_notes(source.records, said, parts) + undrawn_notes(source.records, config, parts)
@@ -119,10 +120,10 @@ def load(
     hashes: NDArray[np.uint64] | None = None
     sizes: NDArray[np.int32] | None = None
     rows = np.asarray(usable, dtype=np.int64)
-    if "images" in needs and source.pixels is not None:
+    if "image" in needs and source.pixels is not None:
         pixels = HeldPixels(source.pixels)
         hashes = np.asarray([content_hash(source.pixels[row].data) for row in usable], dtype=np.uint64)
-    elif "images" in needs and usable:
+    elif "image" in needs and usable:
         refs = [ref for number in usable if (ref := source.records[number].image) is not None]
         if parts == "splits":
             _check_store_size(refs, config, image_size)
@@ -219,34 +220,34 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
         raise SourceError(f"{loaded[0].source.address}: no usable record in it")
 
 
-def _check_needs(source: Source, needs: frozenset[str], config: DataConfig) -> None:
+def _check_needs(source: Source, needs: Needs, config: DataConfig) -> None:
     """What the method needs must be there in some records; single records that lack it are bad ones."""
     records = source.records
     there = {
-        "images": source.pixels is not None or any(record.image is not None for record in records),
-        "texts": any(record.texts for record in records),
-        "labels": any(record.label is not None for record in records),
-        "domains": any(record.domain is not None for record in records),
+        "image": source.pixels is not None or any(record.image is not None for record in records),
+        "text": any(record.texts for record in records),
+        "label": any(record.label is not None for record in records),
+        "domain": any(record.domain is not None for record in records),
     }
     if not records and source.problems:
         return  # every record is bad, which says more than that they lack something
     for need in sorted(needs):
         if not there[need]:
-            raise SourceError(f"{config.source}: {need} are needed, and {_absence(source, need)}")
+            raise SourceError(f"{config.source}: {need}s are needed, and {_absence(source, need)}")
 
 
 def _absence(source: Source, need: str) -> str:
     """Why none of the records has what is needed, and what to do."""
-    column = source.columns.get(need.removesuffix("s"))
-    if column is not None and need != "images":
+    column = source.columns.get(need)
+    if column is not None and need != "image":
         return f"its column {column} is empty. Fill it, or give {_OPTIONS[need]} where they are elsewhere"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
     remedy = f"Give {_OPTIONS[need]}"
-    if need == "images" and not source.roles_named:
+    if need == "image" and not source.roles_named:
         remedy = "Give a folder of images or a table that names images"
         if "text" in source.columns:
             remedy += "; to embed the texts, give --what texts"
-    if need == "texts" and source.kind == FOLDER_OF_IMAGES:
+    if need == "text" and source.kind == FOLDER_OF_IMAGES:
         remedy = (
             "Put a NAME.txt beside each picture, a caption a line, or give a table of pictures and captions"
         )
@@ -267,7 +268,7 @@ def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> li
 
 def _listed_problems(
     source: Source,
-    needs: frozenset[str],
+    needs: Needs,
     config: DataConfig,
     parts: Wanted,
 ) -> tuple[list[BadRecord], int, int]:
@@ -283,20 +284,20 @@ def _listed_problems(
         if problem.split is not None and problem.split not in in_use:
             continue
         bad.append(problem.bad)
-        num_records += problem.part != "texts"
-        num_captions += problem.part == "texts"
+        num_records += problem.part != "text"
+        num_captions += problem.part == "text"
     return bad, num_records, num_captions
 
 
-def _lack(record: Record, needs: frozenset[str], drawn: bool) -> str | None:
+def _lack(record: Record, needs: Needs, drawn: bool) -> str | None:
     """What the record lacks."""
-    if "images" in needs and record.image is None and not drawn:
+    if "image" in needs and record.image is None and not drawn:
         return "no image"
-    if "texts" in needs and not record.texts:
+    if "text" in needs and not record.texts:
         return "no caption: none is left that can be used"
-    if "labels" in needs and record.label is None:
+    if "label" in needs and record.label is None:
         return "no label"
-    if "domains" in needs and record.domain is None:
+    if "domain" in needs and record.domain is None:
         return "no domain"
     return None
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data.assembly import build_datasets
+from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.filtering import Loaded, check_bad_share, load
@@ -21,7 +22,7 @@ from likewise.errors import ConfigError
 __all__ = ["Splits", "fit_notes", "prepare", "size_summary"]
 
 _KEPT_BY_CROP = 0.5
-_NEEDS = frozenset({"images", "texts", "labels", "domains"})
+_NEEDS = frozenset({"image", "text", "label", "domain"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def prepare(
     config: DataConfig,
     *,
     image_size: int | None,
-    needs: frozenset[str],
+    needs: Needs,
     parts: Parts = "splits",
     progress: bool = False,
 ) -> Splits:
@@ -53,8 +54,8 @@ def prepare(
 
     Args:
         config: where the data is and how to read it.
-        image_size: the side at which images are trained on, in pixels; needed with "images".
-        needs: what the method cannot do without: "images", "texts", "labels", "domains".
+        image_size: the side at which images are trained on, in pixels; needed with "image".
+        needs: the columns that are read, such as `Needs("image", "text")`.
         parts: "splits" to train on; "measured" and "any" do without a training part, and take the test part
             where no validation part is named; "any" does without that one too.
         progress: show a progress bar while images are decoded.
@@ -67,8 +68,10 @@ def prepare(
         TooManyBadRecords: more than `config.max_bad_share` is unusable.
         ConfigError: the options contradict one another, or what is to be trained on.
     """
-    if not needs <= _NEEDS:
-        raise ConfigError(f"needs must be among {', '.join(sorted(_NEEDS))}, got {', '.join(sorted(needs))}")
+    if unknown := set(needs) - _NEEDS:
+        raise ConfigError(
+            f"needs must be among {', '.join(sorted(_NEEDS))}, got {', '.join(sorted(unknown))}"
+        )
     if parts == "measured" and config.validation is not None:
         parts = "any"  # the other source is what is measured
     main = load(config, image_size=image_size, needs=needs, progress=progress, parts=parts)
@@ -95,7 +98,7 @@ def prepare(
 
 
 def _load_validation(
-    config: DataConfig, main: Loaded, image_size: int | None, needs: frozenset[str], progress: bool
+    config: DataConfig, main: Loaded, image_size: int | None, needs: Needs, progress: bool
 ) -> Loaded:
     """The other source's validation part, or all of it; stored at the size of the first one."""
     other = replace(config, source=config.validation or "", validation=None)

@@ -69,7 +69,7 @@ class Problem:
     """A bad record found while listing, and which need it concerns.
 
     Attributes:
-        part: "images", "texts" (one caption was dropped), or "row" (nothing of the row is usable).
+        part: "image", "text" (one caption was dropped), or "row" (nothing of the row is usable).
         bad: what was set aside.
         split: the part of the data it belonged to, where known.
     """

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data.assembly import build_datasets
+from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset
 from likewise.data.filtering import Loaded, load
@@ -108,13 +109,13 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     listed = open_source(config)
     needs = set()
     if listed.pixels is not None or "image" in listed.columns:
-        needs.add("images")
+        needs.add("image")
     if not needs or 2 * sum(len(record.texts) > 0 for record in listed.records) >= len(listed.records):
-        needs.add("texts")  # captions beside a few of many images are no reason to call the others bad
+        needs.add("text")  # captions beside a few of many images are no reason to call the others bad
     loaded = load(
         config,
         image_size=_INSPECT_SIZE,
-        needs=frozenset(needs),
+        needs=Needs(*sorted(needs)),
         progress=progress,
         parts="all",
         source=listed,
@@ -134,7 +135,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         columns_found=listed.columns_found,
         counts=_counted([record.split or unnamed for record in records]),
         lacking=_lacking(listed),
-        num_images=len(records) if "images" in needs else 0,
+        num_images=len(records) if "image" in needs else 0,
         num_texts=len(lengths),
         num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
         texts_per_record=(min(per_record), len(lengths) / len(records), max(per_record)) if lengths else None,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
+from likewise.data.columns import Needs
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
@@ -131,8 +132,8 @@ class Method(nn.Module, ABC):
     cost: ClassVar[float | None] = None
     """A step's time over SimCLR's, as benchmarks/image_methods_cifar10.py measured it; None where nothing
     compares."""
-    needs: ClassVar[frozenset[str]]
-    """Of images, texts, labels, domains."""
+    needs: ClassVar[Needs]
+    """The columns it reads."""
     options: ClassVar[type]
     """The method's Config."""
     image_defaults: ClassVar[dict[str, Any]] = {}

@@ -119,7 +119,7 @@ def warning(inputs: ReportInputs) -> str | None:
         return None
     num_classes = _number(signs.get("num_classes"))
     method = methods().get(inputs.method or "")
-    learnt_classes = method is not None and "labels" in method.needs
+    learnt_classes = method is not None and "label" in method.needs
     return collapse_warning(
         known if num_classes is None else known | {"num_classes": num_classes}, learnt_classes=learnt_classes
     )

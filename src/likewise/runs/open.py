@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from likewise.data.columns import Needs
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.files import is_remote
 from likewise.data.splits import Parts
@@ -48,7 +49,7 @@ def open_splits(
     path: str,
     data: DataConfig | None = None,
     *,
-    needs: frozenset[str] | None = None,
+    needs: Needs | None = None,
     parts: Parts = "any",
     progress: bool = True,
 ) -> Splits:
@@ -69,7 +70,7 @@ def open_splits(
     if own is None:
         assert data is not None
         config = dataclasses.replace(data, **_squares(model, data))
-        reads = frozenset({"images" if "encode_images" in model.abilities else "texts"})
+        reads = Needs("image" if "encode_images" in model.abilities else "text")
         return _prepared(model, config, needs or reads, parts, progress)
     needs = needs or read_settings(RunFolder(path).config).method_type.needs
     try:
@@ -130,12 +131,12 @@ def fingerprint_of_run(path: str) -> dict[str, str] | None:
 def _prepared(
     model: Model,
     config: DataConfig,
-    needs: frozenset[str],
+    needs: Needs,
     parts: Parts,
     progress: bool,
 ) -> Splits:
     size = None
-    if "images" in needs and "encode_images" in model.abilities:
+    if "image" in needs and "encode_images" in model.abilities:
         size = int(cast(Any, model.network).image.image_size)
     return prepare(config, image_size=size, needs=needs, parts=parts, progress=progress)
 

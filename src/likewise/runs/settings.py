@@ -90,7 +90,7 @@ class Settings(Generic[C]):
         """The sections that this method uses, by name."""
         names = ["data", "image", "text", "views", "method", "training"]
         return {
-            name: getattr(self, name) for name in names if name != "text" or "texts" in self.method_type.needs
+            name: getattr(self, name) for name in names if name != "text" or "text" in self.method_type.needs
         }
 
 

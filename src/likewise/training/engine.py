@@ -325,7 +325,7 @@ class Session:
     def _look(self, embedded: Embedded, epoch: float) -> dict[str, dict[str, Any]]:
         """The quick tasks' figures, shown and written."""
         began = time.perf_counter()
-        figures, warning = look_at_held_out(embedded, learnt_classes="labels" in self.method.needs)
+        figures, warning = look_at_held_out(embedded, learnt_classes="label" in self.method.needs)
         compared, compared_warning = look_at_compared(self.compared, self.method.compared)
         figures |= {"compared": compared} if compared else {}
         warning = compared_warning or warning

@@ -119,7 +119,7 @@ def _with_training(settings: Settings[Any], **changes: Any) -> Settings[Any]:
 def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: bool) -> Splits:
     """Read the data, on the first replica first (it may build the cache), and write down what was found."""
     needs = settings.method_type.needs
-    size = settings.image.image_size if "images" in needs else None
+    size = settings.image.image_size if "image" in needs else None
     progress = show and fabric.is_global_zero
     try:
         splits = first_before_others(
@@ -155,7 +155,7 @@ def prepare_tokenizer(
 
     Either way the run keeps it: a run that goes on needs nothing but itself and its data.
     """
-    if "texts" not in settings.method_type.needs:
+    if "text" not in settings.method_type.needs:
         return None
 
     def kept() -> TextTokenizer:

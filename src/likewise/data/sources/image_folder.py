@@ -59,7 +59,7 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
         try:
             image = _reached(entry, resolver)
         except RecordError as error:
-            source.problems.append(Problem("images", BadRecord(name, name, str(error)), split))
+            source.problems.append(Problem("image", BadRecord(name, name, str(error)), split))
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
@@ -124,12 +124,12 @@ def _captions(
     try:
         text = decoded(_reached(entry, resolver).read(), config.encoding).replace("\r\n", "\n")
     except RecordError as error:
-        source.problems.append(Problem("texts", BadRecord(name, file, str(error)), split))
+        source.problems.append(Problem("text", BadRecord(name, file, str(error)), split))
         return ()
     # str.splitlines would also cut at form feeds and the like
     texts, faults = clean_texts(text.split("\n"), config)
     for number, reason in faults:
-        source.problems.append(Problem("texts", BadRecord(name, f"{file}:{number + 1}", reason), split))
+        source.problems.append(Problem("text", BadRecord(name, f"{file}:{number + 1}", reason), split))
     return tuple(texts)
 
 

@@ -218,7 +218,7 @@ class _Reader:
         image = self._image(raw)
         if isinstance(image, RecordError):
             if id_ not in self._reported:  # one report a picture, not one a caption
-                self._problem("images", id_, place, str(image), split)
+                self._problem("image", id_, place, str(image), split)
                 self._reported.add(id_)
             return
         group = said.get("group")
@@ -239,7 +239,7 @@ class _Reader:
             usable, faults = clean_texts(together, self._config)
             texts += usable
             for _, reason in faults:
-                self._problem("texts", id_, place, reason, split)
+                self._problem("text", id_, place, reason, split)
         self._gather(row, record, texts)
 
     def _gather(self, row: int, record: Record, texts: list[str]) -> None:

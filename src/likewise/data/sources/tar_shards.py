@@ -207,7 +207,7 @@ class _Member:
             raw += listed_texts(self.described.get(name), self._config.text_separator)
         texts, faults = clean_texts(raw, self._config)
         for _, reason in faults:
-            self._problem(source, "texts", reason)
+            self._problem(source, "text", reason)
         label = self._first(stream, _read("label", self._config))
         group = self._first(stream, _read("group", self._config))
         try:
@@ -243,7 +243,7 @@ class _Member:
         try:
             described = json.loads(text)
         except (ValueError, RecursionError) as error:
-            self._problem(source, "texts", f"no valid JSON: {error}")
+            self._problem(source, "text", f"no valid JSON: {error}")
             return {}
         return described if isinstance(described, dict) else {}
 

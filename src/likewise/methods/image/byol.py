@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from likewise.batches.batch import Batch
+from likewise.data.columns import Needs
 from likewise.encoders.heads import mlp_head
 from likewise.mechanisms import EMAEncoder, cosine_momentum, view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
@@ -64,7 +65,7 @@ class BYOL(Method):
         "anything, and the signs of collapse deserve a look."
     )
     cost = 1.5
-    needs = frozenset({"images"})
+    needs = Needs("image")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows
+from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.mechanisms import MemoryBank
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
@@ -79,7 +80,7 @@ class Instance(Method):
         "ones a vector grows old before its picture comes again."
     )
     cost = 0.6
-    needs = frozenset({"images"})
+    needs = Needs("image")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
 

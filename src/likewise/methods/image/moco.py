@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import average_over_replicas, gather_rows, own_rows, world_size
+from likewise.data.columns import Needs
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.errors import ConfigError
 from likewise.mechanisms import (
@@ -123,7 +124,7 @@ class MoCo(Method):
         "version 3. With `--method.symmetric` each step costs 1.8 times as much and teaches more."
     )
     cost = 0.8
-    needs = frozenset({"images"})
+    needs = Needs("image")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
 

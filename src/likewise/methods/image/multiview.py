@@ -18,6 +18,7 @@ from torch import nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
+from likewise.data.columns import Needs
 from likewise.encoders.color_spaces import CHANNELS
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
@@ -78,7 +79,7 @@ class MultiView(Method):
         "would destroy what matters."
     )
     cost = 1.0
-    needs = frozenset({"images"})
+    needs = Needs("image")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
 

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
+from likewise.data.columns import Needs
 from likewise.encoders.heads import mlp_projector
 from likewise.mechanisms import view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
@@ -62,7 +63,7 @@ class SimCLR(Method):
         "batches of 256 or more; with fewer use MoCo or BYOL."
     )
     cost = 1.0
-    needs = frozenset({"images"})
+    needs = Needs("image")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3, "weight_decay": 1e-4}
 

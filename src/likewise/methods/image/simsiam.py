@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from likewise.batches.batch import Batch
+from likewise.data.columns import Needs
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.mechanisms import view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
@@ -60,7 +61,7 @@ class SimSiam(Method):
         "patience, and a learning rate that is not too high; watch the signs of collapse."
     )
     cost = 1.1
-    needs = frozenset({"images"})
+    needs = Needs("image")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
         "optimizer": "sgd",

@@ -17,6 +17,7 @@ from torch import nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
+from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
 from likewise.methods.checks import check_counts
@@ -72,7 +73,7 @@ class CLIP(Method):
         "know what words name. Larger batches help; captions of the same photo are never negatives of "
         "one another."
     )
-    needs = frozenset({"images", "texts"})
+    needs = Needs("image", "text")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 5e-4,

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.collectives import gather_rows, own_rows
+from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_counts
@@ -68,7 +69,7 @@ class Siamese(Method):
         "for the same time, since they compare all rows of a batch."
     )
     cost = 0.7
-    needs = frozenset({"images", "labels"})
+    needs = Needs("image", "label")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 1e-3,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
+from likewise.data.columns import Needs
 from likewise.encoders.heads import mlp_projector
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
@@ -84,7 +85,7 @@ class SupCon(Method):
         "linear probe on it is a strong classifier too."
     )
     cost = 1.0
-    needs = frozenset({"images", "labels"})
+    needs = Needs("image", "label")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 1e-3,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
+from likewise.data.columns import Needs
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.networks.image import ImageNetwork
@@ -64,7 +65,7 @@ class Triplet(Method):
         "triplets can collapse an untrained network."
     )
     cost = 0.5
-    needs = frozenset({"images", "labels"})
+    needs = Needs("image", "label")
     options = Config
     training_defaults: ClassVar[dict[str, Any]] = {
         "learning_rate": 1e-3,

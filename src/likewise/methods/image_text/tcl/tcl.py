@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows, replica_share
+from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.hardware import native_bfloat16
 from likewise.mechanisms import EMAEncoder, KeyQueue
@@ -68,7 +69,7 @@ class TCL(Method):
         "also judges pairs and shows where words look. A step costs about twice CLIP's; for zero-shot "
         "labels at great scale CLIP is simpler."
     )
-    needs = frozenset({"images", "texts"})
+    needs = Needs("image", "text")
     options = Config
     text_defaults: ClassVar[dict[str, Any]] = {"architecture": "bert", "dropout": 0.1}
     training_defaults: ClassVar[dict[str, Any]] = {
