@@ -558,7 +558,7 @@ def test_folder_of_domains(tmp_path: Path) -> None:
         for part in ("train", "validation"):
             columns = {"image": [png(1), png(2)], "label": ["a", "b"]}
             write_parquet(tmp_path / "d" / domain / f"{part}.parquet", columns)
-    splits = prepared(tmp_path / "d", tmp_path, "image", "domains")
+    splits = prepared(tmp_path / "d", tmp_path, "image", "domain")
     assert splits.train.domain_names == ["photo", "sketch"]
     assert splits.train.domains is not None
     assert splits.train.domains.tolist() == [0, 0, 1, 1]
