@@ -14,7 +14,9 @@ import torch
 
 from likewise.cli.explain_command import left_out
 from likewise.errors import ConfigError, Interrupted, first_names
-from likewise.evaluation.tasks import Embedded, evaluate
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import evaluate
+from likewise.evaluation.tasks.retrieval import RetrievalOptions
 from likewise.hardware import native_bfloat16
 from likewise.methods.catalog import find_method
 from likewise.model.grad_cam import explain
@@ -106,7 +108,9 @@ def run(arguments: Sequence[str]) -> None:
     model = load(result.path)
     splits = open_splits(model, str(result.path))
     assert splits.validation is not None
-    result.add_results("retrieval", evaluate(Embedded(model, splits, rerank=_JUDGED), "retrieval"))
+    result.add_results(
+        "retrieval", evaluate(Context(model, splits), "retrieval", RetrievalOptions(rerank=_JUDGED))
+    )
     sheet, words = folder / _ANSWER, folder / _WORDS
     best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_JUDGED)
     picture = splits.validation.images([best])
