@@ -1,6 +1,6 @@
 """The plot area of an SVG drawing: axes, grid and marks of line charts, ROC curves and maps.
 
-Colours come from the page's style sheet, so one drawing suits light and dark. `Markup.format` escapes all text.
+Colours come from the page's style sheet, so one drawing suits light and dark. `Markup.format` escapes text.
 """
 
 from __future__ import annotations

@@ -105,7 +105,5 @@ def _matrix(
         return [], []
     counts = confusion[np.ix_(seen, seen)]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    cells = [
-        list(zip(*row, strict=True)) for row in zip(counts.tolist(), shares.tolist(), strict=True)
-    ]
+    cells = [list(zip(*row, strict=True)) for row in zip(counts.tolist(), shares.tolist(), strict=True)]
     return [inputs.label_name(label) for label in seen.tolist()], cells

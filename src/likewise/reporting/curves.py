@@ -75,7 +75,9 @@ def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
     for task, measured in _by_task(lines).items():
         shares, note = [], _counts_note(task, [figures for _, figures in measured])
         for key, points in _task_curves(measured).items():
-            kind = next((kind for kind in _MONITORED if task == "compared" and key.endswith(f"_{kind}")), None)
+            kind = next(
+                (kind for kind in _MONITORED if task == "compared" and key.endswith(f"_{kind}")), None
+            )
             figure = figure_of(task, key)
             if kind is not None:
                 monitored[kind].append(Series(key.removesuffix(f"_{kind}").replace("_", " "), points))

@@ -57,9 +57,7 @@ def find_maps(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _draw_maps(
-    embeddings: NDArray[np.float32], kinds: NDArray[np.int64], names: list[str]
-) -> list[Markup]:
+def _draw_maps(embeddings: NDArray[np.float32], kinds: NDArray[np.int64], names: list[str]) -> list[Markup]:
     """PCA and t-SNE of (N, D) embeddings, with a mark of its kind for each item."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

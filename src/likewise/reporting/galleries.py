@@ -214,9 +214,7 @@ def _text_tiles(inputs: ReportInputs) -> _MakeTile:
     return lambda row, right, similarity: Tile(captions[row], None, right, similarity)
 
 
-def _retrieval_rows(
-    queries: _Side, candidates: _Side, count: int, k: int
-) -> tuple[list[Row], list[Row]]:
+def _retrieval_rows(queries: _Side, candidates: _Side, count: int, k: int) -> tuple[list[Row], list[Row]]:
     """The best and the worst queries.
 
     Best are those of rank 1 whose right answer lies farthest above the first wrong one, worst those of the

@@ -18,13 +18,12 @@ from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["Coloring", "color_images", "color_texts"]
 
-_STOP_WORDS = frozenset(
-    """
+_STOP_WORDS_TEXT = """
 a an and are as at be been being below above beside between behind by for from front has have he her his in
 inside into is it its near next of off on one onto or other out over she some that the their them there they
 this three to two under up very was were which while who with left right
-""".split()
-)
+"""
+_STOP_WORDS = frozenset(_STOP_WORDS_TEXT.split())
 
 _NO_WORD = "none of these"
 

@@ -38,7 +38,7 @@ def find_roc(inputs: ReportInputs) -> Roc:
         figures = verification(*inputs.labelled_embeddings())
     area, equal = float(figures["roc_auc"]), float(figures["equal_error_rate"])
     threshold = figures["threshold"]
-    at = "none: one answer for all pairs is best" if threshold is None else f"about {threshold:.2f}"
+    at = "there is none: one answer for all pairs is best" if threshold is None else f"about {threshold:.2f}"
     facts = [
         (
             "Area under the curve",

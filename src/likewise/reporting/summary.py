@@ -85,7 +85,9 @@ def _retrieval(figures: Mapping[str, float], part: str) -> str:
     if not {"image_to_text_r1", "text_to_image_r1"} <= figures.keys():
         return ""
     count = figures.get("num_images")
-    where = "On validation data" if count is None else f"Among {format_plain(count)} images of the {part} part"
+    where = (
+        "On validation data" if count is None else f"Among {format_plain(count)} images of the {part} part"
+    )
     return (
         f"{where}, the first caption found is right for {format_percent(figures['image_to_text_r1'])} of the "
         f"images, and the first image for {format_percent(figures['text_to_image_r1'])} of the captions"

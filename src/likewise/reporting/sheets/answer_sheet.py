@@ -17,9 +17,7 @@ _NUM_SHOWN = 6
 _SIDE, _GAP, _MAX_LINES = 200, 14, 3
 
 
-def draw_answer(
-    model: Model, images: Dataset, query: str, path: Path, *, num_candidates: int = 16
-) -> int:
+def draw_answer(model: Model, images: Dataset, query: str, path: Path, *, num_candidates: int = 16) -> int:
     """Search images by a text, re-rank the best by match probability, and draw both rankings.
 
     Args:
