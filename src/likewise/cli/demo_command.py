@@ -15,9 +15,10 @@ import torch
 
 from likewise.cli.explain_command import draw_explanation, left_out, save_figure
 from likewise.cli.report_command import report
-from likewise.errors import ConfigError, Interrupted, first_names
+from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation.tasks import Embedded, evaluate
 from likewise.hardware import native_bfloat16
+from likewise.messages import first_names
 from likewise.methods.catalog import find_method
 from likewise.metrics import nearest
 from likewise.model.grad_cam import explain

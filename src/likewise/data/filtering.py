@@ -20,7 +20,8 @@ from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
-from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords, first_names
+from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords
+from likewise.messages import first_names
 
 __all__ = ["Loaded", "check_bad_share", "load"]
 

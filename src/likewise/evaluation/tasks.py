@@ -7,13 +7,13 @@ may be others than training's.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.messages import closest
 from likewise.evaluation.class_tasks import (
     class_tasks_of,
     clusters,
@@ -213,8 +213,7 @@ def check_task(task: str) -> None:
         ConfigError: none has; the message names the nearest.
     """
     if task not in TASKS:
-        near = difflib.get_close_matches(task, TASKS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TASKS)}."
+        hint = closest(task, TASKS) or f"there are {', '.join(TASKS)}."
         raise ConfigError(f"no task is called {task!r}; {hint}")
 
 

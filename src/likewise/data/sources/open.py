@@ -25,7 +25,8 @@ from likewise.data.sources.tables import source_of_tables
 from likewise.data.tables.roles import ROLES, canonical_split
 from likewise.data.tables.table import Table, is_delimited, is_table, open_table
 from likewise.data.text_encoding import legible
-from likewise.errors import SourceError, first_names
+from likewise.errors import SourceError
+from likewise.messages import first_names
 
 __all__ = ["open_source"]
 

@@ -21,7 +21,8 @@ from likewise.data.tables.roles import (
 )
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import check_texts, is_text, legible
-from likewise.errors import RecordError, SourceError, first_names
+from likewise.errors import RecordError, SourceError
+from likewise.messages import first_names
 
 __all__ = ["clean_text", "clean_texts", "source_of_tables"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import math
 import re
@@ -13,7 +12,8 @@ from typing import Any
 
 from likewise.data.config import DataConfig
 from likewise.data.tables.table import Table
-from likewise.errors import SourceError, first_names
+from likewise.errors import SourceError
+from likewise.messages import closest, first_names
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -161,9 +161,8 @@ def named_column(where: str, names: Sequence[str], role: str, name: str | None) 
     """
     if name is None or name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {first_names(names)}{hint}")
+    there = "; ".join(filter(None, [first_names(names), closest(name, names)]))
+    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {there}")
 
 
 def _by_name(table: Table, role: str, used: set[str]) -> str | None:
