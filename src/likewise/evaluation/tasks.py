@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from likewise.errors import AbilityError, ConfigError, DataError
-from likewise.messages import closest
 from likewise.evaluation.class_tasks import (
     class_tasks_of,
     clusters,
@@ -23,6 +22,7 @@ from likewise.evaluation.class_tasks import (
     verified,
 )
 from likewise.evaluation.context import Embedded, Episodes
+from likewise.messages import closest
 from likewise.metrics.classification import classification_metrics, most_confused
 from likewise.metrics.collapse import alignment, signs_of_collapse
 from likewise.metrics.linear_probe import linear_probe

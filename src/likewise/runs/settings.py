@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from likewise.methods.catalog import find_method
+from likewise.atomic_files import written_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
 from likewise.messages import closest
-from likewise.option_flags import parse_flags
 from likewise.methods.base import Method
-from likewise.runs.training_options import TrainingConfig
+from likewise.methods.catalog import find_method
+from likewise.option_flags import parse_flags
 from likewise.runs.option_types import checked_values, misfit
+from likewise.runs.training_options import TrainingConfig
 from likewise.views import ViewConfig
-from likewise.atomic_files import written_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
