@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Iterator
 
+from likewise.data.tables.names import looks_like_image_path
+
 __all__ = ["split_rows"]
 
 _SURE_LINES = 10
@@ -117,8 +119,6 @@ def _lines_of(cell: str) -> list[str]:
 
 
 def _names_image(cell: str) -> bool:
-    from likewise.data.tables.roles import looks_like_image_path
-
     return len(_lines_of(cell)) == 1 and looks_like_image_path(cell)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from likewise.data.files import folder_of, name_of, open_binary, read_start, read_whole, stat_entry
 from likewise.data.tables.csv_rows import split_rows
+from likewise.data.tables.names import is_image_name, looks_like_image_path
 from likewise.data.text_encoding import decoded, is_text
 from likewise.errors import SourceError
 
@@ -62,8 +63,6 @@ def is_table(address: str) -> bool:
 
 def is_delimited(address: str) -> bool:
     """Whether a .txt file is a table after all: its first line has an image or an image column's name."""
-    from likewise.data.tables.roles import is_image_name, looks_like_image_path
-
     first = read_start(address, _PEEK_BYTES).split(b"\n", 1)[0].decode("utf-8", "replace")
     cells = first.strip().split(max(",;\t|", key=first.count))
     return len(cells) > 1 and any(looks_like_image_path(cell) or is_image_name(cell) for cell in cells)
@@ -154,14 +153,10 @@ def _from_delimited(address: str, text: str) -> Table:
 
 def _is_data(names: list[str]) -> bool:
     """Whether a first line is data and no header: it names an image file, or is sentences throughout."""
-    from likewise.data.tables.roles import looks_like_image_path
-
     return any(map(looks_like_image_path, names)) or all(name.count(" ") >= 3 for name in names)
 
 
 def _invented_names(cells: list[str]) -> list[str]:
-    from likewise.data.tables.roles import looks_like_image_path
-
     kinds = ["image" if looks_like_image_path(c) else "caption" if " " in c else "column" for c in cells]
     if sorted(kinds) == ["column", "image"]:
         kinds = [kind.replace("column", "caption") for kind in kinds]
@@ -219,8 +214,6 @@ def _json_items(address: str, text: str) -> tuple[list[tuple[int, Any]], list[tu
 
 def _json_hint(only: dict[str, Any]) -> str:
     """Of a file that is one JSON object: how to write it as rows."""
-    from likewise.data.tables.roles import looks_like_image_path
-
     for key, value in only.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             return f". The rows seem to be the list {key!r} in it: save that list alone as the file"
