@@ -332,7 +332,7 @@ def test_captions_that_cannot_be_reached_are_bad_and_their_pictures_stay(tmp_pat
     assert set(found) == {"good_1.txt", "good_2.txt"}
     assert found["good_1.txt"][1].startswith("a symbolic link leads outside")
     assert found["good_2.txt"][1].startswith("missing")
-    assert {part for part, _ in found.values()} == {"texts"}
+    assert {part for part, _ in found.values()} == {"text"}
     followed = open_source(DataConfig(source=str(root), follow_links=True))
     assert [record.texts for record in followed.records] == [("a first",), ("a second",), (), ()]
     assert [problem.bad.place for problem in followed.problems] == ["good_2.txt"]

@@ -558,7 +558,7 @@ def test_folder_of_domains(tmp_path: Path) -> None:
         for part in ("train", "validation"):
             columns = {"image": [png(1), png(2)], "label": ["a", "b"]}
             write_parquet(tmp_path / "d" / domain / f"{part}.parquet", columns)
-    splits = prepared(tmp_path / "d", tmp_path, "image", "domains")
+    splits = prepared(tmp_path / "d", tmp_path, "image", "domain")
     assert splits.train.domain_names == ["photo", "sketch"]
     assert splits.train.domains is not None
     assert splits.train.domains.tolist() == [0, 0, 1, 1]
@@ -779,8 +779,8 @@ def test_shards_that_hold_no_text_are_set_aside_and_can_be_saved(tmp_path: Path)
         ("row", "s.tar/a", "wrong encoding: the label"),
         ("row", "s.tar/b", "wrong encoding: the label"),
         ("row", "s.tar/c", "wrong encoding: the group"),
-        ("texts", "s.tar/d", "no valid JSON"),
-        ("texts", "s.tar/e", "no valid JSON"),
+        ("text", "s.tar/d", "no valid JSON"),
+        ("text", "s.tar/e", "no valid JSON"),
     ]
     for problem, (part, place, reason) in zip(source.problems, expected, strict=True):
         assert (problem.part, problem.bad.place) == (part, place)

@@ -118,7 +118,7 @@ class ArrowImage:
 
     def _cells(self) -> tuple[Any, int]:
         """All cells of the file. Mapped, not read: they take no memory of ours."""
-        from likewise.data.tables.arrow import open_arrow
+        from likewise.data.tables.arrow_cells import open_arrow
 
         return open_arrow(self.file).column(self.column), 0
 
@@ -169,7 +169,7 @@ def parquet_bytes(refs: Iterable[ImageRef]) -> int:
 
 
 def _cell_bytes(cell: Any) -> bytes:
-    from likewise.data.tables.arrow import cell_value
+    from likewise.data.tables.arrow_cells import cell_value
 
     value = cell_value(cell)
     if isinstance(value, dict):

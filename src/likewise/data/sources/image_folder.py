@@ -12,8 +12,8 @@ from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.sources.tables import clean_texts
-from likewise.data.tables.roles import IMAGE_EXTENSIONS, canonical_split
-from likewise.data.tables.table import is_table
+from likewise.data.tables.names import IMAGE_EXTENSIONS, canonical_split
+from likewise.data.tables.open_table import is_table
 from likewise.data.text_encoding import decoded, legible
 from likewise.errors import RecordError
 

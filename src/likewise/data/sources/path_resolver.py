@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from likewise.data.files import is_folder, is_remote, join, list_tree, normalised
 from likewise.data.images.refs import FileImage
-from likewise.data.tables.roles import looks_like_image_path, without_caption_number
+from likewise.data.tables.names import looks_like_image_path, without_caption_number
 from likewise.errors import RecordError
 
 __all__ = ["PathResolver", "find_image_root"]

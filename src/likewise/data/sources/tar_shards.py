@@ -18,7 +18,8 @@ from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images.refs import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.tables import clean_texts
-from likewise.data.tables.roles import IMAGE_EXTENSIONS, is_missing, listed_texts, named_column
+from likewise.data.tables.names import IMAGE_EXTENSIONS, is_missing
+from likewise.data.tables.roles import listed_texts, named_column
 from likewise.data.text_encoding import check_texts, decoded, legible
 from likewise.errors import RecordError, SourceError, first_names
 

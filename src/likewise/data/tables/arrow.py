@@ -8,7 +8,13 @@ from typing import Any
 
 from likewise.data.files import stat_entry
 from likewise.data.images.refs import ArrowImage
-from likewise.data.tables.arrow_cells import binary_columns, cell_list, class_names, declared_names, open_arrow
+from likewise.data.tables.arrow_cells import (
+    binary_columns,
+    cell_list,
+    class_names,
+    declared_names,
+    open_arrow,
+)
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
 
