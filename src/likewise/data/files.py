@@ -75,8 +75,8 @@ def _reached(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise SourceError(
-            f"{address}: it cannot be reached ({type(error).__name__}: {first_line(error)}); check the address "
-            "and the network"
+            f"{address}: it cannot be reached ({type(error).__name__}: {first_line(error)}); is the address "
+            "right, and the network up?"
         ) from error
 
 
