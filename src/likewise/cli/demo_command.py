@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from likewise.cli.explain_command import left_out
-from likewise.errors import ConfigError, Interrupted, first_names
+from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
 from likewise.evaluation.tasks.retrieval import RetrievalOptions
 from likewise.hardware import native_bfloat16
+from likewise.messages import first_names
 from likewise.methods.catalog import find_method
 from likewise.model.grad_cam import explain
 from likewise.model.model import load
