@@ -61,7 +61,9 @@ def test_a_run_whose_data_moved_is_reported(
     assert shown == [False, True]
     main(["report", str(run), "--data", str(table)])
     assert "warning" not in capsys.readouterr().err
-    assert (run / "report.html").is_file()
+    html = (run / "report.html").read_text()
+    assert "CLIP on table.csv" in html
+    assert str(tmp_path.parent) not in html  # no absolute path
 
 
 def test_a_folder_is_refused_before_anything_is_opened(

@@ -23,23 +23,22 @@ class Axes:
     width: float
     height: float
     """Of the whole drawing, margins included."""
-    left: float
-    right: float
-    top: float
-    bottom: float
-    """Margins."""
+    margins: tuple[float, float, float, float]
+    """Top, right, bottom, left."""
     x_range: Point = (0.0, 1.0)
     y_range: Point = (0.0, 1.0)
 
     def x(self, value: float) -> float:
         """Distance from the left edge."""
+        _, right, _, left = self.margins
         share = (value - self.x_range[0]) / (self.x_range[1] - self.x_range[0])
-        return self.left + share * (self.width - self.left - self.right)
+        return left + share * (self.width - left - right)
 
     def y(self, value: float) -> float:
         """Distance from the upper edge."""
+        top, _, bottom, _ = self.margins
         share = (value - self.y_range[0]) / (self.y_range[1] - self.y_range[0])
-        return self.height - self.bottom - share * (self.height - self.top - self.bottom)
+        return self.height - bottom - share * (self.height - top - bottom)
 
     def path(self, points: Sequence[Point]) -> str:
         """Path data of a line through the points."""
@@ -60,33 +59,27 @@ class Axes:
 
     def y_axis(self, ticks: Iterable[float], label: Callable[[float], str]) -> Markup:
         """A grid line at each tick, with its label on the left."""
+        _, right, _, left = self.margins
         tick = Markup(
             '<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>'
             '<text class="tick" x="{3}" y="{4:.1f}" text-anchor="end">{5}</text>'
         )
+        places = [(self.y(value), _short(label(value), value)) for value in ticks]
         return Markup("").join(
-            tick.format(
-                self.left, self.width - self.right, y, self.left - 6, y + 3.5, _short(label(value), value)
-            )
-            for value, y in ((value, self.y(value)) for value in ticks)
+            tick.format(left, self.width - right, y, left - 6, y + 3.5, text) for y, text in places
         )
 
     def x_axis(self, ticks: Iterable[float], label: Callable[[float], str], *, grid: bool = False) -> Markup:
         """The label of each tick, below; with a grid line if asked for."""
-        foot = self.height - self.bottom
+        top, foot = self.margins[0], self.height - self.margins[2]
         line = Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>' if grid else "")
         tick = line + Markup('<text class="tick" x="{0:.1f}" y="{3}" text-anchor="{4}">{5}</text>')
-        return Markup("").join(
-            tick.format(
-                self.x(value),
-                self.top,
-                foot,
-                foot + 16,
-                "end" if self.x(value) > self.width - 20 else "middle",
-                _short(label(value), value),
-            )
-            for value in ticks
-        )
+        drawn = []
+        for value in ticks:
+            x = self.x(value)
+            anchor = "end" if x > self.width - 20 else "middle"
+            drawn.append(tick.format(x, top, foot, foot + 16, anchor, _short(label(value), value)))
+        return Markup("").join(drawn)
 
     def draw(self, parts: Iterable[Markup], description: str) -> Markup:
         """The whole drawing; the description is for those who don't see it."""

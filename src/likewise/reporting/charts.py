@@ -64,10 +64,7 @@ def line_chart(
     axes = Axes(
         width=360,
         height=200,
-        left=52,
-        right=12,
-        top=10,
-        bottom=24,
+        margins=(10, 12, 24, 52),
         x_range=(low, high if high > low else low + 1),
         y_range=(y_ticks[0], y_ticks[-1]),
     )

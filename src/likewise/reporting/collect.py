@@ -73,14 +73,15 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         splits: the run's data, prepared for the model.
     """
     settings = read_settings(run.config)
+    sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
     known: dict[str, Any] = {
-        "title": f"{method_title(settings.method_name)} on {settings.data.source}",
+        "title": f"{method_title(settings.method_name)} on {_without_folder(settings.data.source)}",
         "method": settings.method_name,
-        "settings": {name: dataclasses.asdict(section) for name, section in settings.sections().items()},
+        "settings": _without_folder(sections),
         "metrics": run.read_metrics(),
         "results": run.read_json(run.results),
-        "data_summary": splits.summary,
-        "bad_records": [dataclasses.asdict(record) for record in splits.bad_records],
+        "data_summary": _without_folder(splits.summary),
+        "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
     }
     if splits.validation is None:
         return ReportInputs(**known)
@@ -104,6 +105,15 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         domains=validation.domains,
         domain_names=validation.domain_names,
     )
+
+
+def _without_folder(value: Any) -> Any:
+    """Absolute paths cut to their names, in nested values too: reports are shared."""
+    if isinstance(value, dict):
+        return {name: _without_folder(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folder(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _explain_pairs(context: Context) -> list[ExplainedPair]:

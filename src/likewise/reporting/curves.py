@@ -12,7 +12,14 @@ from markupsafe import Markup
 from likewise.evaluation.registry import figure_of
 from likewise.reporting.axes import Point
 from likewise.reporting.charts import NUM_COLOURS, Series, line_chart
-from likewise.reporting.formatting import format_count, format_percent, format_plain, task_title, title_of
+from likewise.reporting.formatting import (
+    format_count,
+    format_percent,
+    format_plain,
+    number_in,
+    task_title,
+    title_of,
+)
 
 __all__ = ["training_charts"]
 
@@ -38,8 +45,6 @@ _MONITORED = {
 
 _MAX_CHARTS = 16
 
-_Curves = dict[str, tuple[Point, ...]]
-
 
 def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
     """Charts of everything logged: the loss with its parts, validation figures by task, then the rest.
@@ -50,7 +55,8 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
     Returns:
         Figures, at most sixteen.
     """
-    train = _training_curves(line for line in metrics if line.get("kind") == "train")
+    logged = _by_task(line for line in metrics if line.get("kind") == "train")
+    train = _task_curves(logged.get("", []), min_points=1)
     # An objective of one part logs it a second time as the total.
     parts = [
         name for name in train if name not in _APART and (name == "loss" or train[name] != train.get("loss"))
@@ -74,7 +80,7 @@ def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
     together, single, monitored = [], [], defaultdict(list)
     for task, measured in _by_task(lines).items():
         shares, note = [], _counts_note(task, [figures for _, figures in measured])
-        for key, points in _task_curves(measured).items():
+        for key, points in _task_curves(measured, min_points=2).items():
             kind = next(
                 (kind for kind in _MONITORED if task == "compared" and key.endswith(f"_{kind}")), None
             )
@@ -100,36 +106,41 @@ def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
 
 
 def _by_task(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, dict[str, Any]]]]:
-    """Steps and figures of each task, from lines with names such as `retrieval/num_images`."""
+    """Steps and figures of each task, from names such as `retrieval/num_images`; other names under ""."""
     found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
     for line in lines:
-        step, tasks = line.get("step"), defaultdict[str, dict[str, Any]](dict)
+        step, tasks = number_in(line.get("step")), defaultdict[str, dict[str, Any]](dict)
+        if step is None:
+            continue
         for name, value in line.items():
             task, _, key = name.rpartition("/")
-            if task and _is_number(value) and _is_number(step):
+            if key not in _NOT_CURVES and number_in(value) is not None:
                 tasks[task][key] = value
         for task, figures in tasks.items():
-            found.setdefault(task, []).append((float(step or 0), figures))
+            found.setdefault(task, []).append((step, figures))
     return found
 
 
-def _task_curves(measured: Sequence[tuple[float, Mapping[str, Any]]]) -> _Curves:
-    """Curves of one task with two or more finite points; they break where the task's counts change.
+def _task_curves(
+    measured: Sequence[tuple[float, Mapping[str, Any]]], *, min_points: int
+) -> dict[str, tuple[Point, ...]]:
+    """Curves of one task with enough finite points; they break where the task's counts change.
 
     During training at most `training.evaluation_rows` rows are evaluated, at the end all: the right candidate
     is harder to find among more, so a line to the last figure would show a fall where there is none.
     """
     curves: dict[str, list[Point]] = defaultdict(list)
-    before = _counts(measured[0][1])
+    before: dict[str, Any] | None = None
     for step, figures in measured:
+        counts = _counts(figures)
         for key, value in figures.items():
-            curves[key] += [(step, math.nan)] * (_counts(figures) != before)
+            curves[key] += [(step, math.nan)] * (before not in (None, counts))
             curves[key].append((step, float(value)))
-        before = _counts(figures)
+        before = counts
     return {
         key: tuple(points)
         for key, points in curves.items()
-        if sum(math.isfinite(value) for _, value in points) > 1
+        if sum(math.isfinite(value) for _, value in points) >= min_points
     }
 
 
@@ -153,21 +164,3 @@ def _counts_note(task: str, measured: Sequence[Mapping[str, Any]]) -> str:
     if len(different) < 2:
         return ""
     return f"Measured on {', then on '.join(different)}: figures on either side of a break do not compare."
-
-
-def _training_curves(lines: Iterable[Mapping[str, Any]]) -> _Curves:
-    """Name to points; names without a finite value left out."""
-    curves: dict[str, list[Point]] = defaultdict(list)
-    for line in lines:
-        for name, value in line.items():
-            if name not in _NOT_CURVES and _is_number(value) and _is_number(line.get("step")):
-                curves[name].append((float(line["step"]), float(value)))
-    return {
-        name: tuple(points)
-        for name, points in curves.items()
-        if any(math.isfinite(value) for _, value in points)
-    }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -24,6 +24,17 @@ _MAX_ITEMS = 1000
 
 _MAX_NAME = 80
 
+_PCA_NOTE = "The two directions of largest variance, {share:.0%} of it."
+_TSNE_NOTE = "Near points are near in the embedding; far distances and sizes of clusters mean little."
+
+_MARKS = (
+    Markup('<circle r="3.4"/>'),
+    Markup('<rect x="-3" y="-3" width="6" height="6"/>'),
+    Markup('<path d="M0 -4.5l4 7h-8z"/>'),
+    Markup('<path d="M0 -4.2l4.2 4.2l-4.2 4.2l-4.2 -4.2z"/>'),
+)
+"""Kinds differ in shape as well as in colour."""
+
 
 def find_maps(inputs: ReportInputs) -> dict[str, Any]:
     """Two maps of the images, or of the texts where there are no images.
@@ -69,20 +80,8 @@ def _draw_maps(embeddings: NDArray[np.float32], kinds: NDArray[np.int64], names:
         principal, shares = _principal(points)
         neighbourhoods = _tsne(principal[:, :50])
     return [
-        _scatter(
-            "PCA",
-            f"The two directions of largest variance, {100 * float(shares[:2].sum()):.0f} % of it.",
-            principal[:, :2],
-            kinds,
-            names,
-        ),
-        _scatter(
-            "t-SNE",
-            "Near points are near in the embedding; far distances and sizes of clusters mean little.",
-            neighbourhoods,
-            kinds,
-            names,
-        ),
+        _scatter("PCA", _PCA_NOTE.format(share=shares[:2].sum()), principal[:, :2], kinds, names),
+        _scatter("t-SNE", _TSNE_NOTE, neighbourhoods, kinds, names),
     ]
 
 
@@ -108,23 +107,16 @@ def _tsne(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def _scatter(
     title: str, note: str, places: NDArray[np.float64], kinds: NDArray[np.int64], names: list[str]
 ) -> Markup:
-    """One map; kinds differ in shape as well as in colour."""
+    """One map, with the same scale on both axes."""
     low, high = places.min(axis=0), places.max(axis=0)
-    half = max(float((high - low).max()), 1e-12) / 2  # the same scale on both axes
-    (x, y) = ((low + high) / 2).tolist()
-    axes = Axes(
-        width=440,
-        height=440,
-        left=12,
-        right=12,
-        top=12,
-        bottom=12,
-        x_range=(x - half, x + half),
-        y_range=(y - half, y + half),
-    )
-    mark = Markup('<g class="{}">{}<title>{}</title></g>')
+    half = max(float((high - low).max()), 1e-12) / 2
+    x_range, y_range = ((middle - half, middle + half) for middle in ((low + high) / 2).tolist())
+    axes = Axes(width=440, height=440, margins=(12, 12, 12, 12), x_range=x_range, y_range=y_range)
+    mark = Markup('<g class="{}" transform="translate({:.1f} {:.1f})">{}<title>{}</title></g>')
     marks = [
-        mark.format(f"c{kind} fill" if kind >= 0 else "plain", _mark(axes.x(x), axes.y(y), kind), name)
+        mark.format(
+            f"c{kind} fill" if kind >= 0 else "plain", axes.x(x), axes.y(y), _MARKS[max(kind, 0) % 4], name
+        )
         for (x, y), kind, name in zip(places.tolist(), kinds.tolist(), names, strict=True)
     ]
     drawing = axes.draw(marks, f"{title} map of {len(names)} items. {note}")
@@ -133,20 +125,8 @@ def _scatter(
     )
 
 
-def _mark(x: float, y: float, kind: int) -> Markup:
-    """A circle, a square, a triangle or a diamond, in turn."""
-    shape = max(kind, 0) % 4
-    if shape == 0:
-        return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3.4"/>').format(x, y)
-    if shape == 1:
-        return Markup('<rect x="{:.1f}" y="{:.1f}" width="6" height="6"/>').format(x - 3, y - 3)
-    if shape == 2:
-        return Markup('<path d="M{:.1f} {:.1f}l4 7h-8z"/>').format(x, y - 4.5)
-    return Markup('<path d="M{:.1f} {:.1f}l4.2 4.2l-4.2 4.2l-4.2 -4.2z"/>').format(x, y - 4.2)
-
-
 def legend_mark(kind: int) -> Markup:
     """The mark of a kind, for the legend."""
-    return Markup('<svg class="mark c{} fill" viewBox="0 0 12 12" aria-hidden="true">{}</svg>').format(
-        kind, _mark(6, 6, kind)
+    return Markup('<svg class="mark c{} fill" viewBox="-6 -6 12 12" aria-hidden="true">{}</svg>').format(
+        kind, _MARKS[kind % 4]
     )

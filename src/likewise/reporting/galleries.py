@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,8 @@ def find_neighbours(inputs: ReportInputs) -> dict[str, Any]:
         inputs.shown_thumbnails()
         if inputs.num_images < 2:
             raise ValueError("A single image has no neighbours.")
-        basis = "" if _kinds(inputs) is None else f"Right means of the same {_kind_name(inputs)}."
+        kind = "class" if inputs.has_labels else "group"
+        basis = "" if _kinds(inputs) is None else f"Right means of the same {kind}."
         return {"rows": neighbour_rows(inputs), "images": True, "basis": basis}
     if inputs.text_embeddings is None or inputs.captions is None or len(inputs.captions) < 2:
         raise ValueError("No embeddings were given, or of a single item.")
@@ -152,19 +153,9 @@ def find_retrievals(inputs: ReportInputs) -> dict[str, Any]:
     Raises:
         ValueError: no images or no captions, or it is unknown which belong together.
     """
-    if inputs.image_embeddings is None or inputs.text_embeddings is None or inputs.captions is None:
-        raise ValueError("It needs images and captions, and a model of both.")
-    text_groups = inputs.groups_of_texts()
-    if text_groups is None or not np.isin(text_groups, inputs.groups_of_images()).any():
-        raise ValueError("It is not known which caption belongs to which image.")
-    inputs.shown_thumbnails()
-    text_best, text_worst = text_to_image_rows(inputs)
-    image_best, image_worst = image_to_text_rows(inputs)
     return {
-        "text_best": text_best,
-        "text_worst": text_worst,
-        "image_best": image_best,
-        "image_worst": image_worst,
+        "from_text": text_to_image_rows(inputs),
+        "from_image": image_to_text_rows(inputs),
         "num_images": inputs.num_images,
         "num_texts": inputs.num_texts,
     }
@@ -196,11 +187,12 @@ class _Side:
 def _sides(inputs: ReportInputs) -> tuple[_Side, _Side]:
     """Images and texts."""
     images, texts, captions = inputs.image_embeddings, inputs.text_embeddings, inputs.captions
+    if images is None or texts is None or captions is None:
+        raise ValueError("It needs images and captions, and a model of both.")
+    inputs.shown_thumbnails()
     image_groups, text_groups = inputs.groups_of_images(), inputs.groups_of_texts()
-    assert images is not None
-    assert texts is not None
-    assert captions is not None
-    assert text_groups is not None
+    if text_groups is None or not np.isin(text_groups, image_groups).any():
+        raise ValueError("It is not known which caption belongs to which image.")
     of_images, of_texts = images_and_texts(image_groups, text_groups, ids_of_texts(captions))
     return (
         _Side(images, image_groups, of_images, lambda *given: image_tile(inputs, *given)),
@@ -228,8 +220,8 @@ def _retrieval_rows(queries: _Side, candidates: _Side, count: int, k: int) -> tu
     wrong = ~np.take_along_axis(relevant, indices, axis=1)
     first_wrong = np.where(wrong.any(axis=1), wrong.argmax(axis=1), wrong.shape[1] - 1)
     margin = similarities[:, 0] - similarities[np.arange(len(ranks)), first_wrong]
-    best = [int(query) for query in np.argsort(-margin, kind="stable") if ranks[query] == 1]
-    worst = [int(query) for query in np.argsort(-ranks, kind="stable") if ranks[query] > 1]
+    best, worst = (np.argsort(-score, kind="stable") for score in (margin, ranks))
+    best, worst = best[ranks[best] == 1], worst[ranks[worst] > 1]
 
     def row(query: int) -> Row:
         answers = [
@@ -249,18 +241,10 @@ def _retrieval_rows(queries: _Side, candidates: _Side, count: int, k: int) -> tu
     )
 
 
-def _distinct(order: Sequence[int], groups: NDArray[np.int64], count: int) -> list[int]:
+def _distinct(order: NDArray[np.int64], groups: NDArray[np.int64], count: int) -> list[int]:
     """The first `count` of `order` whose groups differ."""
-    taken: dict[int, int] = {}
-    for query in order:
-        taken.setdefault(int(groups[query]), query)
-        if len(taken) == count:
-            break
-    return list(taken.values())
-
-
-def _kind_name(inputs: ReportInputs) -> str:
-    return "class" if inputs.has_labels else "group"
+    first = np.unique(groups[order], return_index=True)[1]
+    return [int(query) for query in order[np.sort(first)][:count]]
 
 
 def _kinds(inputs: ReportInputs) -> NDArray[np.int64] | None:

@@ -15,7 +15,7 @@ from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["Roc", "find_roc"]
 
-_AXES = Axes(width=382, height=352, left=60, right=22, top=12, bottom=40)
+_AXES = Axes(width=382, height=352, margins=(12, 22, 40, 60))
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,11 @@ def _chart(curve: Sequence[Sequence[float]], area: float, equal: float) -> Marku
         equal: the equal error rate.
     """
     points: list[Point] = [(x, y) for x, y in curve]
-    ticks, middle, equal_point = nice_ticks(0, 1), _AXES.y(0.5), (equal, 1 - equal)
-    text = Markup('<text class="{}" x="{:.1f}" y="{:.1f}"{}>{}</text>')
-    turned = Markup(' text-anchor="middle" transform="rotate(-90 12 {})"').format(middle)
+    ticks, equal_point = nice_ticks(0, 1), (equal, 1 - equal)
+    text = Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>')
+    middle = Markup('<g text-anchor="middle"{}>{}</g>')
+    right_of_point = _AXES.x(equal) + 11, _AXES.y(1 - equal) + 14
+    turned = Markup(' transform="translate(12 {}) rotate(-90)"').format(_AXES.y(0.5))
     parts = [
         _AXES.y_axis(ticks, format_percent),
         _AXES.x_axis(ticks, format_percent, grid=True),
@@ -84,17 +86,9 @@ def _chart(curve: Sequence[Sequence[float]], area: float, equal: float) -> Marku
         _AXES.line("chance", [(0, 0), (1, 1)], [(0, 1), equal_point]),
         _AXES.line("c0 line", points),
         _AXES.dot("c1 point", equal_point, 5),
-        text.format(
-            "label", _AXES.x(equal) + 11, _AXES.y(1 - equal) + 14, "", f"equal errors {format_percent(equal)}"
-        ),
-        text.format(
-            "tick",
-            _AXES.x(0.5),
-            _AXES.y(0) + 34,
-            Markup(' text-anchor="middle"'),
-            "different pairs accepted",
-        ),
-        text.format("tick", 12, middle, turned, "same pairs accepted"),
+        text.format("label", *right_of_point, f"equal errors {format_percent(equal)}"),
+        middle.format("", text.format("tick", _AXES.x(0.5), _AXES.y(0) + 34, "different pairs accepted")),
+        middle.format(turned, text.format("tick", 0, 0, "same pairs accepted")),
     ]
     description = f"ROC curve: area {area:.3f}, equal error rate {format_percent(equal)}"
     return Markup('<figure class="roc">{}</figure>').format(_AXES.draw(parts, description))

@@ -12,10 +12,6 @@ _NAMES = (
     "SourceHanSansSC-Regular.otf", "wqy-microhei.ttc", "wqy-zenhei.ttc", "DroidSansFallbackFull.ttf",
     "PingFang.ttc", "STHeiti Light.ttc", "msyh.ttc", "simsun.ttc",
 )  # fmt: skip
-_FOLDERS = (
-    "", "/usr/share/fonts/opentype/noto/", "/usr/share/fonts/noto-cjk/", "/usr/share/fonts/truetype/wqy/",
-    "/usr/share/fonts/truetype/droid/", "/System/Library/Fonts/",
-)  # fmt: skip
 _NUM_NAMED = 5
 
 
@@ -50,7 +46,7 @@ def _installed() -> Iterator[Path]:
     """Those of the known fonts that are installed."""
     from PIL import ImageFont
 
-    for name in (folder + name for name in _NAMES for folder in _FOLDERS):
+    for name in _NAMES:  # Pillow looks for it in the folders of the system
         try:
             yield Path(str(ImageFont.truetype(name).path))
         except OSError:

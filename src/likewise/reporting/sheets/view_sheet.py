@@ -68,6 +68,7 @@ def draw_view_sheet(
 def _draw_views(
     images: Tensor, config: ViewConfig, size: int, captions: Sequence[str] | None, num_views: int, seed: int
 ) -> Tensor:
+    """(B, V, 3, S, S) uint8."""
     keep_sides, keep_colours = (None, None) if captions is None else caption_flags(captions)
     views = [
         random_view(
