@@ -60,7 +60,7 @@ def find_confusions(
     """
     embeddings, labels = inputs.labelled_embeddings()
     rows = np.flatnonzero(labels >= 0)
-    embeddings, labels = embeddings[rows], labels[rows].astype(np.int64)
+    embeddings, labels = embeddings[rows], labels[rows]
     predicted = knn_predict(embeddings, labels, embeddings, k=k, leave_one_out=True).cpu().numpy()
     num_voters = len(rows)
     classified = np.bincount(labels)[labels] > 1

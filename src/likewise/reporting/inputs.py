@@ -75,6 +75,9 @@ class ReportInputs:
     """Of models with a fusion encoder: right and wrong pairs with their attention maps."""
 
     def __post_init__(self) -> None:
+        for name in ("caption_image", "image_groups", "text_groups", "labels", "domains"):
+            if getattr(self, name) is not None:  # lists and tensors are welcome too
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         for count, names in (
             (self.num_images, ("thumbnails", "labels", "image_groups", "domains")),
             (self.num_texts, ("captions", "caption_image", "text_groups")),
