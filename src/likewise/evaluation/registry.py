@@ -14,11 +14,11 @@ from typing import Any
 from likewise.data import Splits
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
-from likewise.evaluation.base import REGISTERED, Figure, Task, has_column
+from likewise.evaluation.base import REGISTERED, Figure, Task, class_counts, has_column, share_classes
 from likewise.evaluation.context import Context
 from likewise.model.model import Model
 
-__all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "tasks"]
+__all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "monitored_tasks", "tasks"]
 
 _COLUMN_WORDS = {"text": "captions", "label": "labels"}
 
@@ -75,6 +75,14 @@ def default_tasks(model: Model, splits: Splits) -> list[str]:
     ]
 
 
+def monitored_tasks(model: Model, splits: Splits) -> list[str]:
+    """Names of the tasks to measure during training, of those that this model and this data allow."""
+    fitting = {name: find_task(name) for name in default_tasks(model, splits)}
+    known = any(task.learns for task in fitting.values())
+    times = ("always",) if known else ("always", "new classes")
+    return [name for name, task in fitting.items() if task.monitored in times]
+
+
 def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]:
     """Measure one task.
 
@@ -98,6 +106,13 @@ def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]
         if not has_column(context.validation, column):
             words = _COLUMN_WORDS.get(column, f"a column {column!r}")
             raise DataError(f"{name} needs {words}, and the data has none; see --data.{column}-column.")
+    if task.learns and not share_classes(context.splits):
+        raise DataError(
+            f"{name} learns classes from the training part, and no class of the validation part is among "
+            f"its {len(class_counts(context.train))} (validation has "
+            f"{len(class_counts(context.validation))}); "
+            "few-shot, verification, ranking and clustering need no shared class."
+        )
     try:
         figures = task.run(context, options)
     except ValueError as error:  # the metrics' error for data that they cannot measure
