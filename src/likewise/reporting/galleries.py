@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from likewise.metrics.inputs import Array
 from likewise.metrics.neighbours import nearest
 from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
-from likewise.metrics.retrieval import ranks_by
+from likewise.metrics.retrieval import first_ranks
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.pictures import picture_uri
 
@@ -157,7 +157,7 @@ def _retrieval_rows(
     greatest rank. No two of a list belong to the same group, so that one bad photo does not fill it with its
     captions.
     """
-    ranks = ranks_by(asked.embeddings, searched.embeddings, belonging).cpu().numpy()
+    ranks = first_ranks(asked.embeddings, searched.embeddings, belonging).cpu().numpy()
     fitting = belonging.rows(0, len(ranks)).numpy()  # (Q, P)
     near = nearest(asked.embeddings, searched.embeddings, 10)
     similarities, indices = near.similarities.cpu().numpy(), near.indices.cpu().numpy()  # (Q, 10)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.evaluation.registry import figure_of
 from likewise.metrics.linear_probe import NOT_CONVERGED
-from likewise.metrics.reranking import chance_of
 from likewise.reporting.formatting import count_in_words, format_value, name_of, task_name
 
 __all__ = ["ResultRow", "ResultTable", "result_tables", "KeyTable", "key_tables", "reasons"]
@@ -44,7 +44,9 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
     tables = []
     for task, figures in results.items():
         rows = [
-            ResultRow(name_of(name), _value(name, value), _value(name, chance_of(figures, name)))
+            ResultRow(
+                name_of(name), _value(name, value), _value(name, figure_of(task, name).chance_in(figures))
+            )
             for name, value in figures.items()
             if _is_figure(value) and not name.startswith(("chance_", "num_"))
         ]
