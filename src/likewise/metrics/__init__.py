@@ -1,7 +1,7 @@
-"""Metrics of embeddings and labels: pure functions that never see a model, a file or a trainer.
+"""Metrics of embeddings and labels: pure functions, without models, files or trainers.
 
-Arrays are torch tensors or numpy arrays. Shares lie in [0, 1]. A chance level is found under the figure's own
-name behind `chance_`. Wrong arguments and values that are not finite raise ValueError.
+Arrays are torch tensors or numpy arrays. Shares lie in [0, 1]. A figure's chance level has its key behind
+`chance_`. Wrong arguments and values that are not finite raise ValueError.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Classification:
     f1: float
     """Mean over classes of the harmonic mean of the two."""
     chance_accuracy: float
-    """Accuracy of always answering the commonest class."""
+    """Accuracy of always answering the most frequent class."""
     num_items: int
     """Items with a label."""
     confusion: NDArray[np.int64]

@@ -42,7 +42,7 @@ class ProbeResult:
     accuracy: float
     """On the evaluation part, which chose nothing."""
     chance_accuracy: float
-    """Accuracy of always answering the commonest class of the evaluation part."""
+    """Accuracy of always answering the most frequent class of the evaluation part."""
     l2: float
     """Regularisation chosen."""
     selection_accuracy: dict[float, float]

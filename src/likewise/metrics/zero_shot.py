@@ -58,7 +58,7 @@ def zero_shot(
 
     Returns:
         `accuracy`, `precision`, `recall`, `f1` (means over classes), `chance_accuracy`, `num_items`, and
-        `top_{k}` with `chance_top_{k}`, the share of the k commonest classes.
+        `top_{k}` with `chance_top_{k}`, the share of the k most frequent classes.
 
     Raises:
         ValueError: shapes that don't fit, a label that is no class, or a value that is not finite.
