@@ -15,11 +15,12 @@ import torch
 
 from likewise.cli.explain_command import draw_explanation, left_out, save_figure
 from likewise.cli.report_command import report
-from likewise.errors import ConfigError, Interrupted, first_names
+from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
 from likewise.evaluation.tasks.retrieval import RetrievalOptions
 from likewise.hardware import native_bfloat16
+from likewise.messages import first_names
 from likewise.methods.catalog import find_method
 from likewise.metrics import nearest
 from likewise.model.grad_cam import explain

@@ -8,6 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from likewise.data import DataConfig, Dataset, Splits
+from likewise.data.leakage import said_of_overlap, trained_on
+from likewise.errors import DataError
+from likewise.evaluation.registry import find_task
+from likewise.model.model import Model
+from likewise.runs.folder import RunFolder
 from likewise.runs.open import (
     CHANGED,
     fingerprint_of_run,
@@ -18,12 +24,6 @@ from likewise.runs.open import (
     own_data,
     run_data_config,
 )
-from likewise.data import DataConfig, Dataset, Splits
-from likewise.data.leakage import said_of_overlap, trained_on
-from likewise.errors import DataError
-from likewise.evaluation.registry import find_task
-from likewise.model.model import Model
-from likewise.runs.folder import RunFolder
 from likewise.runs.settings import read_settings
 
 __all__ = ["Measured", "open_measured"]

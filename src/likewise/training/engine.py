@@ -23,11 +23,12 @@ from likewise.batches.tokenized_texts import TokenTable
 from likewise.collectives import even_rows
 from likewise.data import Splits
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import ConfigError, DataError, Interrupted, NonFiniteLoss, TrainingError, first_line
+from likewise.errors import ConfigError, DataError, Interrupted, NonFiniteLoss, TrainingError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task, monitored_tasks
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import has_batch_norm
+from likewise.messages import first_line
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, TokenizerInfo
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
