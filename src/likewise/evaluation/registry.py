@@ -5,7 +5,6 @@ Adding a task is adding a file to `likewise/evaluation/tasks/`; no other code li
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
@@ -16,6 +15,7 @@ from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
 from likewise.evaluation.base import REGISTERED, Figure, Task, class_counts, has_column, share_classes
 from likewise.evaluation.context import Context
+from likewise.messages import closest
 from likewise.model.model import Model
 
 __all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "monitored_tasks", "tasks"]
@@ -43,8 +43,7 @@ def find_task(name: str) -> Task:
     """
     known = tasks()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        hint = closest(name, known) or f"there are {', '.join(known)}."
         raise ConfigError(f"no task is called {name!r}; {hint}")
     return known[name]
 
