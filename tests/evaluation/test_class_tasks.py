@@ -171,7 +171,7 @@ def test_clustering_of_many_small_classes_can_be_measured(monkeypatch):
     one_pair = np.append(np.arange(600), 599)  # wherever it lies, it is among what is drawn
     for labels in (pairs, one_pair, one_pair[::-1]):
         rows = rng.normal(size=(labels.max() + 1, 8))[labels]
-        context = SimpleNamespace(images=rows, validation=SimpleNamespace(labels=labels))
+        context = SimpleNamespace(images=rows, labels=labels)
         figures = find_task("clustering").run(context, None)
         assert figures["num_items"] <= 200
         assert figures["num_clusters"] < figures["num_items"]

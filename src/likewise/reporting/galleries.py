@@ -17,7 +17,7 @@ from PIL import Image
 
 from likewise.metrics.neighbours import nearest
 from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
-from likewise.metrics.retrieval import ranks_by
+from likewise.metrics.retrieval import first_ranks
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = [
@@ -213,7 +213,7 @@ def _retrieval_rows(queries: _Side, candidates: _Side, count: int, k: int) -> tu
     largest rank. The queries of a list are of different groups, so that the captions of one bad photo do not
     fill it.
     """
-    ranks = ranks_by(queries.embeddings, candidates.embeddings, queries.relevance).cpu().numpy()
+    ranks = first_ranks(queries.embeddings, candidates.embeddings, queries.relevance).cpu().numpy()
     relevant = queries.relevance.rows(0, len(ranks)).numpy()  # (Q, P)
     near = nearest(queries.embeddings, candidates.embeddings, 10)
     similarities, indices = near.similarities.cpu().numpy(), near.indices.cpu().numpy()  # (Q, 10)

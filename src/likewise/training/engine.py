@@ -25,7 +25,7 @@ from likewise.data import Splits
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, DataError, Interrupted, NonFiniteLoss, TrainingError
 from likewise.evaluation.context import Context
-from likewise.evaluation.registry import default_tasks, evaluate, find_task
+from likewise.evaluation.registry import default_tasks, evaluate, find_task, monitored_tasks
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import has_batch_norm
 from likewise.messages import first_line
@@ -39,7 +39,7 @@ from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, sa
 from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
 from likewise.training.grad_cache import cached_backward, frozen_batch_norm, piece_bounds
-from likewise.training.heldout import look_at_held_out, quick_tasks
+from likewise.training.heldout import look_at_held_out
 from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer, learning_rate
 from likewise.training.progress import Display, check_loggers
@@ -325,7 +325,7 @@ class Session:
         self._look(embedded, epoch)
 
     def _look(self, embedded: Context, epoch: float) -> dict[str, dict[str, Any]]:
-        """The quick tasks' figures, shown and written."""
+        """The monitored tasks' figures, shown and written."""
         began = time.perf_counter()
         figures, warning = look_at_held_out(embedded, learnt_classes="label" in self.method.needs)
         compared, compared_warning = look_at_compared(self.compared, self.method.compared)
@@ -392,9 +392,9 @@ class Session:
             return
         embedded = Context(model, self.splits)
         done = self._look(embedded, self.step / self.loader.steps_per_epoch)
-        quick = quick_tasks(embedded)
+        monitored = monitored_tasks(model, self.splits)
         for task in (task for task in default_tasks(model, self.splits) if not find_task(task).slow):
-            if task in quick and task not in done:
+            if task in monitored and task not in done:
                 continue  # why, the look has said
             try:
                 self.run.add_results(task, done[task] if task in done else evaluate(embedded, task))
