@@ -25,7 +25,7 @@ from likewise.methods.catalog import find_method
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import default_settings
 from likewise.step_random import StepRandom
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run
 
 

@@ -26,7 +26,7 @@ from likewise.methods.catalog import find_method
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings
 from likewise.step_random import StepRandom
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 from likewise.training.engine import Session, prepare_run
 from likewise.training.optimizers import learning_rate
 

@@ -46,7 +46,7 @@ def sides(tcl_sides: ModuleType, tcl_same: ModuleType) -> tuple[Any, Any]:
         weights = [w for name, w in side.network.named_parameters() if name != "log_temperature"]
         side.optimizer = torch.optim.SGD(weights, lr=0.05)
     ours, theirs = sides
-    ours.module.copy_to_twins()
+    ours.module.reset_ema()
     theirs.module.twin.load_state_dict(theirs.network.state_dict())
     return sides
 

@@ -10,7 +10,7 @@ from likewise.errors import ConfigError, DataError
 from likewise.evaluation import class_tasks
 from likewise.evaluation.class_tasks import _of_drawn_classes, clusters
 from likewise.evaluation.tasks import Embedded, Episodes, default_tasks, evaluate
-from likewise.training.heldout import look_at_held_out
+from likewise.training.monitor import validation_figures
 
 NAMES = [f"class {number}" for number in range(40)]
 NEW = ["few-shot", "verification", "ranking", "clustering"]
@@ -143,8 +143,8 @@ def test_episodes_are_made_as_asked():
 
 
 def test_the_look_while_training_is_at_what_can_be_known():
-    assert set(look_at_held_out(Embedded(Stub(), SHARED))[0]) == {"neighbours", "collapse"}
-    assert set(look_at_held_out(Embedded(Stub(), APART))[0]) == {"few-shot", "ranking", "collapse"}
+    assert set(validation_figures(Embedded(Stub(), SHARED))[0]) == {"neighbours", "collapse"}
+    assert set(validation_figures(Embedded(Stub(), APART))[0]) == {"few-shot", "ranking", "collapse"}
 
 
 def test_clustering_draws_whole_classes():

@@ -45,7 +45,7 @@ from likewise.runs.settings import (
 )
 from likewise.runs.training_options import TrainingConfig
 from likewise.training import checkpoints
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run, train
 
 METHODS = sorted(methods())
