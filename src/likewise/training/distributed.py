@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from likewise.collectives import average_over_replicas, world_size
-from likewise.errors import ConfigError, TrainingError, first_line
+from likewise.errors import ConfigError, TrainingError
 from likewise.hardware import native_bfloat16
+from likewise.messages import first_line
 from likewise.methods.base import LossOutput
 from likewise.runs.training_options import TrainingConfig
 

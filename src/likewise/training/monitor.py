@@ -12,16 +12,12 @@ from typing import Any
 import torch
 
 from likewise.errors import DataError
-from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import default_tasks, evaluate, find_task
 from likewise.methods.base import Embeddings
 from likewise.metrics.collapse import SPREAD_BELOW, collapse_warning, signs_of_collapse
 
 __all__ = ["embedding_figures", "quick_tasks", "validation_figures"]
-
-# The probe trains a classifier: too slow to run often. Zero-shot means little early on.
-_QUICK = ("retrieval", "neighbours", "collapse")
-# Used if no class of the validation split occurs in training, so that neighbours cannot vote.
-_UNKNOWN_CLASSES = ("few-shot", "ranking")
 
 # A BatchNorm at the end of a projector keeps up the spread of collapsed embeddings: it amplifies the
 # remaining noise, but in few directions. Without stop-gradient or predictor SimSiam had 1 to 3 of 15 after
@@ -30,29 +26,28 @@ _UNKNOWN_CLASSES = ("few-shot", "ranking")
 _RANK_SHARE_BELOW, _MAX_DIRECTIONS = 0.25, 16
 
 
-def quick_tasks(embedded: Embedded) -> list[str]:
+def quick_tasks(context: Context) -> list[str]:
     """Tasks to run while training that the model and the data allow."""
-    fitting = default_tasks(embedded.model, embedded.splits)
-    quick = _QUICK if "neighbours" in fitting else _QUICK + _UNKNOWN_CLASSES
-    return [task for task in fitting if task in quick]
+    fitting = default_tasks(context.model, context.splits)
+    return [task for task in fitting if find_task(task).is_monitored(context.splits)]
 
 
 def validation_figures(
-    embedded: Embedded, *, learnt_classes: bool = False
+    context: Context, *, learnt_classes: bool = False
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Figures of the quick tasks.
 
     Args:
-        embedded: validation rows, perhaps only some of them.
+        context: validation rows, perhaps only some of them.
         learnt_classes: the method learns from labels, see `collapse_warning`.
 
     Returns:
         Figures by task, and a warning if the embeddings collapse.
     """
     figures, warning = {}, None
-    for task in quick_tasks(embedded):
+    for task in quick_tasks(context):
         try:
-            figures[task] = evaluate(embedded, task)
+            figures[task] = evaluate(context, task)
         except DataError as error:  # training goes on
             warning = f"{task} could not be measured: {error}"
     if "collapse" in figures:

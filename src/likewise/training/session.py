@@ -20,10 +20,12 @@ from likewise.batches.loader import Loader, Prefetcher
 from likewise.collectives import average_over_replicas, even_rows
 from likewise.data import Splits
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import DataError, Interrupted, NonFiniteLoss, TrainingError, first_line
-from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
+from likewise.errors import DataError, Interrupted, NonFiniteLoss, TrainingError
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import default_tasks, evaluate, find_task
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import frozen_batch_norm
+from likewise.messages import first_line
 from likewise.methods.base import Embeddings, LossOutput, Method, Phase, Progress, Step
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
@@ -249,12 +251,12 @@ class Session:
         self._check_finite()
         if self.fabric.is_global_zero and self.splits.validation is not None:
             rows = self.settings.training.evaluation_rows
-            self._log_figures(Embedded(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows))
+            self._log_figures(Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows))
 
-    def _log_figures(self, embedded: Embedded) -> dict[str, dict[str, Any]]:
+    def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
         """Figures of the quick tasks, shown and written."""
         began = time.perf_counter()
-        figures, warning = validation_figures(embedded, learnt_classes="label" in self.method.needs)
+        figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
         monitored, collapse = embedding_figures(self.monitored, self.method.monitored_embeddings)
         figures |= {"compared": monitored} if monitored else {}
         seconds = time.perf_counter() - began
@@ -282,15 +284,14 @@ class Session:
         model.save(self.run.model)
         if self.splits.validation is None:
             return
-        embedded = Embedded(model, self.splits)
-        figures = self._log_figures(embedded)
-        # The probe can take as long as a small training: it is left to `likewise evaluate`.
-        quick = quick_tasks(embedded)
-        for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
-            if task in quick and task not in figures:
-                continue  # it failed, which was shown
+        context = Context(model, self.splits)
+        figures = self._log_figures(context)
+        quick = quick_tasks(context)
+        for task in default_tasks(model, self.splits):
+            if find_task(task).slow or (task in quick and task not in figures):
+                continue  # slow ones are left to `likewise evaluate`; a quick one failed, which was shown
             try:
-                self.run.add_results(task, figures[task] if task in figures else evaluate(embedded, task))
+                self.run.add_results(task, figures[task] if task in figures else evaluate(context, task))
             except DataError as error:  # the model is written, and so are the other tasks' figures
                 self.display.warn(self.step, f"{task} could not be measured: {error}")
 
