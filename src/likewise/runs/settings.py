@@ -92,15 +92,10 @@ class Settings(Generic[C]):
 
     def sections(self) -> dict[str, Any]:
         """The sections that this method uses, by name."""
-        needs = self.method_type.needs
-        used = {
-            "image": "image" in needs,
-            "text": "text" in needs,
-            "views": bool(self.method_type.view_families),
-        }
-        names = [name for name in ("data", "image", "text", "views") if used.get(name, True)]
-        own = {name: getattr(self, name) for name in (*names, "method", "training")}
-        return own | dict(self.more_views)
+        unused = {"image", "text"} - set(self.method_type.needs)
+        unused |= set() if self.method_type.view_families else {"views"}
+        names = ("data", "image", "text", "views", "method", "training")
+        return {name: getattr(self, name) for name in names if name not in unused} | dict(self.more_views)
 
     def with_sections(self, sections: Mapping[str, Any]) -> Settings[C]:
         """The same settings with some sections replaced, by name."""
