@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
 from likewise.encoders.fast.attention import _Attention, _bias, attention
-from likewise.encoders.fast.dropout import draw_kept
+from likewise.encoders.fast.dropout import draw_mask
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.errors import ConfigError, ModelError
@@ -344,7 +344,7 @@ def test_plain_attention_drops_weights_and_scales_the_rest_up(share: float) -> N
     torch.manual_seed(1)
     ours = _Attention.apply(*heads, None, 0.5, share)
     torch.manual_seed(1)
-    kept, upscale = draw_kept(torch.Size((2, 3, 5, 5)), share)
+    kept, upscale = draw_mask(torch.Size((2, 3, 5, 5)), share)
     assert upscale == pytest.approx(1 / (1 - share) if share < 1 else 1)
     query, key, value = heads
     theirs = ((0.5 * query @ key.transpose(-1, -2)).softmax(dim=-1) * kept * upscale) @ value

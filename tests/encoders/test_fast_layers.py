@@ -1,4 +1,4 @@
-"""Lean layers: transformers' own values and gradients, with less kept."""
+"""Hand-tuned layers: values and gradients of transformers' own, with less memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.fast.dropout import Dropout, dropout
-from likewise.encoders.fast.fused_linear import DeferredLayerNorm, LinearOfGELU, LinearOfNorm, as_multiplied
-from likewise.encoders.fast.install import make_lean
+from likewise.encoders.fast.fused_linear import (
+    DeferredLayerNorm,
+    LinearOfGELU,
+    LinearOfNorm,
+    to_autocast_dtype,
+)
+from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 
@@ -120,7 +125,7 @@ def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> Non
 
 
 def test_copies_read_their_own_norm() -> None:
-    """As a momentum twin does."""
+    """As an EMA encoder does."""
     norm, plain = norm_and_map(torch.float32)
     left = DeferredLayerNorm.of(norm)
     both = nn.ModuleList([left, LinearOfNorm.of(plain, left)])
@@ -136,9 +141,9 @@ def test_copies_read_their_own_norm() -> None:
 def test_rows_are_multiplied_in_the_type_of_autocast() -> None:
     rows = torch.randn(3, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        assert as_multiplied(rows).dtype == torch.bfloat16
-        assert as_multiplied(rows.double()).dtype == torch.float64
-    assert as_multiplied(rows) is rows
+        assert to_autocast_dtype(rows).dtype == torch.bfloat16
+        assert to_autocast_dtype(rows.double()).dtype == torch.float64
+    assert to_autocast_dtype(rows) is rows
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -199,7 +204,7 @@ def test_backbones_are_lean_and_their_weights_are_called_as_ever(encoder: nn.Mod
     )
     assert plain.state_dict().keys() == backbone.state_dict().keys()
     before = {name: id(weight) for name, weight in backbone.named_parameters()}
-    make_lean(backbone)  # once more changes nothing
+    install_fast_layers(backbone)  # once more changes nothing
     assert {name: id(weight) for name, weight in backbone.named_parameters()} == before
     assert sum(isinstance(module, LinearOfGELU) for module in backbone.modules()) == 2
 
@@ -244,7 +249,7 @@ def test_other_activations_stay(activation: str) -> None:
     model = CLIPTextModel(config).eval()
     tokens = torch.randint(4, 300, (2, 5))
     before = model(input_ids=tokens).last_hidden_state
-    make_lean(model)
+    install_fast_layers(model)
     assert not any(isinstance(module, LinearOfGELU) for module in model.modules())
     torch.testing.assert_close(model(input_ids=tokens).last_hidden_state, before)
 

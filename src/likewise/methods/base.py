@@ -15,6 +15,7 @@ from likewise.data.columns import Needs
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
+from likewise.networks.base import Network
 from likewise.networks.registry import image_spec
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
@@ -100,7 +101,7 @@ class BuildContext:
             return ImageEncoder.build(self.image)
         encoder = ImageEncoder.from_spec(image_spec(self.trained))
         encoder.resize(self.image.image_size)
-        encoder.freeze_unread()
+        encoder.freeze_unused()
         return encoder
 
     def text_encoder(self) -> TextEncoder:
@@ -108,7 +109,7 @@ class BuildContext:
         if self.trained is None:
             return TextEncoder.build(self.text, vocabulary_size=self.vocabulary_size)
         encoder = TextEncoder.from_spec(self.trained["text"])
-        encoder.freeze_unread()
+        encoder.freeze_unused()
         return encoder
 
 
@@ -151,7 +152,7 @@ class Method(nn.Module, ABC):
     constant_rate: ClassVar[tuple[str, ...]] = ()
     """Names of the parts whose learning rate does not follow the schedule."""
 
-    network: nn.Module
+    network: Network
     """What is kept after training."""
 
     local_batch_norm: bool = False

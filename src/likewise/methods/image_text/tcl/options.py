@@ -172,6 +172,6 @@ def build_network(config: Config, ingredients: BuildContext) -> FusionNetwork:
                 f"give --method.{name.replace('_', '-')} {there}."
             )
     network.image.resize(ingredients.image.image_size)
-    network.image.freeze_unread()
-    network.text.freeze_unread()
+    network.image.freeze_unused()
+    network.text.freeze_unused()
     return network
