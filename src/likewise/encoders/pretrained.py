@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from likewise.errors import ConfigError, first_line
+from likewise.errors import ConfigError
+from likewise.messages import first_line
 
 __all__ = ["load_backbone", "load_config", "without_pooler"]
 

@@ -18,7 +18,8 @@ import torch
 
 from likewise.atomic_files import sync_folder
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import ConfigError, ModelError, first_line, first_names
+from likewise.errors import ConfigError, ModelError
+from likewise.messages import first_line, first_names
 from likewise.model.runtime import Runtime
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec

@@ -222,10 +222,10 @@ class Model(Runtime):
             images: N.
             first: number of the first one, for messages.
         """
-        from likewise.data.images.inputs import square_pictures
+        from likewise.data.images.inputs import square_images
 
         size, options = self.image_encoder.image_size, self.config["images"]
-        return square_pictures(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+        return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
 
     def _stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
         several = _several_images(images)
