@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,15 @@ from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 
 
+def fast(kind: Any, layer: nn.Module, **attributes: Any) -> Any:
+    """A layer with the same weights."""
+    made = copy.copy(layer)
+    made.__class__ = kind
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
+
+
 def kept_by(module: nn.Module, rows: Tensor) -> int:
     """Bytes that a module keeps beside its input and weights."""
     return kept_bytes(lambda: module(rows), rows, *module.parameters())
@@ -31,7 +41,7 @@ def kept_by(module: nn.Module, rows: Tensor) -> int:
 def test_a_map_of_gelu_has_its_values_and_gradients() -> None:
     torch.manual_seed(0)
     plain = nn.Linear(6, 4).double()
-    lean = LinearOfGELU.of(plain)
+    lean = fast(LinearOfGELU, plain)
     assert lean.weight is plain.weight
     assert lean.bias is plain.bias
     rows = torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
@@ -44,12 +54,12 @@ def test_a_map_of_gelu_has_its_values_and_gradients() -> None:
 
     assert torch.autograd.gradcheck(mapped, (weight, bias))
     with torch.no_grad():
-        without = LinearOfGELU.of(nn.Linear(6, 4, bias=False).double())
+        without = fast(LinearOfGELU, nn.Linear(6, 4, bias=False).double())
     torch.testing.assert_close(without(rows), F.gelu(rows) @ without.weight.T)
 
 
 def test_it_computes_gradients_that_are_asked_for_alone() -> None:
-    lean = LinearOfGELU.of(nn.Linear(6, 4)).requires_grad_(False)
+    lean = fast(LinearOfGELU, nn.Linear(6, 4)).requires_grad_(False)
     rows = torch.randn(5, 6, requires_grad=True)
     lean(rows).sum().backward()
     assert rows.grad is not None
@@ -60,14 +70,14 @@ def test_a_map_of_gelu_keeps_no_more_than_its_input() -> None:
     rows = torch.randn(64, 96, requires_grad=True)
     plain = nn.Linear(96, 32)
     assert kept_by(nn.Sequential(nn.GELU(), plain), rows) == rows.nbytes
-    assert kept_by(LinearOfGELU.of(plain), rows) == 0
+    assert kept_by(fast(LinearOfGELU, plain), rows) == 0
 
 
 @pytest.mark.parametrize("lowered", [True, False])
 def test_autocast_multiplies_as_it_would_in_plain_layers(lowered: bool) -> None:
     torch.manual_seed(0)
     plain = nn.Linear(16, 8)
-    lean, rows = LinearOfGELU.of(plain), torch.randn(7, 16)
+    lean, rows = fast(LinearOfGELU, plain), torch.randn(7, 16)
     found, wanted = [], []
     for made, layer in ((found, lean), (wanted, lambda rows: plain(F.gelu(rows)))):
         own = rows.clone().requires_grad_()
@@ -94,8 +104,8 @@ def norm_and_map(dtype: torch.dtype = torch.float64) -> tuple[nn.LayerNorm, nn.L
 def test_a_map_of_a_norm_has_its_values_and_gradients() -> None:
     torch.manual_seed(0)
     norm, plain = norm_and_map()
-    left = DeferredLayerNorm.of(norm)
-    lean = LinearOfNorm.of(plain, left)
+    left = fast(DeferredLayerNorm, norm)
+    lean = fast(LinearOfNorm, plain, norm_before=(left,))
     assert (left.weight, left.bias) == (norm.weight, norm.bias)
     assert (lean.weight, lean.bias) == (plain.weight, plain.bias)
     assert dict(lean.named_parameters()).keys() == {"weight", "bias"}  # the norm stays another module's
@@ -114,7 +124,7 @@ def test_a_map_of_a_norm_has_its_values_and_gradients() -> None:
 
 def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> None:
     norm, plain = norm_and_map(torch.float32)
-    lean = LinearOfNorm.of(plain.requires_grad_(False), DeferredLayerNorm.of(norm))
+    lean = fast(LinearOfNorm, plain.requires_grad_(False), norm_before=(fast(DeferredLayerNorm, norm),))
     rows = torch.randn(50, 6, requires_grad=True)
     assert kept_by(nn.Sequential(norm, nn.Linear(6, 4)), rows) >= rows.nbytes
     assert kept_by(lean, rows) <= 2 * 6 * 4  # the norm's scale and shift, which are not the map's
@@ -127,8 +137,8 @@ def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> Non
 def test_copies_read_their_own_norm() -> None:
     """As an EMA encoder does."""
     norm, plain = norm_and_map(torch.float32)
-    left = DeferredLayerNorm.of(norm)
-    both = nn.ModuleList([left, LinearOfNorm.of(plain, left)])
+    left = fast(DeferredLayerNorm, norm)
+    both = nn.ModuleList([left, fast(LinearOfNorm, plain, norm_before=(left,))])
     twin = copy.deepcopy(both)
     with torch.no_grad():
         left.weight.zero_()

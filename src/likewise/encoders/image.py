@@ -24,6 +24,7 @@ from likewise.encoders.pretrained_vision import (
     pooling_of,
     resize_positions,
 )
+from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
@@ -97,14 +98,9 @@ class ImageEncoderConfig:
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
-        for name in ("patch_size", "width", "depth", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"image.{name} is {value}; expected at least 1.")
+        check_sizes(self, "image", "patch_size", "width", "depth", "heads")
         if self.image_size < 8:
             raise ConfigError(f"image.image_size is {self.image_size} px; the smallest that works is 8.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"image.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.patch_size is not None and self.image_size % self.patch_size:
             raise ConfigError(
                 f"image.patch_size {self.patch_size} does not divide image.image_size {self.image_size}; "
@@ -279,11 +275,7 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     from transformers import ConvNextConfig, ResNetConfig, ViTConfig
 
     if config.architecture == "vit":
-        width, depth = _VIT_PRESETS[config.preset]
-        width, depth = config.width or width, config.depth or depth
-        heads = config.heads or max(1, width // 64)
-        if width % heads:
-            raise ConfigError(f"image.width {width} is not a multiple of image.heads {heads}.")
+        width, depth, heads = width_depth_heads(config, "image", _VIT_PRESETS)
         patch = config.patch_size or (16 if config.image_size >= 128 else max(2, config.image_size // 8))
         if config.image_size % patch:
             raise ConfigError(

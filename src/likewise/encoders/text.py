@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pretrained import load_backbone, load_config, without_pooler
+from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
@@ -80,18 +81,13 @@ class TextEncoderConfig:
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
-        for name in ("width", "depth", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"text.{name} is {value}; expected at least 1.")
+        check_sizes(self, "text", "width", "depth", "heads")
         if self.max_tokens < 3:
             raise ConfigError(f"text.max_tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
         if self.vocabulary_size < 300:
             raise ConfigError(
                 f"text.vocabulary_size is {self.vocabulary_size}; 256 bytes and the special tokens need 300."
             )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"text.dropout is {self.dropout}; expected a share in [0, 1).")
 
 
 class TextFeatures(NamedTuple):
@@ -196,11 +192,7 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
     """The transformers configuration of our options."""
     from transformers import BertConfig, CLIPTextConfig
 
-    width, depth = _PRESETS[config.preset]
-    width, depth = config.width or width, config.depth or depth
-    heads = config.heads or max(1, width // 64)
-    if width % heads:
-        raise ConfigError(f"text.width {width} is not a multiple of text.heads {heads}.")
+    width, depth, heads = width_depth_heads(config, "text", _PRESETS)
     shared = {
         "vocab_size": vocabulary_size,
         "hidden_size": width,

@@ -1,5 +1,7 @@
 """Linear layers that recompute their input in the backward pass: values of plain layers, less memory.
 
+Each class differs from its plain one in `forward` alone: a plain layer becomes one by its `__class__`.
+
 Plain layers keep the input and the output of a GELU and of a norm. The output follows from the input with
 little arithmetic beside the products that use it, so these layers keep the input alone.
 
@@ -53,13 +55,6 @@ class LinearOfGELU(nn.Linear):
     These are a Transformer's widest tensors; plain layers keep both, a quarter of all they keep.
     """
 
-    @classmethod
-    def of(cls, linear: nn.Linear) -> LinearOfGELU:
-        """With the weights of a linear layer, shared."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        made.weight, made.bias = linear.weight, linear.bias
-        return made
-
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O)."""
         bias = None if self.bias is None else to_autocast_dtype(self.bias)
@@ -88,14 +83,7 @@ class _LinearOfGELU(torch.autograd.Function):
 
 
 class DeferredLayerNorm(nn.LayerNorm):
-    """Identity; the next linear layers apply the norm."""
-
-    @classmethod
-    def of(cls, norm: nn.LayerNorm) -> DeferredLayerNorm:
-        """With the weights of a norm, shared."""
-        made = cls(norm.normalized_shape, norm.eps, device="meta")
-        made.weight, made.bias = norm.weight, norm.bias
-        return made
+    """Identity; the next linear layers apply the norm, which they have as `norm_before`."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """The input."""
@@ -115,14 +103,6 @@ class LinearOfNorm(nn.Linear):
     """A linear layer that applies the norm before it."""
 
     norm_before: tuple[DeferredLayerNorm]  # in a tuple, so that it is not a child of this module
-
-    @classmethod
-    def of(cls, linear: nn.Linear, norm: DeferredLayerNorm) -> LinearOfNorm:
-        """With the weights of a linear layer, shared."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        made.weight, made.bias = linear.weight, linear.bias
-        made.norm_before = (norm,)
-        return made
 
     def forward(self, rows: Tensor) -> Tensor:
         """(..., D), before the norm, to (..., O)."""

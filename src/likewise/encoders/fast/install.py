@@ -44,11 +44,9 @@ def install_fast_layers(encoder: Any) -> None:
     if config.model_type in _ATTENTION_IS_OPEN:
         config._attn_implementation = register_attention()
     is_gelu = getattr(config, "hidden_act", None) == "gelu"  # some models name it otherwise, and stay plain
-    modules: list[Any] = list(encoder.modules())
-    for module in modules:
-        for name, child in list(module.named_children()):
-            if type(child) is nn.Dropout:
-                setattr(module, name, Dropout(child.p))
+    for module in list(encoder.modules()):
+        if type(module) is nn.Dropout:
+            module.__class__ = Dropout
         if config._attn_implementation == ATTENTION:
             _defer_norms(module)
         if is_gelu:
@@ -62,23 +60,22 @@ def _defer_norms(layer: Any) -> None:
     for first, name, second in _PRE_NORM:
         before, attention, after = (_child(layer, part) for part in (first, name, second))
         if type(before) is nn.LayerNorm and _are_linear(attention, *_PROJECTIONS):
-            norm = DeferredLayerNorm.of(before)
-            setattr(layer, first, norm)
+            before.__class__ = DeferredLayerNorm
             _replace_methods(attention, forward=attention_of_norm)
-            attention.norm_before = (norm,)  # in a tuple, so that it is not a child
+            attention.norm_before = (before,)  # in a tuple, so that it is not a child
         if type(after) is nn.LayerNorm and _are_linear(_child(layer, "mlp"), "fc1"):
-            setattr(layer, second, DeferredLayerNorm.of(after))
-            layer.mlp.fc1 = LinearOfNorm.of(layer.mlp.fc1, getattr(layer, second))
+            after.__class__ = DeferredLayerNorm
+            layer.mlp.fc1.__class__ = LinearOfNorm
+            layer.mlp.fc1.norm_before = (after,)
 
 
 def _fuse_gelu(module: Any) -> None:
     """In a layer's MLP, if the module has one."""
     if hasattr(module, "activation_fn") and _are_linear(module, "fc2"):  # CLIP, ViT
-        module.activation_fn, module.fc2 = nn.Identity(), LinearOfGELU.of(module.fc2)
+        module.activation_fn, module.fc2.__class__ = nn.Identity(), LinearOfGELU
     inner = _child(module, "intermediate")
     if hasattr(inner, "intermediate_act_fn") and _are_linear(module.output, "dense"):  # BERT
-        inner.intermediate_act_fn = nn.Identity()
-        module.output.dense = LinearOfGELU.of(module.output.dense)
+        inner.intermediate_act_fn, module.output.dense.__class__ = nn.Identity(), LinearOfGELU
 
 
 def _are_linear(module: Any, *names: str) -> bool:
