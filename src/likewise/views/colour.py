@@ -1,8 +1,8 @@
 """Brightness, contrast, saturation, hue and grey as in torchvision, in a random order for each image.
 
-Values are clamped after each operation, and hue is shifted in HSV, so saturated pixels stay saturated and luma
-changes with hue. One linear map, clamped once, would be faster, but SimCLR learnt a little less with it on
-CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of 51.2 and 49.7 %, one run each).
+Values are clamped after each operation, and hue is shifted in HSV. One linear map, clamped once, would be
+faster, but SimCLR learnt a little less with it on CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of 51.2
+and 49.7 %, one run each).
 
 Legend: B images, P pixels.
 """
@@ -73,8 +73,9 @@ def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
 
 
 def _hue_once(pixels: Tensor, draws: ColourDraws) -> Tensor:
-    """The same on an accelerator. Reading which images shift their hue at a step would stall it, and shifting
-    all at each step is slow. So all images take the steps before their hue shift, then the shift, then the rest.
+    """The same on an accelerator: the steps before the hue shift, the shift, the steps after it.
+
+    Reading which images shift their hue at a step would stall it, and shifting all at each step is slow.
     """
     matrices, pulls = _linear_parts(draws)
     place = (draws.order == _HUE).long().argmax(1)  # (B,)
@@ -106,7 +107,7 @@ def _linear(pixels: Tensor, matrix: Tensor, pull: Tensor, out: Tensor) -> Tensor
 
 
 def _linear_parts(draws: ColourDraws) -> tuple[Tensor, Tensor]:
-    """Each image's steps as `matrix @ colour + pull * mean luma`: (B, 4, 3, 3) and (B, 4), in the image's order.
+    """Each image's steps, in its order, as `matrix @ colour + pull * mean luma`: (B, 4, 3, 3) and (B, 4).
 
     Hue is not linear; its matrix is the identity.
     """
@@ -140,8 +141,8 @@ def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     least = torch.minimum(torch.minimum(red, green), blue)
     chroma = value - least
     scale = chroma.clamp_min(1e-6).reciprocal_()
-    # The hue in sixths of the circle. Selected by lerp with weights 0 and 1: on CPU `where` takes ten times as
-    # long, by branch misprediction.
+    # The hue in sixths of the circle. Selected by lerp with weights 0 and 1: on CPU `where` takes ten times
+    # as long, by branch misprediction.
     is_greatest = torch.empty_like(value)
     hue = (red - green).mul_(scale).add_(4)
     hue.lerp_((blue - red).mul_(scale).add_(2), torch.eq(value, green, out=is_greatest))

@@ -2,10 +2,10 @@
 
 Legend: B images, H = W side of the stored images, S side of the views, in pixels.
 
-Random numbers depend on (seed, step, index, view) only, so a view does not depend on its batch, the device, the
-number of workers or processes. Blur, like cropping, is linear in rows and columns, so it is multiplied into the
-resampling matrices and costs no pass over pixels. It therefore comes before the colour operations instead of
-after them; the results differ only by their clamping and hue shift.
+Random numbers depend on (seed, step, index, view) only, so a view does not depend on its batch, the device,
+or the number of workers and processes. Blur, like cropping, is linear in rows and columns, so it is
+multiplied into the resampling matrices and costs no pass over pixels. It therefore comes before the colour
+operations instead of after them; the results differ only by their clamping and hue shift.
 """
 
 from __future__ import annotations
