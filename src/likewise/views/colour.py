@@ -1,8 +1,8 @@
 """Brightness, contrast, saturation, hue and grey as in torchvision, in a random order for each image.
 
 Values are clamped after each operation, and hue is shifted in HSV. One linear map, clamped once, would be
-faster, but SimCLR learnt a little less with it on CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of 51.2
-and 49.7 %, one run each).
+faster, but SimCLR learnt a little less with it on CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of
+51.2 and 49.7 %, one run each).
 
 Legend: B images, P pixels.
 """
