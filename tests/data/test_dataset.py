@@ -190,7 +190,7 @@ def test_another_source_to_validate_on(tmp_path: Path) -> None:
     rows = [f"images/{n}.png,other,{n % 3},{'val' if n > 50 else 'x'}" for n in range(40, 60)]
     other = path.parent / "other.csv"
     other.write_text("\n".join(["image,caption,label,split", *rows]))
-    train, validation = parts(opened(path, "images", "labels", validation=str(other)))
+    train, validation = parts(opened(path, "image", "label", validation=str(other)))
     assert len(train) == 40
     assert validation.ids == [f"images/{n}.png" for n in range(51, 60)]
     assert train.label_names == validation.label_names == ["0", "1", "2"]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
-from likewise.data.images.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
+from likewise.data.images.cache import ImageCache, cache_folder, open_cache
+from likewise.data.images.cache_build import content_hash, num_workers
 from likewise.data.images.decode import read_size
 from likewise.data.images.refs import KEPT_BYTES, parquet_bytes
 from likewise.data.images.stores import CachedPixels, DecodedPixels, HeldPixels, Pixels
@@ -20,7 +21,8 @@ from likewise.data.record import BadRecord, ImageRef, Record, Source
 from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
-from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords, first_names
+from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords
+from likewise.messages import first_names
 
 __all__ = ["Loaded", "check_bad_share", "load"]
 
