@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
 
+from likewise.data.cells import clean_texts, listed_texts
 from likewise.data.config import DataConfig
 from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images.refs import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
-from likewise.data.sources.tables import clean_texts
 from likewise.data.tables.names import IMAGE_EXTENSIONS, is_missing
-from likewise.data.tables.roles import listed_texts, named_column
+from likewise.data.tables.roles import named_column
 from likewise.data.text_encoding import check_texts, decoded, legible
 from likewise.errors import RecordError, SourceError, first_names
 
@@ -220,7 +220,7 @@ class _Member:
             id=self._place,
             place=self._place,
             image=image,
-            texts=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
+            text=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
             label=label,
             group=group,
             split=self._split,
