@@ -81,7 +81,7 @@ def test_a_judge_that_is_sure_does_not_overflow(model: Model, monkeypatch: pytes
 
 def test_a_bad_picture_of_a_later_batch_is_named(model: Model) -> None:
     pictures: list[Any] = [picture(0), picture(1), picture(2), b"not a picture"]
-    with pytest.raises(DataError, match="picture 3"):
+    with pytest.raises(DataError, match="image 3"):
         model.match(pictures, ["a"] * 4, batch_size=2)
 
 

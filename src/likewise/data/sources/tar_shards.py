@@ -101,7 +101,6 @@ def _read_shards(
                 f"{address}: a compressed shard cannot be read by place; unpack it to a plain .tar"
             )
         entry = stat_entry(address)
-        version = f"{entry.num_bytes}\t{entry.version}"
         split = splits.get(address)
         try:
             with open_binary(address) as stream:
@@ -111,7 +110,7 @@ def _read_shards(
                     if len(images) > 1:
                         several.append(_Several(key, images, len(images) == len(members)))
                     record = _Member(name_of(address), key, members, split, config)
-                    record.add_to(source, stream, entry.address, version)
+                    record.add_to(source, stream, entry.address, entry.state)
                     keys.update(record.described)
         except tarfile.ReadError as error:
             raise SourceError(f"{address}: no readable tar file: {error}") from error
