@@ -60,9 +60,6 @@ class Parsing:
 class Kind(ABC):
     """N values of one column."""
 
-    names: list[str]
-    """What numbers stand for; empty for most kinds."""
-
     @staticmethod
     @abstractmethod
     def parse(cells: Sequence[Any], how: Parsing) -> Any:
@@ -81,7 +78,9 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def store(cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None) -> Self:
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
         """Store N values.
 
         Args:
@@ -99,11 +98,15 @@ class Kind(ABC):
         """These values, then those of another store."""
 
     @abstractmethod
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        """The same rows; those that are masked (N,) have no value."""
+
+    @abstractmethod
     def collate(self, rows: Rows) -> Any:
         """The values of B rows: a tensor (B, ...) or a list of B."""
 
     @abstractmethod
-    def describe(self) -> list[Any]:
+    def describe(self) -> list[Any] | None:
         """N values as JSON can hold them, for fingerprints."""
 
 
@@ -116,7 +119,9 @@ class _Listed(Kind):
     """The value of a row that has none."""
 
     @classmethod
-    def store(cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None) -> Self:
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
         return cls([cls.blank if value is None else value for value in values])
 
     def take(self, rows: Rows) -> Self:
@@ -125,11 +130,33 @@ class _Listed(Kind):
     def join(self, other: Self) -> Self:
         return replace(self, values=self.values + other.values)
 
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        return replace(
+            self, values=[self.blank if m else v for v, m in zip(self.values, masked, strict=True)]
+        )
+
     def collate(self, rows: Rows) -> Any:
         return self.take(rows).values
 
     def describe(self) -> list[Any]:
         return self.values
+
+
+@dataclass(frozen=True)
+class _Array(Kind):
+    """N values in an array."""
+
+    values: NDArray[Any]
+    blank: ClassVar[float]
+
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        return replace(self, values=np.where(masked, self.blank, self.values).astype(self.values.dtype))
+
+    def take(self, rows: Rows) -> Self:
+        return replace(self, values=self.values[rows])
+
+    def join(self, other: Self) -> Self:
+        return replace(self, values=np.concatenate([self.values, other.values]))
 
 
 class Texts(_Listed):
@@ -234,10 +261,10 @@ class Names(_Listed):
 
 
 @dataclass(frozen=True)
-class Numbers(Kind):
+class Numbers(_Array):
     """Numbers: (N,) float64, NaN where a row has none."""
 
-    values: NDArray[np.float64]
+    blank = math.nan
 
     @staticmethod
     def parse(cells: Sequence[Any], how: Parsing) -> float | None:
@@ -245,31 +272,30 @@ class Numbers(Kind):
         return None if is_blank(cells[0]) else _number(cells[0])
 
     @classmethod
-    def store(cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None) -> Self:
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
         return cls(np.array([math.nan if value is None else value for value in values], dtype=np.float64))
-
-    def take(self, rows: Rows) -> Self:
-        return replace(self, values=self.values[rows])
-
-    def join(self, other: Self) -> Self:
-        return replace(self, values=np.concatenate([self.values, other.values]))
 
     def collate(self, rows: Rows) -> Tensor:
         """(B,) float32."""
         return torch.from_numpy(self.values[rows].astype(np.float32))
 
     def describe(self) -> list[Any]:
+        """See Kind."""
         return [None if math.isnan(value) else value for value in self.values.tolist()]
 
 
 @dataclass(frozen=True)
-class Classes(Kind):
+class Classes(_Array):
     """Classes: (N,) int64 into `names`, -1 where a row has none.
 
     Groups have numbers alone, and no names.
     """
 
-    values: NDArray[np.int64]
+    blank = -1
+
     names: list[str]
 
     @staticmethod
@@ -281,23 +307,21 @@ class Classes(Kind):
         return declared[cell] if isinstance(cell, int) and 0 <= cell < len(declared) else None
 
     @classmethod
-    def store(cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None) -> Self:
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
         found = {name for name in [*values, *among] if name is not None}
         names = names if names is not None and found <= set(names) else _ordered(found)
         numbers = {name: number for number, name in enumerate(names)} | {None: -1}
         return cls(np.array([numbers[value] for value in values], dtype=np.int64), names)
-
-    def take(self, rows: Rows) -> Self:
-        return replace(self, values=self.values[rows])
-
-    def join(self, other: Self) -> Self:
-        return replace(self, values=np.concatenate([self.values, other.values]))
 
     def collate(self, rows: Rows) -> Tensor:
         """(B,) int64."""
         return torch.from_numpy(self.values[rows])
 
     def describe(self) -> list[Any]:
+        """See Kind."""
         return [self.names[number] if number >= 0 else None for number in self.values.tolist()]
 
 
@@ -332,10 +356,14 @@ class Images(Kind):
         return how.resolve(without_caption_number(cell.strip()))
 
     @classmethod
-    def store(cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None) -> Self:
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
         raise NotImplementedError("images are opened by likewise.data.filtering, which decodes them")
 
     def take(self, rows: Rows) -> Self:
+        """See Kind."""
         return replace(
             self,
             rows=self.rows[rows],
@@ -343,6 +371,10 @@ class Images(Kind):
             refs=None if self.refs is None else [self.refs[row] for row in rows.tolist()],
             sizes=None if self.sizes is None else self.sizes[rows],
         )
+
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        """See Kind."""
+        return replace(self, rows=np.where(masked, -1, self.rows))
 
     def join(self, other: Self) -> Self:
         """See Kind. Both have stored squares of the same size."""
@@ -369,8 +401,9 @@ class Images(Kind):
             out[torch.from_numpy(wanted < 0)] = 0
         return out
 
-    def describe(self) -> list[Any]:
-        return [] if self.content is None else self.content.tolist()
+    def describe(self) -> list[Any] | None:
+        """Hashes; None where they are not known."""
+        return None if self.content is None else list(self.content.tolist())
 
 
 def _both(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[Any] | None:

@@ -107,7 +107,14 @@ COLUMNS = (
         help="phrases with their boxes in the image",
         batched=False,
     ),
-    Column("split", Names, ("split", "subset", "partition"), help="part of the data", always=True, batched=False),
+    Column(
+        "split",
+        Names,
+        ("split", "subset", "partition"),
+        help="part of the data",
+        always=True,
+        batched=False,
+    ),
     Column(
         "label",
         Classes,
@@ -122,8 +129,15 @@ COLUMNS = (
         help="what counts as the same thing: never each other's negatives, never in both parts",
         always=True,
     ),
-    Column("domain", Classes, ("domain", "style", "领域", "风格"), help="where a row comes from", always=True),
-    Column("id", Names, ("id", "uid", "key", "record_id"), help="the row's own name", always=True, batched=False),
+    Column("domain", Classes, ("domain", "style", "领域", "风格"), help="where it comes from", always=True),
+    Column(
+        "id",
+        Names,
+        ("id", "uid", "key", "record_id"),
+        help="the row's own name",
+        always=True,
+        batched=False,
+    ),
 )  # fmt: skip
 """Every column, in the order in which tables are searched for them. A new column is one entry here."""
 

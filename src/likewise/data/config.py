@@ -46,7 +46,7 @@ class DataConfig:
     """Column with a second image, of pairs and statements about two images."""
 
     text_2_column: str | None = None
-    """Column with a second text: of sentence pairs, the hypothesis of a premise, the positive of a triplet."""
+    """Column with a second text: a second sentence, a hypothesis, a positive example."""
 
     text_3_column: str | None = None
     """Column with a third text: the negative of a triplet."""
@@ -87,7 +87,7 @@ class DataConfig:
     """Another source to validate on, read with the same options."""
 
     target: str | None = None
-    """Another source to train on together with the first, as the target domain; read with the same options."""
+    """Another source to train on beside the first, as the target domain; read with the same options."""
 
     validation_share: float = 0.1
     """Share of the groups held out for validation where the data itself names no validation part."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from likewise.data.text_encoding import legible
+from likewise.errors import RecordError
 
-__all__ = ["BadRecord", "ImageRef", "Problem", "Record", "Source"]
+__all__ = ["BadRecord", "GeneratedImage", "ImageRef", "Problem", "Record", "Source"]
 
 
 class ImageRef(Protocol):
@@ -23,6 +24,27 @@ class ImageRef(Protocol):
 
     def read(self) -> bytes:
         """The encoded image. Raises RecordError where it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """An image that the source holds as pixels: row `row` of `Source.pixels`."""
+
+    row: int
+
+    @property
+    def key(self) -> str:
+        """See ImageRef."""
+        return f"generated {self.row}"
+
+    @property
+    def num_bytes(self) -> int:
+        """See ImageRef."""
+        return 0
+
+    def read(self) -> bytes:
+        """Generated images have no encoded form."""
+        raise RecordError("a generated image has no file")
 
 
 @dataclass(slots=True, init=False)
@@ -54,7 +76,8 @@ class Record:
     @property
     def texts(self) -> tuple[str, ...]:
         """Its captions or sentences, stripped, none empty."""
-        return self.values.get("text", ())
+        texts: tuple[str, ...] = self.values.get("text", ())
+        return texts
 
     @property
     def label(self) -> str | None:
@@ -142,3 +165,11 @@ class Source:
             return []  # of a source without table columns
         read = {*self.columns.values()} | {n for names in self.columns.values() for n in names.split(", ")}
         return [name for name in self.columns_found if name and name not in read]
+
+    @property
+    def unread_notes(self) -> list[str]:
+        """A remark on the table columns that play no role, where there are any."""
+        if not self.columns_unread:
+            return []
+        names = ", ".join(self.columns_unread)
+        return [f"columns not read: {names}; options such as --data.text-column name what a column holds"]

@@ -153,8 +153,7 @@ def _describe(source: Source, entries: list[Entry], captions: set[str], layout: 
             f"all images lie in {name}/: only one class, so no labels" for name in single if name
         ]
         source.records = [
-            Record(id=r.id, place=r.place, image=r.image, text=r.texts, split=r.split)
-            for r in source.records
+            Record(id=r.id, place=r.place, image=r.image, text=r.texts, split=r.split) for r in source.records
         ]
     else:
         source.columns["label"] = "subfolder"

@@ -182,7 +182,9 @@ def _said_of_links(folder: str, linked: list[str]) -> list[str]:
     ]
 
 
-def _source_of_entries(folder: str, entries: list[Entry], config: DataConfig, needs: Needs | None) -> Source | None:
+def _source_of_entries(
+    folder: str, entries: list[Entry], config: DataConfig, needs: Needs | None
+) -> Source | None:
     """The files of a folder as what they are taken for; None where nothing among them can be read."""
     top = {entry.address for entry in entries if _depth(folder, entry) == 1}
     names = {name_of(address) for address in top}
@@ -240,7 +242,7 @@ def _open_tables(
             (open_table(address, encoding=config.encoding), splits.get(address), None)
             for address in addresses
         ]
-        return source_of_tables(tables, config, needs=images, splits_from="files" if splits else None)
+        return source_of_tables(tables, config, needs=needs, splits_from="files" if splits else None)
     parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
     by_folder = named_splits({word for words in parts.values() for word in words}, config)
     by_stem = {} if by_folder else splits_by_stem(addresses, config)
@@ -252,7 +254,7 @@ def _open_tables(
     if len({domain for _, _, domain in found}) == 1:
         found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
     splits_from = "subfolders" if by_folder else "files" if by_stem else None
-    source = source_of_tables(found, config, needs=images, splits_from=splits_from)
+    source = source_of_tables(found, config, needs=needs, splits_from=splits_from)
     if "domain" not in source.columns and len({domain for _, _, domain in found if domain}) > 1:
         source.columns["domain"] = "subfolder"
     return source

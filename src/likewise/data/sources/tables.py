@@ -108,9 +108,7 @@ class _Reader:
     ) -> None:
         self._table, self._config, self._source, self._apart = table, config, source, roles.apart
         self._split, self._domain = split, None if domain is None else legible(domain)
-        self._cells = {
-            role: [table.column(name) for name in names] for role, names in roles.headers.items()
-        }
+        self._cells = {role: [table.column(name) for name in names] for role, names in roles.headers.items()}
         self._paths = self._cells.get("image", [None])[0]
         if not images:
             self._cells.pop("image", None)

@@ -160,8 +160,8 @@ class _Search:
         if len(sentences) > 1:
             raise SourceError(
                 f"{self._table.name}: several columns hold sentences ({first_names(sentences)}); "
-                "say which to learn from with data.text_column (several, with commas, when they mean the same)"
-                f"{self._table.hint}"
+                "say which to learn from with data.text_column (several, with commas, when they mean the "
+                f"same){self._table.hint}"
             )
         return tuple(sentences)
 
