@@ -37,8 +37,8 @@ class TokenBatch:
 
     def map(self, function: Callable[[Any], Any]) -> TokenBatch:
         """A function of each tensor."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        return TokenBatch(*(None if value is None else function(value) for value in values))
+        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        return TokenBatch(*[None if value is None else function(value) for value in values])
 
 
 class Batch:

@@ -120,7 +120,7 @@ def _check_together(
     if fitting < least:
         fewer = "--training.examples-per-class or processes" if kind == "classes" else "processes"
         hint = f"fewer {fewer}, or more labelled rows"
-    why = {"classes": " and a batch needs two classes", "domains": " and each needs both domains"}.get(
+    why = {"classes": " and a batch has two classes or more", "domains": " and each needs both domains"}.get(
         kind, ""
     )
     raise ConfigError(
