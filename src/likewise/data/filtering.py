@@ -19,7 +19,8 @@ from likewise.data.record import BadRecord, Record, Source
 from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
-from likewise.errors import SourceError, TooManyBadRecords, first_names
+from likewise.errors import SourceError, TooManyBadRecords
+from likewise.messages import first_names
 
 __all__ = ["Loaded", "Role", "check_bad_share", "load"]
 

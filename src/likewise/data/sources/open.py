@@ -26,7 +26,8 @@ from likewise.data.tables.names import canonical_split
 from likewise.data.tables.open_table import is_delimited, is_table, open_table
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import legible
-from likewise.errors import SourceError, first_names
+from likewise.errors import SourceError
+from likewise.messages import first_names
 
 __all__ = ["open_source"]
 

@@ -15,7 +15,8 @@ from likewise.data.tables.names import without_caption_number
 from likewise.data.tables.roles import Roles, recognise
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import check_texts, is_text, legible
-from likewise.errors import RecordError, SourceError, first_names
+from likewise.errors import RecordError, SourceError
+from likewise.messages import first_names
 
 __all__ = ["source_of_tables"]
 

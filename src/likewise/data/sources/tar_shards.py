@@ -21,7 +21,8 @@ from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.tables.names import IMAGE_EXTENSIONS, is_missing
 from likewise.data.tables.roles import named_column
 from likewise.data.text_encoding import check_texts, decoded, legible
-from likewise.errors import RecordError, SourceError, first_names
+from likewise.errors import RecordError, SourceError
+from likewise.messages import first_names
 
 __all__ = ["source_of_shards"]
 

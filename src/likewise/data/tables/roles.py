@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from likewise.data.columns import column_names, column_of
 from likewise.data.config import DataConfig
 from likewise.data.tables.names import is_missing, looks_like_image_path, plain_name
 from likewise.data.tables.table import Table
-from likewise.errors import SourceError, first_names
+from likewise.errors import SourceError
+from likewise.messages import closest, first_names
 
 __all__ = ["Roles", "named_column", "recognise"]
 
@@ -84,9 +84,8 @@ def named_column(where: str, names: Sequence[str], role: str, name: str | None) 
     """
     if name is None or name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {first_names(names)}{hint}")
+    there = "; ".join(filter(None, [first_names(names), closest(name, names)]))
+    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {there}")
 
 
 class _Search:
