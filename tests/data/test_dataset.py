@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def five_captions() -> list[str]:
 
 def in_groups(data: Dataset, groups: np.ndarray) -> Dataset:
     """The same data in other groups."""
-    return replace(data, columns=data.columns | {"group": Classes(groups, [])})
+    return data.with_columns(group=Classes(groups, []))
 
 
 def parts(splits: Splits) -> tuple[Any, Any]:

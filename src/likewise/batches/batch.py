@@ -38,7 +38,7 @@ class TokenBatch:
     def map(self, function: Callable[[Any], Any]) -> TokenBatch:
         """A function of each tensor."""
         values: list[Any] = [getattr(self, field.name) for field in fields(self)]
-        return TokenBatch(*[None if value is None else function(value) for value in values])
+        return TokenBatch(*[None if value is None else function(value) for value in values])  # type: ignore[arg-type]
 
 
 class Batch:

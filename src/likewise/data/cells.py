@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,16 @@ from likewise.data.tables.names import is_missing
 from likewise.data.text_encoding import check_texts
 from likewise.errors import RecordError
 
-__all__ = ["EMPTY_TEXT", "clean_text", "clean_texts", "is_blank", "listed_texts", "name_in", "unpacked"]
+__all__ = [
+    "EMPTY_TEXT",
+    "clean_text",
+    "clean_texts",
+    "is_blank",
+    "listed_texts",
+    "name_in",
+    "number_in",
+    "unpacked",
+]
 
 EMPTY_TEXT = "empty caption"
 
@@ -32,6 +42,17 @@ def name_in(cell: Any) -> str | None:
         return None
     whole = isinstance(cell, float) and cell.is_integer()
     return str(int(cell) if whole else cell).strip() or None
+
+
+def number_in(cell: Any) -> float:
+    """A cell as a finite number. Raises RecordError where it is none."""
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        raise RecordError(f"a number was expected, got {cell!r}"[:200]) from None
+    if not math.isfinite(number):
+        raise RecordError(f"a number was expected, got {cell!r}")
+    return number
 
 
 def unpacked(cell: Any) -> Any:

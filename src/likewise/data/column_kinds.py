@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.data.cells import clean_text, clean_texts, is_blank, listed_texts, name_in, unpacked
+from likewise.data.cells import clean_texts, is_blank, listed_texts, name_in, number_in
 from likewise.data.config import DataConfig
 from likewise.data.images.refs import ArrowImage, ParquetImage
 from likewise.data.images.stores import Pixels, joined_pixels
@@ -28,16 +27,10 @@ from likewise.errors import RecordError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = [
-    "Box", "Boxes", "Classes", "Images", "Kind", "Names", "Numbers", "Parsing", "Texts", "WeightedTexts",
-]  # fmt: skip
+__all__ = ["Classes", "Images", "Kind", "Listed", "Names", "Numbers", "Parsing", "Texts"]
 
 Rows = NDArray[np.int64]
 _LONGEST_NUMBER = 100  # digits; Python makes no number of more than 4,300
-_PHRASE_KEYS = ("phrase", "text", "caption", "label", "name", "category")
-_BOX_KEYS = ("box", "bbox")
-_ANSWER_KEYS = ("answer", "text")
-_WEIGHT_KEYS = ("weight", "confidence", "score")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +104,7 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True)
-class _Listed(Kind):
+class Listed(Kind):
     """N values in a list."""
 
     values: list[Any]
@@ -122,23 +115,29 @@ class _Listed(Kind):
     def store(
         cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
     ) -> Self:
+        """See Kind."""
         return cls([cls.blank if value is None else value for value in values])
 
     def take(self, rows: Rows) -> Self:
+        """See Kind."""
         return replace(self, values=[self.values[row] for row in rows.tolist()])
 
     def join(self, other: Self) -> Self:
+        """See Kind."""
         return replace(self, values=self.values + other.values)
 
     def without(self, masked: NDArray[np.bool_]) -> Self:
+        """See Kind."""
         return replace(
             self, values=[self.blank if m else v for v, m in zip(self.values, masked, strict=True)]
         )
 
     def collate(self, rows: Rows) -> Any:
+        """See Kind."""
         return self.take(rows).values
 
     def describe(self) -> list[Any]:
+        """See Kind."""
         return self.values
 
 
@@ -159,7 +158,7 @@ class _Array(Kind):
         return replace(self, values=np.concatenate([self.values, other.values]))
 
 
-class Texts(_Listed):
+class Texts(Listed):
     """Captions or sentences, several a row: N tuples of strings. Batches get them as tokens."""
 
     @staticmethod
@@ -172,84 +171,7 @@ class Texts(_Listed):
         return tuple(usable) or None
 
 
-class WeightedTexts(_Listed):
-    """Answers with weights: N tuples of (text, weight).
-
-    A cell holds one text, a list of texts (weight: the share of those who gave it), a list of {"answer",
-    "weight"}, an object {text: weight}, or any of these written as JSON.
-    """
-
-    @staticmethod
-    def parse(cells: Sequence[Any], how: Parsing) -> tuple[tuple[str, float], ...] | None:
-        """See Kind."""
-        cell = unpacked(cells[0])
-        if is_blank(cell):
-            return None
-        if isinstance(cell, dict):
-            texts = _first(cell, _ANSWER_KEYS)
-            cell = list(cell.items()) if texts is None else texts  # {"text": [...], "answer_start": [...]}
-        if not isinstance(cell, (list, tuple)):
-            cell = listed_texts(cell, how.config.text_separator)
-        weights: Counter[str] = Counter()
-        given = False
-        for item in cell:
-            text, weight = item if isinstance(item, (list, tuple)) and len(item) == 2 else (item, None)
-            if isinstance(item, dict):
-                text, weight = _first(item, _ANSWER_KEYS), _first(item, _WEIGHT_KEYS)
-            if is_blank(text):
-                continue
-            given = given or weight is not None
-            weights[clean_text(text, how.config)] += 1.0 if weight is None else _number(weight)  # type: ignore[assignment]
-        total = 1.0 if given else sum(weights.values())
-        return tuple((text, weight / total) for text, weight in weights.items()) or None
-
-
-class Box(NamedTuple):
-    """A phrase and where it is in the image.
-
-    Attributes:
-        phrase: what is there, "" where only the place is known.
-        box: x and y of the upper left corner, width, height.
-        relative: the four are shares of the image's sides; otherwise pixels of the original image.
-    """
-
-    phrase: str
-    box: tuple[float, float, float, float]
-    relative: bool
-
-
-class Boxes(_Listed):
-    """Phrases with boxes: N tuples of Box.
-
-    A cell holds a list of {"phrase", "box": [x, y, width, height]}, or {"phrase": [...], "box": [...]}, or
-    either written as JSON. Where no number of a cell is above 1, all are shares of the image's sides.
-    """
-
-    @staticmethod
-    def parse(cells: Sequence[Any], how: Parsing) -> tuple[Box, ...] | None:
-        """See Kind."""
-        cell = unpacked(cells[0])
-        if is_blank(cell):
-            return None
-        if isinstance(cell, dict):
-            boxes = _first(cell, _BOX_KEYS) or []
-            phrases = _first(cell, _PHRASE_KEYS) or [""] * len(boxes)
-            cell = [{"phrase": phrase, "box": box} for phrase, box in zip(phrases, boxes, strict=False)]
-        if not isinstance(cell, (list, tuple)) or not all(isinstance(item, dict) for item in cell):
-            raise RecordError('expected a list of {"phrase": ..., "box": [x, y, width, height]}')
-        found = []
-        for item in cell:
-            box, phrase = _first(item, _BOX_KEYS), _first(item, _PHRASE_KEYS)
-            if not isinstance(box, (list, tuple)) or len(box) != 4:
-                raise RecordError(f"a box has four numbers: x, y, width, height; got {box!r}")
-            found.append(
-                ("" if is_blank(phrase) else clean_text(phrase, how.config), tuple(map(_number, box)))
-            )
-        relative = all(number <= 1 for _, box in found for number in box)
-        return tuple(Box(phrase, box, relative) for phrase, box in found) or None  # type: ignore[arg-type]
-
-
-class Names(_Listed):
+class Names(Listed):
     """Names, one a row: N strings."""
 
     blank = ""
@@ -269,7 +191,7 @@ class Numbers(_Array):
     @staticmethod
     def parse(cells: Sequence[Any], how: Parsing) -> float | None:
         """See Kind."""
-        return None if is_blank(cells[0]) else _number(cells[0])
+        return None if is_blank(cells[0]) else number_in(cells[0])
 
     @classmethod
     def store(
@@ -416,18 +338,3 @@ def _ordered(names: set[str]) -> list[str]:
     if all(name.removeprefix("-").isdecimal() and len(name) < _LONGEST_NUMBER for name in names):
         return sorted(in_order, key=int)
     return in_order
-
-
-def _first(item: dict[str, Any], keys: Sequence[str]) -> Any:
-    """What a dict has under the first of these keys that it has."""
-    return next((item[key] for key in keys if key in item), None)
-
-
-def _number(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise RecordError(f"a number was expected, got {value!r}"[:200]) from None
-    if not math.isfinite(number):
-        raise RecordError(f"a number was expected, got {value!r}")
-    return number

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from likewise.data.column_kinds import Boxes, Classes, Images, Kind, Names, Numbers, Texts, WeightedTexts
+from likewise.data.annotation_kinds import Boxes, WeightedTexts
+from likewise.data.column_kinds import Classes, Images, Kind, Names, Numbers, Texts
 from likewise.data.tables.names import IMAGE_HEADERS
 
 __all__ = [

@@ -55,6 +55,10 @@ class Dataset:
             raise SourceError(f"this data was prepared without the column {name}")
         return self.columns[name]
 
+    def with_columns(self, **columns: Kind) -> Dataset:
+        """The same rows with some columns added or replaced."""
+        return replace(self, columns=self.columns | columns)
+
     @property
     def ids(self) -> list[str]:
         """N names, unique within the source."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data.column_kinds import Box
+from likewise.data.annotation_kinds import Box
 from likewise.data.columns import Needs, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.images.stores import held
