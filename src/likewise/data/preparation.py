@@ -94,9 +94,10 @@ def prepare(
         validation = [(loaded[1], list(range(len(loaded[1].records))))]
     if config.target is not None:
         loaded.append(opened(config.target, parts, "target", loaded[0].store_size))
+        rows, others, _ = _split(loaded[-1], config, other=False)
+        # What is called alike in two sources is not the same thing.
         loaded[-1].group_keys = [f"target {key}" for key in loaded[-1].group_keys]
         _name_domains(loaded)
-        rows, others, _ = _split(loaded[-1], config, other=False)
         train, validation = train + rows, validation + others
     check_bad_share(loaded, config.max_bad_share)
     part, held_out = build_datasets([train, validation])
