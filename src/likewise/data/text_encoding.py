@@ -26,7 +26,8 @@ def decoded(data: bytes, encoding: str) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text, ended by LF, CR LF or CR. (str.splitlines would also split at form feeds.)"""
+    """The lines of a text, ended by LF, CR LF or CR."""
+    # str.splitlines would also split at form feeds and the like.
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 

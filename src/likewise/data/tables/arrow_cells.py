@@ -35,7 +35,7 @@ def arrow_errors(message: str) -> Iterator[None]:
 
 
 def binary_columns(schema: Any) -> frozenset[str]:
-    """Columns of bytes of any layout, or of {bytes, path} structs as Hugging Face's Image feature stores them."""
+    """Columns of bytes in any layout, or of Hugging Face's {bytes, path} structs."""
     import pyarrow as pa
 
     layouts = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)

@@ -13,6 +13,7 @@ __all__ = [
     "is_image_name",
     "is_missing",
     "looks_like_image_path",
+    "name_in_cell",
     "plain_name",
     "without_caption_number",
 ]
@@ -29,6 +30,7 @@ IMAGE_HEADERS = (
 )  # fmt: skip
 """Usual headers of columns of images, the likeliest first."""
 
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 _CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SPLITS = {
     "train": "train", "training": "train", "tr": "train",
@@ -46,6 +48,18 @@ def canonical_split(name: str) -> str | None:
 def is_missing(value: Any) -> bool:
     """Whether a cell is empty: None, or NaN, which pandas writes there."""
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def name_in_cell(value: Any) -> str | None:
+    """A cell as a name, such as a label: without space around it, None if it is blank.
+
+    3, 3.0 and "3.0" are one name: a single empty cell makes floats of a column of integers.
+    """
+    if is_missing(value):
+        return None
+    text = str(value).strip()
+    whole = _WHOLE_NUMBER.fullmatch(text)
+    return (text if whole is None else whole[1]) or None
 
 
 def plain_name(header: str) -> str:

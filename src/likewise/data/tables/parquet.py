@@ -37,7 +37,9 @@ def open_parquet(address: str) -> Table:
                 if limit is not None:
                     break
         if limit is None and len(cells) != metadata.num_rows:
-            raise SourceError(f"{address}: column {wanted} holds {len(cells):,} of {metadata.num_rows:,} rows")
+            raise SourceError(
+                f"{address}: column {wanted} holds {len(cells):,} of {metadata.num_rows:,} rows"
+            )
         return [cell and cell.get("path") for cell in cells] if wanted in paths else cells
 
     return Table(
