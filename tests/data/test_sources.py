@@ -1030,7 +1030,7 @@ def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) ->
 
 def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:
     write_images(tmp_path / "flat", ["1.png", "2.png"])
-    with pytest.raises(SourceError, match=r"texts are needed.*Put a NAME\.txt beside each picture"):
+    with pytest.raises(SourceError, match=r"texts are needed.*Put a NAME\.txt beside each image"):
         prepared(tmp_path / "flat", tmp_path, "image", "text")
     table = write_csv(tmp_path / "flat" / "t.csv", [["image"], ["1.png"], ["2.png"]])
     with pytest.raises(SourceError, match=r"texts are needed.*text_column"):

@@ -1,4 +1,4 @@
-"""Every caption of a dataset, tokenised once.
+"""Every text of a column, tokenized once.
 
 Dimensions: N rows, C captions of all rows together.
 """
@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
+
+from likewise.batches.batch import TokenBatch
+from likewise.views import caption_flags
 
 __all__ = ["TokenTable", "Tokenizes"]
 
@@ -40,6 +44,7 @@ class TokenTable:
         self.first = np.concatenate([[0], np.cumsum(counts)[:-1]])  # (N,) place of each row's first caption
         self.captions: list[str] = [text for row in texts for text in row]
         self._tokens = tokenizer.encode(self.captions)
+        self._flags = caption_flags(self.captions)  # keep_sides and keep_colours, (C,) bool
 
     def pick(self, index: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """One caption of each row.
@@ -53,6 +58,12 @@ class TokenTable:
         """
         picked: np.ndarray = self.first[index] + (uniform * self.counts[index]).astype(np.int64)
         return picked
+
+    def batch(self, index: np.ndarray, uniform: np.ndarray) -> TokenBatch:
+        """One caption of each of B rows, as `uniform` picks it."""
+        captions = self.pick(index, uniform)
+        tokens, mask = map(torch.from_numpy, self.padded(captions))
+        return TokenBatch(tokens, mask, *(flag[captions] for flag in self._flags))
 
     def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, of some captions, as long as the longest of them."""

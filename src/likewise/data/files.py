@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-from likewise.errors import SourceError, first_line
+from likewise.errors import SourceError
+from likewise.messages import first_line
 
 __all__ = [
     "COMPRESSIONS",

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from likewise.encoders.fast.attention import attention_of
-from likewise.errors import ConfigError, first_line
+from likewise.errors import ConfigError
+from likewise.messages import first_line
 
 __all__ = [
     "IMAGENET_MEAN",

@@ -15,7 +15,8 @@ from likewise.encoders.fast.attention import attention_of
 from likewise.encoders.fast.install import make_lean
 from likewise.encoders.fast.unpadded_bert import packed_bert
 from likewise.encoders.unused_weights import freeze_unread
-from likewise.errors import ConfigError, first_line
+from likewise.errors import ConfigError
+from likewise.messages import first_line
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
 

@@ -5,12 +5,12 @@ Adding a method is adding a file there; no other code lists them.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
 
 from likewise.errors import ConfigError
+from likewise.messages import closest
 from likewise.methods.base import Method
 
 __all__ = ["find_method", "methods"]
@@ -41,6 +41,5 @@ def find_method(name: str) -> type[Method]:
     known = methods()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}."
+    hint = closest(name, known) or f"there are {', '.join(known)}."
     raise ConfigError(f"no method is called {name!r}; {hint}")

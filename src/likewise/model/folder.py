@@ -19,7 +19,8 @@ from torch import nn
 
 from likewise.atomic_files import sync_folder
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import ConfigError, ModelError, first_line, first_names
+from likewise.errors import ConfigError, ModelError
+from likewise.messages import first_line, first_names
 from likewise.networks.abilities import EncodesTexts
 from likewise.networks.registry import network_from_spec
 

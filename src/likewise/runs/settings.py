@@ -4,22 +4,22 @@ order."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from likewise.methods.catalog import find_method
+from likewise.atomic_files import written_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
-from likewise.option_flags import parse_flags
+from likewise.messages import closest
 from likewise.methods.base import Method
-from likewise.runs.training_options import TrainingConfig
+from likewise.methods.catalog import find_method
+from likewise.option_flags import parse_flags
 from likewise.runs.option_types import checked_values, misfit
+from likewise.runs.training_options import TrainingConfig
 from likewise.views import ViewConfig
-from likewise.atomic_files import written_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -252,8 +252,7 @@ def _flag(section: str, key: str, value: Any) -> list[str]:
 def _check_known(name: str, known: Any, where: str) -> None:
     if name in known:
         return
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}."
+    hint = closest(name, known) or f"there are {', '.join(sorted(known))}."
     raise ConfigError(f"{where} {name!r} is unknown; {hint}")
 
 

@@ -14,7 +14,8 @@ from typing import IO, Any
 from torch import Tensor
 
 from likewise.collectives import rank
-from likewise.errors import ConfigError, first_line
+from likewise.errors import ConfigError
+from likewise.messages import first_line
 from likewise.methods.base import LossOutput
 from likewise.runs.folder import RunFolder
 from likewise.runs.training_options import TrainingConfig

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from likewise.collectives import world_size
-from likewise.errors import TrainingError, first_line
+from likewise.errors import TrainingError
+from likewise.messages import first_line
 from likewise.methods.base import LossOutput
 
 __all__ = ["first_alone", "first_before_others", "mean_terms", "reduce_gradients"]

@@ -11,7 +11,8 @@ from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
 from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
+from likewise.errors import ConfigError, DataError, TooManyBadRecords
+from likewise.messages import first_names
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, differences, read_settings

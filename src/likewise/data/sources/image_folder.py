@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import takewhile
 
+from likewise.data.cells import clean_texts
 from likewise.data.config import DataConfig
 from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.path_resolver import PathResolver
-from likewise.data.sources.tables import clean_texts
 from likewise.data.tables.names import IMAGE_EXTENSIONS, canonical_split
 from likewise.data.tables.open_table import is_table
 from likewise.data.text_encoding import decoded, legible, split_lines
@@ -64,7 +64,7 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
-        source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
+        source.records.append(Record(id=name, place=name, image=image, text=texts, label=label, split=split))
     _describe(source, entries, {entry.address for entry in captions.values()}, layout)
     return source
 
@@ -156,8 +156,7 @@ def _describe(source: Source, entries: list[Entry], captions: set[str], layout: 
             f"all images lie in {name}/: only one class, so no labels" for name in single if name
         ]
         source.records = [
-            Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
-            for r in source.records
+            Record(id=r.id, place=r.place, image=r.image, text=r.texts, split=r.split) for r in source.records
         ]
     else:
         source.columns["label"] = "subfolder"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from likewise.data.cells import clean_text
 from likewise.data.config import DataConfig
 from likewise.data.files import name_of, read_whole
 from likewise.data.record import BadRecord, Problem, Record, Source
-from likewise.data.sources.tables import clean_text
 from likewise.data.text_encoding import decoded, split_lines
 from likewise.errors import RecordError
 
@@ -35,5 +35,5 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
             except RecordError as error:
                 source.problems.append(Problem("row", BadRecord(place, place, str(error)), split))
                 continue
-            source.records.append(Record(id=place, place=place, texts=texts, split=split))
+            source.records.append(Record(id=place, place=place, text=texts, split=split))
     return source

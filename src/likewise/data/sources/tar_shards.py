@@ -15,16 +15,17 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, Any
 
+from likewise.data.cells import clean_texts, listed_texts, name_in
 from likewise.data.config import DataConfig
 from likewise.data.files import Entry, name_of, open_binary, stat_entry
 from likewise.data.images.refs import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.image_folder import MAX_CAPTION_BYTES
-from likewise.data.sources.tables import clean_texts
-from likewise.data.tables.names import IMAGE_EXTENSIONS, name_in_cell
-from likewise.data.tables.roles import listed_texts, named_column
+from likewise.data.tables.names import IMAGE_EXTENSIONS
+from likewise.data.tables.roles import named_column
 from likewise.data.text_encoding import check_texts, decoded, legible
-from likewise.errors import RecordError, SourceError, first_names
+from likewise.errors import RecordError, SourceError
+from likewise.messages import first_names
 
 __all__ = ["source_of_shards"]
 
@@ -95,11 +96,7 @@ class _ShardReader:
 
     def __init__(self, source: Source, config: DataConfig) -> None:
         self._source, self._config = source, config
-        self._named = {
-            "text": config.text_columns,
-            "label": (config.label_column,) if config.label_column else (),
-            "group": (config.group_column,) if config.group_column else (),
-        }
+        self._named = {role: config.columns_named(role) for role in _ROLES_NAMED}
         self._read = {role: names or _USUAL.get(role, ()) for role, names in self._named.items()}
         self._chosen = {name for names in self._named.values() for name in names}
         # Middles of names (left, right) that tell the images of one record apart.
@@ -151,10 +148,10 @@ class _ShardReader:
         for role, names in self._named.items():
             for name in names:
                 named_column(self._config.source, sorted(found | self._keys), role, name)
-        has = {name for record in source.records for name in ("label", "texts") if getattr(record, name)}
+        has = {name for record in source.records for name in record.values}
         columns = {
             "image": {suffix for suffix in found if f".{suffix}".endswith(IMAGE_EXTENSIONS)},
-            "text": found & {*self._read["text"], "json"} if "texts" in has else set(),
+            "text": found & {*self._read["text"], "json"} if "text" in has else set(),
             "label": found & {*self._read["label"], "json"} if "label" in has else set(),
         }
         source.columns = {role: ", ".join(sorted(names)) for role, names in columns.items() if names}
@@ -222,7 +219,7 @@ class _ShardReader:
             id=place,
             place=place,
             image=image,
-            texts=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
+            text=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
             label=label,
             group=own_group,
             split=split,
@@ -264,7 +261,7 @@ class _SideFiles:
     def first(self, names: tuple[str, ...], described: dict[str, Any]) -> str | None:
         """The content of the first of these members, or else the value of the first of these keys."""
         values = chain(map(self.text, names), (described.get(name) for name in names))
-        return next((name for value in values if (name := name_in_cell(value)) is not None), None)
+        return next((name for value in values if (name := name_in(value)) is not None), None)
 
 
 def _record_stems(members: list[_Member]) -> list[str]:

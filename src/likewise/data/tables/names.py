@@ -13,7 +13,6 @@ __all__ = [
     "is_image_name",
     "is_missing",
     "looks_like_image_path",
-    "name_in_cell",
     "plain_name",
     "without_caption_number",
 ]
@@ -27,10 +26,10 @@ IMAGE_HEADERS = (
     "image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file", "image_name",
     "filepath", "file_path", "path", "photo", "picture", "image_bytes", "jpg", "jpeg", "png", "webp", "file",
     "图片", "图像",
+    "image_1", "image1", "image_a", "left_image", "image_left", "left", "first_image", "图片1", "图像1",
 )  # fmt: skip
 """Usual headers of columns of images, the likeliest first."""
 
-_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 _CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SPLITS = {
     "train": "train", "training": "train", "tr": "train",
@@ -48,18 +47,6 @@ def canonical_split(name: str) -> str | None:
 def is_missing(value: Any) -> bool:
     """Whether a cell is empty: None, or NaN, which pandas writes there."""
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def name_in_cell(value: Any) -> str | None:
-    """A cell as a name, such as a label: without space around it, None if it is blank.
-
-    3, 3.0 and "3.0" are one name: a single empty cell makes floats of a column of integers.
-    """
-    if is_missing(value):
-        return None
-    text = str(value).strip()
-    whole = _WHOLE_NUMBER.fullmatch(text)
-    return (text if whole is None else whole[1]) or None
 
 
 def plain_name(header: str) -> str:
