@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 EMPTY_TEXT = "empty caption"
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
+_LITERAL = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_LISTED = re.compile(rf"\[\s*{_LITERAL}(?:(?:\s*,\s*|\s+){_LITERAL})*\s*,?\s*\]", re.DOTALL)
 
 
 def is_blank(cell: Any) -> bool:
@@ -34,14 +38,17 @@ def is_blank(cell: Any) -> bool:
 
 
 def name_in(cell: Any) -> str | None:
-    """A cell as a name, without space around it; None where it is blank.
+    """A cell as a name, without space around it; None if it is blank.
 
-    One empty cell makes floats of a column of whole numbers: 3 and 3.0 are one name.
+    3, 3.0 and "3.0" are one name: a single empty cell makes floats of a column of integers.
     """
     if is_missing(cell):
         return None
-    whole = isinstance(cell, float) and cell.is_integer()
-    return str(int(cell) if whole else cell).strip() or None
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    text = str(cell).strip()
+    whole = _WHOLE_NUMBER.fullmatch(text)
+    return (text if whole is None else whole[1]) or None
 
 
 def number_in(cell: Any) -> float:
@@ -68,15 +75,30 @@ def listed_texts(cell: Any, separator: str | None) -> list[Any]:
     """The texts of one cell: a list, one written as JSON or Python writes it, or parts between separators."""
     if is_missing(cell):
         return []
-    if isinstance(cell, str) and cell.startswith(('["', "['")) and cell.rstrip().endswith("]"):
-        cell = unpacked(cell)
-        if isinstance(cell, str):
-            return [cell]
+    if isinstance(cell, str) and (found := _text_list(cell.strip())) is not None:
+        return found
     if isinstance(cell, (list, tuple)):
         return list(cell)
     if separator is not None and isinstance(cell, str):
         return list(cell.split(separator))
     return [cell]
+
+
+def _text_list(cell: str) -> list[str] | None:
+    """The strings of a list as JSON, Python or numpy writes it; None if the cell is no such list.
+
+    numpy puts no commas between the strings, which Python would read as one string.
+    """
+    if not cell.startswith("["):
+        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        found = json.loads(cell)
+        return found if isinstance(found, list) and all(isinstance(t, str | None) for t in found) else None
+    if _LISTED.fullmatch(cell) is None:
+        return None
+    with contextlib.suppress(ValueError, SyntaxError):
+        return [str(ast.literal_eval(literal)) for literal in re.findall(_LITERAL, cell, re.DOTALL)]
+    return None
 
 
 def clean_text(text: Any, config: DataConfig) -> str:
