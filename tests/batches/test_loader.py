@@ -50,7 +50,7 @@ def loader(data: Dataset, *, rank: int = 0, world_size: int = 1) -> Loader:
         world_size=world_size,
         seed=3,
     )
-    return Loader(data, tokens, order, seed=3, rank=rank, world_size=world_size)
+    return Loader(data, {"text": tokens}, order, seed=3, rank=rank, world_size=world_size)
 
 
 def test_a_row_that_comes_again_draws_anew(data: Dataset) -> None:

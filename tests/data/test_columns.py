@@ -17,7 +17,7 @@ from rich.console import Console
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import ShuffledOrder, make_order
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import tokenize, training_texts
 from likewise.cli.source_tables import print_report
 from likewise.data import DataConfig, Dataset, Splits, open_source, prepare
 from likewise.data import columns as columns_module
@@ -79,10 +79,8 @@ def opened(source: Path | str, needs: Needs, folder: Path, **options: Any) -> Sp
 
 
 def loader_of(data: Dataset, needs: Needs, batch_size: int = 4, **options: Any) -> Loader:
-    texts = {name: data.column(name).values for name in ("text", "text_2", "text_3") if data.has(name)}
-    words = [text for rows in texts.values() for row in rows for text in row]
-    tokenizer = train_tokenizer(words, vocabulary_size=300, max_tokens=32)
-    tokens = {name: TokenTable(rows, tokenizer) for name, rows in texts.items()}
+    tokenizer = train_tokenizer(training_texts(data, needs), vocabulary_size=300, max_tokens=32)
+    tokens = tokenize(data, tokenizer, needs)
     order = options.pop("order", None) or ShuffledOrder(len(data), batch_size=batch_size, seed=0)
     return Loader(data, tokens, order, seed=0, needs=needs, **options)
 

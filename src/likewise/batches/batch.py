@@ -50,11 +50,12 @@ class Batch:
         index: (B,) int64, the rows' places in their dataset.
         occurrence: (B,) int64, how often a row came before in the step's batch (of all processes); None where
             no row comes twice.
-        columns: by name, as its kind collates it: a tensor (B, ...), a `TokenBatch` or a list of B.
+        columns: by name, as its kind collates it: a tensor (B, ...), a `TokenBatch` or a list of B; None for none.
     """
 
     def __init__(self, *, index: Tensor, occurrence: Tensor | None = None, **columns: Any) -> None:
-        self.index, self.occurrence, self.columns = index, occurrence, _renamed(columns)
+        self.index, self.occurrence = index, occurrence
+        self.columns = {name: column for name, column in columns.items() if column is not None}
 
     def __len__(self) -> int:
         return int(self.index.shape[0])
@@ -129,13 +130,6 @@ class Batch:
         score: Tensor = self["score"]
         return score
 
-    # Former names of columns.
-    images = property(lambda self: self.columns.get("image"))
-    tokens = property(lambda self: self.columns["text"].tokens if "text" in self else None)
-    mask = property(lambda self: self.columns["text"].mask if "text" in self else None)
-    keep_sides = property(lambda self: self.columns["text"].keep_sides if "text" in self else None)
-    keep_colours = property(lambda self: self.columns["text"].keep_colours if "text" in self else None)
-
     @property
     def key(self) -> Tensor:
         """(B,) int64 that random draws are keyed by: the row's place, and another number each time it comes
@@ -167,14 +161,3 @@ class Batch:
         occurrence = None if self.occurrence is None else of_tensor(self.occurrence)
         columns = {name: mapped(value) for name, value in self.columns.items()}
         return Batch(index=of_tensor(self.index), occurrence=occurrence, **columns)
-
-
-def _renamed(columns: dict[str, Any]) -> dict[str, Any]:
-    """Columns under their names, where they were given by former ones."""
-    columns = {name: value for name, value in columns.items() if value is not None}
-    if "images" in columns:
-        columns["image"] = columns.pop("images")
-    if "tokens" in columns:
-        names = ("tokens", "mask", "keep_sides", "keep_colours")
-        columns["text"] = TokenBatch(*(columns.pop(name, None) for name in names))
-    return columns

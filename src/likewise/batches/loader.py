@@ -30,7 +30,7 @@ class Loader:
 
     Args:
         dataset: the training part, N rows.
-        tokens: its texts by column, or those of `text` alone; texts that are not tokenized are left out.
+        tokens: its texts by column (`tokenize`); texts that are not tokenized are left out.
         order: which rows a step has, over all processes together.
         seed: decides which text of a row is read.
         needs: of the method. Labels that are required of the source domain only are masked (-1) in the
@@ -42,7 +42,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        tokens: dict[str, TokenTable] | TokenTable | None,
+        tokens: dict[str, TokenTable],
         order: Order,
         *,
         seed: int,
@@ -51,7 +51,7 @@ class Loader:
         world_size: int = 1,
     ) -> None:
         self._dataset = dataset
-        self._tokens = {"text": tokens} if isinstance(tokens, TokenTable) else tokens or {}
+        self._tokens = tokens
         self._order = order
         self._seed = seed
         self._rank, self._world_size = rank, world_size

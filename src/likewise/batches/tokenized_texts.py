@@ -5,16 +5,19 @@ Dimensions: N rows, C captions of all rows together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 
 from likewise.batches.batch import TokenBatch
+from likewise.data.column_kinds import Texts
+from likewise.data.columns import Needs, column_names
+from likewise.data.dataset import Dataset
 from likewise.views import caption_flags
 
-__all__ = ["TokenTable", "Tokenizes"]
+__all__ = ["TokenTable", "Tokenizes", "tokenize", "training_texts"]
 
 
 class Tokenizes(Protocol):
@@ -25,6 +28,26 @@ class Tokenizes(Protocol):
 
     def pad(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, as long as the longest row."""
+
+
+def training_texts(dataset: Dataset, needs: Needs) -> Iterator[str]:
+    """The texts of every column that is needed, for training a tokenizer."""
+    for name in column_names(Texts):
+        if name in needs and dataset.has(name):
+            yield from (text for row in dataset.column(name).values for text in row)
+
+
+def tokenize(dataset: Dataset, tokenizer: Tokenizes | None, needs: Needs) -> dict[str, TokenTable]:
+    """The tokens of every column of texts that is needed; none without a tokenizer.
+
+    A row that lacks an optional text has an empty one.
+    """
+    names = [name for name in column_names(Texts) if name in needs and dataset.has(name)]
+    return {
+        name: TokenTable([row or ("",) for row in dataset.column(name).values], tokenizer)
+        for name in names
+        if tokenizer is not None
+    }
 
 
 class TokenTable:
