@@ -11,7 +11,7 @@ import torch._dynamo  # the first optimizer step would import it, seconds inside
 from peers.tcl_reference import Forced, TCLReference, plain_copy
 from torch import Tensor
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.methods.base import BuildContext, Progress, Step, TokenizerInfo, make_views
 from likewise.methods.image_text.tcl.tcl import TCL, Config
@@ -128,9 +128,8 @@ def make_batch(options: Options, number: int = 0) -> Batch:
     mask = places < lengths[:, None]
     return Batch(
         index=number * B + torch.arange(B),
-        images=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
-        tokens=tokens.masked_fill(~mask, PAD),
-        mask=mask,
+        image=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
+        text=TokenBatch(tokens.masked_fill(~mask, PAD), mask),
         group=number * B + torch.arange(B),
     ).to(options.device)
 
@@ -192,7 +191,7 @@ class Transcription:
         """The loss and its parts."""
         with autocast(self.precision, self.device):
             first, second = make_views(batch, Step(draw), self.network.image, self.views).chunk(2)
-            parts = self.module(first, second, batch.tokens, batch.mask, alpha=alpha, forced=forced)
+            parts = self.module(first, second, batch.text.tokens, batch.text.mask, alpha=alpha, forced=forced)
             return self.module.total(parts), parts
 
     def finish(self, number: int) -> None:

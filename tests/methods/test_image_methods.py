@@ -48,7 +48,7 @@ def batch(rows: int = 6, first: int = 0, label: Tensor | None = None) -> Batch:
     torch.manual_seed(rows)
     index = torch.arange(first, first + rows)
     images = torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8)
-    return Batch(index=index, images=images, group=index, label=label)
+    return Batch(index=index, image=images, group=index, label=label)
 
 
 def unit(rows: Tensor) -> Tensor:

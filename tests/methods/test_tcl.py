@@ -18,7 +18,7 @@ from small_runs import small_settings
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.errors import ConfigError
 from likewise.methods import base as method_module
 from likewise.methods.base import BuildContext, Embeddings, Progress, Step, TokenizerInfo, make_views
@@ -84,9 +84,8 @@ def batch(
     images = colours + torch.randint(0, 56, (B, 3, 32, 32), generator=generator)
     return Batch(
         index=torch.arange(first, first + B),
-        images=images.to(torch.uint8),
-        tokens=torch.where(mask, tokens, PAD),
-        mask=mask,
+        image=images.to(torch.uint8),
+        text=TokenBatch(torch.where(mask, tokens, PAD), mask),
         group=torch.tensor(groups),
     )
 
@@ -396,7 +395,9 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
     kinds = torch.arange(len(few)).repeat(copies)
     many = Batch(
         index=torch.arange(len(kinds)),
-        **{name: getattr(few, name)[kinds] for name in ("images", "tokens", "mask", "group")},
+        image=few.image[kinds],
+        text=few.text.map(lambda tensor: tensor[kinds]),
+        group=few.group[kinds],
     )
     B = len(kinds)
     counts = {"image": np.zeros((5, 5)), "text": np.zeros((5, 5))}

@@ -300,10 +300,10 @@ def make_views(
     Returns:
         (V B, 3, S, S).
     """
-    assert batch.images is not None, "the method's `needs` must name the column image"
+    text = batch.text if "text" in batch else None
     made = [
         random_view(
-            batch.images,
+            batch.image,
             size=encoder.image_size,
             config=config,
             draw=step.random,
@@ -311,8 +311,8 @@ def make_views(
             view=view,
             mean=encoder.mean,
             std=encoder.std,
-            keep_sides=batch.keep_sides,
-            keep_colours=batch.keep_colours,
+            keep_sides=None if text is None else text.keep_sides,
+            keep_colours=None if text is None else text.keep_colours,
         )
         for view in views
     ]

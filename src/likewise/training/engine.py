@@ -7,7 +7,7 @@ from typing import Any
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import tokenize
 from likewise.data import Splits
 from likewise.errors import Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
@@ -103,12 +103,20 @@ def _build_session(
         examples_per_class=options.examples_per_class,
         world_size=fabric.world_size,
         seed=options.seed,
+        is_target=train.is_target,
+        source_share=options.source_share,
     )
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
-    tokens = None if tokenizer is None else TokenTable(train.texts or [], tokenizer)
+    needs = settings.method_type.needs
     loader = Loader(
-        train, tokens, order, seed=options.seed, rank=fabric.global_rank, world_size=fabric.world_size
+        train,
+        tokenize(train, tokenizer, needs),
+        order,
+        seed=options.seed,
+        needs=needs,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
     )
     method = build_method(settings, run, tokenizer, len(train), trained, fabric)
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)

@@ -10,6 +10,7 @@ import torch
 
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
+from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
@@ -82,6 +83,11 @@ def _check_used(settings: Settings[Any]) -> None:
         raise ConfigError(
             f"training.examples_per_class is {training.examples_per_class}, which --training.order "
             f"{training.order} ignores; leave it out, or use --training.order classes."
+        )
+    if training.order != "domains" and training.source_share != defaults.training.source_share:
+        raise ConfigError(
+            f"training.source_share is {training.source_share}, which --training.order {training.order} "
+            "ignores; leave it out, or use --training.order domains."
         )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
@@ -178,7 +184,7 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
     named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
-    texts = (text for row in data.texts or [] for text in row)
+    texts = training_texts(data, settings.method_type.needs)
     return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
 
 

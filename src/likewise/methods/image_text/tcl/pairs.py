@@ -85,10 +85,7 @@ def draw_pairs(
         temperature: ().
         of_all_replicas: draw from the rows of all processes, which then send their states.
     """
-    tokens, mask = batch.tokens, batch.mask
-    assert tokens is not None
-    assert mask is not None
-    assert batch.group is not None
+    tokens, mask = batch.text.tokens, batch.text.mask
     group = torch.stack([batch.group, _text_keys(tokens, mask)], 1)  # (B, 2): equal image, equal text
     images, texts, temperature = images.detach(), texts.detach(), temperature.detach()
     all_images, all_texts, all_groups = images, texts, group

@@ -114,10 +114,7 @@ class TCL(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Features of the network and of the EMA encoder, logits of fused pairs and of masked tokens."""
-        assert batch.tokens is not None
-        assert batch.mask is not None
-        assert batch.group is not None
-        network, tokens, mask = self.network, batch.tokens, batch.mask
+        network, tokens, mask = self.network, batch.text.tokens, batch.text.mask
         first, second = self.views(batch, step, 2).chunk(2)  # (B, 3, S, S) each
         masked_tokens, labels = (
             self._mask_tokens(tokens, mask, batch, step) if self.config.mlm else (None, None)
