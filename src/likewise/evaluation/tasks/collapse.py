@@ -38,7 +38,7 @@ class Collapse(Task):
 
     def supports(self, splits: Splits) -> bool:
         """See `Task.supports`; one item alone has no spread."""
-        return splits.validation is not None and len(splits.validation) > 1
+        return super().supports(splits) and len(splits.validation or ()) > 1
 
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
