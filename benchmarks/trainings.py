@@ -135,7 +135,7 @@ def records_of(out: Path, name: str) -> list[Record]:
 
 
 def quality_rows(out: Path, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """A row for each contender with a finished training: seeds, figures (mean and deviation in percent), minutes."""
+    """A row for each contender with a finished training: seeds, figures in percent, minutes."""
     rows = {}
     for name in names:
         records = records_of(out, name)

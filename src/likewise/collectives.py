@@ -129,7 +129,7 @@ def average_over_replicas(tensors: Sequence[Tensor]) -> None:
 
 
 def replica_weight(rows: Tensor) -> float:
-    """b R / (sum of b): a loss times this weight makes DDP's mean exact for unequal rows."""
+    """B R / (sum of b): a loss times this weight makes DDP's mean exact for unequal rows."""
     counts = row_counts(rows)
     return len(counts) * rows.shape[0] / max(sum(counts), 1)
 
