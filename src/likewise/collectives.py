@@ -123,8 +123,11 @@ def average_over_replicas(tensors: Sequence[Tensor]) -> None:
     """
     if world_size() == 1 or not tensors:
         return
-    mean = gather_rows(torch.cat([one.flatten() for one in tensors])[None]).mean(0)
-    for one, averaged in zip(tensors, mean.split([one.numel() for one in tensors]), strict=True):
+    together = torch.cat([one.flatten() for one in tensors])
+    dist.all_reduce(together)
+    together /= world_size()
+    lengths = [one.numel() for one in tensors]
+    for one, averaged in zip(tensors, torch.split(together, lengths), strict=True):
         one.copy_(averaged.view_as(one))
 
 
