@@ -1,9 +1,9 @@
-"""Kill a run at twenty random moments; the finished run must have the bits of one never killed.
+"""Kill a run at twenty random moments; the finished run must be bit-identical to one never killed.
 
     python benchmarks/resume.py [--method clip] [--kills 20]
 
-The moments are drawn evenly from the start of each process on: they fall on imports, drawing the data, steps
-and checkpoints being written alike.
+The moments are uniform from the start of each process: they fall in imports, data preparation, steps and
+checkpoint writing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from side_by_side import train_command
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is killed, and how often."""
+    """Options."""
 
     method: str = "clip"
     """clip or simclr."""
@@ -35,7 +35,7 @@ class Options:
     """Kills fall within this share of the time that the whole run takes; by default 1.5 / kills, so that
     about three quarters of the time are spent before the last."""
     seed: int = 0
-    """Draws the moments."""
+    """Seed of the moments."""
 
 
 def command(options: Options, out: Path) -> list[str]:
