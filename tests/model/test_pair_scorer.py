@@ -95,7 +95,7 @@ def test_match_is_what_the_network_says(model: Model) -> None:
     tokens, mask = (
         torch.from_numpy(part) for part in model.tokenizer.pad(model.tokenizer.encode(["a red circle"]))
     )
-    pixels = model.pixels(model._stored([picture(0)], 0))
+    pixels = model.pixels(model.stored_squares([picture(0)]))
     with torch.no_grad():
         logits = network.match_logits(network.text_states(tokens, mask), mask, network.image_states(pixels))
     assert float(model.match(picture(0), "a red circle")[0]) == pytest.approx(
@@ -104,11 +104,11 @@ def test_match_is_what_the_network_says(model: Model) -> None:
 
 
 def test_what_makes_no_pairs_is_refused(model: Model, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2 pictures and 3 texts"):
+    with pytest.raises(DataError, match="2 images and 3 texts"):
         model.match([picture(0), picture(1)], ["a", "b", "c"])
-    with pytest.raises(DataError, match="0 pictures and 1 texts do not make pairs; give as many of each"):
+    with pytest.raises(DataError, match="0 images and 1 texts do not make pairs; give as many of each"):
         model.match([], ["a"])
-    with pytest.raises(DataError, match="1 pictures and 0 texts"):
+    with pytest.raises(DataError, match="1 images and 0 texts"):
         model.match(picture(0), [])
     assert model.match([], []).shape == (0,)
     other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)

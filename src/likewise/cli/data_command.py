@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> None:
         sheet = _outside(Path("views.png"), found)
         if (reason := why_not_there(sheet)) is not None:
             raise ConfigError(f"--views: {sheet} cannot be written: {reason}; run this in another folder.")
-        _draw_views(found, method.default_views(options.views_size), options.views_size, sheet)
+        _draw_views(found, method.default_views(options.views_size)["views"], options.views_size, sheet)
         _say(f"views: {sheet}", options.json)
 
 
