@@ -26,7 +26,7 @@ class Collapse(Task):
     order = 90
     monitored = "always"
     figures = (
-        Figure("deviation", "Deviation per dimension", better="higher"),
+        Figure("deviation", "Deviation per dimension", better="higher", curve=True),
         Figure("relative_deviation", "Spread (1 is even, 0 collapsed)", better="higher", curve=True),
         Figure("effective_rank", "Effective rank", better="higher", curve=True),
         Figure("dimension", "Dimension"),
