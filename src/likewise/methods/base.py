@@ -16,7 +16,7 @@ from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
-from likewise.networks.registry import image_spec
+from likewise.networks.registry import encoder_spec
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
@@ -99,7 +99,7 @@ class BuildContext:
         """An image encoder for pictures of the size that the options say."""
         if self.trained is None:
             return ImageEncoder.build(self.image)
-        encoder = ImageEncoder.from_spec(image_spec(self.trained))
+        encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
         encoder.resize(self.image.image_size)
         encoder.freeze_unused()
         return encoder
@@ -108,7 +108,7 @@ class BuildContext:
         """A text encoder for the tokenizer's vocabulary."""
         if self.trained is None:
             return TextEncoder.build(self.text, vocabulary_size=self.vocabulary_size)
-        encoder = TextEncoder.from_spec(self.trained["text"])
+        encoder = TextEncoder.from_spec(encoder_spec(self.trained, "text"))
         encoder.freeze_unused()
         return encoder
 
