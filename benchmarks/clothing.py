@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, option_flags
 from torch import nn
 from trainings import Record, check_names, class_figures, kept, quality_rows, report, train_likewise
 
@@ -68,20 +68,10 @@ class Options:
 
 def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
     """The flags of one training, but for where its data lies."""
-    settings: dict[str, object] = {
-        "image.architecture": "resnet",
-        "image.image-size": options.image_size,
-        "image.width": options.width,
-        "training.batch-size": options.batch_size,
-        "training.epochs": options.epochs,
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
-        "training.seed": seed,
-    }
-    settings |= CONTENDERS[name][1]
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
-    return settings
+    shared = option_flags(
+        options, "image_size", "width", "batch_size", "epochs", "learning_rate", "weight_decay", "max_records"
+    )
+    return shared | {"image.architecture": "resnet", "training.seed": seed} | CONTENDERS[name][1]
 
 
 def train_with_labels(options: Options, seed: int, weight_decay: float, folder: Path) -> Record:

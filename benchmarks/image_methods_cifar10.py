@@ -36,7 +36,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet
 import tyro
-from side_by_side import REPOSITORY, flags, peer_measured, run
+from side_by_side import REPOSITORY, flags, option_flags, peer_measured, run
 from trainings import (
     Record,
     as_texts,
@@ -163,16 +163,14 @@ def likewise_settings(options: Options, name: str, *, steps: int, seed: int) -> 
     """Our flags for one training, but for where its data lies; jitter 0.4, 0.4, 0.4, 0.1 is lightly's at its
     strength of 0.5."""
     contender = CONTENDERS[name]
-    settings: dict[str, object] = {
+    settings = option_flags(
+        options, "width", "batch_size", "learning_rate", "weight_decay", "max_records"
+    ) | {
         "image.architecture": "resnet",
         "image.image-size": 32,
-        "image.width": options.width,
         "views.crop-scale": (options.min_scale, 1.0),
         "training.steps": steps,
-        "training.batch-size": options.batch_size,
         "training.optimizer": "sgd",
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
         "training.warmup-share": 0.0,
         "training.clip-gradient": 0.0,  # lightly clips none
         "training.seed": seed,
@@ -180,8 +178,6 @@ def likewise_settings(options: Options, name: str, *, steps: int, seed: int) -> 
     if contender.method != "multiview":  # its views are the channels: colours stay as they are
         settings |= {f"views.{part}": 0.4 for part in ("brightness", "contrast", "saturation")}
         settings |= {"views.hue": 0.1, "views.jitter": 0.8, "views.grey": 0.2, "views.blur": 0.0}
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
     return settings | contender.own
 
 

@@ -33,7 +33,7 @@ import pyarrow
 import pyarrow.parquet
 import tyro
 from PIL import Image, ImageOps
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, option_flags
 from trainings import Record, check_names, encoded_images, kept, quality_rows, report, train_likewise
 
 LONGEST_MINUTES = 20  # of training on two cores: what this benchmark allows itself
@@ -130,22 +130,18 @@ class Options:
 
 def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
     """The flags of one training, but for where its data lies."""
-    settings: dict[str, object] = {
-        "data.domain-column": "alphabet",
-        "image.architecture": "resnet",
-        "image.image-size": options.image_size,
-        "image.depth": options.depth,
-        "image.width": options.width,
-        "training.batch-size": options.batch_size,
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
-        "training.seed": seed,
-        "training.steps": options.steps,
-    }
-    settings |= VIEWS | CONTENDERS[name][1]
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
-    return settings
+    named = (
+        "image_size",
+        "depth",
+        "width",
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "max_records",
+    )
+    fixed = {"data.domain-column": "alphabet", "image.architecture": "resnet", "training.seed": seed}
+    return option_flags(options, *named) | fixed | VIEWS | CONTENDERS[name][1]
 
 
 def tables(options: Options) -> tuple[pyarrow.Table, pyarrow.Table]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 import tyro
+from side_by_side import train_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,28 +40,21 @@ class Options:
 
 def command(options: Options, out: Path) -> list[str]:
     """A small run that saves often."""
-    words = [
-        sys.executable,
-        "-m",
-        "likewise.cli.main",
-        "train",
-        options.method,
-        "--out",
-        str(out),
-    ]
-    words += ["--resume"] if (out / "config.toml").is_file() else []
-    words += ["--data", "scenes:train=512,validation=64,size=32", "--image.image-size", "32", "--quiet"]
-    words += ["--image.architecture", "resnet", "--image.width", "8"]
-    words += [
-        "--training.batch-size",
-        "32",
-        "--training.steps",
-        str(options.steps),
-        "--training.log-every",
-        "1",
-    ]
-    words += ["--training.save-every", "3", "--training.evaluate-every", "500"]
-    return words if options.method == "simclr" else [*words, "--text.width", "32", "--text.heads", "2"]
+    settings = {
+        "out": out,
+        "data": "scenes:train=512,validation=64,size=32",
+        "image.image-size": 32,
+        "image.architecture": "resnet",
+        "image.width": 8,
+        "training.batch-size": 32,
+        "training.steps": options.steps,
+        "training.save-every": 3,
+        "training.evaluate-every": 500,
+    }
+    if options.method != "simclr":
+        settings |= {"text.width": 32, "text.heads": 2}
+    resume = ["--resume"] if (out / "config.toml").is_file() else []
+    return [*train_command(options.method, settings), "--quiet", *resume]
 
 
 def final_weights(run: Path) -> dict[str, torch.Tensor]:

@@ -6,7 +6,8 @@ import json
 import os
 import statistics
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ __all__ = [
     "likewise_measured",
     "markdown_table",
     "mean_and_deviation",
+    "option_flags",
     "peer_measured",
     "rate_tables",
     "run",
+    "train_command",
     "write_results",
 ]
 
@@ -76,12 +79,42 @@ def run(command: Sequence[str | Path], log: Path) -> float:
     return usage.ru_maxrss / 1024  # Linux counts it in KiB
 
 
-def flags(settings: dict[str, object]) -> list[str]:
+def flags(settings: Mapping[str, object]) -> list[str]:
     """Command-line flags; a tuple becomes several values after one flag."""
     parts = []
     for name, value in settings.items():
         parts += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
     return parts
+
+
+# Our flag for a field of a benchmark's options.
+FLAGS = {
+    "image_size": "image.image-size",
+    "patch_size": "image.patch-size",
+    "width": "image.width",
+    "depth": "image.depth",
+    "text_depth": "text.depth",
+    "text_dropout": "text.dropout",
+    "max_tokens": "text.max-tokens",
+    "epochs": "training.epochs",
+    "steps": "training.steps",
+    "batch_size": "training.batch-size",
+    "learning_rate": "training.learning-rate",
+    "weight_decay": "training.weight-decay",
+    "max_records": "data.max-records",
+}
+
+
+def option_flags(options: Any, *names: str) -> dict[str, object]:
+    """Our flags for these fields of a benchmark's options, without those that are None."""
+    values = {FLAGS[name]: getattr(options, name) for name in names}
+    return {flag: value for flag, value in values.items() if value is not None}
+
+
+def train_command(method: str, settings: Mapping[str, object]) -> list[str]:
+    """Command line of one of our trainings, with one log line a step."""
+    words = flags({"training.log-every": 1} | dict(settings))
+    return [sys.executable, "-m", "likewise.cli.main", "train", method, *words]
 
 
 def likewise_measured(folder: Path, batch_size: int) -> Measured:

@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from side_by_side import REPOSITORY, mean_and_deviation
+from side_by_side import REPOSITORY, mean_and_deviation, option_flags
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
 __all__ = [
@@ -140,23 +140,24 @@ class Options(TclSettings):
 
 def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
     """The flags of one training, but for where Flickr8k lies."""
-    settings: dict[str, object] = {
-        "image.image-size": options.image_size,
-        "image.width": options.width,
-        "image.depth": options.depth,
+    named = (
+        "image_size",
+        "width",
+        "depth",
+        "text_depth",
+        "max_tokens",
+        "batch_size",
+        "learning_rate",
+        "max_records",
+    )
+    settings = option_flags(options, *named) | {
         "text.width": options.width,
-        "text.depth": options.text_depth,
-        "text.max-tokens": options.max_tokens,
         "training.steps": options.steps or STEPS[options.dataset],
-        "training.batch-size": options.batch_size,
-        "training.learning-rate": options.learning_rate,
         "training.seed": seed,
     }
     if options.dataset == "scenes":
         counts = f"train={options.train_scenes},validation={options.validation_scenes}"
         settings["data"] = f"scenes:{counts},seed=0,size={options.image_size}"
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
     return settings | options.flags(SETTINGS[name])
 
 

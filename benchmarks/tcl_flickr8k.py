@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, option_flags
 from tcl_ablation import RECALLS, SETTINGS, TclSettings, retrieval_figures, table_rows
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
@@ -91,22 +91,14 @@ class Options(TclSettings):
 def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[str, object]:
     """The flags of one training, but for where its data lies."""
     method, parts = CONTENDERS[name]
-    settings: dict[str, object] = {
-        "image.image-size": options.image_size,
-        "image.patch-size": options.patch_size,
-        "image.width": options.width,
-        "image.depth": options.depth,
+    image = ("image_size", "patch_size", "width", "depth")
+    text = ("text_depth", "text_dropout", "max_tokens")
+    settings = option_flags(options, *image, *text, "batch_size", "max_records") | {
         "text.architecture": "bert",
         "text.width": options.width,
-        "text.depth": options.text_depth,
-        "text.dropout": options.text_dropout,
-        "text.max-tokens": options.max_tokens,
         "training.steps": steps,
-        "training.batch-size": options.batch_size,
         "training.seed": seed,
     }
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
     if method == "clip":
         return settings | {"training.learning-rate": options.clip_learning_rate}
     return settings | {"training.learning-rate": options.fusion_learning_rate} | options.flags(parts)

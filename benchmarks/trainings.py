@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import flags, likewise_measured, markdown_table, mean_and_deviation, run
+from side_by_side import likewise_measured, markdown_table, mean_and_deviation, run, train_command
 
 __all__ = [
     "as_texts",
@@ -53,8 +52,8 @@ def place_of(name: str) -> str:
 def likewise_command(method: str, settings: Mapping[str, object], out: Path) -> list[str]:
     """Our command line for one training: a line a step, a look at the held-out part only at the end. Where
     `out` has checkpoints it goes on from the last."""
-    shared = {"out": out, "training.log-every": 1, "training.evaluate-every": 0, "training.save-every": 1000}
-    command = [sys.executable, "-m", "likewise.cli.main", "train", method, *flags(shared | dict(settings))]
+    shared = {"out": out, "training.evaluate-every": 0, "training.save-every": 1000}
+    command = train_command(method, shared | dict(settings))
     return [*command, "--resume"] if has_checkpoints(out) else command
 
 
@@ -188,12 +187,12 @@ def class_figures(
         Of weighted nearest neighbours at two settings, k = 20 with temperature 0.07 (our default) and k = 200
         with 0.1 (lightly's), and of a linear classifier.
     """
-    from likewise.metrics import knn_accuracy, linear_probe
+    from likewise.metrics import knn_predict, linear_probe
 
     classes = np.unique(train[1])
     known, asked = ((features, np.searchsorted(classes, names)) for features, names in (train, validation))
-    figures = {
-        f"kNN, k={k}": knn_accuracy(*known, *asked, k=min(k, len(known[1])), temperature=temperature)
-        for k, temperature in ((20, 0.07), (200, 0.1))
-    }
+    figures = {}
+    for k, temperature in ((20, 0.07), (200, 0.1)):
+        predicted = knn_predict(*known, asked[0], k=min(k, len(known[1])), temperature=temperature)
+        figures[f"kNN, k={k}"] = float((predicted.cpu().numpy() == asked[1]).mean())
     return figures | {"linear": linear_probe(*known, *asked).accuracy}

@@ -18,6 +18,7 @@ from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
 from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
+from likewise.metrics.relevance import Relevance
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import retrieval
 from likewise.model import Model, load
@@ -143,7 +144,10 @@ def test_reranking_against_a_loop(k: int) -> None:
     def judge(q: np.ndarray, c: np.ndarray) -> np.ndarray:
         return table[q, c]
 
-    found = reranked_ranks(queries, candidates, own, theirs, judge=judge, num_judged=k)
+    relevance = Relevance(torch.from_numpy(own), torch.from_numpy(theirs))
+    found = reranked_ranks(
+        torch.from_numpy(queries), torch.from_numpy(candidates), relevance, judge=judge, num_judged=k
+    )
     assert found.tolist() == naive_ranks(queries, candidates, own, theirs, judge, k)
 
 

@@ -157,7 +157,7 @@ def _left_out(config: DataConfig, asked: DataConfig, splits: Splits, *, own: boo
     named = splits.summary["parts_named"]
     if splits.summary["splits_from"] == "generated" or not (named["train"] or named["validation"]):
         return  # two parts are all there are, drawn ones and those of generated scenes
-    records = open_source(config, images=False).records
+    records = open_source(config, Needs("text")).records
     said, _ = assign_parts(records, config, "splits" if own else "any")
     counts = Counter(record.split for record, part in zip(records, said, strict=True) if part is None)
     for name, count in sorted(counts.items(), key=lambda pair: str(pair[0])):

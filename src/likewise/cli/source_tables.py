@@ -58,6 +58,7 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
         ("understood as", report.kind),
         ("columns", ", ".join(f"{role}: {name}" for role, name in report.columns.items())),
         ("all columns", ", ".join(report.columns_found)),
+        *([("columns not read", ", ".join(report.columns_unread))] if report.columns_unread else []),
         ("records", _counts(report.counts)),
         ("images", f"{report.num_images:,}"),
     ]

@@ -11,7 +11,7 @@ __all__ = ["linear_projection", "mlp_head", "mlp_projector"]
 
 
 def linear_projection(dim: int, out_dim: int) -> nn.Linear:
-    """CLIP's projection: a matrix without bias, first of deviation D^-1/2 (Radford 2021, 2103.00020)."""
+    """CLIP's projection: one matrix without bias, deviation D^-1/2 (Radford 2021, 2103.00020)."""
     layer = nn.Linear(dim, out_dim, bias=False)
     nn.init.normal_(layer.weight, std=dim**-0.5)
     return layer

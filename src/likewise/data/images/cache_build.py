@@ -36,7 +36,7 @@ __all__ = [
     "wrong_array",
 ]
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised whenever the same bytes and settings would give other pixels."""
 
 _PIECE = 64

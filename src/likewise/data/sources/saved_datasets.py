@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
 from likewise.data.files import join, list_tree, name_of, read_whole
 from likewise.data.record import Source
@@ -17,7 +18,7 @@ from likewise.errors import SourceError
 __all__ = ["source_of_saved_dataset"]
 
 
-def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
+def source_of_saved_dataset(folder: str, config: DataConfig, needs: Needs | None = None) -> Source:
     """A Dataset or DatasetDict written by `save_to_disk`; no code of the datasets package is run."""
     names = {name_of(entry.address) for entry in list_tree(folder)[0]}
     tables: list[tuple[Table, str | None, str | None]]
@@ -29,7 +30,7 @@ def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
     else:
         split_of = {}
         tables = [(_saved(folder, name_of(folder)), None, None)]
-    source = source_of_tables(tables, config, splits_from="parts" if any(split_of.values()) else None)
+    source = source_of_tables(tables, config, needs, splits_from="parts" if any(split_of.values()) else None)
     source.kind = "Hugging Face dataset on disk"
     return source
 

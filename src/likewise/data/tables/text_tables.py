@@ -10,20 +10,19 @@ from likewise.data.files import folder_of, name_of
 from likewise.data.tables.csv_rows import split_rows
 from likewise.data.tables.names import looks_like_image_path
 from likewise.data.tables.table import Table
-from likewise.data.text_encoding import is_text
+from likewise.data.text_encoding import is_text, split_lines
 from likewise.errors import SourceError
 
 __all__ = ["delimited_table", "json_table"]
 
 
-def delimited_table(address: str, text: str) -> Table:
+def delimited_table(address: str, text: str, delimiter: str) -> Table:
     """A CSV or TSV text as a table. Columns get names if the first line is data and not a header.
 
     Raises:
         SourceError: the header cannot be read, or names two columns alike.
     """
-    first_line, all_valid = text.split("\n", 1)[0], is_text(text)
-    delimiter = max(",;\t|", key=first_line.count)
+    all_valid = is_text(text)
     rows, bad_lines = split_rows(text, delimiter)
     if bad_lines and (not rows or bad_lines[0][0] < rows[0][0]):
         number, reason = bad_lines[0]
@@ -32,7 +31,7 @@ def delimited_table(address: str, text: str) -> Table:
     if _is_data(names):
         names = _invented_names(names)
     else:
-        _check_header(address, first_line, names)
+        _check_header(address, text.split("\n", 1)[0], names)
         del rows[0:1]
     good = []
     for line, row in rows:
@@ -124,7 +123,7 @@ def _json_items(address: str, text: str) -> tuple[list[tuple[int, Any]], list[tu
             return list(enumerate(json.loads(text), start=1)), []
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{address}: no valid JSON: {error}") from error
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         if not line.strip():
             continue
         try:
