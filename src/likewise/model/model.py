@@ -355,7 +355,7 @@ def _several_images(images: ImageInput | Sequence[ImageInput]) -> list[ImageInpu
 
 
 def _is_single_image(images: Any) -> bool:
-    if isinstance(images, (str, bytes, os.PathLike)):
+    if isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)):
         return True
     if isinstance(images, (np.ndarray, Tensor)):
         return images.ndim <= 3

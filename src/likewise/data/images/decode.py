@@ -237,7 +237,9 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 def _from_deep(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion clips at 255."""
-    bounds = [(values.min(), values.max()) for _, strip in _strips(image) if (values := np.asarray(strip)).size]
+    bounds = [
+        (values.min(), values.max()) for _, strip in _strips(image) if (values := np.asarray(strip)).size
+    ]
     low, high = float(np.min(bounds)), float(np.max(bounds))
     if not np.isfinite(low) or not np.isfinite(high):
         raise RecordError("holds values that are not finite")
