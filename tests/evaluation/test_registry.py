@@ -7,7 +7,7 @@ import json
 import sys
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from small_runs import small_settings
 
 from likewise.cli.main import main
 from likewise.data import Dataset, Splits
+from likewise.data.column_kinds import Classes, Images, Names, Texts
 from likewise.data.columns import Needs
 from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation import tasks
@@ -47,6 +48,7 @@ NAMES = [
 ADDED = '''
 from dataclasses import dataclass
 
+from likewise.data.column_kinds import Classes, Images, Names, Texts
 from likewise.data.columns import Needs
 from likewise.evaluation.base import Figure, Task, task
 
@@ -104,13 +106,14 @@ class Model:
 def part(count: int) -> Dataset:
     labels = np.arange(count) % 12
     return Dataset(
-        ids=[str(number) for number in range(count)],
-        groups=np.arange(count),
-        texts=[(f"caption {number}",) for number in range(count)],
-        labels=labels,
-        label_names=[f"class {number}" for number in range(12)],
-        domains=labels // 6,
-        domain_names=["first", "second"],
+        {
+            "id": Names([str(number) for number in range(count)]),
+            "group": Classes(np.arange(count), []),
+            "image": Images(pixels=cast(Any, None), rows=np.arange(count)),
+            "text": Texts([(f"caption {number}",) for number in range(count)]),
+            "label": Classes(labels, [f"class {number}" for number in range(12)]),
+            "domain": Classes(labels // 6, ["first", "second"]),
+        }
     )
 
 
@@ -189,7 +192,8 @@ def test_monitored_tasks_depend_on_shared_classes(context: Context) -> None:
 
 
 def test_what_is_lacking_is_named(context: Context) -> None:
-    splits = dataclasses.replace(context.splits, validation=dataclasses.replace(part(20), texts=None))
+    wordless = part(20).with_columns(text=Texts([()] * 20))
+    splits = dataclasses.replace(context.splits, validation=wordless)
     with pytest.raises(
         DataError, match=r"retrieval needs captions, and the data has none; see --data\.text-column"
     ):

@@ -186,9 +186,9 @@ def share_classes(splits: Splits) -> bool:
 
 
 def has_column(data: Dataset, column: str) -> bool:
-    """Whether any row has a value in this column (text and label; other columns are not checked)."""
+    """Whether the data has the column; of texts and labels, whether any row has one."""
     if column == "text":
         return any(data.texts or ())
     if column == "label":
         return bool((labels_of(data) >= 0).any())
-    return True
+    return data.has(column)

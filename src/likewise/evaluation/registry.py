@@ -20,7 +20,7 @@ from likewise.model.model import Model
 
 __all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "monitored_tasks", "tasks"]
 
-_COLUMN_WORDS = {"text": "captions", "label": "labels"}
+_COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
 
 
 def tasks() -> dict[str, Task]:

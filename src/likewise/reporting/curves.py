@@ -43,6 +43,9 @@ _MONITORED = {
 }
 """Logged under `compared/`, for each embedding that the objective compares."""
 
+_NOT_DRAWN = {"deviation"}
+"""Logged, but proportional to another curve."""
+
 _MAX_CHARTS = 16
 
 
@@ -87,7 +90,7 @@ def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
             figure = figure_of(task, key)
             if kind is not None:
                 monitored[kind].append(Series(key.removesuffix(f"_{kind}").replace("_", " "), points))
-            elif not figure.curve:
+            elif not figure.curve or key in _NOT_DRAWN:
                 continue
             elif figure.unit == "share":
                 shares.append(Series(figure.title, points))

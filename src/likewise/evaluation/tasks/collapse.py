@@ -26,7 +26,7 @@ class Collapse(Task):
     order = 90
     monitored = "always"
     figures = (
-        Figure("deviation", "Deviation per dimension", better="higher"),
+        Figure("deviation", "Deviation per dimension", better="higher", curve=True),
         Figure("relative_deviation", "Spread (1 is even, 0 collapsed)", better="higher", curve=True),
         Figure("effective_rank", "Effective rank", better="higher", curve=True),
         Figure("dimension", "Dimension"),
@@ -38,7 +38,7 @@ class Collapse(Task):
 
     def supports(self, splits: Splits) -> bool:
         """See `Task.supports`; one item alone has no spread."""
-        return splits.validation is not None and len(splits.validation) > 1
+        return super().supports(splits) and len(splits.validation or ()) > 1
 
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
