@@ -64,7 +64,7 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
     ]
     if report.picture_sizes is not None:
         named = ", ".join(f"{name} {w} x {h}" for name, (w, h) in report.picture_sizes.items())
-        facts.append(("picture sizes", f"{named} ({report.num_sizes:,} different)"))
+        facts.append(("image sizes", f"{named} ({report.num_sizes:,} different)"))
     if report.texts_per_record is not None and report.text_characters is not None:
         fewest, mean, most = report.texts_per_record
         shortest, median, longest = report.text_characters
