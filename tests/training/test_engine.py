@@ -573,7 +573,7 @@ def test_a_gradient_of_zero_is_warned_of_once(
 ) -> None:
     objective = CLIP.objective
 
-    def flat(self: CLIP, embeddings):  # type: ignore[no-untyped-def]
+    def flat(self: CLIP, embeddings, step):  # type: ignore[no-untyped-def]
         terms = objective(self, embeddings, step)
         return terms._replace(total=terms.total * 0)
 
