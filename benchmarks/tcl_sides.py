@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
-from peers.tcl_reference import Forced, TCLReference, plain_attention, plain_layers
+from peers.tcl_reference import Forced, TCLReference, plain_copy
 from torch import Tensor
 
 from likewise.batches.batch import Batch, TokenBatch
@@ -173,10 +172,7 @@ class Transcription:
     name = "transcription"
 
     def __init__(self, options: Options, network: FusionNetwork | None = None) -> None:
-        network = build_method(options).network if network is None else copy.deepcopy(network)
-        plain_layers(network)
-        if options.attention == "published":
-            plain_attention(network)
+        network = plain_copy(network or build_method(options).network, attention=options.attention)
         size = options.queue_size or SIZES[options.size].queue
         self.module = TCLReference(network, queue_size=size, momentum=MOMENTUM).to(options.device)
         self.network = self.module.network

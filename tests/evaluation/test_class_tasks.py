@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from likewise.data import Dataset, Splits
-from likewise.data.column_kinds import Classes, Names
+from likewise.data.column_kinds import Classes, Images, Names
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task
@@ -22,6 +22,7 @@ def part(labels, domains=None):
     labels = None if labels is None else np.asarray(labels)
     count = 12 if labels is None else len(labels)
     columns = {"id": Names([str(number) for number in range(count)]), "group": Classes(np.arange(count), [])}
+    columns["image"] = Images(pixels=None, rows=np.arange(count))
     if labels is not None:
         columns["label"] = Classes(labels, NAMES)
     if domains is not None:
@@ -170,7 +171,7 @@ def test_clustering_of_many_small_classes_can_be_measured(monkeypatch):
     one_pair = np.append(np.arange(600), 599)  # wherever it lies, it is among what is drawn
     for labels in (pairs, one_pair, one_pair[::-1]):
         rows = rng.normal(size=(labels.max() + 1, 8))[labels]
-        context = SimpleNamespace(images=rows, validation=SimpleNamespace(labels=labels))
+        context = SimpleNamespace(images=rows, labels=labels)
         figures = find_task("clustering").run(context, None)
         assert figures["num_items"] <= 200
         assert figures["num_clusters"] < figures["num_items"]

@@ -18,6 +18,7 @@ from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
 from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
+from likewise.metrics.relevance import Relevance
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import retrieval
 from likewise.model import Model, load
@@ -94,7 +95,7 @@ def test_match_is_what_the_network_says(model: Model) -> None:
     tokens, mask = (
         torch.from_numpy(part) for part in model.tokenizer.pad(model.tokenizer.encode(["a red circle"]))
     )
-    pixels = model.pixels(model._stored([picture(0)], 0))
+    pixels = model.pixels(model.stored_squares([picture(0)]))
     with torch.no_grad():
         logits = network.match_logits(network.text_states(tokens, mask), mask, network.image_states(pixels))
     assert float(model.match(picture(0), "a red circle")[0]) == pytest.approx(
@@ -103,11 +104,11 @@ def test_match_is_what_the_network_says(model: Model) -> None:
 
 
 def test_what_makes_no_pairs_is_refused(model: Model, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2 pictures and 3 texts"):
+    with pytest.raises(DataError, match="2 images and 3 texts"):
         model.match([picture(0), picture(1)], ["a", "b", "c"])
-    with pytest.raises(DataError, match="0 pictures and 1 texts do not make pairs; give as many of each"):
+    with pytest.raises(DataError, match="0 images and 1 texts do not make pairs; give as many of each"):
         model.match([], ["a"])
-    with pytest.raises(DataError, match="1 pictures and 0 texts"):
+    with pytest.raises(DataError, match="1 images and 0 texts"):
         model.match(picture(0), [])
     assert model.match([], []).shape == (0,)
     other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)
@@ -143,7 +144,10 @@ def test_reranking_against_a_loop(k: int) -> None:
     def judge(q: np.ndarray, c: np.ndarray) -> np.ndarray:
         return table[q, c]
 
-    found = reranked_ranks(queries, candidates, own, theirs, judge=judge, num_judged=k)
+    relevance = Relevance(torch.from_numpy(own), torch.from_numpy(theirs))
+    found = reranked_ranks(
+        torch.from_numpy(queries), torch.from_numpy(candidates), relevance, judge=judge, num_judged=k
+    )
     assert found.tolist() == naive_ranks(queries, candidates, own, theirs, judge, k)
 
 

@@ -20,7 +20,6 @@ from likewise.data.columns import Needs
 from likewise.data.splits import assign_parts
 from likewise.errors import ConfigError, DataError
 from likewise.model.model import Model
-from likewise.networks.abilities import EncodesImages, EncodesTexts
 from likewise.option_flags import parse_flags
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import (
@@ -73,7 +72,7 @@ def run(arguments: Sequence[str]) -> None:
     _check_out(path)
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be asked for texts that this model cannot read.
-    model.needs(f"encode_{options.what}", EncodesImages if options.what == "images" else EncodesTexts)
+    model.needs(f"encode_{options.what}")
     splits, own = _opened(model, options)
     parts = {"train": splits.train, "validation": splits.validation}
     chosen = [part for name, part in parts.items() if part is not None and options.part in ("all", name)]

@@ -17,6 +17,7 @@ from likewise.data.columns import Needs
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
+from likewise.networks.base import Network
 from likewise.networks.registry import image_spec
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
@@ -148,7 +149,7 @@ class BuildContext:
             return ImageEncoder.build(self.image)
         encoder = ImageEncoder.from_spec(image_spec(self.trained))
         encoder.resize(self.image.image_size)
-        encoder.freeze_unread()
+        encoder.freeze_unused()
         return encoder
 
     def text_encoder(self) -> TextEncoder:
@@ -158,7 +159,7 @@ class BuildContext:
         if self.trained is None:
             return TextEncoder.build(self.text, vocabulary_size=self.tokenizer.vocabulary_size)
         encoder = TextEncoder.from_spec(self.trained["text"])
-        encoder.freeze_unread()
+        encoder.freeze_unused()
         return encoder
 
 
@@ -210,7 +211,7 @@ class Method(nn.Module, ABC):
     """Updates of a step, in order: each runs `embed`, `objective`, backward and the optimizer on the same
     batch. Several where a paper alternates or trains in stages."""
 
-    network: nn.Module
+    network: Network
     """What is kept after training."""
 
     local_batch_norm: bool = False

@@ -22,7 +22,7 @@ from likewise.data import Splits
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError, Interrupted, NonFiniteLoss, TrainingError
 from likewise.evaluation.context import Context
-from likewise.evaluation.registry import default_tasks, evaluate, find_task
+from likewise.evaluation.registry import default_tasks, evaluate, find_task, monitored_tasks
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import frozen_batch_norm
 from likewise.messages import first_line
@@ -34,7 +34,7 @@ from likewise.step_random import StepRandom
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from likewise.training.distributed import mean_loss, run_on_rank_zero
 from likewise.training.grad_cache import cached_backward
-from likewise.training.monitor import embedding_figures, quick_tasks, validation_figures
+from likewise.training.monitor import embedding_figures, validation_figures
 from likewise.training.optimizers import learning_rate
 from likewise.training.progress import Display
 
@@ -254,7 +254,7 @@ class Session:
             self._log_figures(Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows))
 
     def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
-        """Figures of the quick tasks, shown and written."""
+        """Figures of the monitored tasks, shown and written."""
         began = time.perf_counter()
         figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
         monitored, collapse = embedding_figures(self.monitored, self.method.monitored_embeddings)
@@ -286,10 +286,10 @@ class Session:
             return
         context = Context(model, self.splits)
         figures = self._log_figures(context)
-        quick = quick_tasks(context)
+        monitored = monitored_tasks(model, self.splits)
         for task in default_tasks(model, self.splits):
-            if find_task(task).slow or (task in quick and task not in figures):
-                continue  # slow ones are left to `likewise evaluate`; a quick one failed, which was shown
+            if find_task(task).slow or (task in monitored and task not in figures):
+                continue  # slow ones are left to `likewise evaluate`; a monitored one failed, which was shown
             try:
                 self.run.add_results(task, figures[task] if task in figures else evaluate(context, task))
             except DataError as error:  # the model is written, and so are the other tasks' figures

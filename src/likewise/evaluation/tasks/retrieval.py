@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from likewise.data import Splits
 from likewise.data.columns import Needs
 from likewise.errors import AbilityError, ConfigError
 from likewise.evaluation.base import Figure, Task, task
@@ -84,6 +83,7 @@ class Retrieval(Task):
     abilities = ("encode_images", "encode_texts")
     options = RetrievalOptions
     order = 10
+    monitored = "always"
     figures = (
         *_PLAIN,
         Figure("num_images", "Images", "count"),
@@ -100,10 +100,6 @@ class Retrieval(Task):
                 f"re-ranking judges pairs of an image and a text, and this model ({model.config['method']}) "
                 "cannot; leave --rerank out, or train one of the method tcl."
             )
-
-    def is_monitored(self, splits: Splits) -> bool:
-        """Always."""
-        return True
 
     def run(self, context: Context, options: RetrievalOptions) -> dict[str, Any]:
         """See `Task.run`."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows
-from likewise.encoders.fusion import Pairing
+from likewise.encoders.pairing import Pairing
 from likewise.networks.fusion import FusionNetwork
 from likewise.objectives import draw_hard_negatives
 from likewise.step_random import StepRandom
