@@ -65,7 +65,7 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
     search.by_headers(role for role in others if role in reads)
     search.add("text", *search.sentences())
     search.by_headers([*_AFTER_TEXT, *others])
-    scored = any(plain_name(name) in column_of("score").headers for name in table.names)
+    scored = any(plain_name(name) in column_of("score").headers.split() for name in table.names)
     apart = scored and not paired and "image" not in found and len(found.get("text", ())) > 1
     return Roles(found, apart)
 
@@ -111,7 +111,7 @@ class _Search:
 
     def by_header(self, role: str) -> str | None:
         """The likeliest column by header alone."""
-        matches = self._matches(column_of(role).headers)
+        matches = self._matches(column_of(role).headers.split())
         if role == "split":  # such as "flickr8k_split"
             matches += [name for name in self._free() if plain_name(name).endswith("_split")]
             matches = [name for name in matches if self._holds_splits(name)]
@@ -131,7 +131,7 @@ class _Search:
         """The likeliest column of images."""
         table, free = self._table, self._free()
         binary = [name for name in free if name in table.binary]
-        for name in self._matches(column_of(role).headers):
+        for name in self._matches(column_of(role).headers.split()):
             if name in binary or any(map(looks_like_image_path, table.head(name))):
                 return name
         if binary and by_content:
@@ -145,8 +145,8 @@ class _Search:
     def texts(self, *, paired: bool) -> tuple[str, ...]:
         """The columns of texts by header; several where they are numbered."""
         column = column_of("text")
-        headers = (*column.pair_headers, *column.headers) if paired else column.headers
-        for name in self._matches(headers):
+        headers = f"{column.pair_headers} {column.headers}" if paired else column.headers
+        for name in self._matches(headers.split()):
             if self._is_text(name):
                 return (name,)
         names = [name for name in self._free() if _NUMBERED.fullmatch(plain_name(name))]
