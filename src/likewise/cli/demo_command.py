@@ -29,9 +29,10 @@ from likewise.runs.folder import RunFolder
 from likewise.runs.open import open_splits
 from likewise.runs.settings import (
     Settings,
+    Tables,
+    build_settings,
     differences,
-    parse_settings,
-    preset_arguments,
+    preset_tables,
     read_settings,
 )
 from likewise.training.engine import train
@@ -73,17 +74,15 @@ def demo_settings(steps: int | None = None) -> Settings[Any]:
     """
     method = find_method("tcl")
     fast = torch.cuda.is_available() or native_bfloat16("cpu")
-    flags = {
-        "data": "scenes:train=10000,validation=1000,seed=0",
-        "training.batch-size": 128 if fast else 64,
-        "training.steps": _STEPS if steps is None else steps,
-        "training.evaluate-every": 120,
-        "training.save-every": 120,
-        "training.devices": 1,
+    training = {
+        "batch_size": 128 if fast else 64,
+        "steps": _STEPS if steps is None else steps,
+        "evaluate_every": 120,
+        "save_every": 120,
+        "devices": 1,
     }
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    settings, _ = parse_settings(method, [*preset_arguments(method, "tiny"), *words], prog="likewise demo")
-    return settings
+    own: Tables = {"data": {"source": "scenes:train=10000,validation=1000,seed=0"}, "training": training}
+    return build_settings(method, preset_tables(method, "tiny"), own)
 
 
 def run(arguments: Sequence[str]) -> None:
