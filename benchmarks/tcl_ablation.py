@@ -183,18 +183,21 @@ def retrieval_figures(run: Path, num_judged: Sequence[int]) -> dict[str, float]:
     Returns:
         Shares (of the sum: up to 6) by "RANKING: COLUMN".
     """
-    from likewise.evaluation.tasks import Embedded
+    from likewise.evaluation.context import Context
+    from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
     from likewise.metrics.reranking import reranked_retrieval
     from likewise.metrics.retrieval import retrieval
     from likewise.runs.open import open_model, open_splits
 
     model = open_model(str(run))
-    embedded = Embedded(model, open_splits(model, str(run), progress=False))
-    groups = embedded.held_out.groups
+    embedded = Context(model, open_splits(model, str(run), progress=False))
+    groups = embedded.validation.groups
     given = (embedded.images, embedded.texts, groups, groups[embedded.caption_rows])
     rankings = {"cosine": retrieval(*given)}
     if num_judged:
-        judge = judged_once(embedded.judge, num_images=len(given[0]), num_texts=len(given[1]))
+        judge = judged_once(
+            pair_judge(embedded, RetrievalOptions()), num_images=len(given[0]), num_texts=len(given[1])
+        )
         for k in num_judged:
             figures = reranked_retrieval(*given, judge=judge, num_judged=k)
             rankings[f"re-ranked, k = {k}"] = {

@@ -27,6 +27,7 @@ from PIL import Image
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.columns import Needs
 from likewise.data.images import cache as cache_module
+from likewise.data.images import cache_build
 from likewise.data.images import refs as images_module
 from likewise.data.images.refs import FileImage, ParquetImage
 from likewise.data.images.stores import CachedPixels, DecodedPixels
@@ -60,13 +61,13 @@ def all_pixels(splits: Splits) -> np.ndarray:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts the pictures that are decoded."""
     counted: list[int] = []
-    decode = cache_module.decode_square
+    decode = cache_build.decode_square
 
     def counting(data: bytes, *, size: int, fit: str) -> Any:
         counted.append(len(data))
         return decode(data, size=size, fit=fit)
 
-    monkeypatch.setattr(cache_module, "decode_square", counting)
+    monkeypatch.setattr(cache_build, "decode_square", counting)
     return counted
 
 
@@ -166,7 +167,7 @@ def test_a_disk_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     def no_space(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_module, "_allocate", no_space)
+    monkeypatch.setattr(cache_build, "_allocate", no_space)
     with pytest.raises(DataError, match=r"disk of .* is full.*cache_dir"):
         open_photos(folder)
     monkeypatch.undo()
@@ -183,14 +184,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 SLOW_BUILDER = """
 import sys, time
 from pathlib import Path
-from likewise.data.images import cache
+from likewise.data.images import cache, cache_build
 from likewise.data.images.refs import FileImage
-decode = cache.decode_square
+decode = cache_build.decode_square
 def slow(data, *, size, fit):
     time.sleep(float(sys.argv[2]))
     return decode(data, size=size, fit=fit)
-cache.decode_square = slow
-cache._PIECE, cache._SYNC_SECONDS = 4, 0.0
+cache_build.decode_square = slow
+cache_build._PIECE, cache_build._SYNC_SECONDS = 4, 0.0
 folder = Path(sys.argv[1])
 refs = [FileImage(str(path), 0, "") for path in sorted(folder.iterdir())]
 print("ready", flush=True)
@@ -248,7 +249,7 @@ def test_a_killed_builder_leaves_its_work_and_nothing_that_harms(
     finished = sum(line != "" for line in lines)
     with open(partial / "journal.jsonl", "a") as journal:
         journal.write("[20, {")  # a line that the kill cut short
-    monkeypatch.setattr(cache_module, "_PIECE", 4)
+    monkeypatch.setattr(cache_build, "_PIECE", 4)
     pixels = build_here(folder)
     assert len(decoded) == 60 - 4 * finished
     assert np.array_equal(pixels, build_here(folder, "afresh"))
@@ -338,7 +339,7 @@ def test_a_damaged_part_of_a_cache_that_was_never_finished_is_made_anew(
         raise OSError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module.os, "rename", killed)
+        patch.setattr(cache_build.os, "rename", killed)
         with pytest.raises(DataError, match="killed"):
             open_photos(folder)
     (partial,) = (tmp_path / "cache").glob("*.partial")

@@ -64,7 +64,7 @@ def test_class_folders_give_labels_and_subfolders_splits(tmp_path: Path) -> None
         ("cat", "train"),
         ("dog", "train"),
     ]
-    assert source.notes == ["passed over 1 other files: 1 .md"]
+    assert source.notes == ["skipped 1 other files: 1 .md"]
     splits = prepared(tmp_path / "pets", tmp_path, "image", "label")
     assert splits.train.label_names == ["cat", "dog"]
     assert splits.validation is not None
@@ -374,7 +374,7 @@ def test_a_json_object_that_holds_the_rows_gets_a_hint(tmp_path: Path, indent: i
         opened(tmp_path / "t.json")
     by_path = {f"{n}.png": f"a caption of picture {n}" for n in range(3000)}
     (tmp_path / "t.json").write_text(json.dumps(by_path, indent=indent))
-    with pytest.raises(SourceError, match=r"9\.png and 2,990 more\).*one object of pictures") as caught:
+    with pytest.raises(SourceError, match=r"9\.png and 2,990 more\).*one object of images") as caught:
         opened(tmp_path / "t.json")
     assert len(str(caught.value)) < 500
 
@@ -876,7 +876,7 @@ def test_a_json_table_is_read_where_nothing_else_is_there_and_else_told_of(tmp_p
     source = opened(folder)
     assert source.kind == "folder of images"
     assert (
-        f"passed over 1 other files: 1 .json (name {folder / 'captions.json'} itself to read it"
+        f"skipped 1 other files: 1 .json (name {folder / 'captions.json'} itself to read it"
         in source.notes[-1]
     )
     assert len(texts_by_id(opened(folder / "captions.json"))) == 2
@@ -888,7 +888,7 @@ def test_a_json_table_is_read_where_nothing_else_is_there_and_else_told_of(tmp_p
 
 def test_a_file_that_is_no_text_is_no_table(tmp_path: Path) -> None:
     (tmp_path / "weights.csv").write_bytes(b"\x98\x00\x00\xff{weights}" * 20)
-    with pytest.raises(SourceError, match="no table: there are zero bytes in its first line"):
+    with pytest.raises(SourceError, match="not a table: its first line holds zero bytes"):
         opened(tmp_path / "weights.csv")
 
 

@@ -86,7 +86,7 @@ def test_batches_do_not_change_the_result(model: Model) -> None:
         ("no/such/picture.jpg", "cannot be read"),
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (np.zeros((4, 4, 7), np.uint8), r"\(4, 4, 7\)"),
-        (b"not a picture", "picture 0"),
+        (b"not a picture", "image 0"),
         ({"a": 1}, "is a dict"),
     ],
 )

@@ -16,7 +16,9 @@ import torch
 from likewise.cli.explain_command import draw_explanation, left_out, save_figure
 from likewise.cli.report_command import report
 from likewise.errors import ConfigError, Interrupted
-from likewise.evaluation.tasks import Embedded, evaluate
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import evaluate
+from likewise.evaluation.tasks.retrieval import RetrievalOptions
 from likewise.hardware import native_bfloat16
 from likewise.messages import first_names
 from likewise.methods.catalog import find_method
@@ -111,7 +113,9 @@ def run(arguments: Sequence[str]) -> None:
     model = load(result.path)
     splits = open_splits(model, str(result.path))
     assert splits.validation is not None
-    result.add_results("retrieval", evaluate(Embedded(model, splits, rerank=_JUDGED), "retrieval"))
+    result.add_results(
+        "retrieval", evaluate(Context(model, splits), "retrieval", RetrievalOptions(rerank=_JUDGED))
+    )
     sheet, best = answer(model, splits.validation, options.query, folder / _ANSWER)
     words = folder / _WORDS
     picture = splits.validation.images([best])

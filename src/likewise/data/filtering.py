@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
-from likewise.data.images.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
+from likewise.data.images.cache import ImageCache, cache_folder, open_cache
+from likewise.data.images.cache_build import content_hash, num_workers
 from likewise.data.images.decode import read_size
 from likewise.data.images.refs import KEPT_BYTES, parquet_bytes
 from likewise.data.images.stores import CachedPixels, DecodedPixels, HeldPixels, Pixels

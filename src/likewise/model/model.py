@@ -307,12 +307,12 @@ class Model:
 
     def _stored(self, images: Sequence[ImageInput], first: int) -> Tensor:
         """(B, 3, S, S) uint8 squares of pictures given in any form."""
-        from likewise.data.images.inputs import square_pictures
+        from likewise.data.images.inputs import square_images
 
         options = self.config["images"]
         encoder = self.needs("encode_images", EncodesImages).image
         size = options["store_size"] or encoder.image_size
-        return square_pictures(images, size=size, fit=options["fit"], first=first)
+        return square_images(images, size=size, fit=options["fit"], first=first)
 
     # -- the folder
     # ----------------------------------------------------------------------------------------------

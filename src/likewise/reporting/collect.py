@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data import Splits
-from likewise.evaluation.tasks import Embedded
+from likewise.evaluation.context import Context
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
@@ -47,8 +47,8 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
     }
     if splits.validation is None:
         return ReportInputs(**shared)
-    embedded = Embedded(model, splits, max_rows=_MAX_ROWS)
-    held_out = embedded.held_out
+    embedded = Context(model, splits, max_rows=_MAX_ROWS)
+    held_out = embedded.validation
     texts: dict[str, Any] = {}
     if "encode_texts" in model.abilities and held_out.texts is not None:
         texts = {
@@ -71,10 +71,10 @@ def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> Report
     )
 
 
-def _explained(embedded: Embedded) -> list[ExplainedPair]:
+def _explained(embedded: Context) -> list[ExplainedPair]:
     """Captions with the picture that comes first for them: some right, some wrong."""
     first = np.asarray(nearest(embedded.texts, embedded.images, 1).indices)[:, 0]  # (M,)
-    groups = embedded.held_out.groups
+    groups = embedded.validation.groups
     _, of_texts = images_and_texts(groups, groups[embedded.caption_rows], embedded.caption_ids)
     right = np.take_along_axis(of_texts.rows(0, len(first)).numpy(), first[:, None], axis=1)[:, 0]  # (M,)
     pairs = []
@@ -83,7 +83,7 @@ def _explained(embedded: Embedded) -> list[ExplainedPair]:
         # Spread over the whole part; sources are often sorted.
         chosen = places[np.linspace(0, len(places) - 1, min(_EXPLAINED, len(places))).astype(np.int64)]
         pairs += [(int(caption), int(first[caption])) for caption in chosen]
-    pictures = embedded.held_out.images([row for _, row in pairs])
+    pictures = embedded.validation.images([row for _, row in pairs])
     captions = [embedded.captions[caption] for caption, _ in pairs]
     return [
         ExplainedPair(caption=text, picture=picture.numpy(), right=bool(right[caption]), explanation=found)

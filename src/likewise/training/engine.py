@@ -24,7 +24,8 @@ from likewise.collectives import even_rows
 from likewise.data import Splits
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, DataError, Interrupted, NonFiniteLoss, TrainingError
-from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import default_tasks, evaluate, find_task
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import has_batch_norm
 from likewise.messages import first_line
@@ -320,10 +321,10 @@ class Session:
         if not self.fabric.is_global_zero or self.splits.validation is None:
             return
         rows = self.settings.training.evaluation_rows
-        embedded = Embedded(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows)
+        embedded = Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows)
         self._look(embedded, epoch)
 
-    def _look(self, embedded: Embedded, epoch: float) -> dict[str, dict[str, Any]]:
+    def _look(self, embedded: Context, epoch: float) -> dict[str, dict[str, Any]]:
         """The quick tasks' figures, shown and written."""
         began = time.perf_counter()
         figures, warning = look_at_held_out(embedded, learnt_classes="label" in self.method.needs)
@@ -389,11 +390,10 @@ class Session:
         model.save(self.run.model)
         if self.splits.validation is None:
             return
-        embedded = Embedded(model, self.splits)
+        embedded = Context(model, self.splits)
         done = self._look(embedded, self.step / self.loader.steps_per_epoch)
-        # The probe can take as long as a small run trains: `likewise evaluate` has it when wanted.
         quick = quick_tasks(embedded)
-        for task in (task for task in default_tasks(model, self.splits) if task != "probe"):
+        for task in (task for task in default_tasks(model, self.splits) if not find_task(task).slow):
             if task in quick and task not in done:
                 continue  # why, the look has said
             try:

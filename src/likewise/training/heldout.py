@@ -5,26 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from likewise.errors import DataError
-from likewise.evaluation.tasks import Embedded, default_tasks, evaluate
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import default_tasks, evaluate, find_task
 from likewise.metrics.collapse import collapse_warning
 
 __all__ = ["look_at_held_out", "quick_tasks"]
 
-# The probe trains a classifier: too slow to look at often. Zero-shot's prompts say little early on.
-_QUICK = ("retrieval", "neighbours", "collapse")
-# Where no class of the held-out part is known from training, so that neighbours cannot vote.
-_UNKNOWN_CLASSES = ("few-shot", "ranking")
 
-
-def quick_tasks(embedded: Embedded) -> list[str]:
+def quick_tasks(embedded: Context) -> list[str]:
     """What is looked at while training, of what the model and the data allow."""
     fitting = default_tasks(embedded.model, embedded.splits)
-    quick = _QUICK if "neighbours" in fitting else _QUICK + _UNKNOWN_CLASSES
-    return [task for task in fitting if task in quick]
+    return [task for task in fitting if find_task(task).is_monitored(embedded.splits)]
 
 
 def look_at_held_out(
-    embedded: Embedded, *, learnt_classes: bool = False
+    embedded: Context, *, learnt_classes: bool = False
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
     """The figures of the quick tasks.
 

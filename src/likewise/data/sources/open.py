@@ -22,8 +22,10 @@ from likewise.data.files import (
 from likewise.data.record import Source
 from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
 from likewise.data.sources.tables import source_of_tables
-from likewise.data.tables.roles import ROLES, canonical_split
-from likewise.data.tables.table import Table, is_delimited, is_table, open_table
+from likewise.data.tables.names import canonical_split
+from likewise.data.tables.open_table import is_delimited, is_table, open_table
+from likewise.data.tables.roles import ROLES
+from likewise.data.tables.table import Table
 from likewise.data.text_encoding import legible
 from likewise.errors import SourceError
 from likewise.messages import first_names

@@ -23,7 +23,7 @@ def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
     tables: list[tuple[Table, str | None, str | None]]
     if "dataset_dict.json" in names:
         parts = _parts(join(folder, "dataset_dict.json"))
-        # A dictionary's single part is all there is, whatever it is called.
+        # A single part is all the data, whatever its name.
         split_of = {part: part if named_splits(set(parts), config) else None for part in parts}
         tables = [(_saved(join(folder, part), part), split_of[part], None) for part in parts]
     else:
@@ -35,7 +35,7 @@ def source_of_saved_dataset(folder: str, config: DataConfig) -> Source:
 
 
 def _parts(address: str) -> list[str]:
-    """The names of a dictionary's parts."""
+    """The names of the splits."""
     described = _json(address)
     parts = described.get("splits") if isinstance(described, dict) else None
     if not isinstance(parts, list) or not parts:

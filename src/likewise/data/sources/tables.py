@@ -11,14 +11,8 @@ from likewise.data.config import DataConfig
 from likewise.data.images.refs import ArrowImage, ParquetImage
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.sources.path_resolver import PathResolver, find_image_root
-from likewise.data.tables.roles import (
-    ROLES,
-    Columns,
-    is_missing,
-    listed_texts,
-    recognise,
-    without_caption_number,
-)
+from likewise.data.tables.names import is_missing, without_caption_number
+from likewise.data.tables.roles import ROLES, Columns, listed_texts, recognise
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import check_texts, is_text, legible
 from likewise.errors import RecordError, SourceError

@@ -18,7 +18,8 @@ from likewise.data.files import name_of, open_binary, stat_entry
 from likewise.data.images.refs import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.tables import clean_texts
-from likewise.data.tables.roles import IMAGE_EXTENSIONS, is_missing, listed_texts, named_column
+from likewise.data.tables.names import IMAGE_EXTENSIONS, is_missing
+from likewise.data.tables.roles import listed_texts, named_column
 from likewise.data.text_encoding import check_texts, decoded, legible
 from likewise.errors import RecordError, SourceError
 from likewise.messages import first_names
@@ -101,7 +102,6 @@ def _read_shards(
                 f"{address}: a compressed shard cannot be read by place; unpack it to a plain .tar"
             )
         entry = stat_entry(address)
-        version = f"{entry.num_bytes}\t{entry.version}"
         split = splits.get(address)
         try:
             with open_binary(address) as stream:
@@ -111,7 +111,7 @@ def _read_shards(
                     if len(images) > 1:
                         several.append(_Several(key, images, len(images) == len(members)))
                     record = _Member(name_of(address), key, members, split, config)
-                    record.add_to(source, stream, entry.address, version)
+                    record.add_to(source, stream, entry.address, entry.state)
                     keys.update(record.described)
         except tarfile.ReadError as error:
             raise SourceError(f"{address}: no readable tar file: {error}") from error

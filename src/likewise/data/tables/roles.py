@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from likewise.data.config import DataConfig
+from likewise.data.tables.names import IMAGE_HEADERS, is_missing, looks_like_image_path, plain_name
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
 from likewise.messages import closest, first_names
 
-__all__ = [
-    "IMAGE_EXTENSIONS",
-    "ROLES",
-    "Columns",
-    "canonical_split",
-    "is_image_name",
-    "is_missing",
-    "listed_texts",
-    "looks_like_image_path",
-    "named_column",
-    "recognise",
-    "without_caption_number",
-]
-
-IMAGE_EXTENSIONS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm",
-    ".pbm", ".jp2", ".avif", ".tga", ".ico",
-)  # fmt: skip
+__all__ = ["ROLES", "Columns", "listed_texts", "named_column", "recognise"]
 
 _NAMES = {
-    "image": ("image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file",
-              "image_name", "filepath", "file_path", "path", "photo", "picture", "image_bytes", "jpg", "jpeg",
-              "png", "webp", "file", "图片", "图像"),
+    "image": IMAGE_HEADERS,
     "text": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions",
              "title", "alt_text", "alt", "txt", "raw", "report", "hypothesis", "question",
              "标题", "描述", "文本", "说明"),
@@ -52,14 +33,7 @@ ROLES = tuple(_NAMES)
 """What a column can be; an option names the column of each."""
 
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
-_CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
 _SCORES = {"score", "similarity", "similarity_score", "gold_score"}
-_SPLITS = {
-    "train": "train", "training": "train", "tr": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "development": "validation", "eval": "validation", "evaluation": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,35 +61,6 @@ class Columns:
         return found | ({"text": ", ".join(self.texts)} if self.texts else {})
 
 
-def canonical_split(name: str) -> str | None:
-    """ "train", "validation" or "test" for the usual ways to write them, else None."""
-    return _SPLITS.get(name.strip().lower())
-
-
-def is_missing(value: Any) -> bool:
-    """Whether the cell holds nothing: None, or NaN, which pandas puts there."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def looks_like_image_path(value: Any) -> bool:
-    """Whether a cell reads like the name of an image file."""
-    return (
-        isinstance(value, str)
-        and len(value) < 1024
-        and without_caption_number(value.strip()).lower().endswith(IMAGE_EXTENSIONS)
-    )
-
-
-def without_caption_number(path: str) -> str:
-    """ "1.jpg" of "1.jpg#0", as Flickr8k and its like number the captions of an image."""
-    return _CAPTION_NUMBER.sub(r"\1", path)
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a column of this name usually holds images."""
-    return _plain(name) in _NAMES["image"]
-
-
 def recognise(table: Table, config: DataConfig) -> Columns:
     """The roles of a table's columns: those the user named, then by name, then by content.
 
@@ -139,12 +84,10 @@ def recognise(table: Table, config: DataConfig) -> Columns:
         if taken[role] is None:
             taken[role] = _by_name(table, role, used)
             used.add(taken[role] or "")
-    apart = taken["image"] is None and len(texts) > 1 and any(_plain(name) in _SCORES for name in table.names)
+    apart = (
+        taken["image"] is None and len(texts) > 1 and any(plain_name(name) in _SCORES for name in table.names)
+    )
     return Columns(texts=texts, apart=apart, **taken)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W]+", "_", name.strip().lower()).strip("_")
 
 
 def named_column(where: str, names: Sequence[str], role: str, name: str | None) -> str | None:
@@ -169,10 +112,10 @@ def _by_name(table: Table, role: str, used: set[str]) -> str | None:
     free = [name for name in table.names if name not in used]
     for wanted in _NAMES[role]:
         for name in free:
-            if _plain(name) == wanted and not (role == "split" and not _holds_splits(table, name)):
+            if plain_name(name) == wanted and not (role == "split" and not _holds_splits(table, name)):
                 return name
     if role == "split":  # "flickr8k_split"
-        ending = [name for name in free if _plain(name).endswith("_split") and _holds_splits(table, name)]
+        ending = [name for name in free if plain_name(name).endswith("_split") and _holds_splits(table, name)]
         return ending[0] if ending else None
     return None
 
@@ -188,7 +131,7 @@ def _image_column(table: Table, used: set[str]) -> str | None:
     binary = [name for name in free if name in table.binary]
     for wanted in _NAMES["image"]:
         for name in free:
-            if _plain(name) == wanted and (
+            if plain_name(name) == wanted and (
                 name in binary or any(map(looks_like_image_path, table.head(name)))
             ):
                 return name
@@ -205,9 +148,9 @@ def _text_columns(table: Table, used: set[str]) -> tuple[str, ...]:
     free = [name for name in table.names if name not in used and name not in table.binary]
     for wanted in _NAMES["text"]:
         for name in free:
-            if _plain(name) == wanted and _is_text(table, name):
+            if plain_name(name) == wanted and _is_text(table, name):
                 return (name,)
-    numbered = tuple(name for name in free if _NUMBERED.fullmatch(_plain(name)) and _is_text(table, name))
+    numbered = tuple(name for name in free if _NUMBERED.fullmatch(plain_name(name)) and _is_text(table, name))
     if numbered:
         return numbered
     sentences = [name for name in free if _reads_like_sentences(table, name)]

@@ -1,4 +1,4 @@
-"""Pictures as callers have them."""
+"""Images as callers have them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from likewise.data.images.inputs import square_pictures
+from likewise.data.images.inputs import square_images
 from likewise.errors import DataError
 
 
@@ -34,12 +34,12 @@ def closed() -> Image.Image:
 
 
 UNREADABLE: dict[str, tuple[Callable[[], Any], str]] = {
-    "truncated": (truncated, "picture 7: truncated"),
-    "closed": (closed, "picture 7: damaged"),
-    "zero byte": (lambda: "pictures/\x00.png", "is no path"),
+    "truncated": (truncated, "image 7: truncated"),
+    "closed": (closed, "image 7: damaged"),
+    "zero byte": (lambda: "images/\x00.png", "is no path"),
     "half a sign": (lambda: Path("\ud83d.png"), "is no path"),
     "no file": (lambda: "nowhere.png", r"nowhere\.png: cannot be read"),
-    "no side": (lambda: np.zeros((0, 5, 3), np.uint8), "picture 7: 5 x 0 pixels"),
+    "no side": (lambda: np.zeros((0, 5, 3), np.uint8), "image 7: 5 x 0 pixels"),
     "bfloat16": (lambda: torch.zeros(3, 4, 4, dtype=torch.bfloat16), "has dtype torch.bfloat16"),
     "float": (lambda: np.zeros((4, 4, 3)), "has dtype float64"),
     "number": (lambda: 3, "is a int"),
@@ -50,7 +50,7 @@ UNREADABLE: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_cannot_be_read_is_named(case: str) -> None:
     make, message = UNREADABLE[case]
     with pytest.raises(DataError, match=message):
-        square_pictures([make()], size=8, fit="crop", first=7)
+        square_images([make()], size=8, fit="crop", first=7)
 
 
 def test_every_form_gives_the_same_square(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_every_form_gives_the_same_square(tmp_path: Path) -> None:
         pixels,
         torch.from_numpy(pixels).permute(2, 0, 1),
     ]
-    squares = square_pictures(forms, size=20, fit="crop")
+    squares = square_images(forms, size=20, fit="crop")
     assert squares.shape == (5, 3, 20, 20)
     assert all(torch.equal(square, squares[0]) for square in squares)
 
@@ -71,4 +71,4 @@ def test_every_form_gives_the_same_square(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["LA", "La", "RGBA", "RGBa"])
 def test_what_is_transparent_lies_on_white(mode: str) -> None:
     clear = Image.new("LA" if mode.startswith("L") else "RGBA", (8, 8), 0).convert(mode)
-    assert square_pictures([clear], size=4, fit="crop").unique().tolist() == [255]
+    assert square_images([clear], size=4, fit="crop").unique().tolist() == [255]

@@ -1,0 +1,58 @@
+"""Verification: are two images of the same class?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from likewise.data import Splits
+from likewise.data.columns import OPTIONAL, Needs
+from likewise.evaluation.base import Figure, NoOptions, Task, task
+from likewise.evaluation.classes import (
+    across_and_within,
+    class_counts,
+    known_labels,
+    within_domain,
+    within_domain_figures,
+)
+from likewise.evaluation.context import Context
+from likewise.metrics.verification import verification
+
+__all__ = ["Verification"]
+
+_MEASURED = (
+    Figure("accuracy", "Accuracy", "share", "higher", "chance_accuracy"),
+    Figure("roc_auc", "Area under the ROC curve", "share", "higher", "chance_roc_auc"),
+    Figure("equal_error_rate", "Equal error rate", "share", "lower", "chance_equal_error_rate"),
+)
+
+
+@task("verification")
+class Verification(Task):
+    """Same class or not, by a threshold on the cosine that is chosen on other classes."""
+
+    title = "Same class or not"
+    summary = "whether two images are of one class"
+    needs = Needs("image", "label", domain=OPTIONAL)
+    abilities = ("encode_images",)
+    order = 31
+    figures = (
+        *_MEASURED,
+        Figure("threshold", "Threshold (cosine)"),
+        Figure("num_pairs", "Pairs", "count"),
+        Figure("num_classes", "Classes", "count"),
+        *within_domain_figures(*_MEASURED),
+    )
+    extras = ("roc",)
+
+    def supports(self, splits: Splits) -> bool:
+        """See `Task.supports`; each half of the classes needs two classes, one of them with a pair."""
+        counts = class_counts(splits.validation)
+        return len(counts) >= 4 and int((counts >= 2).sum()) >= 2
+
+    def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
+        """See `Task.run`."""
+        labels = known_labels(context.validation)
+        across, inside = across_and_within(
+            lambda domains: verification(context.images, labels, within=domains), context.validation
+        )
+        return across | within_domain(inside, _MEASURED)
