@@ -77,16 +77,12 @@ def _optional(kind: type, default: Any) -> Any:
     hints = get_type_hints(kind, include_extras=True)
     fields: dict[str, Any] = {}
     for name, value in _defaults(kind, default).items():
-        hint, shown = hints[name], _documented(kind).get(name)
-        if dataclasses.is_dataclass(hint):
-            fields[name] = Annotated[_optional(hints[name], value), tyro.conf.arg(help=shown)]
-            continue
-        own = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        label = None if value is _NONE else _label(value)
-        # Ours comes first: what the field itself says of its flag counts.
-        parts = (own[0], tyro.conf.arg(help=shown, help_behavior_hint=label), *own[1:])
-        hint = Annotated[parts]
-        fields[name] = Required[hint] if value is _NONE else hint
+        inner, *own = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
+        nested = dataclasses.is_dataclass(inner)
+        label = None if nested or value is _NONE else _label(value)
+        shown = tyro.conf.arg(help=_documented(kind).get(name), help_behavior_hint=label)
+        parts = (_optional(inner, value) if nested else inner, shown, *own)  # the field's own counts most
+        fields[name] = Annotated[parts] if nested or value is not _NONE else Required[Annotated[parts]]
     optional = TypedDict(kind.__name__, fields, total=False)  # type: ignore[misc]
     optional.__doc__ = kind.__doc__
     return optional
