@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from likewise.atomic_files import written_whole
+from likewise.atomic_files import write_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
@@ -292,9 +292,7 @@ def write_settings(settings: Settings[Any], path: Path) -> None:
             for key, value in dataclasses.asdict(section).items()
             if value is not None or getattr(defaults[name], key) is not None
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
-        beside.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    write_whole(path, tomli_w.dumps(tables))
 
 
 def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:

@@ -40,7 +40,6 @@ from likewise.training.compared import look_at_compared
 from likewise.training.devices import launch
 from likewise.training.grad_cache import cached_backward, frozen_batch_norm, piece_bounds
 from likewise.training.heldout import look_at_held_out, quick_tasks
-from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer, learning_rate
 from likewise.training.progress import Display, check_loggers
 from likewise.training.replicas import first_alone, mean_terms, reduce_gradients
@@ -75,7 +74,7 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         Interrupted: a signal asked to stop; the state was saved.
     """
     run, fabric = RunFolder(out), launch(settings.training)
-    with held(run, fabric):
+    with run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
             with session.display, asked_to_stop() as asked:
