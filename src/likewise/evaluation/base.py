@@ -37,7 +37,7 @@ class Figure:
     baseline: bool = False
     """A figure of a simple reference, not of the model."""
     headline: str | None = None
-    """Title among the main figures of a report; None for a figure that is not one of them."""
+    """Title among the main figures of a report, None for others; may hold counts: "{num_ways:.0f}-way"."""
     curve: bool = False
     """Logged when the task is measured during training, and drawn as a curve."""
 

@@ -26,7 +26,7 @@ class Collapse(Task):
     abilities = ("encode_images",)
     order = 90
     figures = (
-        Figure("deviation", "Deviation a dimension", better="higher", curve=True),
+        Figure("deviation", "Deviation per dimension", better="higher"),
         Figure("relative_deviation", "Spread (1 is even, 0 collapsed)", better="higher", curve=True),
         Figure("effective_rank", "Effective rank", better="higher", curve=True),
         Figure("dimension", "Dimension"),

@@ -51,7 +51,13 @@ class FewShotOptions:
 
 _MEASURED = (
     Figure(
-        "accuracy", "Accuracy", "share", "higher", "chance_accuracy", headline="Few-shot accuracy", curve=True
+        "accuracy",
+        "Accuracy",
+        "share",
+        "higher",
+        "chance_accuracy",
+        headline="{num_ways:.0f}-way {num_shots:.0f}-shot accuracy",
+        curve=True,
     ),
     Figure("confidence_interval", "95 % interval, plus or minus", "share"),
 )
