@@ -159,7 +159,7 @@ def test_a_runs_data_that_was_moved_keeps_its_parts(
     assert "say where it is with --data" in capsys.readouterr().err
     assert embedded_ids(run, "--data", "renamed.csv", "--part", "validation") == held_out
     assert len(embedded_ids(run, "--data", "renamed.csv")) == 14
-    (flags,) = re.findall(r"6 rows of the part extra; (.*) embeds them", capsys.readouterr().out)
+    (flags,) = re.findall(r"6 rows of the part extra; add (.*) to embed them", capsys.readouterr().out)
     assert embedded_ids(run, *shlex.split(flags)) == [f"extra{number}.png" for number in range(6)]
     capsys.readouterr()
     extra = ["--data", "renamed.csv", "--data.validation-split", "extra"]
@@ -188,8 +188,8 @@ def test_the_flags_that_embed_a_part_left_out_do_embed_it(
     embedded_ids(*words)
     said = capsys.readouterr().out
     for part, count in {"extra": 6, "held": 4}.items():
-        (flags,) = re.findall(rf"{count} rows of the part {part}; (.*) embeds them", said)
-        assert embedded_ids(str(clip_run), *shlex.split(flags)) == [f"{part}{i}.png" for i in range(count)]
+        (flags,) = re.findall(rf"{count} rows of the part {part}; add (.*) to embed them", said)
+        assert embedded_ids(*words, *shlex.split(flags)) == [f"{part}{i}.png" for i in range(count)]
     Path("sentences.txt").write_text("one sentence\nanother one\n")
     plain = ["--data", "sentences.txt", "--what", "texts", "--data.validation-split", "extra"]
     assert exit_code("embed", str(clip_run), *plain, "--out", "e.npy") == 3
@@ -393,7 +393,7 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
     monkeypatch.setattr(demo_command, "demo_settings", lambda steps: dataclasses.replace(small))
     main(["demo", "--out", str(tmp_path / "demo")])
     shown = capsys.readouterr().out
-    assert re.search(r"text to image, right at first: [\d.]+% by cosine, [\d.]+% after re-ranking", shown)
+    assert re.search(r"text to image, first hit right: [\d.]+% by cosine, [\d.]+% after re-ranking", shown)
     assert "zero-shot" in shown
     for name in (
         "report.html",

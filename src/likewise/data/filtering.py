@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,7 @@ class Loaded:
         records: N usable ones.
         parts: "train" or "validation" for each, as the source says.
         names_validation: whether the source says anything of a validation part.
+        other_parts: rows of each other part, by its name in the source; they are left out.
         group_keys: what counts as the same thing has the same key.
         rows: (N,) int64, each record's row of `pixels`.
         pixels: the pictures, or None where none are needed.
@@ -62,6 +64,7 @@ class Loaded:
     records: list[Record]
     parts: list[str]
     names_validation: bool
+    other_parts: dict[str, int]
     group_keys: list[str]
     rows: NDArray[np.int64]
     pixels: Pixels | None
@@ -144,6 +147,7 @@ def load(
         records=records,
         parts=[str(said[number]) for number in usable],
         names_validation=names_validation,
+        other_parts=_other_parts(source.records, said),
         group_keys=_group_keys(records, hashes),
         rows=rows,
         pixels=pixels,
@@ -157,6 +161,11 @@ def load(
         num_dropped=num_dropped,
         num_texts=num_texts,
     )
+
+
+def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[str, int]:
+    left_out = (record.split for record, part in zip(records, said, strict=True) if part is None)
+    return dict(sorted(Counter(name for name in left_out if name is not None).items()))
 
 
 def _open_pictures(

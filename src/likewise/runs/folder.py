@@ -130,8 +130,8 @@ class RunFolder:
     def add_results(self, task: str, values: dict[str, Any]) -> None:
         """Put a task's figures into results.json; those of other tasks stay.
 
-        Of the task's earlier figures, only the re-ranked ones stay, if these are without re-ranking and of the
-        same data: the others may be of other options.
+        Of the task's earlier figures only the re-ranked ones stay, if these are of the same data and without
+        re-ranking: the others may be of other options.
         """
         results = self.read_json(self.results)
         earlier = results.get(task)

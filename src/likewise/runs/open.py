@@ -87,6 +87,14 @@ class RunData:
         }
         return dataclasses.replace(self.config, **(given | {"source": source}))
 
+    def own_config(self, data: DataConfig | None) -> DataConfig:
+        """As `config_for`; another source is taken for the place where the run's data lies now."""
+        config = self.config_for(data)
+        if config is None:
+            assert data is not None
+            config = self.with_options(data, data.source)
+        return config
+
     def open(self, config: DataConfig | None = None, *, progress: bool = True) -> Splits:
         """The data in the parts of training.
 
@@ -148,11 +156,10 @@ def open_data(
     run = RunData(model, path)
     config = run.config_for(data)
     if config is None:
-        assert data is not None
-        # If training's data still lies where it lay, this is another source.
-        if not run.is_gone() or run.open_moved(data.source) is None:
+        config = run.own_config(data)
+        # If training's data still lies where it lay, another place is another source.
+        if not run.is_gone() or run.open_moved(config.source) is None:
             return open_other(model, path, data, needs=needs), None
-        config = run.with_options(data, data.source)
     splits = run.open(config)
     changed = config == run.config and run.has_changed(splits)
     return splits, CHANGED.format(source=config.source) if changed else None

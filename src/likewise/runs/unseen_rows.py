@@ -40,7 +40,7 @@ class Measured:
     warnings: tuple[str, ...] = ()
 
     def described(self, *, learning: bool = False) -> str:
-        """The part and source measured on, with row counts; for tasks that learn, also what they learn from."""
+        """The part and source measured on, with row counts; of tasks that learn, also the training rows."""
         summary = self.whole.summary
         source = summary["validation_source"] or summary["source"]
         names = summary["parts_named"]["validation"]
@@ -129,9 +129,7 @@ _UNREADABLE = "the run's own data cannot be read, so whether rows of this were t
 def _own(splits: Splits, warnings: tuple[str, ...] = ()) -> Measured:
     """The run's own data, as training read it."""
     overlap = splits.summary["overlap"]
-    return Measured(
-        parts=splits, whole=splits, own=True, num_left_out=0, overlap=overlap, warnings=warnings
-    )
+    return Measured(parts=splits, whole=splits, own=True, num_left_out=0, overlap=overlap, warnings=warnings)
 
 
 def _without_trained(
