@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.methods.base import make_views
+from likewise.methods.base import Step, make_views
 from likewise.step_random import StepRandom
 from likewise.views import mask_tokens
 
@@ -28,7 +28,7 @@ def drawn_negatives(side: Ours, batch: Batch, draw: StepRandom, logits: Tensor) 
     assert batch.tokens is not None
     assert batch.mask is not None
     network, B = side.network, len(batch)
-    first = make_views(batch, draw, network.image, side.module.view_config).chunk(2)[0]
+    first = make_views(batch, Step(draw), network.image, side.module.view_configs["views"]).chunk(2)[0]
     images, texts = network.image_states(first), network.text_states(batch.tokens, batch.mask)
     every = torch.arange(B * B)
     known = network.match_logits(texts[every // B], batch.mask[every // B], images[every % B])  # (B B, 2)
@@ -57,8 +57,8 @@ def losses_of_both(
     """
     assert batch.tokens is not None
     assert batch.mask is not None
-    found = ours.module.embed(batch, draw)
-    terms = ours.module.objective(found)
+    found = ours.module.embed(batch, Step(draw))
+    terms = ours.module.objective(found, Step(draw))
     tokens, labels = mask_tokens(
         batch.tokens,
         batch.mask,

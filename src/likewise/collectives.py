@@ -128,9 +128,10 @@ def average_over_replicas(tensors: Sequence[Tensor]) -> None:
     if world_size() == 1 or not tensors:
         return
     together = torch.cat([one.flatten() for one in tensors])
-    mean = gather_rows(together[None]).mean(0)
+    dist.all_reduce(together)
+    together /= world_size()
     lengths = [one.numel() for one in tensors]
-    for one, averaged in zip(tensors, torch.split(mean, lengths), strict=True):
+    for one, averaged in zip(tensors, torch.split(together, lengths), strict=True):
         one.copy_(averaged.view_as(one))
 
 

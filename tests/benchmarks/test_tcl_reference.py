@@ -46,7 +46,7 @@ def sides(tcl_sides: ModuleType, tcl_same: ModuleType) -> tuple[Any, Any]:
         weights = [w for name, w in side.network.named_parameters() if name != "log_temperature"]
         side.optimizer = torch.optim.SGD(weights, lr=0.05)
     ours, theirs = sides
-    ours.module.copy_to_twins()
+    ours.module.reset_ema()
     theirs.module.twin.load_state_dict(theirs.network.state_dict())
     return sides
 
@@ -88,7 +88,7 @@ def test_three_steps_agree_part_by_part(
         torch.testing.assert_close(state[f"{kind}_queue.keys"].t(), getattr(theirs.module, f"{kind}_queue"))
     theirs.module._follow()  # it does so at the begin of a step, ours at the end
     for name, weight in theirs.module.twin.state_dict().items():
-        torch.testing.assert_close(state[f"twin.module.{name}"], weight, msg=name)
+        torch.testing.assert_close(state[f"ema_encoder.module.{name}"], weight, msg=name)
 
 
 def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(

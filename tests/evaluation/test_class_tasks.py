@@ -11,7 +11,7 @@ from likewise.evaluation.registry import default_tasks, evaluate, find_task
 from likewise.evaluation.tasks import clustering
 from likewise.evaluation.tasks.clustering import draw_classes
 from likewise.evaluation.tasks.few_shot import FewShotOptions
-from likewise.training.heldout import look_at_held_out
+from likewise.training.monitor import validation_figures
 
 NAMES = [f"class {number}" for number in range(40)]
 NEW = ["few-shot", "verification", "ranking", "clustering"]
@@ -144,8 +144,8 @@ def test_episodes_are_made_as_asked():
 
 
 def test_the_look_while_training_is_at_what_can_be_known():
-    assert set(look_at_held_out(Context(Stub(), SHARED))[0]) == {"neighbours", "collapse"}
-    assert set(look_at_held_out(Context(Stub(), APART))[0]) == {"few-shot", "ranking", "collapse"}
+    assert set(validation_figures(Context(Stub(), SHARED))[0]) == {"neighbours", "collapse"}
+    assert set(validation_figures(Context(Stub(), APART))[0]) == {"few-shot", "ranking", "collapse"}
 
 
 def test_clustering_draws_whole_classes():

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> None:
         sheet = _outside(Path("views.png"), report)
         if (reason := why_not_there(sheet)) is not None:
             raise ConfigError(f"--views: {sheet} cannot be written: {reason}; run this in another folder.")
-        _draw_views(data, method.default_views(options.views_size), options.views_size, sheet)
+        _draw_views(data, method.default_views(options.views_size)["views"], options.views_size, sheet)
         lines.append(f"views: {sheet}")
     if not options.json:
         print(*lines, sep="\n", end="\n" if lines else "")

@@ -129,7 +129,7 @@ def _check_demo(run: RunFolder, settings: Settings[Any], again: bool) -> None:
         raise ConfigError(f"{run.path} holds another run; {hint}name another --out.")
     if not is_demo:
         raise ConfigError(f"--again would remove {run.path}, which is no demo; name another --out.")
-    known = {*(path.name for path in vars(run).values()), ".lock", _ANSWER, _WORDS}
+    known = {*(path.name for path in vars(run).values()), _ANSWER, _WORDS}
     if others := sorted(path.name for path in run.path.iterdir() if path.name not in known):
         shown = first_names(others, most=3)
         raise ConfigError(f"--again would remove {shown} in {run.path}, of no demo; name another --out.")

@@ -59,7 +59,7 @@ def run(arguments: Sequence[str]) -> None:
     folder = Path(options.out or f"runs/{name}")
     tables = joined(_base_settings(method, folder, options, given), given)
     start_from = tables.get("training", {}).get("start_from")
-    if start_from is not None:
+    if start_from is not None and "image" in method.needs:
         tables.setdefault("image", {}).setdefault("image_size", image_size_of(start_from))
     settings = build_settings(method, tables)
     try:

@@ -1,11 +1,12 @@
-"""Finds the methods: every module of `likewise.methods` that defines a `Method`.
+"""Finds the methods: every class that derives from `Method` in a module of `likewise.methods`.
 
-Adding a method is adding a file there; no other code lists them.
+A file is all it takes to add a method; nothing else lists them.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from functools import cache
 
@@ -25,9 +26,8 @@ def methods() -> dict[str, type[Method]]:
     for module_info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         module = importlib.import_module(module_info.name)
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__:
-                if value is Method:
-                    continue
+            is_method = isinstance(value, type) and issubclass(value, Method)
+            if is_method and value.__module__ == module.__name__ and not inspect.isabstract(value):
                 found[value.name] = value
     return dict(sorted(found.items()))
 

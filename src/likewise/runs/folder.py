@@ -40,6 +40,8 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.tokenizer = self.path / "tokenizer.json"
         self.network = self.path / "network.json"
+        self.lock = self.path / ".lock"
+        self.marker = self.path / ".likewise"
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
@@ -54,6 +56,17 @@ class RunFolder:
                 f"{path} is not a run: it has no config.toml; expected a folder that `likewise train` wrote."
             )
         return run
+
+    def claim(self) -> None:
+        """Mark the folder, before anything else is written: its files are ours, even if no run begins."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.marker.touch()
+
+    def foreign_files(self) -> list[str]:
+        """Names in a folder without a run, other than those that a rejected start leaves and hidden ones."""
+        left = {self.bad_records, self.data, self.tokenizer, self.network} if self.marker.exists() else set()
+        paths = self.path.iterdir() if self.path.is_dir() else ()
+        return sorted(path.name for path in paths if path not in left and not path.name.startswith("."))
 
     @contextlib.contextmanager
     def locked(self, fabric: Any) -> Iterator[None]:
@@ -70,7 +83,7 @@ class RunFolder:
         """
         from filelock import FileLock
 
-        lock, is_new = FileLock(self.path / ".lock"), not os.path.exists(self.path)
+        lock, is_new = FileLock(self.lock), not os.path.exists(self.path)
         refusal = fabric.broadcast(self._take(lock) if fabric.is_global_zero else None)
         if refusal is not None:
             raise ConfigError(refusal)
@@ -79,7 +92,7 @@ class RunFolder:
         finally:
             lock.release()
             if fabric.is_global_zero and not self.config.is_file():  # refused before the run began
-                (self.path / ".lock").unlink(missing_ok=True)
+                self.lock.unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty: the bad records may lie there
                     if is_new:
                         self.path.rmdir()

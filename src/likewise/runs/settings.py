@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -66,9 +66,10 @@ class Settings(Generic[C]):
     Attributes:
         method_name: which method.
         data: the source.
-        image: the image encoder.
+        image: the image encoder (methods that read images).
         text: the text encoder (methods that read texts).
-        views: the random views.
+        views: the first family of random views.
+        more_views: further view families, by section.
         method: the method's own Config.
         training: the loop.
     """
@@ -80,11 +81,14 @@ class Settings(Generic[C]):
     views: ViewConfig
     method: C
     training: TrainingConfig
+    more_views: Mapping[str, ViewConfig] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Reject values of the wrong type, and options that cannot go together."""
-        for name, section in self.sections().items():
-            object.__setattr__(self, name, checked_values(name, section))
+        checked = {name: checked_values(name, section) for name, section in self.sections().items()}
+        object.__setattr__(self, "more_views", {name: checked.pop(name) for name in self.more_views})
+        for name, section in checked.items():
+            object.__setattr__(self, name, section)
         self.method_type.check_order(self.method, self.training.order)
 
     @property
@@ -94,10 +98,16 @@ class Settings(Generic[C]):
 
     def sections(self) -> dict[str, Any]:
         """The sections that this method uses, by name."""
-        names = ["data", "image", "text", "views", "method", "training"]
-        return {
-            name: getattr(self, name) for name in names if name != "text" or "text" in self.method_type.needs
-        }
+        unused = {"image", "text"} - set(self.method_type.needs)
+        unused |= set() if self.method_type.view_families else {"views"}
+        names = ("data", "image", "text", "views", "method", "training")
+        return {name: getattr(self, name) for name in names if name not in unused} | dict(self.more_views)
+
+    def with_sections(self, sections: Mapping[str, Any]) -> Settings[C]:
+        """The same settings with some sections replaced, by name."""
+        more = {name: sections.get(name, views) for name, views in self.more_views.items()}
+        own = {name: section for name, section in sections.items() if name not in more}
+        return dataclasses.replace(self, more_views=more, **own)
 
 
 def default_settings(method: str | type[Method], source: str, *, image_size: int = 64) -> Settings[Any]:
@@ -113,12 +123,14 @@ def default_settings(method: str | type[Method], source: str, *, image_size: int
     """
     if isinstance(method, str):
         method = find_method(method)
+    views = method.default_views(image_size)
     return Settings(
         method_name=method.name,
         data=DataConfig(source=source),
         image=ImageEncoderConfig(image_size=image_size, **method.image_defaults),
         text=TextEncoderConfig(**method.text_defaults),
-        views=method.default_views(image_size),
+        views=views.pop("views", ViewConfig()),
+        more_views=views,
         method=method.options(),
         training=TrainingConfig(**method.training_defaults),
     )
@@ -140,7 +152,7 @@ def build_settings(method: type[Method], *tables: Tables) -> Settings[Any]:
         name: dataclasses.replace(section, **options.get(name, {}))
         for name, section in defaults.sections().items()
     }
-    return dataclasses.replace(defaults, **sections)
+    return defaults.with_sections(sections)
 
 
 def joined(*tables: Tables) -> Tables:
