@@ -292,7 +292,7 @@ def test_instance_finds_its_row_among_all() -> None:
 
 def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
     rows, now = batch(4), Step(StepRandom(0, 0))
-    copies = dataclasses.replace(rows, group=torch.tensor([5, 5, 8, 5]))
+    copies = rows.with_columns(group=torch.tensor([5, 5, 8, 5]))
     method: Any = build("instance").eval()
     with torch.no_grad():
         method.objective(method.embed(copies, now), STEP)
@@ -303,13 +303,13 @@ def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
             logits[row, mates] = -torch.inf
         expected = F.cross_entropy(logits, copies.index)
         assert method.objective(embeddings, STEP).total.item() == pytest.approx(expected.item(), rel=1e-5)
-        alone = dataclasses.replace(rows, group=torch.arange(4))
+        alone = rows.with_columns(group=torch.arange(4))
         assert method.objective(method.embed(alone, now), STEP).total > expected
 
         method = build("simclr").eval()
         apart, together = (method.objective(method.embed(one, now), STEP).total for one in (rows, copies))
         assert together < apart
-        none_left = dataclasses.replace(rows, group=torch.zeros(4, dtype=torch.int64))
+        none_left = rows.with_columns(group=torch.zeros(4, dtype=torch.int64))
         assert float(method.objective(method.embed(none_left, now), STEP).total) == pytest.approx(0, abs=1e-6)
 
 

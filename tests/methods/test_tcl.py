@@ -250,14 +250,14 @@ def test_embeddings_are_those_of_the_network_and_its_twin() -> None:
     found = method.embed(rows, now)
     wanted = {
         "images": network.encode_images(first),
-        "texts": network.encode_texts(rows.tokens, rows.mask),
+        "texts": network.encode_texts(rows.text.tokens, rows.text.mask),
         "ema_images": twin.encode_images(second),
-        "ema_texts": twin.encode_texts(rows.tokens, rows.mask),
-        "words": unit(twin.text_projection(twin.text_states(rows.tokens, rows.mask)[:, 1:])),
+        "ema_texts": twin.encode_texts(rows.text.tokens, rows.text.mask),
+        "words": unit(twin.text_projection(twin.text_states(rows.text.tokens, rows.text.mask)[:, 1:])),
     }
     for key, value in wanted.items():
         torch.testing.assert_close(found[key], value, msg=key)
-    assert torch.equal(found["word_mask"], rows.mask[:, 1:])
+    assert torch.equal(found["word_mask"], rows.text.mask[:, 1:])
     assert torch.equal(found["group"], rows.group)
     assert found["images"].requires_grad
     assert not any(found[key].requires_grad for key in found if key.startswith(("ema", "patches", "words")))
@@ -291,8 +291,8 @@ def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     found = method.embed(rows, now)
     views = make_views(rows, now, method.network.image, method.view_configs["views"]).chunk(2)
     tokens, words = mask_tokens(
-        rows.tokens,  # type: ignore[arg-type]
-        rows.mask,  # type: ignore[arg-type]
+        rows.text.tokens,
+        rows.text.mask,
         draw=now.random,
         index=rows.index,
         mask_id=MASK,
@@ -309,8 +309,8 @@ def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     ):
         for logits, (i, place) in zip(found[key], places, strict=True):
             one = slice(i, i + 1)
-            states = network.text_states(tokens[one], rows.mask[one])  # type: ignore[operator, index]
-            fused = network.fusion(states, rows.mask[one], network.image_states(view[one]))  # type: ignore[operator, index]
+            states = network.text_states(tokens[one], rows.text.mask[one])
+            fused = network.fusion(states, rows.text.mask[one], network.image_states(view[one]))
             torch.testing.assert_close(logits, network.word_logits(fused[:, place])[0])  # type: ignore[operator]
 
 
@@ -340,10 +340,10 @@ def judged(method: TCL, rows: Batch, now: Step) -> Tensor:
     """(B, B, 2) logits of every text with every picture, one pair at a time."""
     network = method.network
     first, _ = make_views(rows, now, network.image, method.view_configs["views"]).chunk(2)
-    images, texts = network.image_states(first), network.text_states(rows.tokens, rows.mask)  # type: ignore[arg-type]
+    images, texts = network.image_states(first), network.text_states(rows.text.tokens, rows.text.mask)
     B = len(rows)
     pairs = [
-        network.match_logits(texts[t : t + 1], rows.mask[t : t + 1], images[i : i + 1])  # type: ignore[index]
+        network.match_logits(texts[t : t + 1], rows.text.mask[t : t + 1], images[i : i + 1])
         for t in range(B)
         for i in range(B)
     ]
@@ -452,13 +452,11 @@ def test_texts_without_words() -> None:
 def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
     """Rows of padding alone, which no tokenizer makes but a caller may, and texts of a single token."""
     method, rows = build(hidden_share=1.0, **parts), batch()
-    assert rows.tokens is not None
-    assert rows.mask is not None
     if empty == "[CLS] alone":
-        rows = dataclasses.replace(rows, tokens=rows.tokens[:, :1], mask=rows.mask[:, :1])
+        rows = rows.with_columns(text=rows.text.map(lambda tensor: tensor[:, :1]))
     else:
-        kept = torch.arange(len(rows.mask)) > (0 if empty == "one row" else len(rows.mask))
-        rows = dataclasses.replace(rows, mask=rows.mask & kept[:, None])
+        kept = torch.arange(len(rows.text.mask)) > (0 if empty == "one row" else len(rows.text.mask))
+        rows = rows.with_columns(text=TokenBatch(rows.text.tokens, rows.text.mask & kept[:, None]))
     terms = method.objective(method.embed(rows, Step(StepRandom(0, 0))), STEP)
     terms.total.backward()
     assert terms.total.isfinite()
@@ -469,11 +467,9 @@ def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
 
 def test_padding_changes_nothing() -> None:
     method, rows = build(hidden_share=0.4), batch()
-    padded = dataclasses.replace(
-        rows,
-        tokens=torch.nn.functional.pad(rows.tokens, (0, 5), value=PAD),  # type: ignore[arg-type]
-        mask=torch.nn.functional.pad(rows.mask, (0, 5)),  # type: ignore[arg-type]
-    )
+    tokens, mask = rows.text.tokens, rows.text.mask
+    pad = torch.nn.functional.pad
+    padded = rows.with_columns(text=TokenBatch(pad(tokens, (0, 5), value=PAD), pad(mask, (0, 5))))
     with torch.no_grad():
         one, other = (
             method.objective(method.embed(b, Step(StepRandom(0, 0))), STEP).parts for b in (rows, padded)

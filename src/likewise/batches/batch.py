@@ -50,7 +50,7 @@ class Batch:
         index: (B,) int64, the rows' places in their dataset.
         occurrence: (B,) int64, how often a row came before in the step's batch (of all processes); None where
             no row comes twice.
-        columns: by name, as its kind collates it: a tensor (B, ...), a `TokenBatch` or a list of B; None for none.
+        columns: by name, as their kinds collate them: a tensor (B, ...), a `TokenBatch` or a list of B.
     """
 
     def __init__(self, *, index: Tensor, occurrence: Tensor | None = None, **columns: Any) -> None:
@@ -59,6 +59,10 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.index.shape[0])
+
+    def with_columns(self, **columns: Any) -> Batch:
+        """The same rows with some columns added or replaced."""
+        return Batch(index=self.index, occurrence=self.occurrence, **(self.columns | columns))
 
     def __contains__(self, name: object) -> bool:
         return name in self.columns
