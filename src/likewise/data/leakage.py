@@ -29,7 +29,7 @@ def said_of_overlap(
     if not seen.any():
         return None
     return (
-        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a "
+        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the image, text or group of a "
         f"{row}, so {figures} are better than they would be on new data"
     )
 
