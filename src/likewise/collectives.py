@@ -132,7 +132,7 @@ def average_over_replicas(tensors: Sequence[Tensor]) -> None:
 
 
 def replica_weight(rows: Tensor) -> float:
-    """B R / (sum of b): a loss times this weight makes DDP's mean exact for unequal rows."""
+    """Weight b R / (sum of b): a loss times this makes DDP's mean exact for unequal rows."""
     counts = row_counts(rows)
     return len(counts) * rows.shape[0] / max(sum(counts), 1)
 

@@ -105,6 +105,16 @@ def test_a_batch_of_nothing_is_refused(model: Model, size: int) -> None:
 def test_a_bad_text_is_named(model: Model) -> None:
     with pytest.raises(DataError, match="text 1"):
         model.encode_texts(["fine", "  "])
+    with pytest.raises(DataError, match="not a valid Unicode text"):
+        model.encode_texts("ok \ud800 bad")
+
+
+def test_encoded_bytes_of_any_kind_are_one_image(model: Model) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "PNG")
+    expected = model.encode_images(stream.getvalue())
+    for one in (bytearray(stream.getvalue()), memoryview(stream.getvalue())):
+        assert np.array_equal(model.encode_images(one), expected)  # type: ignore[arg-type]
 
 
 def test_saved_and_loaded_is_the_same(model: Model, tmp_path: Path) -> None:

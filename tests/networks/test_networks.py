@@ -23,7 +23,7 @@ from likewise.networks.abilities import ABILITIES
 from likewise.networks.dual import DualNetwork
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.image import ImageNetwork
-from likewise.networks.registry import image_spec, network_from_spec, networks
+from likewise.networks.registry import encoder_spec, network_from_spec, networks
 from likewise.networks.text import TextNetwork
 
 SAVED = sorted((Path(__file__).parent / "saved").glob("*.json"))
@@ -129,7 +129,9 @@ def test_a_spec_that_cannot_be_built_says_why() -> None:
     with pytest.raises(ModelError, match="lacks 'dim'"):
         network_from_spec({"kind": "dual", "image": small_image().spec(), "text": small_text().spec()})
     with pytest.raises(ModelError, match="of kind 'text' has no image encoder"):
-        image_spec(TextNetwork(small_text()).spec())
+        encoder_spec(TextNetwork(small_text()).spec(), "image")
+    with pytest.raises(ModelError, match="of kind 'image' has no text encoder"):
+        encoder_spec(ImageNetwork(small_image()).spec(), "text")
 
 
 @pytest.mark.parametrize("kind", ["image", "text"])

@@ -67,6 +67,9 @@ class DataConfig:
     text_separator: str | None = None
     """Separator of several captions in one cell, such as "|"; none unless given."""
 
+    delimiter: str | None = None
+    """Delimiter of CSV files, such as ";" or "tab"; guessed from the first rows when not given."""
+
     encoding: str = "utf-8"
     """Encoding of text tables and sentence files, such as gb18030 for older Chinese files."""
 
@@ -160,6 +163,8 @@ class DataConfig:
                 f"data.train_split and data.validation_split are both {self.train_split!r}; give "
                 "one of them another name"
             )
+        if self.delimiter not in (None, "tab") and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise ConfigError(f"data.delimiter must be one character or 'tab', got {self.delimiter!r}")
         if self.text_separator == "":
             raise ConfigError("data.text_separator is empty; leave it out where a cell holds one text")
         try:

@@ -95,11 +95,14 @@ class Record:
         return self.values.get("domain")
 
 
+_MOST_CHARACTERS = 2000
+
+
 @dataclass(frozen=True, slots=True)
 class BadRecord:
     """A record, or one caption of it, that was set aside: which, where it is, and why.
 
-    All three can be printed and saved: what is no valid text in them gets a replacement character.
+    All three can be printed and saved: see `legible`.
     """
 
     id: str
@@ -108,7 +111,7 @@ class BadRecord:
 
     def __post_init__(self) -> None:
         for name in ("id", "place", "reason"):
-            object.__setattr__(self, name, legible(getattr(self, name)))
+            object.__setattr__(self, name, legible(getattr(self, name)[:_MOST_CHARACTERS]))
 
 
 @dataclass(frozen=True, slots=True)

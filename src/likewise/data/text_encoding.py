@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from likewise.errors import RecordError
+from likewise.messages import printable
 
 __all__ = ["check_texts", "decoded", "is_text", "legible", "split_lines"]
 
@@ -48,5 +49,5 @@ def check_texts(fields: Mapping[str, object]) -> None:
 
 
 def legible(text: str) -> str:
-    """The text with a replacement character for each lone surrogate."""
-    return text if is_text(text) else _SURROGATES.sub("\ufffd", text)
+    """The text as it can be printed and saved: lone surrogates replaced, control characters escaped."""
+    return printable(text if is_text(text) else _SURROGATES.sub("\ufffd", text))

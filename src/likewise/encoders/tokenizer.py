@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from likewise.errors import ConfigError, ModelError
+from likewise.data.text_encoding import is_text
+from likewise.errors import ConfigError, DataError, ModelError
 
 __all__ = ["TextTokenizer", "train_tokenizer"]
 
@@ -41,6 +42,8 @@ class TextTokenizer:
         self._tokenizer = tokenizer
         self.pad_id = pad_id
         self.max_tokens = max_tokens
+        # "[SEP]" written in a caption is text and no control token.
+        tokenizer.encode_special_tokens = True
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
 
@@ -66,7 +69,13 @@ class TextTokenizer:
 
         Returns:
             One (L,) int32 array per text, 2 <= L <= max_tokens.
+
+        Raises:
+            DataError: a text holds lone surrogates, which are no Unicode text.
         """
+        wrong = next((text for text in texts if not is_text(text)), None)
+        if wrong is not None:
+            raise DataError(f"not a valid Unicode text (a lone surrogate in it): {wrong[:80]!r}")
         return [
             np.array(encoding.ids, dtype=np.int32)
             for start in range(0, len(texts), _CHUNK)

@@ -18,7 +18,7 @@ from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
-from likewise.networks.registry import image_spec
+from likewise.networks.registry import encoder_spec
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
@@ -147,7 +147,7 @@ class BuildContext:
         assert self.image is not None, "the method's `needs` must name the column image"
         if self.trained is None:
             return ImageEncoder.build(self.image)
-        encoder = ImageEncoder.from_spec(image_spec(self.trained))
+        encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
         encoder.resize(self.image.image_size)
         encoder.freeze_unused()
         return encoder
@@ -158,7 +158,7 @@ class BuildContext:
         assert self.tokenizer is not None
         if self.trained is None:
             return TextEncoder.build(self.text, vocabulary_size=self.tokenizer.vocabulary_size)
-        encoder = TextEncoder.from_spec(self.trained["text"])
+        encoder = TextEncoder.from_spec(encoder_spec(self.trained, "text"))
         encoder.freeze_unused()
         return encoder
 

@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 from functools import cache
 
+import likewise.methods as package
 from likewise.errors import ConfigError
 from likewise.messages import closest
 from likewise.methods.base import Method
@@ -17,13 +18,15 @@ from likewise.methods.base import Method
 __all__ = ["find_method", "methods"]
 
 
-@cache
 def methods() -> dict[str, type[Method]]:
     """All methods by name, in alphabetical order."""
-    import likewise.methods as package
+    return _methods(tuple(package.__path__))
 
+
+@cache
+def _methods(path: tuple[str, ...]) -> dict[str, type[Method]]:
     found = {}
-    for module_info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+    for module_info in pkgutil.walk_packages(path, f"{package.__name__}."):
         module = importlib.import_module(module_info.name)
         for value in vars(module).values():
             is_method = isinstance(value, type) and issubclass(value, Method)

@@ -287,6 +287,8 @@ def _checked_texts(texts: str | Sequence[str]) -> list[str]:
 def _several_images(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     if isinstance(images, (np.ndarray, Tensor)):
         is_single = images.ndim <= 3
+    elif isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)):
+        is_single = True
     else:
-        is_single = isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Sequence)
+        is_single = not isinstance(images, Sequence)
     return cast("list[ImageInput]", [images] if is_single else list(cast(Any, images)))

@@ -12,7 +12,7 @@ import torch
 from likewise.errors import ModelError
 from likewise.networks.base import Network
 
-__all__ = ["image_spec", "network", "network_from_spec", "networks"]
+__all__ = ["encoder_spec", "network", "network_from_spec", "networks"]
 
 _REGISTERED: dict[str, type[Network]] = {}
 
@@ -41,17 +41,21 @@ def networks() -> dict[str, type[Network]]:
     return dict(sorted(_REGISTERED.items()))
 
 
-def image_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    """The image encoder's part of a network's `spec`; the encoders of several views are alike.
+def encoder_spec(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    """One encoder's part of a network's `spec`.
+
+    Args:
+        spec: of a network.
+        name: `image` or `text`; of several encoders (`images`), which are alike, the first.
 
     Raises:
-        ModelError: the network has no image encoder.
+        ModelError: the network has no such encoder.
     """
-    for name in ("image", "images"):
-        if name in spec:
-            found: dict[str, Any] = spec[name] if name == "image" else spec[name][0]
-            return found
-    raise ModelError(f"a network of kind {spec.get('kind')!r} has no image encoder.")
+    parts = [spec[name]] if name in spec else spec.get(f"{name}s", ())
+    if not parts:
+        raise ModelError(f"a network of kind {spec.get('kind')!r} has no {name} encoder.")
+    found: dict[str, Any] = parts[0]
+    return found
 
 
 def network_from_spec(spec: dict[str, Any]) -> Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from likewise.data.cells import clean_texts
@@ -36,19 +36,21 @@ def named_splits(names: set[str], config: DataConfig) -> set[str]:
     return splits if len(splits) > 1 and has_train else set()
 
 
-def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Source:
+def source_of_images(root: str, entries: list[Entry], config: DataConfig, *, classes: bool = True) -> Source:
     """Read the images below a folder.
 
     Args:
         root: the folder.
         entries: every file below it.
         config: the user's options.
+        classes: whether subfolders may be classes.
     """
     images = [entry for entry in entries if is_image(entry.address)]
     # A name in another encoding than the system's holds lone surrogates, which cannot be printed.
     start = len(root.rstrip("/")) + 1
     names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
     layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
+    layout = replace(layout, classes=layout.classes and classes)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])

@@ -21,12 +21,13 @@ from likewise.data.files import (
 )
 from likewise.data.record import Source
 from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
+from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.sources.tables import source_of_tables
 from likewise.data.tables.names import canonical_split
 from likewise.data.tables.open_table import is_delimited, is_table, open_table
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import legible
-from likewise.errors import SourceError
+from likewise.errors import RecordError, SourceError
 from likewise.messages import first_names
 
 __all__ = ["open_source"]
@@ -51,6 +52,8 @@ def open_source(config: DataConfig, needs: Needs | None = None, *, own_columns: 
     found = _understood(config, needs)
     if not found.records and not found.problems:
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
+    if "(CSV)" not in found.kind and "(TSV)" not in found.kind:
+        found.unread["delimiter"] = "only CSV files have one"
     if own_columns:
         _refuse_unread(found, config)
         found.notes += _unread_notes(found, config)
@@ -195,21 +198,46 @@ def _source_of_entries(
         return source_of_saved_dataset(folder, config, needs)
     # A few described images among thousands (metadata.csv) are described; a folder of images may also hold
     # an odd .json, so only real table formats make a folder a folder of tables.
+    listings = _listings(folder, entries)
     tables = [e.address for e in entries if is_table(e.address) and not e.address.endswith(".json")]
+    tables = [address for address in tables if address not in listings]
     at_top = [address for address in tables if address in top]
     metadata = [address for address in tables if stem_of(address) == "metadata"]
     if at_top or metadata:
-        return _open_tables(metadata or at_top, config, needs, root=normalised(folder) if metadata else None)
+        chosen = _inside(folder, metadata or at_top, config)
+        return _open_tables(chosen, config, needs, root=normalised(folder) if metadata else None)
     tars = [entry.address for entry in entries if entry.address.endswith((".tar", ".tar.gz", ".tgz"))]
     if tars:
-        return _open_files(tars, config, needs)
+        return _open_files(_inside(folder, tars, config), config, needs)
     if any(is_image(entry.address) for entry in entries):
-        return source_of_images(normalised(folder), entries, config)
+        return source_of_images(normalised(folder), entries, config, classes=not listings)
+    tables = tables or [entry.address for entry in entries if is_table(entry.address)]
     if tables:
-        return _open_tables(tables, config, needs, root=normalised(folder))
-    if tables := [entry.address for entry in entries if is_table(entry.address)]:
-        return _open_tables(tables, config, needs, root=normalised(folder))
+        return _open_tables(_inside(folder, tables, config), config, needs, root=normalised(folder))
     return None
+
+
+def _listings(folder: str, entries: list[Entry]) -> set[str]:
+    """Tables in which img2dataset lists the content of a shard or folder of the same name."""
+    paths = {entry.address for entry in entries}
+    folders = {folder_of(path) for path in paths}
+    stems = {path.removesuffix(".parquet") for path in paths if path.endswith(".parquet")}
+    return {
+        f"{stem}.parquet"
+        for stem in stems
+        if f"{stem}_stats.json" in paths and (f"{stem}.tar" in paths or stem in folders)
+    }
+
+
+def _inside(folder: str, addresses: list[str], config: DataConfig) -> list[str]:
+    """These files of a folder. Raises SourceError if one is a link that leads outside."""
+    resolver = PathResolver(folder, follow_links=config.follow_links)
+    for address in [] if is_remote(folder) else addresses:
+        try:
+            resolver.resolve(address)
+        except RecordError as error:
+            raise SourceError(f"{address}: {error}") from None
+    return addresses
 
 
 def _depth(folder: str, entry: Entry) -> int:
@@ -233,6 +261,11 @@ def _words(stem: str) -> list[str]:
     return [stem, *stem.replace("-", "_").replace(".", "_").split("_")]
 
 
+def _open_table(address: str, config: DataConfig) -> Table:
+    delimiter = "\t" if config.delimiter == "tab" else config.delimiter
+    return open_table(address, encoding=config.encoding, delimiter=delimiter)
+
+
 def _open_tables(
     addresses: list[str], config: DataConfig, needs: Needs | None, *, root: str | None = None
 ) -> Source:
@@ -240,8 +273,7 @@ def _open_tables(
     if root is None:
         splits = splits_by_stem(addresses, config)
         tables: list[tuple[Table, str | None, str | None]] = [
-            (open_table(address, encoding=config.encoding), splits.get(address), None)
-            for address in addresses
+            (_open_table(address, config), splits.get(address), None) for address in addresses
         ]
         return source_of_tables(tables, config, needs=needs, splits_from="files" if splits else None)
     parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
@@ -251,7 +283,7 @@ def _open_tables(
     for address in addresses:
         split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
         domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
-        found.append((open_table(address, encoding=config.encoding), split, domain))
+        found.append((_open_table(address, config), split, domain))
     if len({domain for _, _, domain in found}) == 1:
         found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
     splits_from = "subfolders" if by_folder else "files" if by_stem else None

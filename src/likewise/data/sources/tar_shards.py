@@ -8,6 +8,7 @@ name up to the first dot stay one record only if their suffixes recur under othe
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterable
@@ -273,6 +274,8 @@ def _record_stems(members: list[_Member]) -> list[str]:
 def _list_members(stream: IO[bytes]) -> tuple[list[_Member], str | None]:
     """The regular files of a shard, and why it cannot be read to its end."""
     members: list[_Member] = []
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             while (info := archive.next()) is not None:
@@ -282,6 +285,8 @@ def _list_members(stream: IO[bytes]) -> tuple[list[_Member], str | None]:
                 name = legible(info.name)
                 if info.isfile() and not info.issparse() and not name.rpartition("/")[2].startswith("."):
                     members.append(_Member(name, info.offset_data, info.size))
+                if info.offset_data + info.size > end:
+                    return members, "truncated shard: unexpected end of data"
             return members, _unread(stream, archive.offset)
     except (tarfile.TarError, ValueError, OverflowError, MemoryError) as error:
         return members, f"truncated shard: {error}"

@@ -82,11 +82,11 @@ def _quoted_rows(lines: list[str], delimiter: str) -> tuple[Rows, list[tuple[int
         except csv.Error as error:
             reason = _quote_fault(str(error), start + reader.line_num - begin)
         if reason is not None:
-            mended = _backslash_row(lines[begin], delimiter)
-            if mended is None:
+            escaped = _backslash_row(lines[begin], delimiter)
+            if escaped is None:
                 bad.append((begin + 1, reason))
             else:
-                rows.append((begin + 1, mended))
+                rows.append((begin + 1, escaped))
             begin += 1
     return rows, bad
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from likewise.data.column_kinds import Images
 from likewise.data.columns import column_names, column_of
 from likewise.data.config import DataConfig
-from likewise.data.tables.names import is_missing, looks_like_image_path, plain_name
+from likewise.data.tables.names import is_image_name, is_missing, looks_like_image_path, plain_name
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
 from likewise.messages import closest, first_names
@@ -53,7 +54,7 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
     for role, headers in found.items():
         for header in headers:
             named_column(table.name, table.names, role, header)
-    search = _Search(table, found)
+    search = _Search(table, found, config.image_root or table.folder)
     for role in column_names(Images):
         search.add(role, search.image(role, by_content=role == "image"))
     paired = "text_2" in reads or "text_2" in found
@@ -91,8 +92,8 @@ def named_column(where: str, names: Sequence[str], role: str, name: str | None) 
 class _Search:
     """Looks for roles among the columns that have none yet."""
 
-    def __init__(self, table: Table, found: dict[str, tuple[str, ...]]) -> None:
-        self._table, self._found = table, found
+    def __init__(self, table: Table, found: dict[str, tuple[str, ...]], root: str) -> None:
+        self._table, self._found, self._root = table, found, root
 
     def add(self, role: str, *headers: str | None) -> None:
         """Give a role to columns, unless it has some already."""
@@ -129,18 +130,28 @@ class _Search:
 
     def image(self, role: str, *, by_content: bool) -> str | None:
         """The likeliest column of images."""
-        table, free = self._table, self._free()
-        binary = [name for name in free if name in table.binary]
-        for name in self._matches(column_of(role).headers.split()):
-            if name in binary or any(map(looks_like_image_path, table.head(name))):
-                return name
-        if binary and by_content:
-            return binary[0]
-        for name in free if by_content else ():
-            values = [value for value in table.head(name) if value and not is_missing(value)]
-            if values and sum(map(looks_like_image_path, values)) > len(values) / 2:
-                return name
-        return None
+        table, free = self._table, self._free() if by_content else []
+        candidates = [
+            name
+            for name in self._matches(column_of(role).headers.split())
+            if name in table.binary or any(map(looks_like_image_path, table.head(name)))
+        ]
+        candidates += [name for name in free if name in table.binary]
+        candidates += [name for name in free if self._share_of_paths(name) > 0.5]
+        return min(candidates, key=self._unlikeliness, default=None)
+
+    def _share_of_paths(self, name: str) -> float:
+        values = [value for value in self._table.head(name) if value and not is_missing(value)]
+        return sum(map(looks_like_image_path, values)) / max(1, len(values))
+
+    def _unlikeliness(self, name: str) -> int:
+        """0 for a column of existing files or of bytes, 2 for addresses on the network."""
+        if name in self._table.binary:
+            return int(not is_image_name(name))
+        paths = [value for value in self._table.head(name) if looks_like_image_path(value)]
+        if any("://" in path for path in paths):
+            return 2
+        return int(not any(os.path.isfile(os.path.join(self._root, path.strip())) for path in paths))
 
     def texts(self, *, paired: bool) -> tuple[str, ...]:
         """The columns of texts by header; several where they are numbered."""
@@ -148,9 +159,19 @@ class _Search:
         headers = f"{column.pair_headers} {column.headers}" if paired else column.headers
         for name in self._matches(headers.split()):
             if self._is_text(name):
-                return (name,)
-        names = [name for name in self._free() if _NUMBERED.fullmatch(plain_name(name))]
-        return tuple(name for name in names if self._is_text(name))
+                return (name, *self._numbered(plain_name(name), but=name))
+        return self._numbered()
+
+    def _numbered(self, base: str = "", *, but: str = "") -> tuple[str, ...]:
+        """The free columns of texts with numbered headers: caption_1, caption.2, caption3."""
+        return tuple(
+            name
+            for name in self._free()
+            if name != but
+            and _NUMBERED.fullmatch(plain_name(name))
+            and plain_name(name).startswith(base)
+            and self._is_text(name)
+        )
 
     def sentences(self) -> tuple[str, ...]:
         """The column whose cells read like sentences, where nothing else is the text."""

@@ -12,6 +12,7 @@ from likewise.data.tables.names import looks_like_image_path
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import is_text, split_lines
 from likewise.errors import SourceError
+from likewise.messages import first_names
 
 __all__ = ["delimited_table", "json_table"]
 
@@ -47,7 +48,7 @@ def delimited_table(address: str, text: str, delimiter: str) -> Table:
     used = [place for place, name in enumerate(names) if name or any(map(str.strip, columns[place]))]
     names, columns = [names[place] for place in used], [columns[place] for place in used]
     if len(set(names)) < len(names):
-        listed = ", ".join(name or "(no name)" for name in names)
+        listed = first_names([name or "(no name)" for name in names])
         raise SourceError(f"{address}: two columns have the same name: {listed}")
     kind = "TSV" if delimiter == "\t" else "CSV"
     return _in_memory(address, kind, dict(zip(names, columns, strict=True)), [n for n, _ in good], bad_lines)
@@ -140,7 +141,7 @@ def _json_hint(only: dict[str, Any]) -> str:
     """How to rewrite a file that is one JSON object as rows."""
     for key, value in only.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            return f". The rows seem to be the list {key!r} in it: save that list alone as the file"
+            return f". The rows seem to be the list {key[:80]!r} in it: save that list alone as the file"
     if sum(map(looks_like_image_path, only)) > len(only) / 2:
         return (
             ". It seems to be one object of images and their captions: save it as one object a row, "

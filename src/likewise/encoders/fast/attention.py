@@ -99,7 +99,7 @@ class _Attention(torch.autograd.Function):
         mask, ctx.mask_scale = draw_mask(weights.shape, dropout) if dropout > 0 else (None, 1.0)
         ctx.scale = scale
         ctx.save_for_backward(query, key, value, weights, mask)
-        output = _matrices(_masked(weights, mask, ctx.mask_scale)) @ _matrices(value)
+        output = _matrices(apply_mask(weights, mask, ctx.mask_scale)) @ _matrices(value)
         return output.view(*query.shape[:3], -1)
 
     @staticmethod
@@ -107,9 +107,9 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, weights, mask = ctx.saved_tensors
         grads = _matrices(grad_output)  # (B H, L, E)
-        grad_value = _matrices(_masked(weights, mask, ctx.mask_scale)).transpose(1, 2) @ grads
+        grad_value = _matrices(apply_mask(weights, mask, ctx.mask_scale)).transpose(1, 2) @ grads
         grad_weights = (grads @ _matrices(value).transpose(1, 2)).view(weights.shape)
-        grad_weights = _masked(grad_weights, mask, ctx.mask_scale)
+        grad_weights = apply_mask(grad_weights, mask, ctx.mask_scale)
         grad_logits = torch.ops.aten._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
         grad_logits = _matrices(grad_logits.mul_(ctx.scale))
         grad_query, grad_key = grad_logits @ _matrices(key), grad_logits.transpose(1, 2) @ _matrices(query)
@@ -120,10 +120,6 @@ class _Attention(torch.autograd.Function):
 def _matrices(heads: Tensor) -> Tensor:
     """(B, H, ., .) to (B H, ., .), contiguous, so that no product copies, transposed or not."""
     return heads.reshape(-1, *heads.shape[2:])
-
-
-def _masked(weights: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    return weights if mask is None else apply_mask(weights, mask, scale)
 
 
 def _bias(mask: Tensor | None, query: Tensor, key: Tensor, causal: bool) -> Tensor | None:

@@ -33,9 +33,9 @@ def dropout(rows: Tensor, p: float) -> Tensor:
     return apply_mask(rows, *draw_mask(rows.shape, p))
 
 
-def apply_mask(rows: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Masked rows, scaled up; `mask` and `scale` as `draw_mask` returns them."""
-    return rows.mul(mask).mul_(scale)
+def apply_mask(rows: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Masked rows, scaled up; `mask` and `scale` as of `draw_mask`, the rows themselves without a mask."""
+    return rows if mask is None else rows.mul(mask).mul_(scale)
 
 
 def draw_mask(shape: torch.Size, p: float) -> tuple[Tensor, float]:

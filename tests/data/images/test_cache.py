@@ -33,7 +33,7 @@ from likewise.data.images.refs import FileImage, ParquetImage
 from likewise.data.images.stores import CachedPixels, DecodedPixels
 from likewise.errors import DataError, OutOfReach, RecordError
 
-SOURCE = str(Path(__file__).parents[2] / "src")
+SOURCE = str(Path(__file__).parents[3] / "src")
 
 
 def write_photos(folder: Path, count: int, size: int = 40) -> Path:
