@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.metrics import first_hit_chance, first_ranks, inputs, retrieval
+from likewise.metrics import first_hit_chance, first_ranks, inputs, ranking, retrieval, zero_shot
 from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
+
+F32, F64 = torch.float32, torch.float64
 
 
 def naive_ranks(queries, candidates, own, theirs):
@@ -69,6 +71,19 @@ def test_collapsed_embeddings_come_last_not_first(dimension):
     result = retrieval(image.repeat(101, 1), text.repeat(101, 1), groups, groups)
     assert result["image_to_text_r1"] == result["text_to_image_r10"] == 0.0
     assert result["image_to_text_median_rank"] == 101
+
+
+@pytest.mark.parametrize(("dtype", "apart", "rank"), [(F64, 1e-7, 1), (F64, 1e-16, 2), (F32, 1e-7, 2)])
+def test_ties_are_as_wide_as_rounding_is(dtype, apart, rank):
+    query = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    angles = torch.tensor([0.5, 0.5 + apart], dtype=torch.float64)
+    candidates = torch.stack([angles.cos(), angles.sin()], 1).to(dtype)
+    relevance = Relevance(torch.tensor([0]), torch.tensor([0, 1]))
+    assert first_ranks(query, candidates, relevance).tolist() == [rank]
+    assert zero_shot(query, candidates, torch.tensor([0]))["accuracy"] == (rank == 1)
+    items = torch.cat([query, candidates])
+    found = ranking(items, torch.tensor([0, 0, 1]))
+    assert found["precision_at_1"] == (rank == 1) / 2
 
 
 def test_a_zero_model_comes_last():

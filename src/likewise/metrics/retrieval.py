@@ -14,12 +14,23 @@ from likewise.metrics.chance import first_hit_chance
 from likewise.metrics.inputs import Array, as_labels, as_unit_pair, rows_per_tile
 from likewise.metrics.relevance import Relevance, images_and_texts
 
-__all__ = ["retrieval", "first_ranks", "checked_pair", "ranks_in", "summarise_ranks", "RECALL_AT", "TIE"]
+__all__ = [
+    "retrieval",
+    "first_ranks",
+    "checked_pair",
+    "ranks_in",
+    "summarise_ranks",
+    "RECALL_AT",
+    "tie_margin",
+]
 
 RECALL_AT = (1, 5, 10)
 
-TIE = 1e-6
-"""Cosines closer than this are tied: only float32 rounding separates them."""
+
+def tie_margin(dtype: torch.dtype) -> float:
+    """Cosines closer than this are tied, because rounding alone separates them: 1e-6 in float32, 2e-15 in
+    float64."""
+    return 1e-6 * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps
 
 
 def first_ranks(queries: Array, candidates: Array, relevance: Relevance) -> torch.Tensor:
@@ -55,7 +66,7 @@ def _ranks(queries: torch.Tensor, candidates: torch.Tensor, relevance: Relevance
 def ranks_in(similarity: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """(q,) ranks as of `first_ranks`, from (q, P) similarities and which candidates are right."""
     best = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
-    rank = 1 + ((similarity >= best - TIE) & ~right).sum(dim=1)
+    rank = 1 + ((similarity >= best - tie_margin(similarity.dtype)) & ~right).sum(dim=1)
     return rank.where(right.any(dim=1), torch.zeros_like(rank))
 
 
