@@ -385,7 +385,7 @@ def test_itm_judges_true_pairs_and_one_hard_negative_of_either_kind(negatives: s
 def test_negatives_are_drawn_by_their_likeness() -> None:
     """With probability softmax(similarity / temperature) over the rows of other groups.
 
-    The similarity is that of the network's features with the EMA encoder's, which is far from the network here.
+    The similarity is that of the network's features with the EMA encoder's, which is far from it here.
     Ten copies each of five pairs, of which the second and third share a group: draws of copies are
     independent, and a copy of pair b is drawn as often as exp(similarity to b) times the copies says.
     """

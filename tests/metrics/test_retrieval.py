@@ -109,6 +109,23 @@ def test_equal_texts_are_right_wherever_one_of_them_is():
     assert alike["chance_image_to_text_r1"] == pytest.approx((2 + 2 + 1) / 9)
 
 
+def test_published_figures_count_equal_texts_of_other_images_as_wrong():
+    """Images 0 and 1 have word-for-word equal captions, and image 0's is a little nearer to both."""
+    images, texts = torch.tensor([[1.0, 0.0], [0.9, 0.1]]), torch.tensor([[1.0, 0.05], [0.9, 0.2]])
+    groups, ids = torch.arange(2), torch.tensor([7, 7])
+    found = retrieval(images, texts, groups, groups, text_ids=ids)
+    assert found["image_to_text_r1"] == found["text_to_image_r1"] == 1.0
+    assert found["published_image_to_text_r1"] == 0.5  # image 1 finds image 0's caption first
+    assert found["published_text_to_image_r1"] == 1.0
+    assert found["published_image_to_text_r5"] == found["chance_published_image_to_text_r5"] == 1.0
+    assert found["chance_published_image_to_text_r1"] == 0.5
+    plain = retrieval(images, texts, groups, groups)
+    assert all(
+        found[f"published_{way}_r1"] == plain[f"{way}_r1"] for way in ("image_to_text", "text_to_image")
+    )
+    assert not [key for key in plain if "published" in key]
+
+
 def test_equal_texts_do_not_make_their_pictures_one():
     """Picture 0 has texts a and b, picture 1 texts b and c: a is wrong for picture 1 all the same."""
     groups, ids = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 2])
@@ -127,6 +144,12 @@ def test_ids_that_all_differ_change_nothing(tile, monkeypatch):
     given = images, texts, np.arange(30), rng.integers(0, 33, 90)
     expected = retrieval(*given)
     monkeypatch.setattr(inputs, "TILE_ENTRIES", 90 * tile)
+    expected |= {
+        f"{chance}published_{way}_r{k}": expected[f"{chance}{way}_r{k}"]
+        for chance in ("", "chance_")
+        for way in ("image_to_text", "text_to_image")
+        for k in (1, 5, 10)
+    }
     assert retrieval(*given, text_ids=rng.permutation(90)) == pytest.approx(expected)
 
 

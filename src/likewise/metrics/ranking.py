@@ -25,8 +25,8 @@ def ranking(
 ) -> dict[str, float]:
     """How purely items of the query's class come first among all other items.
 
-    Ties count against the model: an item of another class whose cosine is within rounding (1e-6 in float32) goes first. So a
-    collapsed model scores 0.
+    Ties count against the model: an item of another class whose cosine is within rounding (1e-6 in float32)
+    goes first. So a collapsed model scores 0.
 
     Args:
         embeddings: (N, D); scaled to unit length here.

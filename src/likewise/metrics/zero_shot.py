@@ -47,8 +47,8 @@ def zero_shot(
 ) -> dict[str, float]:
     """How well the nearest class caption names the image.
 
-    Ties count against the model, as in retrieval: another class within rounding of the right one (1e-6 in float32) is the answer.
-    So equal embeddings of all captions score 0.
+    Ties count against the model, as in retrieval: another class within rounding of the right one (1e-6 in
+    float32) is the answer. So equal embeddings of all captions score 0.
 
     Args:
         image_embeddings: (N, D).

@@ -73,8 +73,8 @@ def draw_pairs(
 ) -> Pairs:
     """Draw negatives, with probability softmax(similarity / temperature) over the rows of other groups.
 
-    The similarities are those of the network's features with the EMA encoder's of the other kind, as in CMA. A
-    row without a row of another group gets the first row, and is not judged.
+    The similarities are those of the network's features with the EMA encoder's of the other kind, as in CMA.
+    A row without a row of another group gets the first row, and is not judged.
 
     A row with an equal text is not a negative either, whatever its image: equal pairs cannot be told apart.
 
