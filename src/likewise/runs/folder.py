@@ -153,7 +153,7 @@ class RunFolder:
             values = values | {
                 name: value
                 for name, value in earlier.items()
-                if name not in values and (name.startswith("reranked_") or name == "num_judged")
+                if name not in values and ("reranked_" in name or name == "num_judged")
             }
         self.write_json(self.results, results | {task: values})
 
