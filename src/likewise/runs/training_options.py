@@ -87,7 +87,8 @@ class TrainingConfig:
     """Machines; start the command on each by torchrun or SLURM."""
 
     seed: int = 0
-    """Decides weights, order and views; the same seed on CPU gives the same bits."""
+    """Decides weights, order and views. On CPU the same seed gives the same bits for the same number of
+    threads (OMP_NUM_THREADS): sums over other numbers of threads round differently."""
 
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
