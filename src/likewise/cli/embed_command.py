@@ -18,7 +18,8 @@ from likewise.cli.output_paths import check_place, why_not_there
 from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.columns import Needs
 from likewise.data.splits import assign_parts
-from likewise.errors import ConfigError, DataError
+from likewise.errors import ConfigError, DataError, ModelError
+from likewise.messages import printable
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
 from likewise.runs.folder import RunFolder
@@ -85,6 +86,7 @@ def run(arguments: Sequence[str]) -> None:
     ids = [name for names, _, _ in rows for name in names]
     texts = [text for _, captions, _ in rows for text in captions]
     vectors = np.concatenate([block for _, _, block in rows])
+    _check_finite(options.model, ids, vectors)
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, ids, texts, vectors)
     print(f"wrote {len(vectors)} embeddings of {vectors.shape[1]} dimensions to {path}")
@@ -131,6 +133,17 @@ def _check_ids(parts: Sequence[Dataset], path: Path) -> None:
         for name in part.ids:
             if len(name.splitlines()) > 1:
                 raise DataError(f"the id {name!r} runs over several lines; give --out {path.stem}.parquet.")
+
+
+def _check_finite(model: str, ids: Sequence[str], vectors: np.ndarray) -> None:
+    """Refuse embeddings that are not finite, (N, D): damaged weights make them."""
+    rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(rows):
+        raise ModelError(
+            f"{model} gives embeddings that are not finite for {len(rows):,} of {len(vectors):,} rows, first "
+            f"for {printable(ids[rows[0]], most=80)}; nothing was written. Its weights are damaged, or its "
+            "training diverged: use an earlier model."
+        )
 
 
 def _embedded(model: Model, data: Dataset, what: str) -> tuple[list[str], list[str], np.ndarray]:
