@@ -158,7 +158,7 @@ def _written(folder: Path) -> set[str]:
 
 
 def _say(result: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:
-    figures = result.read_json(result.results)
+    figures = result.read_results()
     retrieval = figures["retrieval"]
     print(f"\nTrained in {seconds:.0f} s. Measured on scenes it never saw; equal captions count as equal.\n")
     for way, name in (("text to image", "text_to_image"), ("image to text", "image_to_text")):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from likewise.atomic_files import written_whole
+from likewise.atomic_files import failure_to_read, written_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
@@ -199,7 +199,7 @@ def file_arguments(method: type[Method], path: str | Path) -> list[str]:
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise ConfigError(f"--config {path} is not a TOML file: {error}.") from error
     if tables.pop("method_name", method.name) != method.name:
         raise ConfigError(f"{path} is the configuration of another method than {method.name}.")
@@ -316,7 +316,9 @@ def read_settings(path: Path) -> Settings[Any]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{failure_to_read(path, error)}.") from error
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
     name = tables.pop("method_name", None)
     if not isinstance(name, str):
