@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from likewise.errors import LikewiseError, WriteError
+from likewise.errors import WriteError
 
-__all__ = ["failure_to_read", "failure_to_write", "sync_folder", "written_whole"]
-
+__all__ = ["failure_to_read", "failure_to_write", "sync_folder", "write_whole", "written_whole"]
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A place to write to, which takes the place of `path` at the end; where writing fails, nothing is left.
+    """A temporary path that is renamed to `path` at the end, or removed if writing fails.
 
     Args:
-        path: of the file; its folder is there.
+        path: of the file, in a folder that exists.
 
     Raises:
         WriteError: an `OSError` inside, or when renaming (a full disk).
@@ -30,12 +29,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield beside
         beside.replace(path)
-    except LikewiseError:
+    except WriteError:  # of another file
         raise
     except OSError as error:
         raise failure_to_write(path, error) from error
     finally:
-        with suppress(OSError):  # only where something failed is it still there
+        with suppress(OSError):  # still there only if writing failed
             beside.unlink(missing_ok=True)
 
 
@@ -54,9 +53,16 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file as UTF-8, whole or not at all; makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
 def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` last through a power cut (where the system allows it)."""
-    if os.name == "nt":  # Windows cannot open folders, and makes renames durable by itself
+    """Make renames inside `folder` survive a power cut, where the system allows it."""
+    if os.name == "nt":  # Windows cannot open folders; its renames are durable
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

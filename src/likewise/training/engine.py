@@ -16,7 +16,6 @@ from likewise.runs.settings import Settings, write_settings
 from likewise.training.distributed import launch
 from likewise.training.embed_module import EmbedModule
 from likewise.training.grad_cache import check_micro_batch_size
-from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer
 from likewise.training.progress import Display, check_loggers
 from likewise.training.rank_checks import check_same_settings
@@ -55,7 +54,7 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         Interrupted: a signal stopped the training; the state was saved.
     """
     run, fabric = RunFolder(out), launch(settings.training)
-    with watched(fabric), held(run, fabric):
+    with watched(fabric), run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
             with session.display, stop_signal() as signal:
