@@ -339,7 +339,7 @@ def test_refused_data_leaves_the_reasons_and_a_free_folder(tmp_path: Path) -> No
 
 
 def test_pieces_of_one_row_are_refused_where_batch_norm_would_see_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="pieces of one"):
+    with pytest.raises(ConfigError, match="parts of one"):
         train(small_settings("simclr", micro_batch_size=1), tmp_path / "run", show=False)
     train(small_settings("simclr", steps=1, batch_size=7, micro_batch_size=3), tmp_path / "run", show=False)
 
