@@ -15,6 +15,7 @@ from likewise.data import DataConfig
 from likewise.data.source_report import SourceReport, inspect_source
 from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.errors import ConfigError, DataError
+from likewise.messages import printed_line
 from likewise.methods.catalog import find_method
 from likewise.option_flags import parse_flags
 from likewise.reporting.sheets.contact_sheet import draw_contact_sheet
@@ -94,7 +95,7 @@ def _draw_contact_sheet(options: DataCommand, found: SourceReport) -> None:
     sheet = _outside(Path(options.sheet), found)
     reason = why_not_there(sheet)
     if options.sheet == DataCommand.sheet and reason is not None:
-        print(f"no contact sheet: {reason}; --sheet FILE names another place.", file=sys.stderr)
+        print(f"no contact sheet: {printed_line(reason)}; --sheet FILE names another place.", file=sys.stderr)
         return
     assert found.dataset is not None
     sheet.parent.mkdir(parents=True, exist_ok=True)
@@ -134,4 +135,4 @@ def _draw_views(found: SourceReport, config: ViewConfig, size: int, path: Path) 
 
 def _say(line: str, quiet: bool) -> None:
     if not quiet:
-        print(line)
+        print(printed_line(line))

@@ -19,6 +19,7 @@ from likewise.data import DataConfig, Dataset, Splits, open_source
 from likewise.data.columns import Needs
 from likewise.data.splits import assign_parts
 from likewise.errors import ConfigError, DataError
+from likewise.messages import printed_line
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
 from likewise.runs.folder import RunFolder
@@ -87,10 +88,10 @@ def run(arguments: Sequence[str]) -> None:
     vectors = np.concatenate([block for _, _, block in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, ids, texts, vectors)
-    print(f"wrote {len(vectors)} embeddings of {vectors.shape[1]} dimensions to {path}")
+    print(f"wrote {len(vectors)} embeddings of {vectors.shape[1]} dimensions to {printed_line(path)}")
     if options.part == "all":
         for line in _left_out(own or options.data, options.data, splits, own=own is not None):
-            print(line)
+            print(printed_line(line))
 
 
 def _check_out(path: Path) -> None:
@@ -115,7 +116,7 @@ def _opened(model: Model, options: EmbedCommand) -> tuple[Splits, DataConfig | N
         splits = open_splits(model, path, data)
         as_trained = own == read_settings(RunFolder(path).config).data
         if as_trained and fingerprint_of_run(path) not in (None, splits.summary["fingerprint"]):
-            print(f"warning: {CHANGED.format(source=own.source)}.", file=sys.stderr)
+            print(printed_line(f"warning: {CHANGED.format(source=own.source)}."), file=sys.stderr)
         return splits, own
     trained = read_settings(RunFolder(path).config).data if is_run(path) else None
     # Where training's data lies where it lay, this is another source, and needs no comparing.

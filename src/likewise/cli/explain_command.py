@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from likewise.cli.output_paths import check_place
 from likewise.errors import ConfigError, DataError
+from likewise.messages import printed_line
 from likewise.model.grad_cam import Explanation, explain
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
@@ -66,9 +67,9 @@ def run(arguments: Sequence[str]) -> None:
     phrases = maps_of_phrases(model, found, options.phrase)
     path.parent.mkdir(parents=True, exist_ok=True)
     remarks = draw_explanation(stored[0].numpy(), found, path, phrases=phrases)
-    print(f"they belong together with probability {found.probability:.3f}; wrote {path}")
+    print(f"they belong together with probability {found.probability:.3f}; wrote {printed_line(path)}")
     for remark in left_out(model, options.text) + remarks:
-        print(remark)
+        print(printed_line(remark))
 
 
 def maps_of_phrases(

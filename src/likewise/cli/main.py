@@ -6,11 +6,12 @@ Nothing heavy is imported here, so that `likewise --help` answers at once.
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 from io import TextIOWrapper
 
 from likewise.errors import LikewiseError, TrainingError
-from likewise.messages import closest, first_line
+from likewise.messages import closest, first_line, printed_line
 
 __all__ = ["COMMANDS", "main"]
 
@@ -64,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     resumable.
     """
     _set_up_streams()
+    warnings.formatwarning = _format_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     except LikewiseError as error:
         if debug:
             raise
-        print(f"likewise {words[0]}: {error}", file=sys.stderr)
+        print(f"likewise {words[0]}: {printed_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         if debug:
@@ -97,13 +99,25 @@ def main(arguments: list[str] | None = None) -> None:
         if debug or not _out_of_memory(error):
             raise
         hint = f"; try {_LESS_MEMORY[words[0]]}" if words[0] in _LESS_MEMORY else ""
-        print(f"likewise {words[0]}: out of memory ({first_line(error)}){hint}.", file=sys.stderr)
+        print(
+            f"likewise {words[0]}: out of memory ({printed_line(first_line(error))}){hint}.", file=sys.stderr
+        )
         sys.exit(TrainingError.exit_code)
     except OSError as error:  # a full disk, a folder that may not be written
         if debug:
             raise
-        print(f"likewise {words[0]}: {error}", file=sys.stderr)
+        print(f"likewise {words[0]}: {printed_line(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+_format_plainly = warnings.formatwarning
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Warnings may quote file names and data too."""
+    return _format_plainly(printed_line(message), category, filename, lineno, line)
 
 
 def _out_of_memory(error: Exception) -> bool:

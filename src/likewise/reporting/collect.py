@@ -11,6 +11,7 @@ import numpy as np
 
 from likewise.data import DataConfig, Splits
 from likewise.evaluation.context import Context
+from likewise.messages import printed_line
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
@@ -55,8 +56,8 @@ def report(
     splits = open_own_splits(model, str(run), data)
     if fingerprint_of_run(str(run)) not in (None, splits.summary["fingerprint"]):
         print(
-            f"warning: {CHANGED.format(source=splits.summary['source'])}, so the report's validation samples "
-            "may have been trained on.",
+            f"warning: {CHANGED.format(source=printed_line(splits.summary['source']))}, so the report's "
+            "validation samples may have been trained on.",
             file=sys.stderr,
             flush=True,
         )
