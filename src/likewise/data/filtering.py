@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,7 @@ class Loaded:
         records: N usable ones.
         parts: "train" or "validation" for each, as the source says.
         names_validation: whether the source names a validation part.
+        other_parts: rows of each other part, by its name in the source; they are left out.
         group_keys: what counts as the same thing has the same key.
         images: each column of images, N rows.
         bad: what was set aside.
@@ -59,6 +61,7 @@ class Loaded:
     records: list[Record]
     parts: list[str]
     names_validation: bool
+    other_parts: dict[str, int]
     group_keys: list[str]
     images: dict[str, Images]
     bad: list[BadRecord]
@@ -137,6 +140,7 @@ def load(
         records=records,
         parts=[str(said[usable[row]]) for row in rows],
         names_validation=names_validation,
+        other_parts=_other_parts(source.records, said),
         group_keys=_group_keys(records, images),
         images=images,
         bad=bad,
@@ -179,11 +183,16 @@ def _open_images(
     return opened, dict(sorted(unreadable.items()))
 
 
+def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[str, int]:
+    left_out = (record.split for record, part in zip(records, said, strict=True) if part is None)
+    return dict(sorted(Counter(name for name in left_out if name is not None).items()))
+
+
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
-    """Refuse data of which too much is unusable, naming the first ten."""
+    """Reject data with too large an unusable share, naming the first ten."""
     counts = [
         ("records", sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
-        # The pictures of those alone were opened that max_records left, so they have a share of their own.
+        # Only the images of records within max_records were opened: a share of their own.
         ("records", sum(one.num_unusable for one in loaded), sum(one.num_kept for one in loaded)),
         ("captions", sum(one.num_dropped for one in loaded), sum(one.num_texts for one in loaded)),
     ]
@@ -248,7 +257,7 @@ def _listed_problems(
     config: DataConfig,
     parts: Wanted,
 ) -> tuple[list[BadRecord], int, int]:
-    """What listing found unusable of the parts in use: all of it, how many records, how many captions."""
+    """Unusable records of the parts in use that listing found; how many records and captions they are."""
     bad, num_records, num_captions = [], 0, 0
     splits = {record.split for record in source.records} | {problem.split for problem in source.problems}
     probes = [Record(id="", place="", split=split) for split in splits]

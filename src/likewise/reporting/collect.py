@@ -20,7 +20,7 @@ from likewise.reporting.formatting import method_title
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.reporting.page import write_report
 from likewise.runs.folder import RunFolder
-from likewise.runs.open import CHANGED, fingerprint_of_run, open_model, open_own_splits
+from likewise.runs.open import CHANGED, RunData, open_model
 from likewise.runs.settings import read_settings
 
 __all__ = ["collect_inputs", "report"]
@@ -53,8 +53,9 @@ def report(
     folder = RunFolder.existing(run)
     file = folder.report if out is None else Path(out)
     model = open_model(str(run), device)
-    splits = open_own_splits(model, str(run), data)
-    if fingerprint_of_run(str(run)) not in (None, splits.summary["fingerprint"]):
+    run_data = RunData(model, run)
+    splits = run_data.open(run_data.own_config(data))
+    if run_data.has_changed(splits):
         print(
             f"warning: {CHANGED.format(source=printed_line(splits.summary['source']))}, so the report's "
             "validation samples may have been trained on.",
@@ -80,7 +81,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         "method": settings.method_name,
         "settings": _without_folder(sections),
         "metrics": run.read_metrics(),
-        "results": run.read_json(run.results),
+        "results": run.read_results(),
         "data_summary": _without_folder(splits.summary),
         "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
     }
