@@ -32,8 +32,7 @@ FORMAT = 1
 
 _CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 
-_MAX_CONFIG_BYTES = 1 << 24
-_MAX_BUFFERS = 1 << 28
+_MAX_CONFIG_BYTES, _MAX_BUFFERS = 1 << 24, 1 << 28
 
 _AGAIN = "it is not a model of likewise or was changed since it was saved: save or fetch it again"
 
@@ -42,24 +41,22 @@ def _is_whole(value: Any, *, least: int = 1, most: int = MAX_VOCABULARY) -> bool
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
+def _is_object_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
 # The required parts of config.json by dotted name: in words, and as a check.
 _PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "format": ("a whole number from 1", _is_whole),
     "method": ("the method's name", lambda value: isinstance(value, str)),
     "network": ("an object, the parts of the network", lambda value: isinstance(value, dict)),
-    "images": (
-        "an object, or null where no images are read",
-        lambda value: isinstance(value, (dict, type(None))),
-    ),
+    "images": ("an object, or null where no images are read", _is_object_or_null),
     "images.fit": ("crop, pad or squash", lambda value: value in ("crop", "pad", "squash")),
     "images.store_size": (
         f"a whole number from 1 to {MAX_SIZE:,} or null",
         lambda value: value is None or _is_whole(value, most=MAX_SIZE),
     ),
-    "texts": (
-        "an object, or null where no texts are read",
-        lambda value: isinstance(value, (dict, type(None))),
-    ),
+    "texts": ("an object, or null where no texts are read", _is_object_or_null),
     "texts.max_tokens": (
         f"a whole number from 1 to {MAX_SIZE:,}",
         lambda value: _is_whole(value, most=MAX_SIZE),
@@ -309,8 +306,7 @@ def _built_network(folder: Path, spec: dict[str, Any]) -> Network:
 
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as stored:
-            names = stored.keys()
-            shapes = {name: stored.get_slice(name).get_shape() for name in names}
+            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
         # First without memory: what does not fit the stored weights is never allocated.
         with torch.device("meta"):
             sketch = _network_of(folder, spec)
