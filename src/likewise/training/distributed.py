@@ -12,14 +12,23 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from likewise.batches.batch import Batch
 from likewise.collectives import average_over_replicas, world_size
 from likewise.errors import ConfigError, TrainingError
 from likewise.hardware import native_bfloat16
 from likewise.messages import first_line
-from likewise.methods.base import LossOutput
+from likewise.methods.base import Embeddings, LossOutput, Method, Step
 from likewise.runs.training_options import TrainingConfig
 
-__all__ = ["launch", "mean_loss", "precision_of", "run_on_rank_zero", "run_rank_zero_first"]
+__all__ = [
+    "EmbedInput",
+    "EmbedModule",
+    "launch",
+    "mean_loss",
+    "precision_of",
+    "run_on_rank_zero",
+    "run_rank_zero_first",
+]
 
 T = TypeVar("T")
 
@@ -120,3 +129,23 @@ def mean_loss(loss: LossOutput) -> LossOutput:
     average_over_replicas([numbers])
     total, *parts = numbers.unbind()
     return LossOutput(total, dict(zip(loss.parts, parts, strict=True)))
+
+
+class EmbedInput:
+    """A batch and its step in a plain object: Fabric would take a dataclass or tuple apart at every step."""
+
+    def __init__(self, batch: Batch, step: Step) -> None:
+        self.batch = batch
+        self.step = step
+
+
+class EmbedModule(nn.Module):
+    """The method with `embed` as its forward: what Fabric wraps (devices, precision, gradient averaging)."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, given: EmbedInput) -> Embeddings:
+        """Embed a batch."""
+        return self.method.embed(given.batch, given.step)

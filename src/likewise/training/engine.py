@@ -13,12 +13,12 @@ from likewise.errors import Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, write_settings
-from likewise.training.distributed import launch
+from likewise.training.distributed import EmbedModule, launch
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer
 from likewise.training.progress import Display, check_loggers
-from likewise.training.session import EmbedModule, Session
+from likewise.training.session import Session
 from likewise.training.setup import (
     build_method,
     check_free,

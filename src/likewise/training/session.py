@@ -32,13 +32,13 @@ from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings
 from likewise.step_random import StepRandom
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from likewise.training.distributed import mean_loss, run_on_rank_zero
+from likewise.training.distributed import EmbedInput, mean_loss, run_on_rank_zero
 from likewise.training.grad_cache import cached_backward
 from likewise.training.monitor import embedding_figures, quick_tasks, validation_figures
 from likewise.training.optimizers import learning_rate
 from likewise.training.progress import Display
 
-__all__ = ["EmbedModule", "Session"]
+__all__ = ["Session"]
 
 
 @dataclass(kw_only=True)
@@ -195,13 +195,13 @@ class Session:
         with self.fabric.no_backward_sync(self.module, enabled=not by_ddp and self.fabric.world_size > 1):
             if micro is None:
                 seed(0)
-                embeddings = self.module(_Input(batch, step))
+                embeddings = self.module(EmbedInput(batch, step))
                 loss = self.method.objective(embeddings, step)
                 self.fabric.backward(loss.total)
                 loss = LossOutput(loss.total.detach(), loss.parts)
             else:
                 loss, embeddings = cached_backward(
-                    lambda part, step: self.module(_Input(part, step)),
+                    lambda part, step: self.module(EmbedInput(part, step)),
                     self.method.objective,
                     batch,
                     step,
@@ -333,23 +333,3 @@ class Session:
 
 def _renamed(name: str) -> str:
     return f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else name
-
-
-class _Input:
-    """A batch and its step in a plain object: Fabric would take a dataclass or tuple apart at every step."""
-
-    def __init__(self, batch: Batch, step: Step) -> None:
-        self.batch = batch
-        self.step = step
-
-
-class EmbedModule(nn.Module):
-    """The method with `embed` as its forward: what Fabric wraps (devices, precision, gradient averaging)."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, given: _Input) -> Embeddings:
-        """Embed a batch."""
-        return self.method.embed(given.batch, given.step)
