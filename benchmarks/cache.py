@@ -60,7 +60,7 @@ def main() -> None:
         ratio = f"{count / cold[workers]:,.0f} images/s, {cold[1] / cold[workers]:.2f} x one thread"
         rows.append((f"prepare cold, {workers} threads", cold[workers], ratio))
     rows.append(("prepare warm", warm, f"{cold[workers] / warm:.0f} x faster than cold"))
-    rows.append((f"{BATCH} pictures from the cache", batch, f"{BATCH / batch:,.0f} images/s"))
+    rows.append((f"{BATCH} images from the cache", batch, f"{BATCH / batch:,.0f} images/s"))
 
     print(f"{arguments.source}: {count:,} records, stored at {train.store_size} x {train.store_size}")
     for name, value, remark in rows:

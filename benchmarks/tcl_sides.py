@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
-from peers.tcl_reference import Forced, TCLReference, plain_attention, plain_layers
+from peers.tcl_reference import Forced, TCLReference, plain_copy
 from torch import Tensor
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.methods.base import BuildContext, Progress, Step, TokenizerInfo, make_views
 from likewise.methods.image_text.tcl.tcl import TCL, Config
@@ -129,9 +128,8 @@ def make_batch(options: Options, number: int = 0) -> Batch:
     mask = places < lengths[:, None]
     return Batch(
         index=number * B + torch.arange(B),
-        images=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
-        tokens=tokens.masked_fill(~mask, PAD),
-        mask=mask,
+        image=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
+        text=TokenBatch(tokens.masked_fill(~mask, PAD), mask),
         group=number * B + torch.arange(B),
     ).to(options.device)
 
@@ -174,10 +172,7 @@ class Transcription:
     name = "transcription"
 
     def __init__(self, options: Options, network: FusionNetwork | None = None) -> None:
-        network = build_method(options).network if network is None else copy.deepcopy(network)
-        plain_layers(network)
-        if options.attention == "published":
-            plain_attention(network)
+        network = plain_copy(network or build_method(options).network, attention=options.attention)
         size = options.queue_size or SIZES[options.size].queue
         self.module = TCLReference(network, queue_size=size, momentum=MOMENTUM).to(options.device)
         self.network = self.module.network
@@ -196,7 +191,7 @@ class Transcription:
         """The loss and its parts."""
         with autocast(self.precision, self.device):
             first, second = make_views(batch, Step(draw), self.network.image, self.views).chunk(2)
-            parts = self.module(first, second, batch.tokens, batch.mask, alpha=alpha, forced=forced)
+            parts = self.module(first, second, batch.text.tokens, batch.text.mask, alpha=alpha, forced=forced)
             return self.module.total(parts), parts
 
     def finish(self, number: int) -> None:

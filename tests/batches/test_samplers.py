@@ -82,6 +82,42 @@ def test_strangers_come_from_every_class_alike() -> None:
     assert shares.max() < 0.28
 
 
+IS_TARGET = np.arange(48) >= 30  # 30 source rows, 18 target rows
+
+
+def two_domains(**options: Any) -> Order:
+    return order("domains", is_target=IS_TARGET, **options)
+
+
+@pytest.mark.parametrize(("share", "sources"), [(0.5, 8), (0.25, 4), (0.01, 2), (0.99, 14)])
+def test_each_process_has_its_share_of_each_domain(share: float, sources: int) -> None:
+    made = two_domains(source_share=share, world_size=2)
+    for step in range(12):
+        halves = made.rows(step).reshape(2, 8)
+        assert (IS_TARGET[halves] == (np.arange(8) >= sources // 2)).all()
+
+
+def test_each_domain_has_epochs_of_its_own() -> None:
+    made = two_domains()
+    assert made.steps_per_epoch == 30 // 8
+    steps = np.concatenate([made.rows(step) for step in range(90)])
+    source, target = steps[~IS_TARGET[steps]], steps[IS_TARGET[steps]]
+    for rows, count in ((source, 30), (target, 18)):
+        epochs = rows[: len(rows) // count * count].reshape(-1, count)
+        assert all(len(set(epoch.tolist())) == count for epoch in epochs)
+        assert epochs[0].tolist() != epochs[1].tolist()
+    assert [two_domains().rows(step).tolist() for step in (7, 0)] == [made.rows(s).tolist() for s in (7, 0)]
+    assert two_domains(seed=1).rows(0).tolist() != made.rows(0).tolist()
+
+
+def test_two_domains_must_be_there() -> None:
+    for is_target in (None, IS_TARGET & False, IS_TARGET | True):
+        with pytest.raises(DataError, match=r"has one domain; name the target with --data\.target"):
+            order("domains", is_target=is_target)
+    with pytest.raises(ConfigError, match=r"each needs both domains; try --training\.batch-size 4"):
+        two_domains(batch_size=2, world_size=2)
+
+
 def test_what_stands_together_stays_on_one_replica() -> None:
     with pytest.raises(ConfigError, match=r"multiple of 8.*--training.batch-size 8"):
         order("classes", batch_size=12, world_size=2)
@@ -110,7 +146,7 @@ def test_a_row_that_comes_again_is_counted() -> None:
 def test_refusals_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"only 48 training rows.*try"):
         order("shuffled", batch_size=64)
-    with pytest.raises(ConfigError, match="3 replicas cannot share it evenly"):
+    with pytest.raises(ConfigError, match="3 processes cannot share it evenly"):
         order("shuffled", world_size=3)
     for labels in (None, np.full(40, -1), np.zeros(40, np.int64)):
         with pytest.raises(DataError, match="label-column"):
@@ -139,23 +175,23 @@ def test_refusals_say_what_to_do() -> None:
             "classes",
             np.array([0, 0, 1]),
             {"batch_size": 4},
-            "fewer --training.examples-per-class or replicas",
+            "fewer --training.examples-per-class or processes",
         ),
         ("classes", np.array([0, 0, 1, -1, -1]), {"examples_per_class": 2}, "--training.batch-size 4"),
         (
             "classes",
             LABELS,
             {"batch_size": 16, "world_size": 14},
-            "fewer --training.examples-per-class or replicas",
+            "fewer --training.examples-per-class or processes",
         ),
         ("shuffled", LABELS, {"batch_size": 500}, "--training.batch-size 12"),
         ("shuffled", LABELS, {"batch_size": 500, "world_size": 8}, "--training.batch-size 8"),
         ("shuffled", LABELS, {"batch_size": 16, "world_size": 3}, "--training.batch-size 15"),
         ("shuffled", LABELS, {"batch_size": 1}, "--training.batch-size 12"),
-        ("shuffled", LABELS, {"batch_size": 16, "world_size": 64}, "fewer replicas, or more rows"),
+        ("shuffled", LABELS, {"batch_size": 16, "world_size": 64}, "fewer processes, or more rows"),
         ("pairs", LABELS, {"batch_size": 64}, "--training.batch-size 48"),
         ("pairs", LABELS, {"batch_size": 2}, "--training.batch-size 4"),
-        ("pairs", np.array([0, 0, 1]), {"batch_size": 2}, "fewer replicas, or more labelled rows"),
+        ("pairs", np.array([0, 0, 1]), {"batch_size": 2}, "fewer processes, or more labelled rows"),
     ],
 )
 def test_a_hint_is_followed_by_no_other_refusal(

@@ -161,7 +161,7 @@ def test_rows_in_both_parts_of_another_source_are_warned_of(
     copies = [f"{number}.png,again {number},{number % 3},test" for number in range(60, 70)]
     path.write_text(path.read_text() + "\n".join(copies) + "\n")
     results, said = measured(capsys, run, "--data", path)
-    overlap = "10 of the 10 held-out rows have the picture, text or group of a row that is learnt from"
+    overlap = "10 of the 10 held-out rows have the image, text or group of a row that is learnt from"
     assert said.count(f"warning: {overlap}") == 1
     kept = RunFolder(run).read_json(run / "results.json")
     for task in ("neighbours", "probe"):
@@ -240,7 +240,7 @@ def test_parts_that_are_not_embedded_are_counted(
     hint = f"--data {other} --data.validation-split test --part validation"
     said = capsys.readouterr().out
     assert "wrote 16 embeddings" in said
-    assert f"left out: 8 rows of the part test; {hint} embeds them." in said
+    assert f"left out: 8 rows of the part test; add {hint} to embed them." in said
     main(["embed", str(run), *hint.split(), "--out", str(tmp_path / "test.npy")])
     assert "wrote 8 embeddings" in capsys.readouterr().out
     main(["embed", str(run), *words, "--part", "train"])
@@ -249,7 +249,7 @@ def test_parts_that_are_not_embedded_are_counted(
     settings = dataclasses.replace(settings, data=DataConfig(source=str(other)))
     own = train(settings, tmp_path / "own", show=False).path
     main(["embed", str(own), "--out", str(tmp_path / "x.npy")])
-    assert f"left out: 8 rows of the part test; {hint} embeds them." in capsys.readouterr().out
+    assert f"left out: 8 rows of the part test; add {hint} to embed them." in capsys.readouterr().out
     main(["embed", str(own), *hint.split(), "--out", str(tmp_path / "test.npy")])
     assert "wrote 8 embeddings" in capsys.readouterr().out
 
@@ -319,7 +319,7 @@ def test_training_warns_of_rows_in_both_parts(tmp_path: Path, capsys: pytest.Cap
     path = write_table(tmp_path / "data", 24, splits=("train", "train", "val"))
     path.write_text(path.read_text() + "0.png,again,0,val\n")
     settings = dataclasses.replace(small_settings("clip", steps=1), data=DataConfig(source=str(path)))
-    said = "1 of the 9 held-out rows have the picture"
+    said = "1 of the 9 held-out rows have the image"
     train(settings, tmp_path / "run", show=True)
     assert f"WARNING: {said}" in capsys.readouterr().err
     assert f"warning: {said}" in measured(capsys, tmp_path / "run", "retrieval")[1]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from likewise.data import Dataset, Splits
+from likewise.data.column_kinds import Classes, Images, Names
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task
@@ -20,14 +21,13 @@ NEW = ["few-shot", "verification", "ranking", "clustering"]
 def part(labels, domains=None):
     labels = None if labels is None else np.asarray(labels)
     count = 12 if labels is None else len(labels)
-    return Dataset(
-        ids=[str(number) for number in range(count)],
-        groups=np.arange(count),
-        labels=labels,
-        label_names=None if labels is None else NAMES,
-        domains=domains,
-        domain_names=None if domains is None else [f"domain {number}" for number in range(5)],
-    )
+    columns = {"id": Names([str(number) for number in range(count)]), "group": Classes(np.arange(count), [])}
+    columns["image"] = Images(pixels=None, rows=np.arange(count))
+    if labels is not None:
+        columns["label"] = Classes(labels, NAMES)
+    if domains is not None:
+        columns["domain"] = Classes(domains, [f"domain {number}" for number in range(5)])
+    return Dataset(columns)
 
 
 def split(train_labels, labels, domains=None):
@@ -119,15 +119,15 @@ def test_domains_are_reported_within_and_across():
     for task, name in (("verification", "roc_auc"), ("ranking", "r_precision")):
         figures = evaluate(context, task)
         assert figures[f"within_domain_{name}"] > figures[f"chance_within_domain_{name}"]
-    one_domain = dataclasses.replace(APART.validation, domains=np.zeros(120, dtype=int))
+    one_domain = APART.validation.with_columns(domain=Classes(np.zeros(120, dtype=int), ["one"]))
     alone = Context(Stub(), dataclasses.replace(APART, validation=one_domain))
     assert not any("within" in name for task in NEW for name in evaluate(alone, task))
 
 
 def test_figures_across_domains_need_none_inside():
     labels = np.arange(120) // 20
-    of_one_class = dataclasses.replace(
-        APART.validation, labels=labels, domains=labels, domain_names=list("abcdef")
+    of_one_class = APART.validation.with_columns(
+        label=Classes(labels, NAMES), domain=Classes(labels, list("abcdef"))
     )
     figures = evaluate(Context(Stub(), dataclasses.replace(APART, validation=of_one_class)), "ranking")
     assert "map_at_r" in figures
@@ -171,7 +171,7 @@ def test_clustering_of_many_small_classes_can_be_measured(monkeypatch):
     one_pair = np.append(np.arange(600), 599)  # wherever it lies, it is among what is drawn
     for labels in (pairs, one_pair, one_pair[::-1]):
         rows = rng.normal(size=(labels.max() + 1, 8))[labels]
-        context = SimpleNamespace(images=rows, validation=SimpleNamespace(labels=labels))
+        context = SimpleNamespace(images=rows, labels=labels)
         figures = find_task("clustering").run(context, None)
         assert figures["num_items"] <= 200
         assert figures["num_clusters"] < figures["num_items"]
@@ -182,8 +182,8 @@ def test_confusions_of_many_classes_are_named_not_tabled():
     few = evaluate(Context(Stub(), SHARED), "neighbours")
     assert (len(few["confusion"]), few["label_names"]) == (40, NAMES)
     names = [*NAMES, *(f"another {number}" for number in range(20))]
-    train = dataclasses.replace(SHARED.train, label_names=names)
-    held_out = dataclasses.replace(train, labels=np.roll(train.labels, 1))  # not those of their twins
+    train = SHARED.train.with_columns(label=Classes(SHARED.train.labels, names))
+    held_out = train.with_columns(label=Classes(np.roll(train.labels, 1), names))  # not those of their twins
     many = Context(Blind(), dataclasses.replace(SHARED, train=train, validation=held_out))
     for task in ("neighbours", "probe"):
         figures = evaluate(many, task)

@@ -21,7 +21,7 @@ from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Method, Progress, Step, make_views
 from likewise.methods.catalog import find_method
 from likewise.methods.image import moco as moco_module
-from likewise.runs.settings import parse_settings
+from likewise.runs.settings import Tables, build_settings, parse_tables
 from likewise.runs.training_options import TrainingConfig
 from likewise.step_random import StepRandom
 from likewise.training.optimizers import build_optimizer
@@ -48,7 +48,7 @@ def batch(rows: int = 6, first: int = 0, label: Tensor | None = None) -> Batch:
     torch.manual_seed(rows)
     index = torch.arange(first, first + rows)
     images = torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8)
-    return Batch(index=index, images=images, group=index, label=label)
+    return Batch(index=index, image=images, group=index, label=label)
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -210,7 +210,8 @@ def test_moco_s_help_names_the_views_of_version_1() -> None:
     said = " ".join(inspect.getsource(moco_module.Config).split())
     flags = re.findall(r"`(--views[^`]*)`", said)
     words = ["--data", SOURCE, "--method.version", "v1", "--image.image-size", "64", *flags[0].split()]
-    settings, _ = parse_settings(find_method("moco"), words, prog="likewise train moco")
+    moco = find_method("moco")
+    settings = build_settings(moco, parse_tables(moco, words, prog="likewise train moco")[0])
     jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.4, "jitter": 1.0}
     assert settings.views == ViewConfig(crop_scale=(0.2, 1.0), flip=0.5, grey=0.2, blur=0.0, **jitter)
 
@@ -292,7 +293,7 @@ def test_instance_finds_its_row_among_all() -> None:
 
 def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
     rows, now = batch(4), Step(StepRandom(0, 0))
-    copies = dataclasses.replace(rows, group=torch.tensor([5, 5, 8, 5]))
+    copies = rows.with_columns(group=torch.tensor([5, 5, 8, 5]))
     method: Any = build("instance").eval()
     with torch.no_grad():
         method.objective(method.embed(copies, now), STEP)
@@ -303,13 +304,13 @@ def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
             logits[row, mates] = -torch.inf
         expected = F.cross_entropy(logits, copies.index)
         assert method.objective(embeddings, STEP).total.item() == pytest.approx(expected.item(), rel=1e-5)
-        alone = dataclasses.replace(rows, group=torch.arange(4))
+        alone = rows.with_columns(group=torch.arange(4))
         assert method.objective(method.embed(alone, now), STEP).total > expected
 
         method = build("simclr").eval()
         apart, together = (method.objective(method.embed(one, now), STEP).total for one in (rows, copies))
         assert together < apart
-        none_left = dataclasses.replace(rows, group=torch.zeros(4, dtype=torch.int64))
+        none_left = rows.with_columns(group=torch.zeros(4, dtype=torch.int64))
         assert float(method.objective(method.embed(none_left, now), STEP).total) == pytest.approx(0, abs=1e-6)
 
 
@@ -327,11 +328,10 @@ def test_moco_v3_freezes_patches_that_were_drawn_alone() -> None:
 
 def test_drawn_pairs_come_in_no_other_order() -> None:
     for order in ("classes", "shuffled"):
-        words = ["--data", SOURCE, "--training.order", order]
+        tables: Tables = {"data": {"source": SOURCE}, "training": {"order": order}}
         with pytest.raises(ConfigError, match=rf"training\.order {order}: .* --method\.pairs batch"):
-            parse_settings(find_method("siamese"), words, prog="likewise train siamese")
-        all_pairs = [*words, "--method.pairs", "batch"]
-        assert parse_settings(find_method("siamese"), all_pairs, prog="likewise train siamese")
+            build_settings(find_method("siamese"), tables)
+        assert build_settings(find_method("siamese"), tables, {"method": {"pairs": "batch"}})
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from small_runs import small_settings
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.errors import ConfigError
 from likewise.methods import base as method_module
 from likewise.methods.base import BuildContext, Embeddings, Progress, Step, TokenizerInfo, make_views
@@ -84,9 +84,8 @@ def batch(
     images = colours + torch.randint(0, 56, (B, 3, 32, 32), generator=generator)
     return Batch(
         index=torch.arange(first, first + B),
-        images=images.to(torch.uint8),
-        tokens=torch.where(mask, tokens, PAD),
-        mask=mask,
+        image=images.to(torch.uint8),
+        text=TokenBatch(torch.where(mask, tokens, PAD), mask),
         group=torch.tensor(groups),
     )
 
@@ -251,14 +250,14 @@ def test_embeddings_are_those_of_the_network_and_its_twin() -> None:
     found = method.embed(rows, now)
     wanted = {
         "images": network.encode_images(first),
-        "texts": network.encode_texts(rows.tokens, rows.mask),
+        "texts": network.encode_texts(rows.text.tokens, rows.text.mask),
         "ema_images": twin.encode_images(second),
-        "ema_texts": twin.encode_texts(rows.tokens, rows.mask),
-        "words": unit(twin.text_projection(twin.text_states(rows.tokens, rows.mask)[:, 1:])),
+        "ema_texts": twin.encode_texts(rows.text.tokens, rows.text.mask),
+        "words": unit(twin.text_projection(twin.text_states(rows.text.tokens, rows.text.mask)[:, 1:])),
     }
     for key, value in wanted.items():
         torch.testing.assert_close(found[key], value, msg=key)
-    assert torch.equal(found["word_mask"], rows.mask[:, 1:])
+    assert torch.equal(found["word_mask"], rows.text.mask[:, 1:])
     assert torch.equal(found["group"], rows.group)
     assert found["images"].requires_grad
     assert not any(found[key].requires_grad for key in found if key.startswith(("ema", "patches", "words")))
@@ -292,8 +291,8 @@ def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     found = method.embed(rows, now)
     views = make_views(rows, now, method.network.image, method.view_configs["views"]).chunk(2)
     tokens, words = mask_tokens(
-        rows.tokens,  # type: ignore[arg-type]
-        rows.mask,  # type: ignore[arg-type]
+        rows.text.tokens,
+        rows.text.mask,
         draw=now.random,
         index=rows.index,
         mask_id=MASK,
@@ -310,8 +309,8 @@ def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     ):
         for logits, (i, place) in zip(found[key], places, strict=True):
             one = slice(i, i + 1)
-            states = network.text_states(tokens[one], rows.mask[one])  # type: ignore[operator, index]
-            fused = network.fusion(states, rows.mask[one], network.image_states(view[one]))  # type: ignore[operator, index]
+            states = network.text_states(tokens[one], rows.text.mask[one])
+            fused = network.fusion(states, rows.text.mask[one], network.image_states(view[one]))
             torch.testing.assert_close(logits, network.word_logits(fused[:, place])[0])  # type: ignore[operator]
 
 
@@ -341,10 +340,10 @@ def judged(method: TCL, rows: Batch, now: Step) -> Tensor:
     """(B, B, 2) logits of every text with every picture, one pair at a time."""
     network = method.network
     first, _ = make_views(rows, now, network.image, method.view_configs["views"]).chunk(2)
-    images, texts = network.image_states(first), network.text_states(rows.tokens, rows.mask)  # type: ignore[arg-type]
+    images, texts = network.image_states(first), network.text_states(rows.text.tokens, rows.text.mask)
     B = len(rows)
     pairs = [
-        network.match_logits(texts[t : t + 1], rows.mask[t : t + 1], images[i : i + 1])  # type: ignore[index]
+        network.match_logits(texts[t : t + 1], rows.text.mask[t : t + 1], images[i : i + 1])
         for t in range(B)
         for i in range(B)
     ]
@@ -386,17 +385,22 @@ def test_itm_judges_true_pairs_and_one_hard_negative_of_either_kind(negatives: s
 def test_negatives_are_drawn_by_their_likeness() -> None:
     """With probability softmax(similarity / temperature) over the rows of other groups.
 
+    The similarity is that of the network's features with the EMA encoder's, which is far from it here.
     Ten copies each of five pairs, of which the second and third share a group: draws of copies are
     independent, and a copy of pair b is drawn as often as exp(similarity to b) times the copies says.
     """
     method = build(lmi=0, mlm=0, views="none", negatives="replica")
     few, copies = batch(), 10
     method.network.log_temperature.fill_(math.log(0.2))
+    for weight in method.ema_encoder.module.image_projection.parameters():
+        weight.neg_()
     table = judged(method, few, Step(StepRandom(0, 0)))
     kinds = torch.arange(len(few)).repeat(copies)
     many = Batch(
         index=torch.arange(len(kinds)),
-        **{name: getattr(few, name)[kinds] for name in ("images", "tokens", "mask", "group")},
+        image=few.image[kinds],
+        text=few.text.map(lambda tensor: tensor[kinds]),
+        group=few.group[kinds],
     )
     B = len(kinds)
     counts = {"image": np.zeros((5, 5)), "text": np.zeros((5, 5))}
@@ -408,9 +412,9 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
             counts["image"][text, image] += 1
         for text, image in other_texts:
             counts["text"][image, text] += 1
-    likeness = unit(found["texts"][:5]) @ unit(found["images"][:5]).T / 0.2
-    likeness[few.group[:, None] == few.group] = -torch.inf  # type: ignore[index]
-    for kind, logits in (("image", likeness), ("text", likeness.T)):
+    for kind, query, key in (("image", "texts", "ema_images"), ("text", "images", "ema_texts")):
+        logits = unit(found[query][:5]) @ unit(found[key][:5]).T / 0.2
+        logits[few.group[:, None] == few.group] = -torch.inf  # type: ignore[index]
         expected = logits.softmax(1).numpy() * copies * 30
         allowed = expected > 0
         assert (allowed == (few.group[:, None] != few.group).numpy()).all()  # type: ignore[index]
@@ -451,13 +455,11 @@ def test_texts_without_words() -> None:
 def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
     """Rows of padding alone, which no tokenizer makes but a caller may, and texts of a single token."""
     method, rows = build(hidden_share=1.0, **parts), batch()
-    assert rows.tokens is not None
-    assert rows.mask is not None
     if empty == "[CLS] alone":
-        rows = dataclasses.replace(rows, tokens=rows.tokens[:, :1], mask=rows.mask[:, :1])
+        rows = rows.with_columns(text=rows.text.map(lambda tensor: tensor[:, :1]))
     else:
-        kept = torch.arange(len(rows.mask)) > (0 if empty == "one row" else len(rows.mask))
-        rows = dataclasses.replace(rows, mask=rows.mask & kept[:, None])
+        kept = torch.arange(len(rows.text.mask)) > (0 if empty == "one row" else len(rows.text.mask))
+        rows = rows.with_columns(text=TokenBatch(rows.text.tokens, rows.text.mask & kept[:, None]))
     terms = method.objective(method.embed(rows, Step(StepRandom(0, 0))), STEP)
     terms.total.backward()
     assert terms.total.isfinite()
@@ -468,11 +470,9 @@ def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
 
 def test_padding_changes_nothing() -> None:
     method, rows = build(hidden_share=0.4), batch()
-    padded = dataclasses.replace(
-        rows,
-        tokens=torch.nn.functional.pad(rows.tokens, (0, 5), value=PAD),  # type: ignore[arg-type]
-        mask=torch.nn.functional.pad(rows.mask, (0, 5)),  # type: ignore[arg-type]
-    )
+    tokens, mask = rows.text.tokens, rows.text.mask
+    pad = torch.nn.functional.pad
+    padded = rows.with_columns(text=TokenBatch(pad(tokens, (0, 5), value=PAD), pad(mask, (0, 5))))
     with torch.no_grad():
         one, other = (
             method.objective(method.embed(b, Step(StepRandom(0, 0))), STEP).parts for b in (rows, padded)

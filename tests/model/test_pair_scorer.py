@@ -18,11 +18,12 @@ from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
 from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
+from likewise.metrics.relevance import Relevance
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import retrieval
 from likewise.model import Model, load
 from likewise.runs.folder import RunFolder
-from likewise.runs.open import open_splits
+from likewise.runs.open import RunData
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_match_is_what_the_network_says(model: Model) -> None:
     tokens, mask = (
         torch.from_numpy(part) for part in model.tokenizer.pad(model.tokenizer.encode(["a red circle"]))
     )
-    pixels = model.pixels(model._stored([picture(0)], 0))
+    pixels = model.pixels(model.stored_squares([picture(0)]))
     with torch.no_grad():
         logits = network.match_logits(network.text_states(tokens, mask), mask, network.image_states(pixels))
     assert float(model.match(picture(0), "a red circle")[0]) == pytest.approx(
@@ -103,18 +104,18 @@ def test_match_is_what_the_network_says(model: Model) -> None:
 
 
 def test_what_makes_no_pairs_is_refused(model: Model, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2 pictures and 3 texts"):
+    with pytest.raises(DataError, match="2 images and 3 texts"):
         model.match([picture(0), picture(1)], ["a", "b", "c"])
-    with pytest.raises(DataError, match="0 pictures and 1 texts do not make pairs; give as many of each"):
+    with pytest.raises(DataError, match="0 images and 1 texts do not make pairs; give as many of each"):
         model.match([], ["a"])
-    with pytest.raises(DataError, match="1 pictures and 0 texts"):
+    with pytest.raises(DataError, match="1 images and 0 texts"):
         model.match(picture(0), [])
     assert model.match([], []).shape == (0,)
     other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)
     with pytest.raises(AbilityError, match="cannot match"):
         other.match("not/even/looked/for.jpg", "a")
     dual = SimpleNamespace(abilities=("encode_images", "encode_texts"), config={"method": "clip"})
-    context = Context(dual, open_splits(model, str(run)))  # type: ignore[arg-type]
+    context = Context(dual, RunData(model, run).open())  # type: ignore[arg-type]
     with pytest.raises(AbilityError, match=r"this model \(clip\) cannot; leave --rerank out"):
         evaluate(context, "retrieval", RetrievalOptions(rerank=4))
 
@@ -143,7 +144,10 @@ def test_reranking_against_a_loop(k: int) -> None:
     def judge(q: np.ndarray, c: np.ndarray) -> np.ndarray:
         return table[q, c]
 
-    found = reranked_ranks(queries, candidates, own, theirs, judge=judge, num_judged=k)
+    relevance = Relevance(torch.from_numpy(own), torch.from_numpy(theirs))
+    found = reranked_ranks(
+        torch.from_numpy(queries), torch.from_numpy(candidates), relevance, judge=judge, num_judged=k
+    )
     assert found.tolist() == naive_ranks(queries, candidates, own, theirs, judge, k)
 
 
@@ -182,7 +186,7 @@ def test_evaluate_reranks_on_request(run: Path, capsys: pytest.CaptureFixture[st
 
 def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> None:
     """The match's odds and cosine / temperature; by the odds alone on request."""
-    held_out = open_splits(model, str(run)).validation
+    held_out = RunData(model, run).open().validation
     assert held_out is not None
     texts = ["a red circle", "two blue squares", "a star"]
     judge = model.judge_dataset(held_out, texts)
@@ -191,7 +195,7 @@ def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> 
     temperature = float(model.network.temperature.detach())
     expected = judge(images, places) + cosines / temperature
     np.testing.assert_allclose(judge.posterior(images, places), expected, rtol=1e-4, atol=1e-4)
-    splits = open_splits(model, str(run))
+    splits = RunData(model, run).open()
     with pytest.raises(ConfigError, match="rerank-by must be 'both' or 'match', got 'Match'"):
         RetrievalOptions(rerank=4, rerank_by="Match")  # type: ignore[arg-type]
     context = Context(model, splits)

@@ -10,7 +10,7 @@ from small_runs import small_settings
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import tokenize
 from likewise.data import prepare
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.methods import base as method_module
@@ -48,11 +48,10 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
     method, options = VARIANTS.get(name, (name, {}))
     settings = small_settings(method)
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
-    tokens, info = None, None
+    tokenizer, info, needs = None, None, settings.method_type.needs
     if "text" in settings.method_type.needs:
         texts = splits.train.texts or []
         tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
-        tokens = TokenTable(texts, tokenizer)
         info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
     context = context_of(method, info)
     if depth is not None:
@@ -69,7 +68,7 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
         seed=0,
     )
     made = settings.method_type(dataclasses.replace(settings.method, **options), context)
-    return made, Loader(splits.train, tokens, order, seed=0)
+    return made, Loader(splits.train, tokenize(splits.train, tokenizer, needs), order, seed=0, needs=needs)
 
 
 def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildContext:

@@ -27,8 +27,7 @@ class Towers(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(2.0))
 
     def embed(self, batch: Batch, step: Step) -> dict[str, torch.Tensor]:
-        assert batch.images is not None
-        flat = batch.images.double().flatten(1)[:, :6] / 255
+        flat = batch.image.double().flatten(1)[:, :6] / 255
         return {"images": self.image(flat), "texts": self.text(flat.flip(1)), "index": batch.index}
 
     def objective(self, embeddings: dict[str, torch.Tensor], step: Step) -> LossOutput:
@@ -40,7 +39,7 @@ class Towers(nn.Module):
 def test_gradients_equal_the_whole_batch(micro: int) -> None:
     torch.manual_seed(0)
     towers = Towers().double()
-    batch = Batch(index=torch.arange(10), images=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
+    batch = Batch(index=torch.arange(10), image=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
 
     # The whole batch at once, its rows under the masks that the pieces draw.
     pieces = [batch.rows(start, stop) for start, stop in part_bounds(10, micro)]
@@ -87,7 +86,7 @@ def test_running_statistics_count_every_row_once() -> None:
     torch.manual_seed(0)
     towers = Normed().double()
     expected = copy.deepcopy(towers)
-    batch = Batch(index=torch.arange(10), images=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
+    batch = Batch(index=torch.arange(10), image=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
     for start in (0, 5):
         expected.embed(batch.rows(start, start + 5), Step(STEP))
     cached_backward(

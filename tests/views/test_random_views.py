@@ -52,10 +52,12 @@ def test_a_view_depends_on_seed_step_index_and_number_alone(rotation: float) -> 
 def test_an_image_that_comes_again_has_other_views() -> None:
     encoder: Any = SimpleNamespace(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     index = torch.tensor([5, 2, 5, 5, 7])
-    batch = Batch(index=index, images=_images()[index], occurrence=torch.tensor([0, 0, 1, 2, 0]))
+    batch = Batch(index=index, image=_images()[index], occurrence=torch.tensor([0, 0, 1, 2, 0]))
     views = make_views(batch, Step(StepRandom(0, 3)), encoder, PRESETS["simclr"])  # two of each
     once = make_views(batch.rows(0, 2), Step(StepRandom(0, 3)), encoder, PRESETS["simclr"])
-    without = make_views(replace(batch, occurrence=None), Step(StepRandom(0, 3)), encoder, PRESETS["simclr"])
+    without = make_views(
+        Batch(index=index, **batch.columns), Step(StepRandom(0, 3)), encoder, PRESETS["simclr"]
+    )
     firsts = torch.tensor([0, 1, 4])
     assert torch.equal(views.view(2, 5, -1)[:, firsts], without.view(2, 5, -1)[:, firsts])
     assert torch.equal(views.view(2, 5, -1)[:, :2], once.view(2, 2, -1))

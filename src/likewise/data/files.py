@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import glob as local_glob
+import gzip
 import io
 import lzma
 import os
 import re
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
@@ -19,6 +22,7 @@ from likewise.messages import first_line
 __all__ = [
     "COMPRESSIONS",
     "Entry",
+    "check_regular",
     "expand",
     "folder_of",
     "is_folder",
@@ -194,18 +198,28 @@ def _expand_braces(pattern: str) -> list[str]:
     return [rest for choice in choices for rest in _expand_braces(before + choice + after)]
 
 
+def check_regular(address: str) -> None:
+    """Raise SourceError for a local FIFO, socket or device: opening one may block for good."""
+    if is_remote(address):
+        return
+    mode = os.stat(address).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise SourceError(f"{address}: not a regular file (a FIFO, socket or device)")
+
+
 def open_binary(address: str) -> IO[bytes]:
     """The file as a seekable stream of its bytes."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
         with _reached(address):
             return cast("IO[bytes]", filesystem.open(path, "rb"))
+    check_regular(address)
     return open(address, "rb")
 
 
 def read_whole(address: str, *, decompress: bool = False) -> bytes:
     """All bytes of a file; `decompress` unpacks .gz, .bz2, .xz and .zst."""
-    if decompress and address.endswith(COMPRESSIONS):
+    if decompress and address.lower().endswith(COMPRESSIONS):
         return _decompressed(address, -1)
     with open_binary(address) as stream:
         return stream.read()
@@ -213,22 +227,32 @@ def read_whole(address: str, *, decompress: bool = False) -> bytes:
 
 def read_start(address: str, length: int) -> bytes:
     """The first bytes of a file, unpacked if it is compressed."""
-    if address.endswith(COMPRESSIONS):
+    if address.lower().endswith(COMPRESSIONS):
         return _decompressed(address, length)
     with open_binary(address) as stream:
         return stream.read(length)
 
 
 def _decompressed(address: str, length: int) -> bytes:
-    import fsspec
-
+    openers: dict[str, Callable[[IO[bytes]], Any]] = {
+        ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
+        ".bz2": bz2.BZ2File,
+        ".xz": lzma.LZMAFile,
+        ".zst": _zstd,
+    }
     try:
-        with fsspec.open(address, "rb", compression="infer") as stream:
-            return cast(bytes, stream.read(length))
+        with open_binary(address) as packed, openers[os.path.splitext(address)[1].lower()](packed) as stream:
+            return cast(bytes, stream.read(None if length < 0 else length))
     except (EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise SourceError(f"{address}: cannot be decompressed: {error}") from error
+
+
+def _zstd(stream: IO[bytes]) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(stream, "zstd")
 
 
 def read_range(address: str, start: int, length: int) -> bytes:

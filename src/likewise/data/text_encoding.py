@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 
 from likewise.errors import RecordError
+from likewise.messages import printable
 
-__all__ = ["check_texts", "decoded", "is_text", "legible"]
+__all__ = ["check_texts", "decoded", "is_text", "legible", "split_lines"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -23,6 +24,12 @@ def decoded(data: bytes, encoding: str) -> str:
         return data.decode(encoding, errors="surrogateescape")
     except UnicodeDecodeError:  # an ASCII byte, as in truncated UTF-16, cannot be escaped
         return data.decode(encoding, errors="replace").replace("\ufffd", "\udcff")
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, ended by LF, CR LF or CR."""
+    # str.splitlines would also split at form feeds and the like.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def is_text(value: str) -> bool:
@@ -42,5 +49,5 @@ def check_texts(fields: Mapping[str, object]) -> None:
 
 
 def legible(text: str) -> str:
-    """The text with a replacement character for each lone surrogate."""
-    return text if is_text(text) else _SURROGATES.sub("\ufffd", text)
+    """The text as it can be printed and saved: lone surrogates replaced, control characters escaped."""
+    return printable(text if is_text(text) else _SURROGATES.sub("\ufffd", text))

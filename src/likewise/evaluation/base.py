@@ -11,13 +11,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from likewise.data import Dataset, Splits
 from likewise.data.columns import Needs
 from likewise.errors import AbilityError
-from likewise.evaluation.context import Context
+from likewise.evaluation.context import Context, labels_of
 from likewise.model.model import Model
 
-__all__ = ["COMMON_FIGURES", "REGISTERED", "Figure", "NoOptions", "Task", "has_column", "task"]
+__all__ = [
+    "COMMON_FIGURES",
+    "REGISTERED",
+    "Figure",
+    "NoOptions",
+    "Task",
+    "class_counts",
+    "has_column",
+    "task",
+]
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class Figure:
     baseline: bool = False
     """A figure of a simple reference, not of the model."""
     headline: str | None = None
-    """Title among the main figures of a report; None for a figure that is not one of them."""
+    """Title among the main figures of a report, None for others; may hold counts: "{num_ways:.0f}-way"."""
     curve: bool = False
     """Logged when the task is measured during training, and drawn as a curve."""
 
@@ -80,6 +92,11 @@ class Task(ABC):
     """Frozen dataclass of the task's options, each with a default; its fields become flags.
 
     Tasks may share an options class; field names of different classes must differ."""
+    least_classes: ClassVar[tuple[int, int]] = (0, 0)
+    """Classes that the validation part must have, and how many of them with two rows or more."""
+    monitored: ClassVar[Literal["always", "new classes", "never"]] = "never"
+    """When to measure during training; "new classes": where no task can learn the validation part's classes
+    from the training part."""
     order: ClassVar[int] = 50
     """Tasks are listed by this number, then by name."""
 
@@ -98,14 +115,14 @@ class Task(ABC):
             )
 
     def supports(self, splits: Splits) -> bool:
-        """Whether the task can be measured on this data, whose validation part has rows."""
+        """Whether this data has what the task needs."""
         data = splits.validation
-        return data is not None and all(has_column(data, column) for column in self.needs.required())
-
-    def is_monitored(self, splits: Splits) -> bool:
-        """Whether the task is quick and telling enough to be measured during training on this data."""
-        del splits
-        return False
+        if data is None or not all(has_column(data, column) for column in self.needs.required()):
+            return False
+        if self.learns and not share_classes(splits):
+            return False
+        counts = class_counts(data)
+        return len(counts) >= self.least_classes[0] and int((counts >= 2).sum()) >= self.least_classes[1]
 
     @abstractmethod
     def run(self, context: Context, options: Any) -> dict[str, Any]:
@@ -155,10 +172,23 @@ def task(name: str) -> Callable[[TaskType], TaskType]:
     return register
 
 
+def class_counts(data: Dataset) -> NDArray[np.int64]:
+    """(C,) rows of each class that occurs."""
+    labels = labels_of(data)
+    return np.unique(labels[labels >= 0], return_counts=True)[1]
+
+
+def share_classes(splits: Splits) -> bool:
+    """Whether a class of the validation part occurs in the training part."""
+    if splits.validation is None:
+        return False
+    return bool((np.intersect1d(labels_of(splits.validation), labels_of(splits.train)) >= 0).any())
+
+
 def has_column(data: Dataset, column: str) -> bool:
-    """Whether any row has a value in this column (text and label; other columns are not checked)."""
+    """Whether the data has the column; of texts and labels, whether any row has one."""
     if column == "text":
         return any(data.texts or ())
     if column == "label":
-        return data.labels is not None and bool((data.labels >= 0).any())
-    return True
+        return bool((labels_of(data) >= 0).any())
+    return data.has(column)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data import Dataset, Splits
-from likewise.errors import DataError
+from likewise.data import Dataset
 from likewise.evaluation.base import Figure
-from likewise.evaluation.context import Context
 from likewise.metrics.classification import classification_metrics, most_confused
 
 __all__ = [
     "CLASSIFICATION_EXTRAS",
-    "across_and_within",
-    "class_counts",
     "classification_figures",
     "classify",
-    "known_labels",
-    "share_classes",
-    "training_labels",
-    "within_domain",
+    "measure_domains",
     "within_domain_figures",
 ]
 
@@ -34,48 +27,6 @@ _NUM_CONFUSED = 20
 
 CLASSIFICATION_EXTRAS = ("most_confused", "confusion", "label_names")
 """What `classify` returns beside figures."""
-
-
-def known_labels(data: Dataset) -> NDArray[np.int64]:
-    """(N,) classes, -1 where unknown.
-
-    Raises:
-        DataError: no row has one.
-    """
-    if data.labels is None or not bool((data.labels >= 0).any()):
-        raise DataError("this task needs labels, and the data has none; see --data.label-column.")
-    return data.labels
-
-
-def class_counts(data: Dataset | None) -> NDArray[np.int64]:
-    """(C,) rows of each class that occurs."""
-    labels = np.empty(0, dtype=np.int64) if data is None or data.labels is None else data.labels
-    return np.unique(labels[labels >= 0], return_counts=True)[1]
-
-
-def share_classes(splits: Splits) -> bool:
-    """Whether a class of the validation part occurs in the training part."""
-    validation = splits.validation
-    if validation is None or validation.labels is None or splits.train.labels is None:
-        return False
-    return bool((np.intersect1d(validation.labels, splits.train.labels) >= 0).any())
-
-
-def training_labels(context: Context) -> NDArray[np.int64]:
-    """(rows,) classes of the training part, which must share a class with the validation part.
-
-    Raises:
-        DataError: no training row has a label, or no class is shared.
-    """
-    labels = known_labels(context.train)
-    if not share_classes(context.splits):
-        raise DataError(
-            "this task learns classes from the training part, and no class of the validation part is among "
-            f"its {len(class_counts(context.train))} "
-            f"(validation has {len(class_counts(context.validation))}); "
-            "few-shot, verification, ranking and clustering need no shared class."
-        )
-    return labels
 
 
 def classification_figures(headline: str) -> tuple[Figure, ...]:
@@ -131,35 +82,32 @@ def within_domain_figures(*figures: Figure) -> tuple[Figure, ...]:
     )
 
 
-def across_and_within(
-    measure: Callable[[NDArray[np.int64] | None], dict[str, Any]], data: Dataset
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Figures across domains, and inside one domain at a time.
+def measure_domains(
+    measure: Callable[[NDArray[np.int64] | None], dict[str, Any]], data: Dataset, figures: tuple[Figure, ...]
+) -> dict[str, Any]:
+    """Figures across domains, and inside one domain at a time where the data has several.
 
     Args:
         measure: from (N,) domains to stay inside, or None, to figures.
         data: measured on.
+        figures: those to return from inside, see `within_domain_figures`.
 
     Returns:
-        Both; the second is empty where fewer than two domains occur or they have too few classes each.
+        Both, and what only the measurement inside domains returned.
     """
     across, domains = measure(None), data.domains
     if domains is None or len(np.unique(domains[domains >= 0])) < 2:
-        return across, {}
+        return across
     try:
-        return across, measure(domains)
-    except ValueError:
-        return across, {}
-
-
-def within_domain(inside: Mapping[str, Any], figures: tuple[Figure, ...]) -> dict[str, Any]:
-    """Values inside one domain, and their chance levels, under the keys of `within_domain_figures`."""
-    renamed = {f"within_domain_{key}": inside[key] for figure in figures if (key := figure.key) in inside}
-    return renamed | {
-        f"chance_within_domain_{figure.key}": inside[figure.chance]
-        for figure in figures
-        if isinstance(figure.chance, str) and figure.chance in inside
-    }
+        inside = measure(domains)
+    except ValueError:  # each domain has too few classes
+        return across
+    found = across | {key: value for key, value in inside.items() if key not in across}
+    for figure, within in zip(figures, within_domain_figures(*figures), strict=True):
+        found[within.key] = inside[figure.key]
+        if isinstance(figure.chance, str) and isinstance(within.chance, str):
+            found[within.chance] = inside[figure.chance]
+    return found
 
 
 def _in_sentence(title: str) -> str:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.data import Dataset, Splits
 from likewise.errors import DataError
 from likewise.metrics.relevance import ids_of_texts
 from likewise.model.model import Model
 
-__all__ = ["Context"]
+__all__ = ["Context", "labels_of"]
 
 # Neighbours and the probe learn from at most this many training rows.
 _MAX_TRAIN_ROWS = 50_000
@@ -63,6 +64,16 @@ class Context:
         return self.model.encode_dataset_images(self.train)
 
     @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) classes of the validation rows, -1 where unknown."""
+        return labels_of(self.validation)
+
+    @cached_property
+    def train_labels(self) -> NDArray[np.int64]:
+        """(rows,) classes of the training rows, -1 where unknown."""
+        return labels_of(self.train)
+
+    @cached_property
     def captions(self) -> list[str]:
         """All M captions of the validation part, row by row."""
         return [text for row in self.validation.texts or [] for text in row]
@@ -81,6 +92,11 @@ class Context:
     def texts(self) -> np.ndarray:
         """(M, D) embeddings of the validation captions."""
         return self.model.encode_texts(self.captions)
+
+
+def labels_of(data: Dataset) -> NDArray[np.int64]:
+    """(N,) classes, -1 where unknown."""
+    return np.full(len(data), -1) if data.labels is None else data.labels
 
 
 def _spread_rows(dataset: Dataset, count: int | None) -> Dataset:

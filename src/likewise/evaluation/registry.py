@@ -5,7 +5,6 @@ Adding a task is adding a file to `likewise/evaluation/tasks/`; no other code li
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from functools import cache
@@ -14,13 +13,14 @@ from typing import Any
 from likewise.data import Splits
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
-from likewise.evaluation.base import REGISTERED, Figure, Task, has_column
+from likewise.evaluation.base import REGISTERED, Figure, Task, class_counts, has_column, share_classes
 from likewise.evaluation.context import Context
+from likewise.messages import closest
 from likewise.model.model import Model
 
-__all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "tasks"]
+__all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "monitored_tasks", "tasks"]
 
-_COLUMN_WORDS = {"text": "captions", "label": "labels"}
+_COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
 
 
 def tasks() -> dict[str, Task]:
@@ -43,8 +43,7 @@ def find_task(name: str) -> Task:
     """
     known = tasks()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        hint = closest(name, known) or f"there are {', '.join(known)}."
         raise ConfigError(f"no task is called {name!r}; {hint}")
     return known[name]
 
@@ -75,6 +74,14 @@ def default_tasks(model: Model, splits: Splits) -> list[str]:
     ]
 
 
+def monitored_tasks(model: Model, splits: Splits) -> list[str]:
+    """Names of the tasks to measure during training, of those that this model and this data allow."""
+    fitting = {name: find_task(name) for name in default_tasks(model, splits)}
+    known = any(task.learns for task in fitting.values())
+    times = ("always",) if known else ("always", "new classes")
+    return [name for name, task in fitting.items() if task.monitored in times]
+
+
 def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]:
     """Measure one task.
 
@@ -98,6 +105,13 @@ def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]
         if not has_column(context.validation, column):
             words = _COLUMN_WORDS.get(column, f"a column {column!r}")
             raise DataError(f"{name} needs {words}, and the data has none; see --data.{column}-column.")
+    if task.learns and not share_classes(context.splits):
+        raise DataError(
+            f"{name} learns classes from the training part, and no class of the validation part is among "
+            f"its {len(class_counts(context.train))} (validation has "
+            f"{len(class_counts(context.validation))}); "
+            "few-shot, verification, ranking and clustering need no shared class."
+        )
     try:
         figures = task.run(context, options)
     except ValueError as error:  # the metrics' error for data that they cannot measure

@@ -17,7 +17,8 @@ from likewise.data.columns import Needs
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
-from likewise.networks.registry import image_spec
+from likewise.networks.base import Network
+from likewise.networks.registry import encoder_spec
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
@@ -146,9 +147,9 @@ class BuildContext:
         assert self.image is not None, "the method's `needs` must name the column image"
         if self.trained is None:
             return ImageEncoder.build(self.image)
-        encoder = ImageEncoder.from_spec(image_spec(self.trained))
+        encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
         encoder.resize(self.image.image_size)
-        encoder.freeze_unread()
+        encoder.freeze_unused()
         return encoder
 
     def text_encoder(self) -> TextEncoder:
@@ -157,8 +158,8 @@ class BuildContext:
         assert self.tokenizer is not None
         if self.trained is None:
             return TextEncoder.build(self.text, vocabulary_size=self.tokenizer.vocabulary_size)
-        encoder = TextEncoder.from_spec(self.trained["text"])
-        encoder.freeze_unread()
+        encoder = TextEncoder.from_spec(encoder_spec(self.trained, "text"))
+        encoder.freeze_unused()
         return encoder
 
 
@@ -210,7 +211,7 @@ class Method(nn.Module, ABC):
     """Updates of a step, in order: each runs `embed`, `objective`, backward and the optimizer on the same
     batch. Several where a paper alternates or trains in stages."""
 
-    network: nn.Module
+    network: Network
     """What is kept after training."""
 
     local_batch_norm: bool = False
@@ -299,10 +300,10 @@ def make_views(
     Returns:
         (V B, 3, S, S).
     """
-    assert batch.images is not None, "the method's `needs` must name the column image"
+    text = batch.text if "text" in batch else None
     made = [
         random_view(
-            batch.images,
+            batch.image,
             size=encoder.image_size,
             config=config,
             draw=step.random,
@@ -310,8 +311,8 @@ def make_views(
             view=view,
             mean=encoder.mean,
             std=encoder.std,
-            keep_sides=batch.keep_sides,
-            keep_colours=batch.keep_colours,
+            keep_sides=None if text is None else text.keep_sides,
+            keep_colours=None if text is None else text.keep_colours,
         )
         for view in views
     ]

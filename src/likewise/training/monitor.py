@@ -13,11 +13,11 @@ import torch
 
 from likewise.errors import DataError
 from likewise.evaluation.context import Context
-from likewise.evaluation.registry import default_tasks, evaluate, find_task
+from likewise.evaluation.registry import evaluate, monitored_tasks
 from likewise.methods.base import Embeddings
 from likewise.metrics.collapse import SPREAD_BELOW, collapse_warning, signs_of_collapse
 
-__all__ = ["embedding_figures", "quick_tasks", "validation_figures"]
+__all__ = ["embedding_figures", "validation_figures"]
 
 # A BatchNorm at the end of a projector keeps up the spread of collapsed embeddings: it amplifies the
 # remaining noise, but in few directions. Without stop-gradient or predictor SimSiam had 1 to 3 of 15 after
@@ -26,16 +26,10 @@ __all__ = ["embedding_figures", "quick_tasks", "validation_figures"]
 _RANK_SHARE_BELOW, _MAX_DIRECTIONS = 0.25, 16
 
 
-def quick_tasks(context: Context) -> list[str]:
-    """Tasks to run while training that the model and the data allow."""
-    fitting = default_tasks(context.model, context.splits)
-    return [task for task in fitting if find_task(task).is_monitored(context.splits)]
-
-
 def validation_figures(
     context: Context, *, learnt_classes: bool = False
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
-    """Figures of the quick tasks.
+    """Figures of the monitored tasks.
 
     Args:
         context: validation rows, perhaps only some of them.
@@ -45,7 +39,7 @@ def validation_figures(
         Figures by task, and a warning if the embeddings collapse.
     """
     figures, warning = {}, None
-    for task in quick_tasks(context):
+    for task in monitored_tasks(context.model, context.splits):
         try:
             figures[task] = evaluate(context, task)
         except DataError as error:  # training goes on

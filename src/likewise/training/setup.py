@@ -10,6 +10,7 @@ import torch
 
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
+from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
@@ -19,11 +20,10 @@ from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, differences, read_settings
 from likewise.training.distributed import run_rank_zero_first
+from likewise.training.rank_checks import check_same_data
 from likewise.training.warm_start import load_trained_weights, trained_spec
 
 __all__ = ["build_method", "check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
-
-_MARKER = ".likewise"  # in a folder whose files are those of a rejected start
 
 
 def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
@@ -33,7 +33,9 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
         The settings; of a resumed run, with the batch size that was chosen at its start.
     """
     if not run.config.is_file():
-        _check_no_other_files(run)
+        if others := run.foreign_files():
+            shown = first_names(others, most=3)
+            raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
         _check_used(settings)
         return settings
     if not resume:
@@ -53,19 +55,6 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
     return settings
 
 
-def _check_no_other_files(run: RunFolder) -> None:
-    """Reject a folder that is not a run and holds more than a rejected start leaves. Hidden files are
-    ignored: no file of a run has such a name."""
-    if not run.path.is_dir():
-        return
-    left = {run.bad_records.name, run.data.name, run.tokenizer.name, run.network.name}
-    ours = left if (run.path / _MARKER).exists() else set()
-    others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
-    if others:
-        shown = first_names(others, most=3)
-        raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
-
-
 def _check_used(settings: Settings[Any]) -> None:
     """Reject non-default options that have no effect.
 
@@ -82,6 +71,11 @@ def _check_used(settings: Settings[Any]) -> None:
         raise ConfigError(
             f"training.examples_per_class is {training.examples_per_class}, which --training.order "
             f"{training.order} ignores; leave it out, or use --training.order classes."
+        )
+    if training.order != "domains" and training.source_share != defaults.training.source_share:
+        raise ConfigError(
+            f"training.source_share is {training.source_share}, which --training.order {training.order} "
+            "ignores; leave it out, or use --training.order domains."
         )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
@@ -115,7 +109,7 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
             fabric, lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress)
         )
     except TooManyBadRecords as error:
-        _mark(run)
+        run.claim()
         run.write_bad_records(error.bad_records)  # this is when users want to read them
         raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
     fingerprint = splits.summary["fingerprint"]
@@ -125,9 +119,9 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
             f"{settings.data.source} has changed since {run.path} began with it (its fingerprint is "
             f"{fingerprint}, and was {began_with}); start another run."
         )
-    fabric.barrier()  # all ranks have read the folder before one writes into it
+    check_same_data(splits)  # also waits until all ranks have read the folder, before one writes into it
     if fabric.is_global_zero:
-        _mark(run)
+        run.claim()
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
     if progress:
@@ -138,11 +132,6 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         if splits.summary["overlap"] is not None:
             print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
     return splits
-
-
-def _mark(run: RunFolder) -> None:
-    run.path.mkdir(parents=True, exist_ok=True)
-    (run.path / _MARKER).touch()
 
 
 def prepare_tokenizer(
@@ -178,7 +167,7 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
     named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
-    texts = (text for row in data.texts or [] for text in row)
+    texts = training_texts(data, settings.method_type.needs)
     return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
 
 

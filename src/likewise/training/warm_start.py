@@ -16,7 +16,7 @@ from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
 from likewise.networks.image import ImageNetwork
-from likewise.networks.registry import image_spec
+from likewise.networks.registry import encoder_spec
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, read_settings
 from likewise.training.checkpoints import latest_checkpoint
@@ -30,7 +30,7 @@ def image_size_of(path: str) -> int:
     Raises:
         ModelError: there is no model.
     """
-    return int(image_spec(read_config(path)["network"])["image_size"])
+    return int(encoder_spec(read_config(path)["network"], "image")["image_size"])
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +24,7 @@ MAX_PIXELS = 89_478_485
 """Larger images are refused: this is a quarter of a gibibyte as RGB, and where Pillow starts to warn."""
 
 MIN_SIDE = 2
+_STRIP_PIXELS = 1 << 22
 PAD_COLOUR = (124, 116, 104)
 """Color of the padding: the mean of photographs, so close to zero after normalization."""
 
@@ -139,12 +141,21 @@ def _open(data: bytes) -> Image.Image:
         ) from None
     except _DAMAGE as error:
         raise _unreadable(error) from None
+    _scale_transparency(image)
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise RecordError(f"absurdly large (a decompression bomb?): {width} x {height} pixels")
     if min(width, height) < MIN_SIDE:
         raise RecordError(f"{width} x {height} pixels: nothing to be seen")
     return image
+
+
+def _scale_transparency(image: Image.Image) -> None:
+    """Scale the transparent color of a 16-bit RGB PNG to 8 bits, as Pillow scales the pixels on loading."""
+    color = image.info.get("transparency")
+    tile = getattr(image, "tile", [])
+    if image.format == "PNG" and isinstance(color, tuple) and tile and "16" in str(tile[0][3]):
+        image.info["transparency"] = tuple(value >> 8 for value in color)
 
 
 def _decode(data: bytes, shrink_to: int | None, fit: str) -> tuple[Image.Image, tuple[int, int]]:
@@ -191,6 +202,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         RecordError: its pixels cannot be read (Pillow opens files without reading them), or there are none.
     """
     try:
+        _scale_transparency(image)
         rgb = to_rgb(ImageOps.exif_transpose(image))
     except _DAMAGE as error:
         raise _unreadable(error) from None
@@ -207,24 +219,40 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _from_deep(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         # Pillow cannot convert La (grey multiplied by its alpha) to RGBA directly.
-        layered = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, layered).convert("RGB")
+        rgb = Image.new("RGB", image.size)
+        for top, strip in _strips(image):
+            layered = (strip.convert("LA") if image.mode == "La" else strip).convert("RGBA")
+            paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+            rgb.paste(Image.alpha_composite(paper, layered).convert("RGB"), (0, top))
+        return rgb
     return image.convert("RGB")
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in strips, each after its first row: what is computed of a large image stays small."""
+    height = max(1, _STRIP_PIXELS // max(1, image.width))
+    for top in range(0, image.height, height):
+        yield top, image.crop((0, top, image.width, min(top + height, image.height)))
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit and float grey to 8 bits; Pillow's own conversion clips at 255."""
-    values = np.asarray(image).astype(np.float64)  # (H, W)
-    low, high = float(values.min()), float(values.max())
+    bounds = [
+        (values.min(), values.max()) for _, strip in _strips(image) if (values := np.asarray(strip)).size
+    ]
+    low, high = float(np.min(bounds)), float(np.max(bounds))
     if not np.isfinite(low) or not np.isfinite(high):
         raise RecordError("holds values that are not finite")
-    if image.mode == "F" and low >= 0 and high <= 1:
-        scaled = values * 255
-    elif image.mode == "F" and low >= 0 and high <= 255:
-        scaled = values
+    if image.mode == "F" and low >= 0 and high <= 255:
+        black, factor = 0.0, 255.0 if high <= 1 else 1.0
     elif low >= 0 and high <= 65535 and image.mode != "F":
-        scaled = values * (255 / 65535)  # the whole range, so that images stay comparable in brightness
+        black, factor = 0.0, 255 / 65535  # the whole range, so that images stay comparable in brightness
     else:
-        scaled = (values - low) * (255 / max(high - low, 1e-12))  # no convention applies: stretch
-    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")
+        black, factor = low, 255 / max(high - low, 1e-12)  # no convention applies: stretch
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top, strip in _strips(image):
+        values = np.asarray(strip)  # (h, W)
+        part = grey[top : top + len(values)]
+        part[:] = np.round((values.astype(np.float64) - black) * factor)
+        part[values == image.info.get("transparency")] = 255
+    return Image.fromarray(grey).convert("RGB")

@@ -46,7 +46,7 @@ def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0)
 def _square(image: Any, size: int, fit: str) -> np.ndarray:
     if isinstance(image, (str, os.PathLike)):
         return decode_square(_read(image), size=size, fit=fit)[0]
-    if isinstance(image, (bytes, bytearray)):
+    if isinstance(image, (bytes, bytearray, memoryview)):
         return decode_square(bytes(image), size=size, fit=fit)[0]
     if not isinstance(image, Image.Image):
         image = Image.fromarray(_as_array(image))

@@ -102,7 +102,7 @@ class ArrowImage(_Ref):
 
     def _cells(self) -> tuple[Any, int]:
         """All cells of the column. They are memory-mapped, so they count as no bytes."""
-        return open_arrow(self.file).column(self.column), 0
+        return open_arrow(self.file, column=self.column), 0
 
 
 class _Recent:

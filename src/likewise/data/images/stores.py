@@ -15,7 +15,7 @@ from likewise.data.images.decode import decode_square
 from likewise.data.record import ImageRef
 from likewise.errors import RecordError
 
-__all__ = ["CachedPixels", "DecodedPixels", "HeldPixels", "Pixels"]
+__all__ = ["CachedPixels", "DecodedPixels", "HeldPixels", "JoinedPixels", "Pixels", "held", "joined_pixels"]
 
 
 class Pixels(Protocol):
@@ -81,6 +81,32 @@ class DecodedPixels:
         # In the source's order: a row group of Parquet is read whole, so its images should follow each other.
         for _ in self._pool.map(fill, np.argsort(rows, kind="stable").tolist(), chunksize=1):
             pass
+
+
+_PART = 1 << 40  # above the number of rows of any store
+
+
+class JoinedPixels:
+    """Several stores of one size: row r of the n-th is row n * 2^40 + r."""
+
+    def __init__(self, parts: Sequence[Pixels]) -> None:
+        self.parts = list(parts)
+        self.size = self.parts[0].size
+
+    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """See Pixels."""
+        for number, part in enumerate(self.parts):
+            places = np.flatnonzero(rows // _PART == number)
+            if len(places):
+                taken = np.empty((len(places), *out.shape[1:]), np.uint8)
+                part.take(rows[places] % _PART, taken)
+                out[places] = taken
+
+
+def joined_pixels(first: Pixels, second: Pixels) -> tuple[JoinedPixels, int]:
+    """One store of two, and the number of the second's first row in it."""
+    both = [part.parts if isinstance(part, JoinedPixels) else [part] for part in (first, second)]
+    return JoinedPixels(both[0] + both[1]), len(both[0]) * _PART
 
 
 def held(images: Any) -> NDArray[np.uint8]:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from likewise.data.cells import clean_texts
 from likewise.data.config import DataConfig
 from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.path_resolver import PathResolver
-from likewise.data.sources.tables import clean_texts
 from likewise.data.tables.names import IMAGE_EXTENSIONS, canonical_split
 from likewise.data.tables.open_table import is_table
-from likewise.data.text_encoding import decoded, legible
+from likewise.data.text_encoding import decoded, legible, split_lines
 from likewise.errors import RecordError
 
-__all__ = ["FOLDER_OF_IMAGES", "is_image", "named_splits", "source_of_images"]
+__all__ = ["FOLDER_OF_IMAGES", "MAX_CAPTION_BYTES", "is_image", "named_splits", "source_of_images"]
 
 FOLDER_OF_IMAGES = "folder of images"
+MAX_CAPTION_BYTES = 16 << 20  # of a file of captions or a description
 
 
 def is_image(address: str) -> bool:
@@ -35,19 +36,21 @@ def named_splits(names: set[str], config: DataConfig) -> set[str]:
     return splits if len(splits) > 1 and has_train else set()
 
 
-def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Source:
+def source_of_images(root: str, entries: list[Entry], config: DataConfig, *, classes: bool = True) -> Source:
     """Read the images below a folder.
 
     Args:
         root: the folder.
         entries: every file below it.
         config: the user's options.
+        classes: whether subfolders may be classes.
     """
     images = [entry for entry in entries if is_image(entry.address)]
     # A name in another encoding than the system's holds lone surrogates, which cannot be printed.
     start = len(root.rstrip("/")) + 1
     names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
     layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
+    layout = replace(layout, classes=layout.classes and classes)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
@@ -63,7 +66,7 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
-        source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
+        source.records.append(Record(id=name, place=name, image=image, text=texts, label=label, split=split))
     _describe(source, entries, {entry.address for entry in captions.values()}, layout)
     return source
 
@@ -121,12 +124,14 @@ def _captions(
     """Read the captions beside an image, one a line."""
     file = name_of(entry.address)
     try:
-        text = decoded(_file_image(entry, resolver).read(), config.encoding).replace("\r\n", "\n")
+        caption_file = _file_image(entry, resolver)
+        if caption_file.num_bytes > MAX_CAPTION_BYTES:
+            raise RecordError(f"{caption_file.num_bytes:,} bytes, too long for a file of captions")
+        text = decoded(caption_file.read(), config.encoding)
     except RecordError as error:
         source.problems.append(Problem("text", BadRecord(name, file, str(error)), split))
         return ()
-    # str.splitlines would also cut at form feeds and the like
-    texts, faults = clean_texts(text.split("\n"), config)
+    texts, faults = clean_texts(split_lines(text), config)
     for number, reason in faults:
         source.problems.append(Problem("text", BadRecord(name, f"{file}:{number + 1}", reason), split))
     return tuple(texts)
@@ -153,8 +158,7 @@ def _describe(source: Source, entries: list[Entry], captions: set[str], layout: 
             f"all images lie in {name}/: only one class, so no labels" for name in single if name
         ]
         source.records = [
-            Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
-            for r in source.records
+            Record(id=r.id, place=r.place, image=r.image, text=r.texts, split=r.split) for r in source.records
         ]
     else:
         source.columns["label"] = "subfolder"

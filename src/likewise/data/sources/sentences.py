@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from likewise.data.cells import clean_text
 from likewise.data.config import DataConfig
 from likewise.data.files import name_of, read_whole
 from likewise.data.record import BadRecord, Problem, Record, Source
-from likewise.data.sources.tables import clean_text
-from likewise.data.text_encoding import decoded
+from likewise.data.text_encoding import decoded, split_lines
 from likewise.errors import RecordError
 
 __all__ = ["source_of_sentences"]
@@ -26,7 +26,7 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
     for address in addresses:
         name, split = name_of(address), splits.get(address)
         text = decoded(read_whole(address, decompress=True), config.encoding)
-        for number, line in enumerate(text.split("\n"), start=1):
+        for number, line in enumerate(split_lines(text), start=1):
             if not line.strip():
                 continue  # a blank line separates paragraphs; it is not an empty sentence
             place = f"{name}:{number}"
@@ -35,5 +35,5 @@ def source_of_sentences(addresses: list[str], config: DataConfig, splits: dict[s
             except RecordError as error:
                 source.problems.append(Problem("row", BadRecord(place, place, str(error)), split))
                 continue
-            source.records.append(Record(id=place, place=place, texts=texts, split=split))
+            source.records.append(Record(id=place, place=place, text=texts, split=split))
     return source

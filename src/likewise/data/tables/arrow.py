@@ -6,9 +6,10 @@ import json
 import os
 from typing import Any
 
-from likewise.data.files import stat_entry
+from likewise.data.files import read_whole, stat_entry
 from likewise.data.images.refs import ArrowImage
 from likewise.data.tables.arrow_cells import (
+    arrow_errors,
     binary_columns,
     cell_list,
     class_names,
@@ -35,9 +36,10 @@ def open_arrow_table(addresses: list[str], *, name: str, folder: str) -> Table:
                 for entry, piece in zip(entries, pieces, strict=True)
                 for row in range(piece.num_rows)
             ]
-        if limit is not None:
-            return cell_list(pieces[0].column(wanted).slice(0, limit))
-        return [value for piece in pieces for value in cell_list(piece.column(wanted))]
+        with arrow_errors(f"{addresses[0]}: column {wanted} cannot be read"):
+            if limit is not None:
+                return cell_list(pieces[0].column(wanted).slice(0, limit))
+            return [value for piece in pieces for value in cell_list(piece.column(wanted))]
 
     return Table(
         name=name,
@@ -54,10 +56,9 @@ def open_arrow_table(addresses: list[str], *, name: str, folder: str) -> Table:
 def _names_beside(folder: str) -> dict[str, list[str]]:
     """Class names from the description that `save_to_disk` writes beside the files."""
     info = os.path.join(folder, "dataset_info.json")
-    if not os.path.isfile(info):
+    if not os.path.exists(info):
         return {}
     try:
-        with open(info, encoding="utf-8") as stream:
-            return declared_names(json.load(stream).get("features") or {})
-    except (ValueError, AttributeError) as error:
+        return declared_names(json.loads(read_whole(info)))
+    except (ValueError, RecursionError) as error:
         raise SourceError(f"{info}: not what save_to_disk writes: {error}") from error

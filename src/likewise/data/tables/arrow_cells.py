@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from likewise.data.files import is_remote, open_binary
+from likewise.data.files import check_regular, is_remote, open_binary
 from likewise.errors import SourceError
 
 __all__ = [
@@ -25,23 +25,27 @@ _FILE_MARK = b"ARROW1"  # the file format begins with it, the stream format does
 
 @contextmanager
 def arrow_errors(message: str) -> Iterator[None]:
-    """Turn what pyarrow raises on unreadable data into a SourceError with this message."""
+    """Turn any error of pyarrow on unreadable data into a SourceError with this message."""
     import pyarrow as pa
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # of text, of a date
         raise SourceError(f"{message}: {error}") from error
 
 
 def binary_columns(schema: Any) -> frozenset[str]:
-    """Columns of bytes, or of {bytes, path} structs as Hugging Face's Image feature stores them."""
+    """Columns of bytes in any layout, or of Hugging Face's {bytes, path} structs."""
     import pyarrow as pa
+
+    layouts = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 
     def holds_bytes(kind: Any) -> bool:
         if pa.types.is_struct(kind):
             return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+        if pa.types.is_dictionary(kind):
+            return holds_bytes(kind.value_type)
+        return pa.types.is_fixed_size_binary(kind) or any(layout(kind) for layout in layouts)
 
     return frozenset(field.name for field in schema if holds_bytes(field.type))
 
@@ -49,16 +53,21 @@ def binary_columns(schema: Any) -> frozenset[str]:
 def class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Class names by column, from the features that Hugging Face writes into a schema."""
     raw = (metadata or {}).get(b"huggingface")
-    return {} if raw is None else declared_names(json.loads(raw).get("info", {}).get("features", {}))
+    try:
+        return {} if raw is None else declared_names(json.loads(raw)["info"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}  # not Hugging Face's
 
 
-def declared_names(features: dict[str, Any]) -> dict[str, list[str]]:
-    """Class names by column, from Hugging Face's description of the columns."""
-    return {
-        name: feature["names"]
-        for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+def declared_names(info: Any) -> dict[str, list[str]]:
+    """Class names by column, from Hugging Face's description of a dataset."""
+    features = info.get("features") if isinstance(info, dict) else None
+    found = {
+        name: feature.get("names")
+        for name, feature in (features if isinstance(features, dict) else {}).items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
     }
+    return {name: list(map(str, names)) for name, names in found.items() if names and isinstance(names, list)}
 
 
 def cell_list(column: Any) -> list[Any]:
@@ -88,12 +97,44 @@ def cell_value(scalar: Any) -> Any:
         return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
 
 
-def open_arrow(address: str) -> Any:
-    """An Arrow file (stream or file format) as a pyarrow table, memory-mapped if it is local."""
+def open_arrow(address: str, *, column: str | None = None) -> Any:
+    """An Arrow file (stream or file format) as a pyarrow table, memory-mapped if it is local.
+
+    Offsets and lengths are checked first: pyarrow trusts them, and a damaged file would end the process.
+
+    Args:
+        address: of the file.
+        column: return this column alone, and check no other.
+    """
     import pyarrow as pa
 
     with arrow_errors(f"{address}: no readable Arrow file"):
+        check_regular(address)
         stream = open_binary(address) if is_remote(address) else pa.memory_map(address, "r")
         is_file = stream.read(len(_FILE_MARK)) == _FILE_MARK
         stream.seek(0)
-        return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(stream).read_all()
+        table = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(stream).read_all()
+        wanted = table if column is None else table.select([column])
+        for chunk in (chunk for cells in wanted.columns for chunk in cells.chunks):
+            chunk.view(_with_bytes_for_text(chunk.type)).validate(full=True)
+        return table if column is None else table.column(column)
+
+
+def _with_bytes_for_text(kind: Any) -> Any:
+    """The type with bytes in place of text, so that text of another encoding passes the check of offsets."""
+    import pyarrow as pa
+
+    types = pa.types
+    for is_kind, bytes_kind in (
+        (types.is_string, pa.binary),
+        (types.is_large_string, pa.large_binary),
+        (types.is_string_view, pa.binary_view),
+    ):
+        if is_kind(kind):
+            return bytes_kind()
+    if types.is_struct(kind):
+        return pa.struct([(field.name, _with_bytes_for_text(field.type)) for field in kind])
+    if types.is_list(kind) or types.is_large_list(kind):
+        make = pa.list_ if types.is_list(kind) else pa.large_list
+        return make(_with_bytes_for_text(kind.value_type))
+    return kind

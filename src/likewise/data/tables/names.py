@@ -26,6 +26,7 @@ IMAGE_HEADERS = (
     "image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file", "image_name",
     "filepath", "file_path", "path", "photo", "picture", "image_bytes", "jpg", "jpeg", "png", "webp", "file",
     "图片", "图像",
+    "image_1", "image1", "image_a", "left_image", "image_left", "left", "first_image", "图片1", "图像1",
 )  # fmt: skip
 """Usual headers of columns of images, the likeliest first."""
 

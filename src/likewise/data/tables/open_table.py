@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from likewise.data.files import COMPRESSIONS, folder_of, name_of, read_start, read_whole
 from likewise.data.tables.arrow import open_arrow_table
+from likewise.data.tables.csv_rows import DELIMITERS, guess_delimiter
 from likewise.data.tables.names import is_image_name, looks_like_image_path
 from likewise.data.tables.parquet import open_parquet
 from likewise.data.tables.table import Table
 from likewise.data.tables.text_tables import delimited_table, json_table
-from likewise.data.text_encoding import decoded
+from likewise.data.text_encoding import decoded, split_lines
 from likewise.errors import SourceError
 
 __all__ = ["is_delimited", "is_table", "open_table"]
@@ -25,13 +26,23 @@ def is_table(address: str) -> bool:
 
 def is_delimited(address: str) -> bool:
     """Whether a .txt file is a table: its first line holds an image path or the name of an image column."""
-    first = read_start(address, _PEEK_BYTES).split(b"\n", 1)[0].decode("utf-8", "replace")
-    cells = first.strip().split(max(",;\t|", key=first.count))
-    return len(cells) > 1 and any(looks_like_image_path(cell) or is_image_name(cell) for cell in cells)
+    first = split_lines(read_start(address, _PEEK_BYTES).decode("utf-8", "replace"))[0]
+    rows = [first.strip().split(delimiter) for delimiter in DELIMITERS]
+    cells = [cell for row in rows if len(row) > 1 for cell in row]
+    return any(looks_like_image_path(cell) or is_image_name(cell) for cell in cells)
 
 
-def open_table(address: str, *, encoding: str) -> Table:
-    """Open a table by its suffix. Raises SourceError if it is empty or damaged as a whole."""
+def open_table(address: str, *, encoding: str, delimiter: str | None = None) -> Table:
+    """Open a table by its suffix.
+
+    Args:
+        address: of the file.
+        encoding: of a text table.
+        delimiter: of a CSV file; guessed if it is None, and a tab in .tsv and .tab.
+
+    Raises:
+        SourceError: the table is empty, or damaged as a whole.
+    """
     name = _without_compression(address)
     if name.endswith(".parquet"):
         return open_parquet(address)
@@ -40,7 +51,11 @@ def open_table(address: str, *, encoding: str) -> Table:
     text = decoded(read_whole(address, decompress=True), encoding)
     if not text.strip():
         raise SourceError(f"{address}: the table is empty")
-    return json_table(address, text) if name.endswith(_JSON) else delimited_table(address, text)
+    if name.endswith(_JSON):
+        return json_table(address, text)
+    if delimiter is None:
+        delimiter = "\t" if name.endswith((".tsv", ".tab")) else guess_delimiter(text)
+    return delimited_table(address, text, delimiter)
 
 
 def _without_compression(address: str) -> str:

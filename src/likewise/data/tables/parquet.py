@@ -8,6 +8,7 @@ from likewise.data.files import folder_of, name_of, open_binary, stat_entry
 from likewise.data.images.refs import ParquetImage
 from likewise.data.tables.arrow_cells import arrow_errors, binary_columns, cell_list, class_names
 from likewise.data.tables.table import Table
+from likewise.errors import SourceError
 
 __all__ = ["open_parquet"]
 
@@ -20,7 +21,7 @@ def open_parquet(address: str) -> Table:
     with arrow_errors(f"{address}: no readable Parquet file"), open_binary(address) as stream:
         file = pq.ParquetFile(stream)
         schema, metadata = file.schema_arrow, file.metadata
-    groups = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+        groups = _rows_of_groups(metadata)
     binary = binary_columns(schema)
     paths = {name for name in binary if _holds_only_paths(metadata, name)}
     binary -= paths
@@ -35,6 +36,10 @@ def open_parquet(address: str) -> Table:
                 cells += cell_list(batch.column(0))
                 if limit is not None:
                     break
+        if limit is None and len(cells) != metadata.num_rows:
+            raise SourceError(
+                f"{address}: column {wanted} holds {len(cells):,} of {metadata.num_rows:,} rows"
+            )
         return [cell and cell.get("path") for cell in cells] if wanted in paths else cells
 
     return Table(
@@ -47,6 +52,21 @@ def open_parquet(address: str) -> Table:
         binary=binary,
         label_names=class_names(schema.metadata),
     )
+
+
+def _rows_of_groups(metadata: Any) -> list[int]:
+    """How many rows each row group has. Raises ValueError if the counts contradict one another."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    counts = [group.num_rows for group in groups]
+    flat = [
+        (chunk.num_values, group.num_rows)
+        for group in groups
+        for chunk in map(group.column, range(group.num_columns))
+        if "." not in chunk.path_in_schema
+    ]
+    if any(values != rows for values, rows in flat) or sum(counts) != metadata.num_rows:
+        raise ValueError("its counts of rows contradict one another")
+    return counts
 
 
 def _holds_only_paths(metadata: Any, name: str) -> bool:

@@ -10,20 +10,20 @@ from likewise.data.files import folder_of, name_of
 from likewise.data.tables.csv_rows import split_rows
 from likewise.data.tables.names import looks_like_image_path
 from likewise.data.tables.table import Table
-from likewise.data.text_encoding import is_text
+from likewise.data.text_encoding import is_text, split_lines
 from likewise.errors import SourceError
+from likewise.messages import first_names
 
 __all__ = ["delimited_table", "json_table"]
 
 
-def delimited_table(address: str, text: str) -> Table:
+def delimited_table(address: str, text: str, delimiter: str) -> Table:
     """A CSV or TSV text as a table. Columns get names if the first line is data and not a header.
 
     Raises:
         SourceError: the header cannot be read, or names two columns alike.
     """
-    first_line, all_valid = text.split("\n", 1)[0], is_text(text)
-    delimiter = max(",;\t|", key=first_line.count)
+    all_valid = is_text(text)
     rows, bad_lines = split_rows(text, delimiter)
     if bad_lines and (not rows or bad_lines[0][0] < rows[0][0]):
         number, reason = bad_lines[0]
@@ -32,7 +32,7 @@ def delimited_table(address: str, text: str) -> Table:
     if _is_data(names):
         names = _invented_names(names)
     else:
-        _check_header(address, first_line, names)
+        _check_header(address, text.split("\n", 1)[0], names)
         del rows[0:1]
     good = []
     for line, row in rows:
@@ -48,7 +48,7 @@ def delimited_table(address: str, text: str) -> Table:
     used = [place for place, name in enumerate(names) if name or any(map(str.strip, columns[place]))]
     names, columns = [names[place] for place in used], [columns[place] for place in used]
     if len(set(names)) < len(names):
-        listed = ", ".join(name or "(no name)" for name in names)
+        listed = first_names([name or "(no name)" for name in names])
         raise SourceError(f"{address}: two columns have the same name: {listed}")
     kind = "TSV" if delimiter == "\t" else "CSV"
     return _in_memory(address, kind, dict(zip(names, columns, strict=True)), [n for n, _ in good], bad_lines)
@@ -124,7 +124,7 @@ def _json_items(address: str, text: str) -> tuple[list[tuple[int, Any]], list[tu
             return list(enumerate(json.loads(text), start=1)), []
         except (ValueError, RecursionError) as error:
             raise SourceError(f"{address}: no valid JSON: {error}") from error
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(split_lines(text), start=1):
         if not line.strip():
             continue
         try:
@@ -141,7 +141,7 @@ def _json_hint(only: dict[str, Any]) -> str:
     """How to rewrite a file that is one JSON object as rows."""
     for key, value in only.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            return f". The rows seem to be the list {key!r} in it: save that list alone as the file"
+            return f". The rows seem to be the list {key[:80]!r} in it: save that list alone as the file"
     if sum(map(looks_like_image_path, only)) > len(only) / 2:
         return (
             ". It seems to be one object of images and their captions: save it as one object a row, "

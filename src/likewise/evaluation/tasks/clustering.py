@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data import Splits
 from likewise.data.columns import Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, task
-from likewise.evaluation.classes import class_counts, known_labels
 from likewise.evaluation.context import Context
 from likewise.metrics.clustering import clustering
 
@@ -31,6 +29,7 @@ class Clustering(Task):
     needs = Needs("image", "label")
     abilities = ("encode_images",)
     order = 33
+    least_classes = (2, 1)
     figures = (
         Figure("nmi", "Normalised mutual information", "share", "higher", "chance_nmi"),
         Figure("ari", "Adjusted Rand index", "share", "higher", "chance_ari"),
@@ -38,16 +37,10 @@ class Clustering(Task):
         Figure("num_items", "Items", "count"),
     )
 
-    def supports(self, splits: Splits) -> bool:
-        """See `Task.supports`; two classes, one with two items."""
-        counts = class_counts(splits.validation)
-        return len(counts) >= 2 and bool((counts >= 2).any())
-
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        labels = known_labels(context.validation)
-        rows = draw_classes(labels, _MAX_ITEMS)
-        return dict(clustering(context.images[rows], labels[rows]))
+        rows = draw_classes(context.labels, _MAX_ITEMS)
+        return dict(clustering(context.images[rows], context.labels[rows]))
 
 
 def draw_classes(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:

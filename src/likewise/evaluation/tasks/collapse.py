@@ -8,8 +8,7 @@ import numpy as np
 
 from likewise.data import Splits
 from likewise.data.columns import OPTIONAL, Needs
-from likewise.evaluation.base import Figure, NoOptions, Task, has_column, task
-from likewise.evaluation.classes import class_counts
+from likewise.evaluation.base import Figure, NoOptions, Task, class_counts, has_column, task
 from likewise.evaluation.context import Context
 from likewise.metrics.collapse import alignment, signs_of_collapse
 
@@ -25,8 +24,9 @@ class Collapse(Task):
     needs = Needs("image", text=OPTIONAL, label=OPTIONAL)
     abilities = ("encode_images",)
     order = 90
+    monitored = "always"
     figures = (
-        Figure("deviation", "Deviation a dimension", better="higher", curve=True),
+        Figure("deviation", "Deviation per dimension", better="higher", curve=True),
         Figure("relative_deviation", "Spread (1 is even, 0 collapsed)", better="higher", curve=True),
         Figure("effective_rank", "Effective rank", better="higher", curve=True),
         Figure("dimension", "Dimension"),
@@ -38,11 +38,7 @@ class Collapse(Task):
 
     def supports(self, splits: Splits) -> bool:
         """See `Task.supports`; one item alone has no spread."""
-        return splits.validation is not None and len(splits.validation) > 1
-
-    def is_monitored(self, splits: Splits) -> bool:
-        """Always."""
-        return True
+        return super().supports(splits) and len(splits.validation or ()) > 1
 
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""

@@ -8,18 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data import Splits
 from likewise.data.columns import OPTIONAL, Needs
 from likewise.errors import ConfigError
 from likewise.evaluation.base import Figure, Task, task
-from likewise.evaluation.classes import (
-    across_and_within,
-    class_counts,
-    known_labels,
-    share_classes,
-    within_domain,
-    within_domain_figures,
-)
+from likewise.evaluation.classes import measure_domains, within_domain_figures
 from likewise.evaluation.context import Context
 from likewise.metrics.few_shot import few_shot, most_ways
 
@@ -51,7 +43,13 @@ class FewShotOptions:
 
 _MEASURED = (
     Figure(
-        "accuracy", "Accuracy", "share", "higher", "chance_accuracy", headline="Few-shot accuracy", curve=True
+        "accuracy",
+        "Accuracy",
+        "share",
+        "higher",
+        "chance_accuracy",
+        headline="{num_ways:.0f}-way {num_shots:.0f}-shot accuracy",
+        curve=True,
     ),
     Figure("confidence_interval", "95 % interval, plus or minus", "share"),
 )
@@ -67,6 +65,8 @@ class FewShot(Task):
     abilities = ("encode_images",)
     options = FewShotOptions
     order = 30
+    monitored = "new classes"
+    least_classes = (2, 2)
     figures = (
         *_MEASURED,
         Figure("num_ways", "Ways", "count"),
@@ -78,42 +78,29 @@ class FewShot(Task):
         Figure("num_domains", "Domains", "count"),
     )
 
-    def supports(self, splits: Splits) -> bool:
-        """See `Task.supports`; two classes with an example and a query each."""
-        return int((class_counts(splits.validation) >= 2).sum()) >= 2
-
-    def is_monitored(self, splits: Splits) -> bool:
-        """Where neighbours cannot vote, because training knows none of the classes."""
-        return not share_classes(splits)
-
     def run(self, context: Context, options: FewShotOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        across, inside = across_and_within(
-            lambda domains: _episodes(context, options, domains), context.validation
+        return measure_domains(
+            lambda domains: _episodes(context, options, domains), context.validation, _MEASURED
         )
-        if not inside:
-            return across
-        counts = {"num_ways_within_domain": inside["num_ways"], "num_domains": inside["num_domains"]}
-        return across | within_domain(inside, _MEASURED) | counts
 
 
 def _episodes(context: Context, options: FewShotOptions, domains: NDArray[np.int64] | None) -> dict[str, Any]:
-    """Figures of episodes across domains, or inside one each."""
-    labels, ways = known_labels(context.validation), options.ways
+    """Figures of episodes across domains, or each inside one."""
+    ways = options.ways
     if ways is None:
         num_items = options.shots + 1
-        ways = min(_MAX_WAYS, most_ways(labels, num_items=num_items, within=domains))
+        ways = min(_MAX_WAYS, most_ways(context.labels, num_items=num_items, within=domains))
         if ways < 2:
             who = "only one class has" if ways else "no class has"
             items = "two" if num_items == 2 else num_items
             raise ValueError(f"{who} {items} items; an episode needs two such classes")
-    return dict(
-        few_shot(
-            context.images,
-            labels,
-            num_ways=ways,
-            num_shots=options.shots,
-            num_episodes=options.episodes,
-            within=domains,
-        )
+    figures = few_shot(
+        context.images,
+        context.labels,
+        num_ways=ways,
+        num_shots=options.shots,
+        num_episodes=options.episodes,
+        within=domains,
     )
+    return figures if domains is None else figures | {"num_ways_within_domain": ways}

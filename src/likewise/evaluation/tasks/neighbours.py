@@ -6,17 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data import Splits
 from likewise.data.columns import Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, task
-from likewise.evaluation.classes import (
-    CLASSIFICATION_EXTRAS,
-    classification_figures,
-    classify,
-    known_labels,
-    share_classes,
-    training_labels,
-)
+from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classification_figures, classify
 from likewise.evaluation.context import Context
 from likewise.metrics.neighbours import knn_predict
 
@@ -35,6 +27,7 @@ class Neighbours(Task):
     abilities = ("encode_images",)
     learns = True
     order = 20
+    monitored = "always"
     figures = (
         *classification_figures("Neighbour accuracy"),
         Figure("k", "Neighbours that vote"),
@@ -42,19 +35,11 @@ class Neighbours(Task):
     )
     extras = CLASSIFICATION_EXTRAS
 
-    def supports(self, splits: Splits) -> bool:
-        """See `Task.supports`; the two parts must share a class."""
-        return share_classes(splits)
-
-    def is_monitored(self, splits: Splits) -> bool:
-        """Always."""
-        return True
-
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        train_labels, names = training_labels(context), context.train.label_names
+        names, train_labels = context.train.label_names, context.train_labels
         predictions = knn_predict(
             context.train_images, train_labels, context.images, k=_K, num_classes=len(names or ()) or None
         )
-        figures = classify(known_labels(context.validation), np.asarray(predictions), names)
+        figures = classify(context.labels, np.asarray(predictions), names)
         return figures | {"k": _K, "num_train": int((train_labels >= 0).sum())}

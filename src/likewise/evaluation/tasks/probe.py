@@ -6,16 +6,8 @@ from typing import Any
 
 from likewise.data import Splits
 from likewise.data.columns import Needs
-from likewise.evaluation.base import Figure, NoOptions, Task, task
-from likewise.evaluation.classes import (
-    CLASSIFICATION_EXTRAS,
-    class_counts,
-    classification_figures,
-    classify,
-    known_labels,
-    share_classes,
-    training_labels,
-)
+from likewise.evaluation.base import Figure, NoOptions, Task, class_counts, task
+from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classification_figures, classify
 from likewise.evaluation.context import Context
 from likewise.metrics.linear_probe import linear_probe
 
@@ -43,14 +35,10 @@ class Probe(Task):
     def supports(self, splits: Splits) -> bool:
         """See `Task.supports`; two classes to tell apart, one with a row to choose the regularisation by."""
         counts = class_counts(splits.train)
-        return share_classes(splits) and len(counts) >= 2 and bool((counts >= 2).any())
+        return super().supports(splits) and len(counts) >= 2 and bool((counts >= 2).any())
 
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        train_labels, labels = training_labels(context), known_labels(context.validation)
-        known, train_known = labels >= 0, train_labels >= 0
-        result = linear_probe(
-            context.train_images[train_known], train_labels[train_known], context.images[known], labels[known]
-        )
-        figures = classify(labels[known], result.predictions, context.train.label_names)
+        result = linear_probe(context.train_images, context.train_labels, context.images, context.labels)
+        figures = classify(context.labels, result.predictions, context.train.label_names)
         return figures | {"l2": result.l2, "converged": result.converged, "num_train": result.num_train}

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.data import Splits
 from likewise.data.columns import OPTIONAL, Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, task
-from likewise.evaluation.classes import (
-    across_and_within,
-    class_counts,
-    known_labels,
-    share_classes,
-    within_domain,
-    within_domain_figures,
-)
+from likewise.evaluation.classes import measure_domains, within_domain_figures
 from likewise.evaluation.context import Context
 from likewise.metrics.ranking import ranking
 
@@ -47,22 +39,14 @@ class Ranking(Task):
     needs = Needs("image", "label", domain=OPTIONAL)
     abilities = ("encode_images",)
     order = 32
+    monitored = "new classes"
+    least_classes = (2, 1)
     figures = (*_MEASURED, Figure("num_items", "Items", "count"), *within_domain_figures(*_MEASURED))
-
-    def supports(self, splits: Splits) -> bool:
-        """See `Task.supports`; two classes, one with two items."""
-        counts = class_counts(splits.validation)
-        return len(counts) >= 2 and bool((counts >= 2).any())
-
-    def is_monitored(self, splits: Splits) -> bool:
-        """Where neighbours cannot vote, because training has none of the classes."""
-        return not share_classes(splits)
 
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        labels = known_labels(context.validation)
-        across, inside = across_and_within(
-            lambda domains: ranking(context.images, labels, within=domains, max_queries=_MAX_QUERIES),
+        return measure_domains(
+            lambda domains: ranking(context.images, context.labels, within=domains, max_queries=_MAX_QUERIES),
             context.validation,
+            _MEASURED,
         )
-        return across | within_domain(inside, _MEASURED)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from likewise.data import Splits
 from likewise.data.columns import Needs
 from likewise.errors import AbilityError, ConfigError
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
 from likewise.metrics.reranking import Judge, reranked_retrieval
-from likewise.metrics.retrieval import RECALL_AT, retrieval
+from likewise.metrics.retrieval import PUBLISHED, RECALL_AT, retrieval
 from likewise.model.model import Model
 
 __all__ = ["Retrieval", "RetrievalOptions", "pair_judge"]
@@ -72,6 +71,18 @@ _RERANKED = tuple(
     )
     for figure in _PLAIN
 )
+_PUBLISHED = tuple(
+    replace(
+        figure,
+        key=f"{PUBLISHED}{figure.key}",
+        title=f"Published protocol: {figure.title[0].lower()}{figure.title[1:]}",
+        chance=str(figure.chance).replace("chance_", f"chance_{PUBLISHED}"),
+        headline=None,
+        curve=False,
+    )
+    for figure in (*_PLAIN, *_RERANKED)
+    if figure.unit == "share"
+)
 
 
 @task("retrieval")
@@ -84,12 +95,14 @@ class Retrieval(Task):
     abilities = ("encode_images", "encode_texts")
     options = RetrievalOptions
     order = 10
+    monitored = "always"
     figures = (
         *_PLAIN,
         Figure("num_images", "Images", "count"),
         Figure("num_texts", "Texts", "count"),
         Figure("num_judged", "Candidates judged again", "count"),
         *_RERANKED,
+        *_PUBLISHED,
     )
 
     def check(self, model: Model, options: RetrievalOptions) -> None:
@@ -101,23 +114,19 @@ class Retrieval(Task):
                 "cannot; leave --rerank out, or train one of the method tcl."
             )
 
-    def is_monitored(self, splits: Splits) -> bool:
-        """Always."""
-        return True
-
     def run(self, context: Context, options: RetrievalOptions) -> dict[str, Any]:
         """See `Task.run`."""
         groups = context.validation.groups
         given = (context.images, context.texts, groups, groups[context.caption_rows])
         figures = dict(retrieval(*given, text_ids=context.caption_ids))
-        if options.rerank is None:
-            return figures
-        return figures | reranked_retrieval(
-            *given,
-            judge=pair_judge(context, options),
-            num_judged=options.rerank,
-            text_ids=context.caption_ids,
-        )
+        if options.rerank is not None:
+            figures |= reranked_retrieval(
+                *given,
+                judge=pair_judge(context, options),
+                num_judged=options.rerank,
+                text_ids=context.caption_ids,
+            )
+        return dict(sorted(figures.items(), key=lambda figure: PUBLISHED in figure[0]))  # those come last
 
 
 def pair_judge(context: Context, options: RetrievalOptions) -> Judge:

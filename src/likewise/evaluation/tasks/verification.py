@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.data import Splits
 from likewise.data.columns import OPTIONAL, Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, task
-from likewise.evaluation.classes import (
-    across_and_within,
-    class_counts,
-    known_labels,
-    within_domain,
-    within_domain_figures,
-)
+from likewise.evaluation.classes import measure_domains, within_domain_figures
 from likewise.evaluation.context import Context
 from likewise.metrics.verification import verification
 
@@ -35,6 +28,7 @@ class Verification(Task):
     needs = Needs("image", "label", domain=OPTIONAL)
     abilities = ("encode_images",)
     order = 31
+    least_classes = (4, 2)
     figures = (
         *_MEASURED,
         Figure("threshold", "Threshold (cosine)"),
@@ -44,15 +38,10 @@ class Verification(Task):
     )
     extras = ("roc",)
 
-    def supports(self, splits: Splits) -> bool:
-        """See `Task.supports`; each half of the classes needs two classes, one of them with a pair."""
-        counts = class_counts(splits.validation)
-        return len(counts) >= 4 and int((counts >= 2).sum()) >= 2
-
     def run(self, context: Context, options: NoOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        labels = known_labels(context.validation)
-        across, inside = across_and_within(
-            lambda domains: verification(context.images, labels, within=domains), context.validation
+        return measure_domains(
+            lambda domains: verification(context.images, context.labels, within=domains),
+            context.validation,
+            _MEASURED,
         )
-        return across | within_domain(inside, _MEASURED)

@@ -8,7 +8,7 @@ from typing import Any
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.evaluation.base import Figure, Task, task
-from likewise.evaluation.classes import classification_figures, known_labels
+from likewise.evaluation.classes import classification_figures
 from likewise.evaluation.context import Context
 from likewise.metrics.prompts import prompts
 from likewise.metrics.zero_shot import zero_shot
@@ -57,6 +57,5 @@ class ZeroShot(Task):
         """See `Task.run`."""
         rows = prompts(context.validation.label_names or [], options.chosen)  # C lists of T
         vectors = context.model.encode_texts([text for row in rows for text in row])  # (C T, D)
-        by_class = vectors.reshape(len(rows), len(rows[0]), -1)
-        figures = dict(zero_shot(context.images, by_class, known_labels(context.validation)))
+        figures = zero_shot(context.images, vectors.reshape(len(rows), len(rows[0]), -1), context.labels)
         return figures | {"templates": options.chosen}

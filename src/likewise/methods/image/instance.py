@@ -106,7 +106,6 @@ class Instance(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """One view of each image."""
-        assert batch.group is not None
         query = self.projector(self.network(self.views(batch, step)))  # (B, P)
         embeddings = {"query": query, "index": batch.index, "group": batch.group}
         if self.uses_noise:

@@ -166,7 +166,6 @@ class MoCo(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """The first view becomes the query, the second the key; in both directions each view becomes both."""
-        assert batch.group is not None
         views = self.num_directions
         pixels = self.views(batch, step, 2)  # (2B, 3, S, S)
         seen_as_query, seen_as_key = pixels.chunk(2) if views == 1 else (pixels, pixels)

@@ -90,7 +90,6 @@ class MultiView(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """One crop of each image, whose channels are the views."""
-        assert batch.group is not None
         features = self.network.encode_views(self.views(batch, step))  # V times (B, D)
         projections = [project(one) for project, one in zip(self.projectors, features, strict=True)]
         return {"group": batch.group} | dict(zip(self.config.channels, projections, strict=True))

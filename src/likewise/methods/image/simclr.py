@@ -81,7 +81,6 @@ class SimCLR(Method):
         """
         features = view_by_view(self.network, self.views(batch, step, 2))  # (2B, 3, S, S) to (2B, D)
         first, second = view_by_view(self.projector, features).chunk(2)  # (B, P) each
-        assert batch.group is not None
         return {"first": first, "second": second, "group": batch.group}
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:

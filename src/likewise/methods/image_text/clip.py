@@ -92,12 +92,9 @@ class CLIP(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Each encoder once; the objective normalises."""
-        assert batch.tokens is not None
-        assert batch.mask is not None
-        assert batch.group is not None
         return {
             "images": self.network.encode_images(self.views(batch, step)),  # (B, D)
-            "texts": self.network.encode_texts(batch.tokens, batch.mask),  # (B, D)
+            "texts": self.network.encode_texts(batch.text.tokens, batch.text.mask),  # (B, D)
             "group": batch.group,  # (B,)
         }
 

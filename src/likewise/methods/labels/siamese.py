@@ -87,7 +87,6 @@ class Siamese(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """One view of each image; the images of a drawn pair are rows 2i and 2i + 1."""
-        assert batch.label is not None
         return {"features": self.network(self.views(batch, step)), "label": batch.label}
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:

@@ -99,7 +99,6 @@ class SupCon(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """All views in one forward pass."""
-        assert batch.label is not None
         count = self.config.num_views
         projections = self.projector(self.network(self.views(batch, step, count))).chunk(count)  # (B, P) each
         return dict(zip(_VIEWS, projections, strict=False)) | {"label": batch.label}

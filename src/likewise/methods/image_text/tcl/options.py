@@ -182,6 +182,6 @@ def build_network(config: Config, context: BuildContext) -> FusionNetwork:
                 f"give --method.{name.replace('_', '-')} {theirs}."
             )
     network.image.resize(context.image.image_size)
-    network.image.freeze_unread()
-    network.text.freeze_unread()
+    network.image.freeze_unused()
+    network.text.freeze_unused()
     return network

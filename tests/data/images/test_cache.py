@@ -33,7 +33,7 @@ from likewise.data.images.refs import FileImage, ParquetImage
 from likewise.data.images.stores import CachedPixels, DecodedPixels
 from likewise.errors import DataError, OutOfReach, RecordError
 
-SOURCE = str(Path(__file__).parents[2] / "src")
+SOURCE = str(Path(__file__).parents[3] / "src")
 
 
 def write_photos(folder: Path, count: int, size: int = 40) -> Path:
@@ -429,7 +429,7 @@ def test_training_on_parquet_without_a_cache_is_warned_of(
     path = write_parquet(tmp_path / "photos", 8, group=4)
     options = {"cache": False, "cache_dir": str(tmp_path / "cache")}
     open_photos(path, **options)  # all of it is kept
-    monkeypatch.setattr("likewise.data.filtering.KEPT_BYTES", 1000)
+    monkeypatch.setattr("likewise.data.image_columns.KEPT_BYTES", 1000)
     with pytest.warns(UserWarning, match=r"GB of Parquet are decoded at every use.*--data\.no-cache"):
         open_photos(path, **options)
     open_photos(path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from likewise.encoders.color_spaces import picture_channels
+from likewise.encoders.color_spaces import color_channels
 
 
 def lab_of(colour: tuple[float, float, float]) -> list[float]:
-    channels = picture_channels(torch.tensor(colour).view(1, 3, 1, 1))[0, :3, 0, 0]
+    channels = color_channels(torch.tensor(colour).view(1, 3, 1, 1))[0, :3, 0, 0]
     middle = torch.tensor([50.0, 6.025, -6.6895])
     half_range = torch.tensor([50.0, 92.208, 101.1675])
     return (channels * half_range + middle).tolist()
@@ -32,7 +32,7 @@ def test_known_colours(colour: tuple[float, float, float], lab: tuple[float, flo
 
 def test_all_colours_fit_and_have_a_gradient() -> None:
     grid = torch.cartesian_prod(*[torch.linspace(0, 1, 9)] * 3).T.reshape(1, 3, 27, 27).requires_grad_()
-    channels = picture_channels(grid)
+    channels = color_channels(grid)
     assert channels.shape == (1, 6, 27, 27)
     assert channels.abs().max() < 1.01
     channels.sum().backward()

@@ -59,12 +59,15 @@ def test_every_form_gives_the_same_square(tmp_path: Path) -> None:
     forms = [
         tmp_path / "a.png",
         (tmp_path / "a.png").read_bytes(),
+        bytearray((tmp_path / "a.png").read_bytes()),
+        memoryview((tmp_path / "a.png").read_bytes()),
+        np.str_(tmp_path / "a.png"),
         Image.open(tmp_path / "a.png"),
         pixels,
         torch.from_numpy(pixels).permute(2, 0, 1),
     ]
     squares = square_images(forms, size=20, fit="crop")
-    assert squares.shape == (5, 3, 20, 20)
+    assert squares.shape == (8, 3, 20, 20)
     assert all(torch.equal(square, squares[0]) for square in squares)
 
 
