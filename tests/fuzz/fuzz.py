@@ -36,9 +36,9 @@ HANG_SECONDS = 120
 
 WORDS = [
     "a red bus", "two dogs, one cat", 'she said "hello"', "it's", "line\nbreak", "tab\there", "semi;colon",
-    "pipe|d", "[SEP] in text", "['not' 'a list']", "['a list', 'of two']", "猫在跑", "café", "emoji 🐱", "NaN",
-    "null", "1.0", "0", "-1", "true", "#hash", "back\\slash", 'quote " inside', "ends with \\", " spaces ", "=1+1",
-    "\u202eright", "zero\u200b",
+    "pipe|d", "[SEP] in text", "['not' 'a list']", "['a list', 'of two']", "猫在跑", "café", "emoji 🐱",
+    "NaN", "null", "1.0", "0", "-1", "true", "#hash", "back\\slash", 'quote " inside', "ends with \\", " spaces ",
+    "=1+1", "\u202eright", "zero\u200b",
 ]  # fmt: skip
 
 
@@ -46,7 +46,8 @@ def image_bytes(rng: random.Random) -> bytes:
     """A small valid image of a random format and mode."""
     mode, kind = rng.choice(
         [("RGB", "PNG"), ("L", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("I;16", "PNG"),
-         ("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "WEBP"), ("RGB", "BMP"), ("RGB", "GIF"), ("RGB", "TIFF")]
+         ("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "WEBP"), ("RGB", "BMP"), ("RGB", "GIF"),
+         ("RGB", "TIFF")]
     )  # fmt: skip
     size = (rng.randint(2, 40), rng.randint(2, 40))  # a single pixel shows nothing
     if mode == "I;16":

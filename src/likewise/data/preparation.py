@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,7 +44,7 @@ def prepare(
     config: DataConfig,
     *,
     image_size: int | None,
-    needs: Needs,
+    needs: Needs | Iterable[str],
     parts: Parts = "splits",
     progress: bool = False,
 ) -> Splits:
@@ -53,7 +53,7 @@ def prepare(
     Args:
         config: where the data is and how to read it.
         image_size: the side of images in training, in pixels; needed with "image".
-        needs: the columns that are read, such as `Needs("image", "text")`.
+        needs: the columns that are read, such as `Needs("image", "text")`, or names of required ones.
         parts: "splits" to train on; "measured" and "any" do without a training part, and take the test part
             where no validation part is named; "any" does without that one too.
         progress: show a progress bar while images are decoded.
@@ -67,6 +67,7 @@ def prepare(
         TooManyBadRecords: more than `config.max_bad_share` is unusable.
         ConfigError: the options contradict one another or the training.
     """
+    needs = Needs.of(needs)
     if unknown := set(needs) - set(column_names()):
         raise ConfigError(
             f"needs must be among {', '.join(sorted(column_names()))}, got {', '.join(sorted(unknown))}"
