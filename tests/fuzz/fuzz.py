@@ -37,7 +37,8 @@ HANG_SECONDS = 120
 WORDS = [
     "a red bus", "two dogs, one cat", 'she said "hello"', "it's", "line\nbreak", "tab\there", "semi;colon",
     "pipe|d", "[SEP] in text", "['not' 'a list']", "['a list', 'of two']", "猫在跑", "café", "emoji 🐱",
-    "NaN", "null", "1.0", "0", "-1", "true", "#hash", "back\\slash", 'quote " inside', "ends with \\", " spaces ",
+    "NaN", "null", "1.0", "0", "-1", "true", "#hash", "back\\slash", 'quote " inside', "ends with \\",
+    " spaces ",
     "=1+1", "\u202eright", "zero\u200b",
 ]  # fmt: skip
 
