@@ -36,6 +36,7 @@ from likewise.runs.settings import (
     preset_tables,
     read_settings,
 )
+from likewise.runs.unseen_rows import own_measured
 from likewise.training.engine import train
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
@@ -104,7 +105,8 @@ def run(arguments: Sequence[str]) -> None:
     assert splits.validation is not None
     assert model.tokenizer is not None
     reranking = RetrievalOptions(rerank=_RERANKED)
-    run.add_results("retrieval", evaluate(Context(model, splits), "retrieval", reranking))
+    figures = evaluate(Context(model, splits), "retrieval", reranking)
+    run.add_results("retrieval", figures | own_measured(splits).beside("retrieval"))
     sheet, words = run.path / _ANSWER, run.path / _WORDS
     best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_RERANKED)
     image = splits.validation.images([best])

@@ -17,7 +17,7 @@ from likewise.evaluation.registry import figure_of, find_task, tasks
 from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.option_flags import parse_flags
 from likewise.reporting.formatting import format_percent, format_plain
-from likewise.runs.evaluation import fitting_tasks, measure
+from likewise.runs.evaluation import fitting_tasks, keep_results, measure
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import OWN_DATA, is_run, open_model
 from likewise.runs.unseen_rows import open_measured
@@ -105,9 +105,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         show_results(results)
     if is_run(options.run):
-        folder = RunFolder(options.run)
-        for name, figures in results.items():
-            folder.add_results(name if measured.own else f"{name} on {options.data.source}", figures)
+        keep_results(RunFolder(options.run), measured, results)
     if failed:
         raise DataError(f"no figures of {' and '.join(failed)}, for the reasons above; all others are there.")
 

@@ -52,13 +52,13 @@ def figure_of(task: str, key: str) -> Figure:
     """How to show a figure of results.json.
 
     Args:
-        task: a key of results.json, such as "retrieval" or "retrieval on other.csv".
+        task: its name.
         key: the figure's key.
 
     Returns:
         The declared figure; for an unknown task or key a plain number whose title is made from the key.
     """
-    known = tasks().get(task.partition(" on ")[0])
+    known = tasks().get(task)
     found = None if known is None else known.figure(key)
     return found or Figure(key, key.replace("_", " ").capitalize(), chance=f"chance_{key}")
 

@@ -75,12 +75,14 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     """
     settings = read_settings(run.config)
     sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
+    results = run.read_results()
     known: dict[str, Any] = {
         "title": f"{method_title(settings.method_name)} on {_without_folder(settings.data.source)}",
         "method": settings.method_name,
         "settings": _without_folder(sections),
         "metrics": run.read_metrics(),
-        "results": run.read_json(run.results),
+        "results": results.own,
+        "others": _without_folder(results.others),
         "data_summary": _without_folder(splits.summary),
         "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
     }

@@ -42,7 +42,9 @@ class ReportInputs:
     metrics: Sequence[Mapping[str, Any]] = ()
     """Lines of metrics.jsonl, oldest first: `kind` ("train" or "evaluation"), `step`, figures by name."""
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Task to figures, as in results.json."""
+    """Figures on the run's own validation data by task, as in results.json."""
+    others: Sequence[Mapping[str, Any]] = ()
+    """Figures on other data: the entries of `others` in results.json."""
     data_summary: Mapping[str, Any] = field(default_factory=dict)
     """Counts, columns and fingerprint of the data; any JSON value."""
     bad_records: Sequence[Mapping[str, Any]] = ()

@@ -106,7 +106,7 @@ def _content(find: Callable[[ReportInputs], Any], inputs: ReportInputs) -> Any:
 
 
 def _results(inputs: ReportInputs) -> Any:
-    return result_tables(inputs.results) or "The run has not been evaluated."
+    return result_tables(inputs.results, inputs.others) or "The run has not been evaluated."
 
 
 def _curves(inputs: ReportInputs) -> Any:

@@ -9,9 +9,10 @@ from likewise.errors import DataError, LikewiseError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task, tasks
 from likewise.model.model import Model
+from likewise.runs.folder import RunFolder
 from likewise.runs.unseen_rows import Measured
 
-__all__ = ["fitting_tasks", "measure"]
+__all__ = ["fitting_tasks", "keep_results", "measure"]
 
 
 def fitting_tasks(model: Model, measured: Measured) -> list[str]:
@@ -56,3 +57,12 @@ def measure(
             yield name, error
         else:
             yield name, figures | measured.beside(name)
+
+
+def keep_results(run: RunFolder, measured: Measured, results: Mapping[str, dict[str, Any]]) -> None:
+    """Write figures into the run's results.json: those of other data never replace the run's own."""
+    for task, figures in results.items():
+        if measured.own and not measured.changed:
+            run.add_results(task, figures)
+        else:
+            run.add_other_results(measured.entry(task, figures))
