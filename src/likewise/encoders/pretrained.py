@@ -174,7 +174,7 @@ def without_pooler(config: Any) -> dict[str, Any]:
     return {"add_pooling_layer": False} if config.model_type in have_one else {}
 
 
-def cannot_load(name: str, section: str, error: Exception) -> ConfigError:
+def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
     """The error for a pre-trained model that cannot be loaded."""
     path = os.path.expanduser(name)
     is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))
