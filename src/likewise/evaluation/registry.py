@@ -116,4 +116,4 @@ def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]
         figures = task.run(context, options)
     except ValueError as error:  # the metrics' error for data that they cannot measure
         raise DataError(f"{name} cannot be measured on this data: {error}") from error
-    return figures | {"data_fingerprint": context.validation.fingerprint}
+    return {"data_fingerprint": context.validation.fingerprint} | figures

@@ -78,7 +78,7 @@ def _title_of_other(entry: Mapping[str, Any]) -> str:
 
 def _remarks(figures: Mapping[str, Any]) -> list[str]:
     remarks = [NOT_CONVERGED] if figures.get("converged") is False else []
-    remarks += [figures["overlap"]] if isinstance(figures.get("overlap"), str) else []
+    remarks += [figures[key] for key in ("overlap", "note") if isinstance(figures.get(key), str)]
     return [f"{remark[0].upper()}{remark[1:]}." for remark in remarks]
 
 

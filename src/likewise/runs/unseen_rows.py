@@ -17,7 +17,7 @@ from likewise.evaluation.registry import find_task
 from likewise.model.model import Model
 from likewise.runs.open import CHANGED, RunData, is_run, open_other
 
-__all__ = ["Measured", "open_measured", "own_measured"]
+__all__ = ["Measured", "open_measured", "own_measured", "resolved_source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,14 +96,14 @@ class Measured:
         drawn = _is_drawn(splits) and (learns or self.parts is self.whole)
         entry = {
             "task": task,
-            "source": _resolved(_source(splits)),
+            "source": resolved_source(_source(splits)),
             "part": " and ".join(names) or (splits.summary["splits_from"] if drawn else "all"),
             "rows": len(splits.validation or ()),
             "fingerprint": figures.get("data_fingerprint"),
         }
         if learns:
             entry["learned_from"] = {
-                "source": _resolved(splits.summary["source"]),
+                "source": resolved_source(splits.summary["source"]),
                 "rows": len(splits.train),
                 "fingerprint": splits.train.fingerprint,
             }
@@ -236,7 +236,7 @@ def _source(splits: Splits) -> str:
     return source
 
 
-def _resolved(source: str) -> str:
+def resolved_source(source: str) -> str:
     """A source by its full path, which is the same from every folder; an address stays as it is."""
     if is_remote(source) or source.partition(":")[0] == "scenes":
         return source
