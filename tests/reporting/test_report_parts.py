@@ -265,7 +265,7 @@ def test_an_image_alone_in_its_class_votes_but_is_not_asked():
     assert "% of 40 are right" in page
     assert "60 without another image of their class vote, but are not classified." in page
     alone = ReportInputs(title="", image_embeddings=embeddings, labels=np.arange(100))
-    assert "Left out. Each of 100 labelled images is alone in its class" in render_report(alone)
+    assert "Confusions: Each of 100 labelled images is alone in its class" in render_report(alone)
 
 
 def test_a_single_look_is_no_curve():

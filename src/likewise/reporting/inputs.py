@@ -47,6 +47,8 @@ class ReportInputs:
     """Figures on other data: the entries of `others` in results.json."""
     data_summary: Mapping[str, Any] = field(default_factory=dict)
     """Counts, columns and fingerprint of the data; any JSON value."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """The model's size, devices, precision, versions of libraries."""
     bad_records: Sequence[Mapping[str, Any]] = ()
     """Records set aside: `id`, `place`, `reason`."""
     shown_part: str = "validation"

@@ -80,14 +80,10 @@ class FewShot(Task):
         Figure("num_shots", "Shots", "count"),
         Figure("num_queries", "Queries", "count"),
         Figure("num_episodes", "Episodes", "count"),
-        Figure("num_trials", "Trials", "count"),
-        Figure("num_rows", "Rows", "count"),
         *within_domain_figures(*_MEASURED),
         Figure("num_ways_within_domain", "Ways within a domain", "count"),
         Figure("num_domains", "Domains", "count"),
     )
-
-    extras = ("measured_on", "note")
 
     def run(self, context: Context, options: FewShotOptions) -> dict[str, Any]:
         """See `Task.run`."""
