@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["closest", "first_line", "first_names", "printable"]
+__all__ = ["closest", "first_line", "first_names", "flag", "printable"]
 
 # What would move a terminal's cursor, color it, or reverse its text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -17,6 +17,11 @@ def printable(text: str, *, most: int | None = None) -> str:
     """The text with control characters escaped, cut to so many characters."""
     cut = text if most is None or len(text) <= most else f"{text[:most]}..."
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
+
+
+def flag(section: str, option: str) -> str:
+    """An option as one pastes it on the command line, such as `--data.label-column`."""
+    return "--data" if (section, option) == ("data", "source") else f"--{section}.{option}".replace("_", "-")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

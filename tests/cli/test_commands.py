@@ -380,8 +380,8 @@ def test_a_preset_does_not_hide_a_runs_own_settings(
     seed = ["--training.seed", "7", "--training.log-every", "3"]
     assert exit_code("train", "tcl", "--resume", "--out", run, *seed, "--quiet") == 2
     said = capsys.readouterr().err
-    assert "training.seed is 0, not 7" in said
-    assert "training.log_every is 1, not 3" in said
+    assert "--training.seed is 0, not 7" in said
+    assert "--training.log-every is 1, not 3" in said
 
 
 def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -63,5 +63,5 @@ def test_processes_that_do_not_fit_are_a_matter_of_options(monkeypatch: pytest.M
         return SimpleNamespace(launch=refuse)
 
     monkeypatch.setattr(lightning_fabric, "Fabric", fabric)
-    with pytest.raises(ConfigError, match=r"training\.accelerator auto, training\.devices auto: You set"):
+    with pytest.raises(ConfigError, match=r"--training\.accelerator auto, --training\.devices auto: You set"):
         launch(TrainingConfig())

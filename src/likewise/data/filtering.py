@@ -21,14 +21,14 @@ from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
 from likewise.errors import SourceError, TooManyBadRecords
-from likewise.messages import first_names
+from likewise.messages import first_names, flag
 
 __all__ = ["Loaded", "Role", "check_bad_share", "load"]
 
 _OPTIONS = {
-    "image": "data.image_column, or a folder of images",
-    "label": "data.label_column, or a subfolder for each class",
-    "domain": "data.domain_column, or a second source with data.target",
+    "image": "--data.image-column, or a folder of images",
+    "label": "--data.label-column, or a subfolder for each class",
+    "domain": "--data.domain-column, or a second source with --data.target",
 }
 
 
@@ -201,7 +201,7 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
             first = "".join(f"\n  {b.place}: {b.reason}" for one in loaded for b in one.bad[:10])
             shown = "\n".join(first.split("\n")[:11])
             raise TooManyBadRecords(
-                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and data.max_bad_share "
+                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and --data.max-bad-share "
                 f"allows {limit:.1%}. The first ones:{shown}",
                 [b for one in loaded for b in one.bad],
             )
@@ -225,7 +225,7 @@ def _check_needs(source: Source, needs: Needs, config: DataConfig, role: str | N
 def _absence(source: Source, need: str) -> str:
     """Why none of the records has what is needed, and what to do."""
     column = source.columns.get(need)
-    option = _OPTIONS.get(need, f"data.{need}_column")
+    option = _OPTIONS.get(need, flag("data", f"{need}_column"))
     if column is not None and need != "image":
         return f"its column {column} is empty. Fill it, or give {option} where they are elsewhere"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])

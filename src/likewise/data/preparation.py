@@ -221,7 +221,7 @@ def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
     if kept >= _KEPT_BY_CROP:
         return []
     return [
-        f"the middle square of these pictures is {kept:.0%} of them; data.fit pad or squash keeps the whole"
+        f"the middle square of these pictures is {kept:.0%} of them; --data.fit pad or squash keeps the whole"
     ]
 
 

@@ -10,6 +10,7 @@ from likewise.data.config import DataConfig
 from likewise.data.record import Record
 from likewise.data.tables.names import canonical_split
 from likewise.errors import SourceError
+from likewise.messages import flag
 
 __all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "undrawn_notes", "unnamed_notes"]
 
@@ -87,13 +88,13 @@ def undrawn_notes(records: Sequence[Record], config: DataConfig, wanted: Wanted)
     if wanted == "validation or all":
         return []
     if config.validation is not None:
-        why = "data.validation names what is held out"
+        why = "--data.validation names what is held out"
     elif any(_part_of(name, names, config) == "validation" for name in names):
         why = "the data names its validation part"
     else:
         return []
     unread = config.given("validation_share", "split_seed")
-    return [f"data.{option} is not read, because {why}" for option in unread]
+    return [f"{flag('data', option)} is not read, because {why}" for option in unread]
 
 
 def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
@@ -104,8 +105,8 @@ def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
     for option in config.given(*options):
         asked = getattr(config, option)
         raise SourceError(
-            f"{config.source}: data.{option} asks for {asked!r}, but no record names a split. Leave that "
-            "out, or name the column of the splits with data.split_column"
+            f"{config.source}: {flag('data', option)} asks for {asked!r}, but no record names a split. Leave "
+            "that out, or name the column of the splits with --data.split-column"
         )
 
 
@@ -128,7 +129,7 @@ def _check_found(meaning: dict[str | None, str | None], config: DataConfig, want
     if wanted == "splits" and "train" not in meaning.values():
         raise SourceError(
             f"{config.source}: no record is of the split {config.train_split!r}; splits found: {listed}. "
-            "Name one with data.train_split"
+            "Name one with --data.train-split"
         )
     if wanted == "measured" and "validation" not in meaning.values():
         usual = canonical_split(config.validation_split) == "validation"

@@ -70,7 +70,7 @@ def launch(config: TrainingConfig) -> Any:
         fabric.launch()
     except (ValueError, RuntimeError, ImportError) as error:
         raise ConfigError(
-            f"training.accelerator {config.accelerator}, training.devices {config.devices}: {error}"
+            f"--training.accelerator {config.accelerator}, --training.devices {config.devices}: {error}"
         ) from error
     return fabric
 

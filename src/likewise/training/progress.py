@@ -232,7 +232,7 @@ def check_loggers(names: Sequence[str]) -> None:
         ConfigError: Weights & Biases is not installed.
     """
     if "wandb" in names and importlib.util.find_spec("wandb") is None:
-        raise ConfigError("training.loggers names wandb, which is not installed; try pip install wandb.")
+        raise ConfigError("--training.loggers names wandb, which is not installed; try pip install wandb.")
 
 
 def _logger(name: str, run: RunFolder) -> Any:

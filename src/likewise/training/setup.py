@@ -63,22 +63,22 @@ def _check_used(settings: Settings[Any]) -> None:
     defaults = default_settings(settings.method_type, settings.data.source)
     if training.optimizer != "adamw" and training.betas != defaults.training.betas:
         raise ConfigError(
-            f"training.betas are {training.betas}, and {training.optimizer} has no such averages; leave them "
-            "out, or use --training.optimizer adamw."
+            f"--training.betas are {training.betas}, and {training.optimizer} has no such averages; leave "
+            "them out, or use --training.optimizer adamw."
         )
     if training.order != "classes" and training.examples_per_class != defaults.training.examples_per_class:
         raise ConfigError(
-            f"training.examples_per_class is {training.examples_per_class}, which --training.order "
+            f"--training.examples-per-class is {training.examples_per_class}, which --training.order "
             f"{training.order} ignores; leave it out, or use --training.order classes."
         )
     if training.order != "domains" and training.source_share != defaults.training.source_share:
         raise ConfigError(
-            f"training.source_share is {training.source_share}, which --training.order {training.order} "
+            f"--training.source-share is {training.source_share}, which --training.order {training.order} "
             "ignores; leave it out, or use --training.order domains."
         )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
-            f"text.vocabulary_size is {text.vocabulary_size}, and text.tokenizer {text.tokenizer} has a "
+            f"--text.vocabulary-size is {text.vocabulary_size}, and --text.tokenizer {text.tokenizer} has a "
             "vocabulary already; leave one of the two out."
         )
 
@@ -161,7 +161,7 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
         if trained is None:
             raise ConfigError("the run's tokenizer.json is missing; without it the run cannot go on.")
         if trained.tokenizer is None:
-            raise ConfigError(f"training.start_from: {path} reads no texts.")
+            raise ConfigError(f"--training.start-from: {path} reads no texts.")
         return trained.tokenizer
     named = options.tokenizer or options.pretrained
     if named is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder, resnet_depth
 from likewise.errors import ConfigError
+from likewise.messages import flag
 from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
@@ -63,10 +64,10 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
                 getattr(getattr(one, section), option.name) for one in (settings, defaults, former)
             )
             if value not in (*known, facts.get(option.name)):
-                ignored.append(f"{section}.{option.name} {value}")
+                ignored.append(f"{flag(section, option.name)} {value}")
     if ignored:
         raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make "
+            f"--training.start-from: the network of {path} is another than these settings make "
             f"({', '.join(sorted(ignored))}). It brings its encoders and its tokenizer: leave all --image "
             "and --text options out except --image.image-size."
         )
@@ -132,8 +133,8 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
     ours: Any = method.network
     if theirs.kind != ours.kind:
         raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make: it is of kind "
-            f"{theirs.kind}, and {method.name} trains one of kind {ours.kind}."
+            f"--training.start-from: the network of {path} is another than these settings make: it is of "
+            f"kind {theirs.kind}, and {method.name} trains one of kind {ours.kind}."
         )
     for encoder in theirs.modules():
         if isinstance(encoder, ImageEncoder):
@@ -142,7 +143,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
         ours.load_state_dict(_fitting_state(theirs, ours))
     except RuntimeError as error:
         raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make: "
+            f"--training.start-from: the network of {path} is another than these settings make: "
             f"{misfit_of_weights(error)}. Give the same --method options as its run had."
         ) from error
     method.reset_ema()

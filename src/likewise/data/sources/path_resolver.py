@@ -62,7 +62,7 @@ class PathResolver:
                 real = os.path.realpath(path) if is_link else self._real_folder(os.path.dirname(path))
                 if not _within(real, self._real_root):
                     raise RecordError(
-                        f"a symbolic link leads outside the data's root, to {real}: see data.follow_links"
+                        f"a symbolic link leads outside the data's root, to {real}: see --data.follow-links"
                     )
             if stat.S_ISLNK(found.st_mode):
                 found = os.stat(path)

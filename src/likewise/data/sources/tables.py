@@ -48,7 +48,7 @@ def source_of_tables(
     if image is None and "text" not in roles.headers:
         raise SourceError(
             f"{config.source}: no column of images or texts was recognised among {first_names(first.names)}; "
-            f"name them with data.image_column and data.text_column{first.hint}"
+            f"name them with --data.image-column and --data.text-column{first.hint}"
         )
     read = {role: names for role, names in roles.headers.items() if role in reads or role == "image"}
     source = Source(
