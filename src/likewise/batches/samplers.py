@@ -164,12 +164,12 @@ def _known_classes(labels: Rows | None, kind: str) -> Rows:
     if labels is None or len(known) < 2:
         raise DataError(
             f"--training.order {kind} draws rows by their class, and the training part has {len(known)} "
-            "classes; see --data.label-column, or use --training.order shuffled."
+            "classes; give labels of two classes or more."
         )
     if np.unique(labels[labels >= 0], return_counts=True)[1].max() < 2:
         raise DataError(
             f"--training.order {kind} needs classes with two examples, and every class has one; "
-            "see --data.label-column."
+            "give more rows."
         )
     return labels
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from likewise.cli.output_paths import check_place, why_not_there
 from likewise.cli.source_tables import print_report
 from likewise.data import DataConfig, Dataset
+from likewise.data.remedies import FOLDER_OF_IMAGES
 from likewise.data.source_report import SourceReport, inspect_source
-from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.errors import ConfigError, DataError
 from likewise.methods.catalog import find_method
 from likewise.option_flags import parse_flags

@@ -17,20 +17,13 @@ from likewise.data.config import DataConfig
 from likewise.data.image_columns import check_store_size, open_images, usual_store_size, warn_of_row_groups
 from likewise.data.images.stores import CachedPixels
 from likewise.data.record import BadRecord, Record, Source
-from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
+from likewise.data.remedies import remedy
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
 from likewise.errors import SourceError, TooManyBadRecords
-from likewise.messages import first_names, flag
+from likewise.messages import first_names
 
 __all__ = ["Loaded", "Role", "check_bad_share", "load"]
-
-_OPTIONS = {
-    "image": "--data.image-column, or a folder of images",
-    "label": "--data.label-column, or a subfolder for each class",
-    "domain": "--data.domain-column, or a second source with --data.target",
-}
-
 
 Role = Literal["source", "target"]
 """The domain of a source, where the training has one of each."""
@@ -114,7 +107,9 @@ def load(
     own_columns = parts != "validation or all" and role != "target"
     source = source or open_source(config, needs, own_columns=own_columns)
     _check_needs(source, needs, config, role)
-    said, names_validation = assign_parts(source.records, config, parts)
+    said, names_validation = assign_parts(
+        source.records, config, parts, lacking=remedy("split", source.kind, source.roles_named)
+    )
     source.notes += unnamed_notes(source.records, said, parts) + undrawn_notes(source.records, config, parts)
     in_use = [number for number, part in enumerate(said) if part is not None]
     keep = _capped(in_use, said, config.max_records)
@@ -224,19 +219,15 @@ def _check_needs(source: Source, needs: Needs, config: DataConfig, role: str | N
 
 def _absence(source: Source, need: str) -> str:
     """Why none of the records has what is needed, and what to do."""
-    column = source.columns.get(need)
-    option = _OPTIONS.get(need, flag("data", f"{need}_column"))
+    column, what = source.columns.get(need), remedy(need, source.kind, source.roles_named)
     if column is not None and need != "image":
-        return f"its column {column} is empty. Fill it, or give {option} where they are elsewhere"
+        return f"its column {column} is empty. Fill it, or {what}"
+    if need == "image" and "text" in source.columns:
+        what += "; its texts alone can be embedded (likewise embed MODEL --what texts)"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
-    remedy = f"Give {option}"
-    if need == "image" and not source.roles_named:
-        remedy = "Give a folder of images or a table that names images"
-        if "text" in source.columns:
-            remedy += "; to embed the texts, give --what texts"
-    if need == "text" and source.kind == FOLDER_OF_IMAGES:
-        remedy = "Put a NAME.txt beside each image, a caption a line, or give a table of images and captions"
-    return f"this {source.kind} was not found to have them (columns found: {found}). {remedy}"
+    return (
+        f"this {source.kind} was not found to have them (columns found: {found}). {what[0].upper()}{what[1:]}"
+    )
 
 
 def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> list[int]:

@@ -160,6 +160,7 @@ def _summary(
         "target_source": config.target,
         "kind": source.kind,
         "columns": source.columns,
+        "columns_named": list(source.roles_named),
         "columns_found": source.columns_found,
         "columns_unread": source.columns_unread,
         "counts": {part: len(data) for part, data in parts.items()},

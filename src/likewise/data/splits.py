@@ -22,7 +22,7 @@ Wanted = Parts | Literal["all", "validation or all"]
 
 
 def assign_parts(
-    records: Sequence[Record], config: DataConfig, wanted: Wanted = "splits"
+    records: Sequence[Record], config: DataConfig, wanted: Wanted = "splits", *, lacking: str = ""
 ) -> tuple[list[str | None], bool]:
     """The part of each record as the source itself says.
 
@@ -33,6 +33,7 @@ def assign_parts(
             test part is the held-out one where no validation part is named; "any": the same, and whatever
             there is will do; "all" records, as training ones; "validation or all": the validation part
             alone, or all records as such where there is none.
+        lacking: what to do where no record names a split, for the error.
 
     Returns:
         "train", "validation" or None (another part, left out) for each record; and whether the source names a
@@ -44,7 +45,7 @@ def assign_parts(
     """
     names = {record.split for record in records}
     if names == {None}:
-        _check_none_asked(config, wanted)
+        _check_none_asked(config, wanted, lacking)
     if wanted == "all" or (wanted != "validation or all" and names <= {None}):
         return ["train"] * len(records), False
     meaning = {name: _part_of(name, names, config) for name in names}
@@ -97,7 +98,7 @@ def undrawn_notes(records: Sequence[Record], config: DataConfig, wanted: Wanted)
     return [f"{flag('data', option)} is not read, because {why}" for option in unread]
 
 
-def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
+def _check_none_asked(config: DataConfig, wanted: Wanted, lacking: str) -> None:
     """A part that was asked for by name must be named by the source, or by the other one to validate on."""
     options = ["train_split"] if wanted == "splits" else []
     if wanted in ("splits", "measured", "any") and config.validation is None:
@@ -106,7 +107,7 @@ def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
         asked = getattr(config, option)
         raise SourceError(
             f"{config.source}: {flag('data', option)} asks for {asked!r}, but no record names a split. Leave "
-            "that out, or name the column of the splits with --data.split-column"
+            f"that out{', or ' if lacking else ''}{lacking}"
         )
 
 

@@ -119,7 +119,8 @@ class _Reader:
         others = [role for role in kinds if role not in self._names]
         self._others = sorted(others, key=lambda role: not issubclass(kinds[role], Images))
         self._merges = all(column_of(role).always or role == "image" for role in self._cells)
-        self._resolver = self._make_resolver() if images else None
+        self._image_roles = [role for role in self._others if issubclass(kinds[role], Images)]
+        self._resolver = self._make_resolver() if self._image_roles else None
         self._resolved: dict[str, ImageRef | RecordError] = {}
         self._reported: set[str] = set()
         self._dropped: list[str] = []
@@ -210,7 +211,8 @@ class _Reader:
         return found
 
     def _make_resolver(self) -> PathResolver:
-        paths = [path for value in self._paths or [] if isinstance(value, str) and (path := value.strip())]
+        cells = self._cells[self._image_roles[0]][0]
+        paths = [path for value in cells if isinstance(value, str) and (path := value.strip())]
         chosen = self._config.image_root
         root = chosen if chosen is not None else find_image_root(self._table.folder, paths[:200])
         anywhere = chosen is None and bool(paths) and all(map(os.path.isabs, paths))
