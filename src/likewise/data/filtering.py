@@ -16,7 +16,7 @@ from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.image_columns import check_store_size, open_images, usual_store_size, warn_of_row_groups
 from likewise.data.images.stores import CachedPixels
-from likewise.data.record import BadRecord, Record, Source
+from likewise.data.record import BadRecord, Record, Source, group_by_reason
 from likewise.data.remedies import remedy
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
@@ -24,6 +24,8 @@ from likewise.errors import SourceError, TooManyBadRecords
 from likewise.messages import first_names
 
 __all__ = ["Loaded", "Role", "check_bad_share", "load"]
+
+_MOST_REASONS = 10
 
 Role = Literal["source", "target"]
 """The domain of a source, where the training has one of each."""
@@ -184,7 +186,7 @@ def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
-    """Refuse data of which too much is unusable, naming the first ten."""
+    """Refuse data of which too much is unusable, with the reasons and what to try."""
     counts = [
         ("records", sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
         # The pictures of those alone were opened that max_records left, so they have a share of their own.
@@ -193,11 +195,16 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
     ]
     for what, bad, total in counts:
         if bad > limit * total:
-            first = "".join(f"\n  {b.place}: {b.reason}" for one in loaded for b in one.bad[:10])
-            shown = "\n".join(first.split("\n")[:11])
+            kinds = group_by_reason(record for one in loaded for record in one.bad)
+            shown = "".join(
+                f"\n  {one.place}: {one.reason}" + (f" (and {count - 1:,} more)" if count > 1 else "")
+                for one, count in kinds[:_MOST_REASONS]
+            )
+            hints = dict.fromkeys(hint for one in loaded for hint in one.source.hints)
+            shown += "".join(f"\nTry: {hint}" for hint in hints)
             raise TooManyBadRecords(
                 f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and --data.max-bad-share "
-                f"allows {limit:.1%}. The first ones:{shown}",
+                f"allows {limit:.1%}. By reason:{shown}",
                 [b for one in loaded for b in one.bad],
             )
     if not any(one.records for one in loaded):

@@ -155,7 +155,9 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
             loaded.num_bad / max(1, loaded.num_listed), loaded.num_unusable / max(1, loaded.num_kept)
         ),
         dropped_share=loaded.num_dropped / max(1, loaded.num_texts),
-        notes=listed.notes + fit_notes([] if sizes is None else [sizes], config.fit),
+        notes=listed.notes
+        + fit_notes([] if sizes is None else [sizes], config.fit)
+        + [f"try: {hint}" for hint in dict.fromkeys(listed.hints)],
         dataset=dataset,
     )
 

@@ -10,6 +10,7 @@ from likewise.data.column_kinds import Classes, Images, Names, Parsing
 from likewise.data.columns import Needs, column_names, column_of, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
+from likewise.data.sources.path_hints import path_hints
 from likewise.data.sources.path_resolver import PathResolver, find_image_root
 from likewise.data.tables.names import without_caption_number
 from likewise.data.tables.roles import Roles, recognise
@@ -139,6 +140,11 @@ class _Reader:
         for row in range(self._table.num_rows):
             self._add_row(row)
         self._source.records.extend(self._gathered.values())
+        if self._resolver is not None:
+            refused = {path: str(why) for path, why in self._resolved.items() if isinstance(why, RecordError)}
+            self._source.hints += path_hints(
+                self._resolver.root, refused, all_refused=len(refused) == len(self._resolved)
+            )
 
     def _parse(self, role: str, row: int) -> Any:
         parse, how = column_of(role).kind.parse, self._how[role]
@@ -220,7 +226,9 @@ class _Reader:
             self._source.notes.append("every image path is absolute, so files anywhere are read")
         elif chosen is None and root != self._table.folder:
             self._source.notes.append(f"image paths start at {os.path.basename(root)}/, where the files are")
-        return PathResolver(root, anywhere=anywhere, follow_links=self._config.follow_links)
+        return PathResolver(
+            root, anywhere=anywhere, follow_links=self._config.follow_links, moved=chosen is not None
+        )
 
 
 def _refuse(reason: str) -> None:
