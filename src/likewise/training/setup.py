@@ -12,6 +12,7 @@ from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
 from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
+from likewise.data.images.grey import grey_notes
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.messages import first_names
@@ -124,7 +125,8 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
     if progress:
-        for note in dict.fromkeys(splits.summary["notes"]):
+        grey = grey_notes(splits.train) if settings.method_type.compares_color else []
+        for note in dict.fromkeys(splits.summary["notes"] + grey):
             print(f"note: {note}.", file=sys.stderr)
         if splits.validation is None:
             print("no validation split: nothing can be measured; see --data.validation.", file=sys.stderr)

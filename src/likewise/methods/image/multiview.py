@@ -73,6 +73,7 @@ class MultiView(Method):
     paper = "Tian 2019, arXiv 1906.05849"
     cost = 1.0
     needs = Needs("image")
+    compares_color = True
     options = Config
     # Crops and flips only: the color view must keep its colors.
     view_families: ClassVar = {"views": lambda _: view_preset("crops")}
