@@ -16,7 +16,7 @@ from likewise.data.remedies import FOLDER_OF_IMAGES
 from likewise.data.source_report import SourceReport, inspect_source
 from likewise.errors import ConfigError, DataError
 from likewise.methods.catalog import find_method
-from likewise.option_flags import parse_flags
+from likewise.option_flags import parse_flags, source_first
 from likewise.reporting.sheets.contact_sheet import draw_contact_sheet
 from likewise.views import ViewConfig
 
@@ -51,12 +51,9 @@ class DataCommand:
 
 def run(arguments: Sequence[str]) -> None:
     """Inspect, print, draw."""
-    words = list(arguments)
-    if not words:
+    if not arguments:
         raise ConfigError(_USAGE)
-    if not words[0].startswith("-"):
-        words = ["--data", *words]
-    options = parse_flags(DataCommand, words, prog="likewise data")
+    options = parse_flags(DataCommand, source_first(arguments), prog="likewise data")
     _check(options)
     method = None if options.views is None else find_method(options.views)
     report = inspect_source(options.data, progress=not options.json)

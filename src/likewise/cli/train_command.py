@@ -1,4 +1,4 @@
-"""`likewise train METHOD --data SOURCE --out RUN`."""
+"""`likewise train METHOD SOURCE --out RUN`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
+from likewise.option_flags import source_first
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import (
     Tables,
@@ -54,7 +55,9 @@ def run(arguments: Sequence[str]) -> None:
         return
     name, *flags = arguments
     method = find_method(name)
-    given, of_command = parse_tables(method, flags, prog=f"likewise train {name}", command=TrainCommand)
+    given, of_command = parse_tables(
+        method, source_first(flags), prog=f"likewise train {name}", command=TrainCommand
+    )
     options = TrainCommand(**of_command)
     folder = Path(options.out or f"runs/{name}")
     tables = joined(_base_settings(method, folder, options, given), given)
@@ -97,7 +100,7 @@ def _base_settings(method: type[Method], folder: Path, options: TrainCommand, gi
 
 
 def _print_help() -> None:
-    print("usage: likewise train METHOD --data SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
+    print("usage: likewise train METHOD SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
     print("                      [--quiet] [options]")
     print("\nmethods:")
     for name, method in methods().items():

@@ -179,7 +179,7 @@ def parse_tables(
         The settings given, and those of `command`'s options that were given.
 
     Raises:
-        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the closest.
+        ConfigError: an unknown flag, or a value of the wrong type.
     """
     import tyro
 
