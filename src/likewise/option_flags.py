@@ -88,13 +88,19 @@ def source_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _in_one_line(box: str) -> str:
-    """What one of tyro's boxes says, without the descriptions of options."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in box.splitlines()]
-    inside = [line.strip("│|").rstrip()[1:] for line in lines if line[:1] in "│|"]
-    rule = next((place for place, line in enumerate(inside) if line[:3] in ("───", "---")), len(inside))
+    """What one of tyro's boxes says, without the descriptions of options.
+
+    A terminal that lacks the characters of boxes has a line of dashes below the title instead.
+    """
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│").rstrip() for line in box.splitlines()]
+    content = lines[1:] if box.startswith("╭") else lines[2:]
+    inside = inspect.cleandoc("\n" + "\n".join(content)).splitlines()
+    rule = next(
+        (place for place, line in enumerate(inside) if line.strip()[:3] in ("───", "---")), len(inside)
+    )
     said = " ".join(line.strip() for line in inside[:rule] if not line.startswith(" " * 8))
     hints = inside[rule:] if "Unrecognized" in said else []
-    near = next((found[0] for line in hints if (found := re.match(r" {4}(--[\w.-]+)", line))), None)
+    near = next((found[0] for line in hints if (found := re.match(r" {4,5}--[\w.-]+", line))), None)
     return f"{said.rstrip('.')}." if near is None else f"{said}; did you mean {near.strip()}?"
 
 
