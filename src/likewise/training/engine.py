@@ -16,6 +16,7 @@ from likewise.runs.settings import Settings, write_settings
 from likewise.training.distributed import launch
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.optimizers import build_optimizer
+from likewise.training.overview import overview
 from likewise.training.progress import Display, check_loggers
 from likewise.training.session import EmbedModule, Session
 from likewise.training.setup import (
@@ -83,6 +84,7 @@ def prepare_run(
     # Written last, when nothing can fail any more: a rejected start leaves a folder that can be used again.
     if fabric.is_global_zero and not run.config.is_file():
         write_settings(settings, run.config)
+    session.display.start(overview(settings, splits, session.method, fabric, total_steps=session.total_steps))
     if resume:
         session.restore()
     return session

@@ -256,6 +256,7 @@ class Session:
     def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
         """Figures of the monitored tasks, shown and written."""
         began = time.perf_counter()
+        self.display.evaluating(self.step, len(context.validation))
         figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
         monitored, collapse = embedding_figures(self.monitored, self.method.monitored_embeddings)
         figures |= {"compared": monitored} if monitored else {}

@@ -128,8 +128,6 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         grey = grey_notes(splits.train) if settings.method_type.compares_color else []
         for note in dict.fromkeys(splits.summary["notes"] + grey):
             print(f"note: {note}.", file=sys.stderr)
-        if splits.validation is None:
-            print("no validation split: nothing can be measured; see --data.validation.", file=sys.stderr)
         if splits.summary["overlap"] is not None:
             print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
     return splits
