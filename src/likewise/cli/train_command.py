@@ -14,14 +14,13 @@ from likewise.option_flags import source_first
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import (
     Tables,
-    build_settings,
     joined,
     parse_tables,
     preset_tables,
     read_tables,
 )
 from likewise.training.engine import train
-from likewise.training.warm_start import image_size_of
+from likewise.training.warm_start import settings_of
 
 __all__ = ["TrainCommand", "run"]
 
@@ -61,10 +60,7 @@ def run(arguments: Sequence[str]) -> None:
     options = TrainCommand(**of_command)
     folder = Path(options.out or f"runs/{name}")
     tables = joined(_base_settings(method, folder, options, given), given)
-    start_from = tables.get("training", {}).get("start_from")
-    if start_from is not None and "image" in method.needs:
-        tables.setdefault("image", {}).setdefault("image_size", image_size_of(start_from))
-    settings = build_settings(method, tables)
+    settings = settings_of(method, tables)
     try:
         out = train(settings, folder, resume=options.resume, show=not options.quiet)
     except Interrupted as error:

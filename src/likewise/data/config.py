@@ -94,7 +94,8 @@ class DataConfig:
     """Another source to train on beside the first, as the target domain; read with the same options."""
 
     validation_share: float = 0.1
-    """Share of the groups held out for validation where the data itself names no validation part."""
+    """Share of the groups held out for validation where the data itself names no validation part; 0 trains
+    on everything, and nothing is measured."""
 
     split_seed: int = 0
     """Seed of that draw; a group always falls on the same side for the same seed."""
@@ -145,11 +146,10 @@ class DataConfig:
                 object.__setattr__(self, name, os.fspath(value))
         if not self.source:
             raise ConfigError("--data is empty: expected a folder, a file, an address or 'scenes'")
-        if not 0.0 < self.validation_share < 1.0:
+        if not 0.0 <= self.validation_share < 1.0:
             raise ConfigError(
-                f"--data.validation-share must be above 0 and below 1, got {self.validation_share}. "
-                "A run always holds something out: for next to nothing, give a small share (0.001), or "
-                "another source to hold out with --data.validation"
+                f"--data.validation-share must be at least 0 (no validation part) and below 1, got "
+                f"{self.validation_share}"
             )
         if not 0.0 <= self.max_bad_share <= 1.0:
             raise ConfigError(f"--data.max-bad-share must lie in [0, 1], got {self.max_bad_share}")

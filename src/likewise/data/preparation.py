@@ -119,7 +119,7 @@ def _split(loaded: Loaded, config: DataConfig, *, other: bool) -> tuple[list[Pie
         other: another source validates, so that none is drawn.
     """
     validates, drawn = [part == "validation" for part in loaded.parts], False
-    if not other and not loaded.names_validation:
+    if not other and not loaded.names_validation and config.validation_share > 0:
         validates = draw_parts(loaded.group_keys, share=config.validation_share, seed=config.split_seed)
         drawn = True
     train = [place for place, held_out in enumerate(validates) if not held_out]
@@ -169,7 +169,7 @@ def _summary(
         "domains": train.domain_names,
         "splits_from": f"drawn by seed {config.split_seed}"
         if drawn
-        else source.splits_from or "another source",
+        else source.splits_from or ("another source" if config.validation is not None else "nothing"),
         "groups": {part: len(set(data.groups.tolist())) for part, data in parts.items()},
         "groups_in_both_parts": len(both),
         "overlap": _overlap(loaded, train, validation),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import tokenize
 from likewise.data import Splits
-from likewise.errors import Interrupted
+from likewise.errors import ConfigError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
+from likewise.methods.base import Method
+from likewise.methods.catalog import find_method, methods
 from likewise.runs.folder import RunFolder
-from likewise.runs.settings import Settings, write_settings
+from likewise.runs.named_options import named_tables
+from likewise.runs.settings import Settings, Tables, joined, write_settings
 from likewise.training.distributed import launch
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.optimizers import build_optimizer
@@ -27,19 +31,35 @@ from likewise.training.setup import (
     with_batch_size,
 )
 from likewise.training.signals import stop_signal
-from likewise.training.warm_start import open_trained
+from likewise.training.warm_start import open_trained, settings_of
 
 __all__ = ["prepare_run", "train"]
 
 
-def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, show: bool = True) -> RunFolder:
-    """Train a method into a run folder.
+def train(
+    settings: Settings[Any] | None = None,
+    out: str | Path | None = None,
+    *,
+    method: str | type[Method] | None = None,
+    data: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    show: bool = True,
+    **more: Any,
+) -> RunFolder:
+    """Train a method into a run folder: by settings, or by the names of a method and a source.
+
+        train(method="clip", data="photos.csv", out="runs/x", training__steps=100)
 
     Args:
         settings: everything that decides the outcome.
-        out: the run's folder.
+        out: the run's folder; by default runs/METHOD, where the method is named.
+        method: instead of settings: the method.
+        data: instead of settings: the source.
+        options: instead of settings: by dotted names, such as {"training.steps": 100}.
         resume: go on from the newest checkpoint in it; without any, start from the beginning.
         show: show progress on the terminal.
+        **more: further options, with two underscores for the dot.
 
     Returns:
         The run: its model, metrics, results and bad records.
@@ -51,6 +71,13 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         NonFiniteLoss: a loss or gradient became NaN or infinite.
         Interrupted: a signal stopped the training; the state was saved.
     """
+    if settings is None:
+        settings = _named_settings(method, data, {**(options or {}), **more})
+        out = out or Path("runs") / settings.method_name
+    elif method is not None or data is not None or options or more:
+        raise ConfigError("train takes settings, or a method, data and options; not both.")
+    if out is None:
+        raise ConfigError("train needs the run's folder: out.")
     run, fabric = RunFolder(out), launch(settings.training)
     with run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
@@ -64,6 +91,16 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
             fabric.barrier()
             raise
     return run
+
+
+def _named_settings(
+    method: str | type[Method] | None, data: str | Path | None, options: Mapping[str, Any]
+) -> Settings[Any]:
+    if method is None:
+        raise ConfigError(f"train needs settings, or a method: one of {', '.join(methods())}.")
+    kind = find_method(method) if isinstance(method, str) else method
+    source: Tables = {} if data is None else {"data": {"source": data}}
+    return settings_of(kind, joined(named_tables(kind, options), source))
 
 
 def prepare_run(

@@ -19,19 +19,24 @@ from likewise.model.model import Model, load
 from likewise.networks.image import ImageNetwork
 from likewise.networks.registry import encoder_spec
 from likewise.runs.folder import RunFolder
-from likewise.runs.settings import Settings, default_settings, read_settings
+from likewise.runs.settings import Settings, Tables, build_settings, default_settings, joined, read_settings
 from likewise.training.checkpoints import latest_checkpoint
 
-__all__ = ["image_size_of", "load_trained_weights", "open_trained", "trained_spec"]
+__all__ = ["load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
 
-def image_size_of(path: str) -> int:
-    """The image size of a trained model, in pixels a side.
+def settings_of(method: type[Method], tables: Tables) -> Settings[Any]:
+    """The settings of tables, by default with the image size of the model that training starts from.
 
     Raises:
-        ModelError: there is no model.
+        ConfigError: see `build_settings`.
+        ModelError: there is no such model.
     """
-    return int(encoder_spec(read_config(path)["network"], "image")["image_size"])
+    start_from = tables.get("training", {}).get("start_from")
+    if start_from is not None and "image" in method.needs:
+        size = int(encoder_spec(read_config(start_from)["network"], "image")["image_size"])
+        tables = joined({"image": {"image_size": size}}, tables)
+    return build_settings(method, tables)
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
