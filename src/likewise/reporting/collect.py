@@ -11,6 +11,7 @@ import numpy as np
 
 from likewise.data import DataConfig, Splits
 from likewise.evaluation.context import Context
+from likewise.messages import printed_line
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
@@ -56,8 +57,8 @@ def report(
     splits = run_data.open(run_data.own_config(data))
     if run_data.has_changed(splits):
         print(
-            f"warning: {CHANGED.format(source=splits.summary['source'])}, so the report's validation samples "
-            "may have been trained on.",
+            f"warning: {CHANGED.format(source=printed_line(splits.summary['source']))}, so the report's "
+            "validation samples may have been trained on.",
             file=sys.stderr,
             flush=True,
         )
@@ -80,7 +81,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         "method": settings.method_name,
         "settings": _without_folder(sections),
         "metrics": run.read_metrics(),
-        "results": run.read_json(run.results),
+        "results": run.read_results(),
         "data_summary": _without_folder(splits.summary),
         "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
     }
