@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import pytest
 import tyro
 
-from likewise.option_flags import given_flags, parse_flags
+from likewise.errors import ConfigError
+from likewise.option_flags import given_flags, parse_flags, source_first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def test_values_come_from_flags_and_defaults() -> None:
     words = ["here", "--folder", "there", "--inner.weights", "1", "2", "--fast"]
     expected = Command(source="here", folder="there", inner=Inner(weights=(1.0, 2.0)), fast=True)
     assert parse_flags(Command, words, prog="x") == expected
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(ConfigError, match=r"^Missing from x: STR\. x --help lists the options\.$"):
         parse_flags(Command, [], prog="x")
 
 
@@ -118,14 +119,35 @@ def test_what_may_be_none_is_shown_and_read_as_what_it_is(
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["--count", "1.5"], "invalid literal for int"), (["--way", "up"], "invalid choice 'up'")],
+    [
+        (["--count", "1.5"], "Error parsing --count: invalid literal for int() with base 10: '1.5'."),
+        (
+            ["--way", "up"],
+            "invalid choice 'up' for argument '--way'. Expected one of ('there', 'back', 'None').",
+        ),
+        (["--inner.weigths", "1"], "Unrecognized options: --inner.weigths, 1; did you mean --inner.weights?"),
+        (["--zzzzzz"], "Unrecognized options: --zzzzzz."),
+        (["--folder"], "Missing value for argument '--folder'. Expected 1 values."),
+    ],
 )
-def test_a_wrong_value_is_called_so(
-    words: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("columns", [60, 200])
+def test_an_error_is_one_line_and_a_hint(
+    words: list[str],
+    said: str,
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
-    with pytest.raises(SystemExit, match="2"):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(ConfigError) as refused:
         parse_flags(Command, ["here", *words], prog="x")
-    captured = capsys.readouterr()
-    assert said in captured.out + captured.err
-    assert "NoneType" not in captured.out + captured.err
+    assert str(refused.value) == f"{said} x --help lists the options."
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_source_may_stand_first() -> None:
+    assert source_first(["a.csv", "--fast"]) == ["--data", "a.csv", "--fast"]
+    assert source_first(["--data", "a.csv"]) == ["--data", "a.csv"]
+    assert source_first([]) == []
+    with pytest.raises(ConfigError, match=r"given twice: a\.csv and --data"):
+        source_first(["a.csv", "--data=b.csv"])

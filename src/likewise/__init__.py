@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from likewise.openmp import wait_without_spinning
+
 if TYPE_CHECKING:
     from likewise.model.model import Model, load
     from likewise.training import Settings, default_settings, train
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Settings", "__version__", "default_settings", "load", "train"]
 
 __version__ = "0.2.0.dev0"
+
+wait_without_spinning()  # before anything imports torch
 
 _HOMES = {
     "Model": "likewise.model.model",

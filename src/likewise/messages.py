@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["closest", "first_line", "first_names", "printable", "printed_line", "without_folders"]
+__all__ = ["closest", "first_line", "first_names", "flag", "printable", "printed_line", "without_folders"]
 
 # What would move a terminal's cursor, color it, or reverse its text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -25,6 +25,11 @@ def printable(text: str, *, most: int | None = None) -> str:
 def printed_line(text: object) -> str:
     """What is printed of a message that may quote data or file names: one line of bounded length."""
     return printable(str(text), most=_MOST_OF_LINE)
+
+
+def flag(section: str, option: str) -> str:
+    """An option as one pastes it on the command line, such as `--data.label-column`."""
+    return "--data" if (section, option) == ("data", "source") else f"--{section}.{option}".replace("_", "-")
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 - `given_flags` returns only what the command line says, so that a file or a preset can say the rest.
 - tyro keeps the line breaks of a field's docstring. Here each paragraph is one line; the terminal wraps it.
+- An error is one line with a hint, not a box.
 - An optional value is shown by its type: `--out STR`, not `--out {None}|STR`. The word None is accepted.
 """
 
@@ -9,16 +10,20 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import re
 import shlex
 import types
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import Required, TypedDict
 
-__all__ = ["given_flags", "parse_flags"]
+from likewise.errors import ConfigError
+
+__all__ = ["given_flags", "parse_flags", "source_first"]
 
 _NONE = dataclasses.MISSING
 
@@ -32,7 +37,7 @@ def parse_flags(kind: type, arguments: Sequence[str], *, prog: str) -> Any:
         prog: the command's name in messages.
 
     Raises:
-        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the closest.
+        ConfigError: an unknown flag, or a value of the wrong type.
     """
     return _filled(kind, _NONE, given_flags(kind, arguments, prog=prog, description=kind.__doc__))
 
@@ -50,15 +55,53 @@ def given_flags(
         default: an instance of `kind`, for the values in the help; every flag may then be left out.
 
     Raises:
-        SystemExit: see `parse_flags`.
+        ConfigError: see `parse_flags`.
     """
     import tyro
 
     text = _flow(description or "")
-    given = tyro.cli(
-        _optional(kind, default), args=list(arguments), prog=prog, registry=_rules(), description=text
-    )
+    shown = io.StringIO()
+    try:
+        with redirect_stderr(shown):
+            given = tyro.cli(
+                _optional(kind, default), args=list(arguments), prog=prog, registry=_rules(), description=text
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(f"{_in_one_line(shown.getvalue())} {prog} --help lists the options.") from None
     return dict(given)
+
+
+def source_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with --data before a first word that is no flag: `likewise data SOURCE`.
+
+    Raises:
+        ConfigError: --data is given too.
+    """
+    words = list(arguments)
+    if not words or words[0].startswith("-"):
+        return words
+    if any(word == "--data" or word.startswith("--data=") for word in words):
+        raise ConfigError(f"the source is given twice: {words[0]} and --data; give one of them.")
+    return ["--data", *words]
+
+
+def _in_one_line(box: str) -> str:
+    """What one of tyro's boxes says, without the descriptions of options.
+
+    A terminal that lacks the characters of boxes has a line of dashes below the title instead.
+    """
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│").rstrip() for line in box.splitlines()]
+    content = lines[1:] if box.startswith("╭") else lines[2:]
+    inside = inspect.cleandoc("\n" + "\n".join(content)).splitlines()
+    rule = next(
+        (place for place, line in enumerate(inside) if line.strip()[:3] in ("───", "---")), len(inside)
+    )
+    said = " ".join(line.strip() for line in inside[:rule] if not line.startswith(" " * 8))
+    hints = inside[rule:] if "Unrecognized" in said else []
+    near = next((found[0] for line in hints if (found := re.match(r" {4,5}--[\w.-]+", line))), None)
+    return f"{said.rstrip('.')}." if near is None else f"{said}; did you mean {near.strip()}?"
 
 
 def _filled(kind: type, default: Any, given: Mapping[str, Any]) -> Any:

@@ -85,6 +85,20 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert "Traceback" not in message
 
 
+def test_the_source_of_a_training_may_stand_first(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    for words in (["none.csv"], ["--data", "none.csv"]):
+        assert exit_code("train", "clip", *words, "--out", out) == 3
+        assert capsys.readouterr().err.startswith("likewise train: none.csv: there is no such file")
+
+
+def test_python_can_run_the_package(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "likewise", "--version"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith("likewise ")
+
+
 def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code("train", "clip", "--data", "scenes", "--training.lerning-rate", "1") == 2
     assert "--training.learning-rate" in capsys.readouterr().err
@@ -380,8 +394,8 @@ def test_a_preset_does_not_hide_a_runs_own_settings(
     seed = ["--training.seed", "7", "--training.log-every", "3"]
     assert exit_code("train", "tcl", "--resume", "--out", run, *seed, "--quiet") == 2
     said = capsys.readouterr().err
-    assert "training.seed is 0, not 7" in said
-    assert "training.log_every is 1, not 3" in said
+    assert "--training.seed is 0, not 7" in said
+    assert "--training.log-every is 1, not 3" in said
 
 
 def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -275,7 +275,7 @@ def test_bad_cells_of_needed_columns_are_bad_records(tmp_path: Path) -> None:
     assert (bad.place, bad.reason) == ("t.jsonl:4", "score: a number was expected, got 'high'")
     assert splits.summary["bad_records"] == 1
     assert opened(path, Needs("image", "text"), tmp_path).bad_records == []
-    with pytest.raises(SourceError, match=r"text_2 is needed.*Give data\.text_2_column"):
+    with pytest.raises(SourceError, match=r"text_2 is needed.*Give --data\.text-2-column"):
         opened(path, Needs("image", "text", "text_2"), tmp_path)
 
 

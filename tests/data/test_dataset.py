@@ -161,10 +161,14 @@ def test_records_that_name_no_split_are_said_to_be_left_out(tmp_path: Path) -> N
 
 def test_a_part_asked_for_by_name_must_be_named(tmp_path: Path) -> None:
     path = write_table(tmp_path / "d", five_captions())
-    with pytest.raises(SourceError, match=r"train_split asks for 'trainn', but no record names a split"):
+    with pytest.raises(
+        SourceError, match=r"--data\.train-split asks for 'trainn', but no record names a split"
+    ):
         opened(path, train_split="trainn")
     for wanted in ("splits", "measured"):
-        with pytest.raises(SourceError, match=r"validation_split asks for 'test'.*data\.split_column"):
+        with pytest.raises(
+            SourceError, match=r"--data\.validation-split asks for 'test'.*--data\.split-column"
+        ):
             opened(path, validation_split="test", parts=wanted)
     other = with_splits(tmp_path / "e", "train", "test")
     _, held_out = parts(opened(path, validation=str(other), validation_split="test"))
@@ -290,7 +294,7 @@ def test_fits_make_their_squares(tmp_path: Path) -> None:
 
 def test_pictures_are_not_stored_below_the_training_size(tmp_path: Path) -> None:
     path = write_table(tmp_path / "d", five_captions())  # 30 x 20 pixels
-    with pytest.raises(ConfigError, match=r"store_size 4 is below the 16 pixels.*\(it is 20 then\)"):
+    with pytest.raises(ConfigError, match=r"--data\.store-size 4 is below the 16 pixels.*\(it is 20 then\)"):
         opened(path, store_size=4)
     assert opened(path, store_size=4, parts="measured").train.store_size == 4  # as a model may have it
     config = DataConfig(source=str(path), store_size=20, cache_dir=str(tmp_path / "cache"))
@@ -333,9 +337,9 @@ def test_impossible_options_are_refused() -> None:
         {"train_split": "a", "validation_split": "a"},
         {"encoding": "klingon"},
     ):
-        with pytest.raises(ConfigError, match=r"data\."):
+        with pytest.raises(ConfigError, match=r"^--data"):
             DataConfig(**({"source": "x"} | options))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"above 0 and below 1, got 0\.0\..*a small share \(0\.001\)"):
-        DataConfig(source="x", validation_share=0.0)
+    with pytest.raises(ConfigError, match=r"at least 0 \(no validation part\) and below 1, got 1\.0"):
+        DataConfig(source="x", validation_share=1.0)
     with pytest.raises(ConfigError, match="needs must be among"):
         prepare(DataConfig(source="x"), image_size=16, needs=Needs("sounds"))

@@ -76,7 +76,8 @@ def test_a_source_of_bad_records_alone_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("image,caption\n../x.png,one\nnowhere.png,two\n")
     report = inspect_source(DataConfig(source=str(path), cache_dir=str(tmp_path / "cache")))
-    assert (report.bad_share, report.num_images, report.notes) == (1.0, 0, [])
+    said = f"try: --data.image-root FOLDER names where the images lie, if it is not {tmp_path}"
+    assert (report.bad_share, report.num_images, report.notes) == (1.0, 0, [said])
     stream = io.StringIO()
     print_report(report, Console(file=stream, width=120))
     assert "t.csv:3: missing" in stream.getvalue()

@@ -18,6 +18,7 @@ from PIL import Image
 from likewise.data import DataConfig, Source, Splits, open_source, prepare
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError, SourceError
+from likewise.messages import flag
 
 
 def png(seed: int, size: int = 24) -> bytes:
@@ -125,7 +126,7 @@ def test_linked_folders_are_told_of_and_entered_where_links_are_followed(tmp_pat
     pets.mkdir()
     for name in ("cat", "dog"):
         (pets / name).symlink_to(tmp_path / "far" / name)
-    told = "linked folders that were not entered: 2 (cat, dog); data.follow_links enters them"
+    told = "linked folders that were not entered: 2 (cat, dog); --data.follow-links enters them"
     with pytest.raises(SourceError, match="the folder is empty; ") as caught:
         opened(pets)
     assert str(caught.value).endswith(told)
@@ -339,7 +340,7 @@ def test_scored_sentence_pairs_are_no_captions_of_each_other(tmp_path: Path) -> 
 def test_several_sentence_columns_must_be_named(tmp_path: Path) -> None:
     path = tmp_path / "triplets.tsv"
     path.write_text("premise\tentailment\na man walks a dog\ta man is outside\n")
-    with pytest.raises(SourceError, match=r"premise, entailment.*text_column"):
+    with pytest.raises(SourceError, match=r"premise, entailment.*--data\.text-column"):
         opened(path)
     assert len(opened(path, text_column="premise,entailment").records[0].texts) == 2
 
@@ -712,7 +713,7 @@ def test_columns_of_shards_can_be_named(tmp_path: Path) -> None:
     assert [record.texts for record in opened(path).records] == [("unasked",), ()]
     for option, name in {"text": "alt,nota", "label": "specie", "group": "plot"}.items():
         missing = name.split(",")[-1]
-        said = rf"no column '{missing}' \(data\.{option}_column\); it has alt, cls, .*; did you mean"
+        said = rf"no column '{missing}' \(--data\.{option}-column\); it has alt, cls, .*; did you mean"
         with pytest.raises(SourceError, match=said):
             opened(path, **{f"{option}_column": name})
 
@@ -954,12 +955,15 @@ def test_column_options_that_a_source_cannot_read_are_refused(tmp_path: Path) ->
     }
     for source, kind in sources.items():
         for option in ("image", "text", "label", "group", "split", "domain", "id"):
-            said = rf"no column 'x' \(data\.{option}_column\); .* as {kind}, which has no columns"
+            said = rf"no column 'x' \(--data\.{option}-column\); .* as {kind}, which has no columns"
             with pytest.raises(SourceError, match=said):
                 opened(source, **{f"{option}_column": "x"})
     shard = write_tar(tmp_path / "s.tar", {"1.png": png(0), "1.json": b'{"split": "train", "uid": "one"}'})
     for option in ("image", "split", "domain", "id"):
-        said = rf"data\.{option}_column\).* only data\.text_column, data\.label_column, data\.group_column"
+        said = (
+            rf"--data\.{option}-column\).* only --data\.text-column, --data\.label-column, "
+            "--data.group-column"
+        )
         with pytest.raises(SourceError, match=said):
             opened(shard, **{f"{option}_column": "split"})
 
@@ -984,11 +988,11 @@ def test_options_that_a_source_does_not_read_are_remarked_on(tmp_path: Path) -> 
     }
     for source, expected in unread.items():
         notes = [note for note in opened(source, **options).notes if " is not read, because " in note]
-        assert {note.split(" ")[0] for note in notes} == {f"data.{option}" for option in expected}, source
+        assert {note.split(" ")[0] for note in notes} == {flag("data", option) for option in expected}, source
         assert not any(" is not read" in note for note in opened(source).notes)
     notes = opened(tmp_path / "bare", encoding="gb18030", validation=str(table)).notes
     assert notes == [
-        f"data.encoding is not read of {tmp_path / 'bare'}, because no captions lie beside the images"
+        f"--data.encoding is not read of {tmp_path / 'bare'}, because no captions lie beside the images"
     ]
 
 
@@ -1004,11 +1008,12 @@ def test_options_of_a_draw_are_remarked_on_where_nothing_is_drawn(tmp_path: Path
         return [note for note in notes if " is not read" in note]
 
     why = "is not read, because the data names its validation part"
-    assert remarks("named") == [f"data.validation_share {why}", f"data.split_seed {why}"]
+    assert remarks("named") == [f"--data.validation-share {why}", f"--data.split-seed {why}"]
     assert remarks("plain") == []
-    why = "is not read, because data.validation names another source"
+    why = "is not read, because --data.validation names another source"
     other = str(tmp_path / "named")
-    assert remarks("plain", validation=other) == [f"data.validation_share {why}", f"data.split_seed {why}"]
+    told = [f"--data.validation-share {why}", f"--data.split-seed {why}"]
+    assert remarks("plain", validation=other) == told
 
 
 def test_a_validation_folder_needs_none_of_the_tables_columns(tmp_path: Path) -> None:
@@ -1033,7 +1038,7 @@ def test_what_a_method_needs_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"texts are needed.*Put a NAME\.txt beside each image"):
         prepared(tmp_path / "flat", tmp_path, "image", "text")
     table = write_csv(tmp_path / "flat" / "t.csv", [["image"], ["1.png"], ["2.png"]])
-    with pytest.raises(SourceError, match=r"texts are needed.*text_column"):
+    with pytest.raises(SourceError, match=r"texts are needed.*--data\.text-column"):
         prepared(table, tmp_path, "image", "text")
     with pytest.raises(SourceError, match="labels are needed"):
         prepared(tmp_path / "flat", tmp_path, "image", "label")

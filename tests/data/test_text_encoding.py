@@ -29,10 +29,10 @@ def test_an_encoding_that_reads_no_files_is_refused() -> None:
     for encoding in ("utf-16", "utf-7", "gb18030", "shift_jis", "cp1252"):
         DataConfig(source="t.csv", encoding=encoding)
     for encoding in ("idna", "punycode", "undefined", "a\0b"):
-        with pytest.raises(ConfigError, match=r"data\.encoding: no file is read by .*gb18030"):
+        with pytest.raises(ConfigError, match=r"^--data\.encoding: no file is read by .*gb18030"):
             DataConfig(source="t.csv", encoding=encoding)
     for encoding in ("utf-9", "rot13", ""):
-        with pytest.raises(ConfigError, match=r"data\.encoding: Python knows no encoding"):
+        with pytest.raises(ConfigError, match=r"^--data\.encoding: Python knows no encoding"):
             DataConfig(source="t.csv", encoding=encoding)
 
 

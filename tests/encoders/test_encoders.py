@@ -177,7 +177,7 @@ def test_a_library_that_a_model_wants_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(
         json.dumps({"model_type": "timm_wrapper", "architecture": "resnet18", "num_labels": 2})
     )
-    with pytest.raises(ConfigError, match=r"image\.pretrained: "):
+    with pytest.raises(ConfigError, match=r"--image\.pretrained: "):
         ImageEncoder.build(ImageEncoderConfig(pretrained=str(tmp_path), image_size=32))
 
 

@@ -270,7 +270,7 @@ def test_cross_attention_starts_as_bert_starts() -> None:
 
 @pytest.mark.parametrize(("layers", "depth"), [(4, 0), (4, 4), (4, 9), (1, None), (4, -1)])
 def test_a_cut_that_leaves_nothing_is_refused(layers: int, depth: int | None) -> None:
-    with pytest.raises(ConfigError, match=rf"method\.fusion_depth .*of the text encoder's {layers} layers"):
+    with pytest.raises(ConfigError, match=rf"--method\.fusion-depth .*of the text encoder's {layers} layers"):
         cut_fusion(bert(layers), depth=depth, image_dim=16)
 
 

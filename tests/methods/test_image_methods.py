@@ -152,7 +152,7 @@ def test_moco_without_parts_lets_batch_norm_see_all() -> None:
     assert not build("moco", version="v3", queue_size=None, norm_rows=None).local_batch_norm
     vit = {"architecture": "vit", **VIT}
     assert not build("moco", image=vit, norm_rows=32).local_batch_norm
-    with pytest.raises(ConfigError, match=r"method\.norm_rows: this image encoder has no BatchNorm"):
+    with pytest.raises(ConfigError, match=r"--method\.norm-rows: this image encoder has no BatchNorm"):
         build("moco", image=vit, norm_rows=16)
 
 
@@ -329,7 +329,7 @@ def test_moco_v3_freezes_patches_that_were_drawn_alone() -> None:
 def test_drawn_pairs_come_in_no_other_order() -> None:
     for order in ("classes", "shuffled"):
         tables: Tables = {"data": {"source": SOURCE}, "training": {"order": order}}
-        with pytest.raises(ConfigError, match=rf"training\.order {order}: .* --method\.pairs batch"):
+        with pytest.raises(ConfigError, match=rf"^--training\.order {order}: .* --method\.pairs batch"):
             build_settings(find_method("siamese"), tables)
         assert build_settings(find_method("siamese"), tables, {"method": {"pairs": "batch"}})
 
@@ -349,7 +349,7 @@ def test_options_that_would_be_ignored_are_refused(name: str, ignored: dict[str,
 
 
 def test_noise_samples_are_refused_where_the_softmax_looks_at_all_rows() -> None:
-    with pytest.raises(ConfigError, match=r"method\.num_noise: 40 training rows .* --method\.loss nce"):
+    with pytest.raises(ConfigError, match=r"--method\.num-noise: 40 training rows .* --method\.loss nce"):
         build("instance", num_noise=7)
 
 
@@ -476,7 +476,7 @@ def test_multiview_s_encoders_see_their_channels_alone() -> None:
     ],
 )
 def test_multiview_refuses_views_that_are_none(channels: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigError, match=r"method\.channels"):
+    with pytest.raises(ConfigError, match=r"^--method\.channels"):
         build("multiview", channels=channels)
 
 

@@ -600,9 +600,9 @@ def test_the_temperature_is_learned_within_bounds_and_does_not_decay() -> None:
         ({"lmi": -1}, r"method\.lmi is -1; a weight"),
         ({"temperature": 0.7}, r"method\.temperature is 0\.7"),
         ({"distillation": 1.5}, r"method\.distillation"),
-        ({"hidden_share": -0.1}, r"method\.hidden_share"),
-        ({"hidden_share": 0.0}, r"method\.hidden_share is 0: .* --method\.mlm 0"),
-        ({"fusion_depth": 0}, r"method\.fusion_depth"),
+        ({"hidden_share": -0.1}, r"--method\.hidden-share"),
+        ({"hidden_share": 0.0}, r"--method\.hidden-share is 0: .* --method\.mlm 0"),
+        ({"fusion_depth": 0}, r"--method\.fusion-depth"),
     ],
 )
 def test_options_that_cannot_work_name_themselves(options: dict[str, float], message: str) -> None:

@@ -333,3 +333,17 @@ def test_what_is_no_model_is_refused(tmp_path: Path, clip_run: Path) -> None:
     (tmp_path / "model/model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelError, match=r"cannot be read: .*header"):
         likewise.load(tmp_path / "model")
+
+
+def test_embeddings_can_be_tensors(model: Model) -> None:
+    texts = ["one", "two", "three"]
+    images = [picture(), picture(30)]
+    for vectors, tensor in (
+        (model.encode_texts(texts), model.encode_texts(texts, return_tensors="pt")),
+        (model.encode_images(images), model.encode_images(images, return_tensors="pt")),
+    ):
+        assert isinstance(vectors, np.ndarray)
+        assert isinstance(tensor, torch.Tensor)
+        assert (tensor.numpy() == vectors).all()
+    with pytest.raises(ValueError, match="return_tensors must be 'np' or 'pt', got 'tf'"):
+        model.encode_texts(texts, return_tensors="tf")  # type: ignore[call-overload]

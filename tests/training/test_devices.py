@@ -63,5 +63,19 @@ def test_processes_that_do_not_fit_are_a_matter_of_options(monkeypatch: pytest.M
         return SimpleNamespace(launch=refuse)
 
     monkeypatch.setattr(lightning_fabric, "Fabric", fabric)
-    with pytest.raises(ConfigError, match=r"training\.accelerator auto, training\.devices auto: You set"):
+    with pytest.raises(ConfigError, match=r"--training\.accelerator auto, --training\.devices auto: You set"):
         launch(TrainingConfig())
+
+
+@pytest.mark.parametrize("accelerator", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_said_in_one_line(
+    accelerator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError) as refused:
+        launch(TrainingConfig(accelerator=accelerator))
+    assert str(refused.value) == (
+        f"--training.accelerator {accelerator}: PyTorch finds no such device here; leave the option out, or "
+        "give --training.accelerator cpu."
+    )

@@ -256,7 +256,7 @@ def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--resume"):
         train(settings, tmp_path / "run", show=False)
     other = dataclasses.replace(settings, training=dataclasses.replace(settings.training, seed=1))
-    with pytest.raises(ConfigError, match=r"other settings than these: training\.seed is 0, not 1\."):
+    with pytest.raises(ConfigError, match=r"other settings than these: --training\.seed is 0, not 1\."):
         train(other, tmp_path / "run", resume=True, show=False)
 
 
@@ -368,14 +368,14 @@ def test_a_logger_that_is_not_installed_leaves_a_free_folder(
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 99999999999999999999])
 def test_a_seed_is_one_that_can_be_used(seed: int, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"training\.seed is {seed}; it "):
+    with pytest.raises(ConfigError, match=rf"^--training\.seed is {seed}; it "):
         small_settings("simclr", seed=seed)
     run = train(small_settings("simclr", seed=2**63 - 1, steps=1), tmp_path / "run", show=False)
     assert read_settings(run.config).training.seed == 2**63 - 1
 
 
 def test_averages_that_never_end_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"training\.betas are \(0\.9, 1\.0\)"):
+    with pytest.raises(ConfigError, match=r"^--training\.betas are \(0\.9, 1\.0\)"):
         TrainingConfig(betas=(0.9, 1.0))
 
 

@@ -113,7 +113,7 @@ def test_a_start_has_encoders_made_like_the_models_own(tmp_path: Path) -> None:
     ):
         np.testing.assert_allclose(one, other, atol=1e-5)
     others = dataclasses.replace(unsaid, image=dataclasses.replace(unsaid.image, heads=2))
-    with pytest.raises(ConfigError, match=r"\(image\.heads 2\)\. It brings its encoders"):
+    with pytest.raises(ConfigError, match=r"\(--image\.heads 2\)\. It brings its encoders"):
         train(others, tmp_path / "third", show=False)
 
 

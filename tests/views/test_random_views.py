@@ -9,6 +9,7 @@ from PIL import Image
 
 from likewise.batches.batch import Batch
 from likewise.errors import ConfigError
+from likewise.messages import flag
 from likewise.methods.base import Step, make_views
 from likewise.step_random import StepRandom
 from likewise.views import PRESETS, ViewConfig, center_view, random_view, view_preset
@@ -240,7 +241,7 @@ def test_wrong_images_are_refused_with_the_reason() -> None:
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=rf"views\.{next(iter(wrong))}"):
+    with pytest.raises(ConfigError, match=flag("views", next(iter(wrong)))):
         ViewConfig(**wrong)
 
 

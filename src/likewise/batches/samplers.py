@@ -79,8 +79,8 @@ def make_order(
     if kind == "domains":
         if is_target is None or is_target.all() or not is_target.any():
             raise DataError(
-                "training.order domains draws rows of a source and of a target domain, and the training part "
-                "has one domain; name the target with --data.target, or use --training.order shuffled."
+                "--training.order domains draws rows of a source and of a target domain, and the training "
+                "part has one domain; name the target with --data.target, or use --training.order shuffled."
             )
         _check_together(kind, batch_size, examples_per_class, world_size, num_rows)
         return DomainOrder(
@@ -106,7 +106,7 @@ def _check_shuffled(num_rows: int, batch_size: int, world_size: int) -> None:
         return
     fitting = max(2, world_size, wanted // world_size * world_size)
     hint = f"--training.batch-size {fitting}" if fitting <= num_rows else "fewer processes, or more rows"
-    raise ConfigError(f"training.batch_size is {batch_size}: {wrong}; try {hint}.")
+    raise ConfigError(f"--training.batch-size is {batch_size}: {wrong}; try {hint}.")
 
 
 def _check_together(
@@ -124,9 +124,9 @@ def _check_together(
         kind, ""
     )
     raise ConfigError(
-        f"training.batch_size {batch_size}: training.order {kind} needs a multiple of {unit} from {least} to "
-        f"{most} here, since {unit // world_size} rows stay together on each of {world_size} processes{why}; "
-        f"try {hint}."
+        f"--training.batch-size {batch_size}: --training.order {kind} needs a multiple of {unit} from "
+        f"{least} to {most} here, since {unit // world_size} rows stay together on each of "
+        f"{world_size} processes{why}; try {hint}."
     )
 
 
@@ -163,13 +163,13 @@ def _known_classes(labels: Rows | None, kind: str) -> Rows:
     known = np.empty(0, np.int64) if labels is None else np.unique(labels[labels >= 0])
     if labels is None or len(known) < 2:
         raise DataError(
-            f"training.order {kind} draws rows by their class, and the training part has {len(known)} "
-            "classes; see --data.label-column, or use --training.order shuffled."
+            f"--training.order {kind} draws rows by their class, and the training part has {len(known)} "
+            "classes; give labels of two classes or more."
         )
     if np.unique(labels[labels >= 0], return_counts=True)[1].max() < 2:
         raise DataError(
-            f"training.order {kind} needs classes with two examples, and every class has one; "
-            "see --data.label-column."
+            f"--training.order {kind} needs classes with two examples, and every class has one; "
+            "give more rows."
         )
     return labels
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from likewise.cli.output_paths import check_place, why_not_there
 from likewise.cli.source_tables import print_report
 from likewise.data import DataConfig, Dataset
+from likewise.data.remedies import FOLDER_OF_IMAGES
 from likewise.data.source_report import SourceReport, inspect_source
-from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.errors import ConfigError, DataError
 from likewise.messages import printed_line
 from likewise.methods.catalog import find_method
-from likewise.option_flags import parse_flags
+from likewise.option_flags import parse_flags, source_first
 from likewise.reporting.sheets.contact_sheet import draw_contact_sheet
 from likewise.views import ViewConfig
 
@@ -52,12 +52,9 @@ class DataCommand:
 
 def run(arguments: Sequence[str]) -> None:
     """Inspect, print, draw."""
-    words = list(arguments)
-    if not words:
+    if not arguments:
         raise ConfigError(_USAGE)
-    if not words[0].startswith("-"):
-        words = ["--data", *words]
-    options = parse_flags(DataCommand, words, prog="likewise data")
+    options = parse_flags(DataCommand, source_first(arguments), prog="likewise data")
     _check(options)
     method = None if options.views is None else find_method(options.views)
     report = inspect_source(options.data, progress=not options.json)

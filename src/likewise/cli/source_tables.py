@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from likewise.data.record import group_by_reason
 from likewise.data.source_report import Example, SourceReport
 from likewise.messages import printed_line
 
@@ -44,13 +45,12 @@ def print_report(report: SourceReport, console: Console | None = None) -> None:
     for example in report.examples:
         console.print("  " + escape(printed_line(_one_line(example))), soft_wrap=not console.is_terminal)
     if report.bad_records:
-        console.print(
-            f"\n[bold]bad records[/bold] {len(report.bad_records):,}, "
-            f"the first {min(_MANY, len(report.bad_records))}"
-        )
-        for bad in report.bad_records[:_MANY]:
+        console.print(f"\n[bold]bad records[/bold] {len(report.bad_records):,}, the first of each kind")
+        for bad, count in group_by_reason(report.bad_records)[:_MANY]:
+            more = f" (and {count - 1:,} more)" if count > 1 else ""
             console.print(
-                "  " + escape(printed_line(f"{bad.place}: {bad.reason}")), soft_wrap=not console.is_terminal
+                "  " + escape(printed_line(f"{bad.place}: {bad.reason}{more}")),
+                soft_wrap=not console.is_terminal,
             )
 
 

@@ -1,4 +1,4 @@
-"""`likewise train METHOD --data SOURCE --out RUN`."""
+"""`likewise train METHOD SOURCE --out RUN`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
+from likewise.option_flags import source_first
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import (
     Tables,
-    build_settings,
     joined,
     parse_tables,
     preset_tables,
     read_tables,
 )
 from likewise.training.engine import train
-from likewise.training.warm_start import image_size_of
+from likewise.training.warm_start import settings_of
 
 __all__ = ["TrainCommand", "run"]
 
@@ -54,14 +54,13 @@ def run(arguments: Sequence[str]) -> None:
         return
     name, *flags = arguments
     method = find_method(name)
-    given, of_command = parse_tables(method, flags, prog=f"likewise train {name}", command=TrainCommand)
+    given, of_command = parse_tables(
+        method, source_first(flags), prog=f"likewise train {name}", command=TrainCommand
+    )
     options = TrainCommand(**of_command)
     folder = Path(options.out or f"runs/{name}")
     tables = joined(_base_settings(method, folder, options, given), given)
-    start_from = tables.get("training", {}).get("start_from")
-    if start_from is not None and "image" in method.needs:
-        tables.setdefault("image", {}).setdefault("image_size", image_size_of(start_from))
-    settings = build_settings(method, tables)
+    settings = settings_of(method, tables)
     try:
         out = train(settings, folder, resume=options.resume, show=not options.quiet)
     except Interrupted as error:
@@ -97,7 +96,7 @@ def _base_settings(method: type[Method], folder: Path, options: TrainCommand, gi
 
 
 def _print_help() -> None:
-    print("usage: likewise train METHOD --data SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
+    print("usage: likewise train METHOD SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
     print("                      [--quiet] [options]")
     print("\nmethods:")
     for name, method in methods().items():

@@ -107,7 +107,7 @@ def clean_text(text: Any, config: DataConfig) -> str:
         raise RecordError(EMPTY_TEXT)
     cleaned = str(text).strip()
     if len(cleaned) > config.max_text_characters:
-        limit = f"{len(cleaned):,} characters (data.max_text_characters is {config.max_text_characters:,})"
+        limit = f"{len(cleaned):,} characters (--data.max-text-characters is {config.max_text_characters:,})"
         raise RecordError(f"caption too long: {limit}; an unclosed quotation mark?")
     check_texts({"caption": cleaned})
     return cleaned

@@ -10,6 +10,7 @@ import tyro
 
 from likewise.data.text_encoding import decoded
 from likewise.errors import ConfigError
+from likewise.messages import flag
 
 __all__ = ["DataConfig"]
 
@@ -93,7 +94,8 @@ class DataConfig:
     """Another source to train on beside the first, as the target domain; read with the same options."""
 
     validation_share: float = 0.1
-    """Share of the groups that validate, where the data names no validation part."""
+    """Share of the groups that validate, where the data names no validation part; 0 trains on everything,
+    and nothing is measured."""
 
     split_seed: int = 0
     """Seed of that random split; the same seed always gives a group the same part."""
@@ -143,35 +145,34 @@ class DataConfig:
             if isinstance(value := getattr(self, name), os.PathLike):  # as one has them in Python
                 object.__setattr__(self, name, os.fspath(value))
         if not self.source:
-            raise ConfigError("data.source is empty: expected a folder, a file, an address or 'scenes'")
-        if not 0.0 < self.validation_share < 1.0:
+            raise ConfigError("--data is empty: expected a folder, a file, an address or 'scenes'")
+        if not 0.0 <= self.validation_share < 1.0:
             raise ConfigError(
-                f"data.validation_share must be above 0 and below 1, got {self.validation_share}. "
-                "Every run validates on something: give a small share (0.001), or another source with "
-                "data.validation"
+                f"--data.validation-share must be at least 0 (no validation part) and below 1, got "
+                f"{self.validation_share}"
             )
         if not 0.0 <= self.max_bad_share <= 1.0:
-            raise ConfigError(f"data.max_bad_share must lie in [0, 1], got {self.max_bad_share}")
+            raise ConfigError(f"--data.max-bad-share must lie in [0, 1], got {self.max_bad_share}")
         if self.fit not in ("crop", "pad", "squash"):
-            raise ConfigError(f"data.fit must be crop, pad or squash, got {self.fit!r}")
+            raise ConfigError(f"--data.fit must be crop, pad or squash, got {self.fit!r}")
         for name in ("store_size", "max_records", "max_text_characters"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"data.{name} must be at least 1, got {value}")
+                raise ConfigError(f"{flag('data', name)} must be at least 1, got {value}")
         if self.train_split == self.validation_split:
             raise ConfigError(
-                f"data.train_split and data.validation_split are both {self.train_split!r}; give "
+                f"--data.train-split and --data.validation-split are both {self.train_split!r}; give "
                 "one of them another name"
             )
         if self.delimiter not in (None, "tab") and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            raise ConfigError(f"data.delimiter must be one character or 'tab', got {self.delimiter!r}")
+            raise ConfigError(f"--data.delimiter must be one character or 'tab', got {self.delimiter!r}")
         if self.text_separator == "":
-            raise ConfigError("data.text_separator is empty; leave it out where a cell holds one text")
+            raise ConfigError("--data.text-separator is empty; leave it out where a cell holds one text")
         try:
             decoded(b"caf\xe9", self.encoding)
         except LookupError:
-            raise ConfigError(f"data.encoding: Python knows no encoding {self.encoding!r}") from None
+            raise ConfigError(f"--data.encoding: Python knows no encoding {self.encoding!r}") from None
         except ValueError:  # idna, punycode (for host names), undefined
             raise ConfigError(
-                f"data.encoding: no file is read by {self.encoding!r}; name the file's own, such as gb18030"
+                f"--data.encoding: no file is read by {self.encoding!r}; name the file's own, such as gb18030"
             ) from None

@@ -16,8 +16,8 @@ from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.image_columns import check_store_size, open_images, usual_store_size, warn_of_row_groups
 from likewise.data.images.stores import CachedPixels
-from likewise.data.record import BadRecord, Record, Source
-from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
+from likewise.data.record import BadRecord, Record, Source, group_by_reason
+from likewise.data.remedies import remedy
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
 from likewise.errors import SourceError, TooManyBadRecords
@@ -25,12 +25,7 @@ from likewise.messages import first_names
 
 __all__ = ["Loaded", "Role", "check_bad_share", "load"]
 
-_OPTIONS = {
-    "image": "data.image_column, or a folder of images",
-    "label": "data.label_column, or a subfolder for each class",
-    "domain": "data.domain_column, or a second source with data.target",
-}
-
+_MOST_REASONS = 10
 
 Role = Literal["source", "target"]
 """The domain of a source, where the training has one of each."""
@@ -114,7 +109,9 @@ def load(
     own_columns = parts != "validation or all" and role != "target"
     source = source or open_source(config, needs, own_columns=own_columns)
     _check_needs(source, needs, config, role)
-    said, names_validation = assign_parts(source.records, config, parts)
+    said, names_validation = assign_parts(
+        source.records, config, parts, lacking=remedy("split", source.kind, source.roles_named)
+    )
     source.notes += unnamed_notes(source.records, said, parts) + undrawn_notes(source.records, config, parts)
     in_use = [number for number, part in enumerate(said) if part is not None]
     keep = _capped(in_use, said, config.max_records)
@@ -189,7 +186,7 @@ def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
-    """Reject data with too large an unusable share, naming the first ten."""
+    """Reject data with too large an unusable share, with the reasons and what to try."""
     counts = [
         ("records", sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
         # Only the images of records within max_records were opened: a share of their own.
@@ -198,11 +195,16 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
     ]
     for what, bad, total in counts:
         if bad > limit * total:
-            first = "".join(f"\n  {b.place}: {b.reason}" for one in loaded for b in one.bad[:10])
-            shown = "\n".join(first.split("\n")[:11])
+            kinds = group_by_reason(record for one in loaded for record in one.bad)
+            shown = "".join(
+                f"\n  {one.place}: {one.reason}" + (f" (and {count - 1:,} more)" if count > 1 else "")
+                for one, count in kinds[:_MOST_REASONS]
+            )
+            hints = dict.fromkeys(hint for one in loaded for hint in one.source.hints)
+            shown += "".join(f"\nTry: {hint}" for hint in hints)
             raise TooManyBadRecords(
-                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and data.max_bad_share "
-                f"allows {limit:.1%}. The first ones:{shown}",
+                f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and --data.max-bad-share "
+                f"allows {limit:.1%}. By reason:{shown}",
                 [b for one in loaded for b in one.bad],
             )
     if not any(one.records for one in loaded):
@@ -224,19 +226,15 @@ def _check_needs(source: Source, needs: Needs, config: DataConfig, role: str | N
 
 def _absence(source: Source, need: str) -> str:
     """Why none of the records has what is needed, and what to do."""
-    column = source.columns.get(need)
-    option = _OPTIONS.get(need, f"data.{need}_column")
+    column, what = source.columns.get(need), remedy(need, source.kind, source.roles_named)
     if column is not None and need != "image":
-        return f"its column {column} is empty. Fill it, or give {option} where they are elsewhere"
+        return f"its column {column} is empty. Fill it, or {what}"
+    if need == "image" and "text" in source.columns:
+        what += "; its texts alone can be embedded (likewise embed MODEL --what texts)"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
-    remedy = f"Give {option}"
-    if need == "image" and not source.roles_named:
-        remedy = "Give a folder of images or a table that names images"
-        if "text" in source.columns:
-            remedy += "; to embed the texts, give --what texts"
-    if need == "text" and source.kind == FOLDER_OF_IMAGES:
-        remedy = "Put a NAME.txt beside each image, a caption a line, or give a table of images and captions"
-    return f"this {source.kind} was not found to have them (columns found: {found}). {remedy}"
+    return (
+        f"this {source.kind} was not found to have them (columns found: {found}). {what[0].upper()}{what[1:]}"
+    )
 
 
 def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> list[int]:

@@ -108,8 +108,8 @@ def check_store_size(refs: Sequence[ImageRef], config: DataConfig, image_size: i
     usual = usual_store_size(refs, image_size, config.fit)
     if asked < usual:
         raise ConfigError(
-            f"data.store_size {asked} is below the {image_size} pixels that are trained on, and images "
-            f"would be blown up from it; leave it out (it is {usual} then), or lower image.image_size"
+            f"--data.store-size {asked} is below the {image_size} pixels that are trained on, and images "
+            f"would be blown up from it; leave it out (it is {usual} then), or lower --image.image-size"
         )
 
 

@@ -120,7 +120,7 @@ def _split(loaded: Loaded, config: DataConfig, *, other: bool) -> tuple[list[Pie
         other: another source validates, so no row of this one does.
     """
     validates, drawn = [part == "validation" for part in loaded.parts], False
-    if not other and not loaded.names_validation:
+    if not other and not loaded.names_validation and config.validation_share > 0:
         validates = draw_parts(loaded.group_keys, share=config.validation_share, seed=config.split_seed)
         drawn = True
     train = [place for place, held_out in enumerate(validates) if not held_out]
@@ -161,6 +161,7 @@ def _summary(
         "target_source": config.target,
         "kind": source.kind,
         "columns": source.columns,
+        "columns_named": list(source.roles_named),
         "columns_found": source.columns_found,
         "columns_unread": source.columns_unread,
         "counts": {part: len(data) for part, data in parts.items()},
@@ -169,7 +170,7 @@ def _summary(
         "domains": train.domain_names,
         "splits_from": f"drawn by seed {config.split_seed}"
         if drawn
-        else source.splits_from or "another source",
+        else source.splits_from or ("another source" if config.validation is not None else "nothing"),
         "groups": {part: len(set(data.groups.tolist())) for part, data in parts.items()},
         "groups_in_both_parts": len(both),
         "overlap": _overlap(loaded, train, validation),
@@ -222,7 +223,7 @@ def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
     if kept >= _KEPT_BY_CROP:
         return []
     return [
-        f"the center square of these images is {kept:.0%} of them; data.fit pad or squash keeps the whole"
+        f"the center square of these images is {kept:.0%} of them; --data.fit pad or squash keeps the whole"
     ]
 
 

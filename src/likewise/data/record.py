@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from likewise.data.text_encoding import legible
 from likewise.errors import RecordError
 
-__all__ = ["BadRecord", "GeneratedImage", "ImageRef", "Problem", "Record", "Source"]
+__all__ = ["BadRecord", "GeneratedImage", "ImageRef", "Problem", "Record", "Source", "group_by_reason"]
 
 
 class ImageRef(Protocol):
@@ -114,6 +117,20 @@ class BadRecord:
             object.__setattr__(self, name, legible(getattr(self, name)[:_MOST_CHARACTERS]))
 
 
+def group_by_reason(records: Iterable[BadRecord]) -> list[tuple[BadRecord, int]]:
+    """The first bad record of each kind of reason, and how many there are; the most frequent first.
+
+    Reasons are of a kind if they are equal up to the first colon, numbers aside.
+    """
+    first: dict[str, BadRecord] = {}
+    counts: Counter[str] = Counter()
+    for record in records:
+        kind = re.sub(r"\d[\d,.]*", "0", record.reason.partition(":")[0])
+        first.setdefault(kind, record)
+        counts[kind] += 1
+    return [(first[kind], count) for kind, count in counts.most_common()]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A bad record found while listing, and which need it concerns.
@@ -145,6 +162,7 @@ class Source:
         label_names: classes in their own order where the source declares them (Hugging Face class labels).
         unread: options that have no effect on a source of this kind, and why.
         notes: sentences for the user: what was ignored or assumed.
+        hints: likely remedies, where image files were not found.
         pixels: (N, 3, S, S) uint8 where the source is generated in memory.
     """
 
@@ -159,6 +177,7 @@ class Source:
     label_names: list[str] | None = None
     unread: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     pixels: Any = None
 
     @property

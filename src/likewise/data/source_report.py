@@ -13,6 +13,7 @@ from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset, build_datasets
 from likewise.data.filtering import Loaded, load
 from likewise.data.images.duplicates import difference_hashes, exact_duplicates, near_duplicates
+from likewise.data.images.grey import grey_notes
 from likewise.data.preparation import fit_notes, size_summary
 from likewise.data.record import BadRecord, Source
 from likewise.data.sources.open import open_source
@@ -155,7 +156,10 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
             loaded.num_bad / max(1, loaded.num_listed), loaded.num_unusable / max(1, loaded.num_kept)
         ),
         dropped_share=loaded.num_dropped / max(1, loaded.num_texts),
-        notes=listed.notes + fit_notes([] if sizes is None else [sizes], config.fit),
+        notes=listed.notes
+        + fit_notes([] if sizes is None else [sizes], config.fit)
+        + grey_notes(dataset)
+        + [f"try: {hint}" for hint in dict.fromkeys(listed.hints)],
         dataset=dataset,
     )
 

@@ -10,6 +10,7 @@ from likewise.data.config import DataConfig
 from likewise.data.record import Record
 from likewise.data.tables.names import canonical_split
 from likewise.errors import SourceError
+from likewise.messages import flag
 
 __all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "undrawn_notes", "unnamed_notes"]
 
@@ -21,7 +22,7 @@ Wanted = Parts | Literal["all", "validation or all"]
 
 
 def assign_parts(
-    records: Sequence[Record], config: DataConfig, wanted: Wanted = "splits"
+    records: Sequence[Record], config: DataConfig, wanted: Wanted = "splits", *, lacking: str = ""
 ) -> tuple[list[str | None], bool]:
     """The part of each record as the source itself says.
 
@@ -32,6 +33,7 @@ def assign_parts(
             test part validates where no validation part is named. "any": the same, and neither is needed.
             "all": every record, as training records. "validation or all": the validation part, or every
             record as validation where there is none.
+        lacking: what to do where no record names a split, for the error.
 
     Returns:
         "train", "validation" or None (another part, left out) for each record; and whether the source names a
@@ -43,7 +45,7 @@ def assign_parts(
     """
     names = {record.split for record in records}
     if names == {None}:
-        _check_none_asked(config, wanted)
+        _check_none_asked(config, wanted, lacking)
     if wanted == "all" or (wanted != "validation or all" and names <= {None}):
         return ["train"] * len(records), False
     meaning = {name: _part_of(name, names, config) for name in names}
@@ -87,16 +89,16 @@ def undrawn_notes(records: Sequence[Record], config: DataConfig, wanted: Wanted)
     if wanted == "validation or all":
         return []
     if config.validation is not None:
-        why = "data.validation names another source"
+        why = "--data.validation names another source"
     elif any(_part_of(name, names, config) == "validation" for name in names):
         why = "the data names its validation part"
     else:
         return []
     unread = config.given("validation_share", "split_seed")
-    return [f"data.{option} is not read, because {why}" for option in unread]
+    return [f"{flag('data', option)} is not read, because {why}" for option in unread]
 
 
-def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
+def _check_none_asked(config: DataConfig, wanted: Wanted, lacking: str) -> None:
     """Reject an option that names a split of a source without splits."""
     options = ["train_split"] if wanted == "splits" else []
     if wanted in ("splits", "measured", "any") and config.validation is None:
@@ -104,8 +106,8 @@ def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
     for option in config.given(*options):
         asked = getattr(config, option)
         raise SourceError(
-            f"{config.source}: data.{option} asks for {asked!r}, but no record names a split. Leave that "
-            "out, or name the column of the splits with data.split_column"
+            f"{config.source}: {flag('data', option)} asks for {asked!r}, but no record names a split. Leave "
+            f"that out{', or ' if lacking else ''}{lacking}"
         )
 
 
@@ -128,7 +130,7 @@ def _check_found(meaning: dict[str | None, str | None], config: DataConfig, want
     if wanted == "splits" and "train" not in meaning.values():
         raise SourceError(
             f"{config.source}: no record is of the split {config.train_split!r}; splits found: {listed}. "
-            "Name one with data.train_split"
+            "Name one with --data.train-split"
         )
     if wanted == "measured" and "validation" not in meaning.values():
         usual = canonical_split(config.validation_split) == "validation"

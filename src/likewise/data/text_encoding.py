@@ -45,7 +45,7 @@ def check_texts(fields: Mapping[str, object]) -> None:
     """Raise RecordError, naming the field, if a string among a record's fields is no valid text."""
     for name, value in fields.items():
         if isinstance(value, str) and not is_text(value):
-            raise RecordError(f"wrong encoding: the {name} holds what is no valid text (see data.encoding)")
+            raise RecordError(f"wrong encoding: the {name} holds what is no valid text (see --data.encoding)")
 
 
 def legible(text: str) -> str:

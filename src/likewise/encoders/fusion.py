@@ -184,8 +184,8 @@ def cut_fusion(text: TextEncoder, *, depth: int | None, image_dim: int) -> Fusio
     depth = len(layers) // 2 if depth is None else depth
     if not 1 <= depth < len(layers):
         raise ConfigError(
-            f"method.fusion_depth {depth}: of the text encoder's {len(layers)} layers at least one must stay "
-            "and one be cut; see --text.depth."
+            f"--method.fusion-depth {depth}: of the text encoder's {len(layers)} layers at least one must "
+            "stay and one be cut; see --text.depth."
         )
     fusion = FusionEncoder(_changed(backbone.config, num_hidden_layers=depth), image_dim=image_dim)
     for fused, layer in zip(fusion.layers, layers[-depth:], strict=True):

@@ -29,6 +29,7 @@ from likewise.encoders.pretrained_vision import (
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError, ModelError
+from likewise.messages import flag
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -106,20 +107,22 @@ class ImageEncoderConfig:
         """Reject values that cannot work."""
         check_sizes(self, "image", "patch_size", "width", "depth", "heads")
         if self.image_size < 8:
-            raise ConfigError(f"image.image_size is {self.image_size} px; the smallest that works is 8.")
+            raise ConfigError(f"--image.image-size is {self.image_size} px; the smallest that works is 8.")
         if self.patch_size is not None and self.image_size % self.patch_size:
             raise ConfigError(
-                f"image.patch_size {self.patch_size} does not divide image.image_size {self.image_size}; "
+                f"--image.patch-size {self.patch_size} does not divide --image.image-size {self.image_size}; "
                 f"try --image.patch-size {math.gcd(self.image_size, 16)}."
             )
         for name in ("heads", "patch_size", "dropout"):
             if self.architecture != "vit" and getattr(self, name):
-                raise ConfigError(f"image.{name} is for a ViT alone; a {self.architecture} has none.")
+                raise ConfigError(
+                    f"{flag('image', name)} is for a ViT alone; a {self.architecture} has none."
+                )
         if self.architecture == "convnext" and self.depth is not None:
-            raise ConfigError("image.depth is a ViT's or a ResNet's; a convnext has that of its preset.")
+            raise ConfigError("--image.depth is a ViT's or a ResNet's; a convnext has that of its preset.")
         if self.architecture == "resnet" and self.depth not in (None, *_RESNET_BLOCKS):
             known = ", ".join(map(str, _RESNET_BLOCKS))
-            raise ConfigError(f"image.depth is {self.depth}; a resnet has one of {known}.")
+            raise ConfigError(f"--image.depth is {self.depth}; a resnet has one of {known}.")
 
 
 class ImageFeatures(NamedTuple):
@@ -230,7 +233,7 @@ class ImageEncoder(nn.Module):
             sizes = [size for size in range(8, 2048) if _stem_stride(size) == self.stem_stride]
             more = f"to {sizes[-1]}" if _stem_stride(sizes[-1] + 1) != self.stem_stride else "or more"
             raise ConfigError(
-                f"image.image_size {image_size}: a ResNet trained at {self.image_size} px has another stem "
+                f"--image.image-size {image_size}: a ResNet trained at {self.image_size} px has another stem "
                 f"than one of that size; {sizes[0]} {more} px will do."
             )
         if image_size != self.image_size:

@@ -71,13 +71,13 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
     kind = config.model_type
     if section == "text" and not hasattr(config, "vocab_size"):
         raise ConfigError(
-            f"text.pretrained: {name!r} is a {kind}, not a text encoder; name its text half "
+            f"--text.pretrained: {name!r} is a {kind}, not a text encoder; name its text half "
             "(a folder with a CLIPTextModel, say) or a BERT."
         )
     if kind not in known:
         article = "an image" if section == "image" else "a text"
         raise ConfigError(
-            f"{section}.pretrained: {name!r} is a {kind}, not {article} encoder that is known here: "
+            f"--{section}.pretrained: {name!r} is a {kind}, not {article} encoder that is known here: "
             f"{', '.join(sorted(known))}."
         )
     return config
@@ -180,6 +180,6 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
     is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))
     reason = "there is no such folder" if is_path and not os.path.exists(path) else first_line(error)
     return ConfigError(
-        f"{section}.pretrained: cannot load {name!r} ({reason}). "
+        f"--{section}.pretrained: cannot load {name!r} ({reason}). "
         "Expected a folder written by transformers, or a hub name and a network to fetch it with."
     )

@@ -120,12 +120,12 @@ def resize_positions(backbone: Any, image_size: int) -> None:
     embeddings, patch = backbone.embeddings, backbone.config.patch_size
     if image_size % patch:
         raise ConfigError(
-            f"image.image_size {image_size}: the model's patches of {patch} px do not tile it; "
+            f"--image.image-size {image_size}: the model's patches of {patch} px do not tile it; "
             f"try --image.image-size {max(1, round(image_size / patch)) * patch}."
         )
     if backbone.config.model_type == "beit":
         raise ConfigError(
-            f"image.image_size {image_size}: a BEiT's relative positions are for one image size; "
+            f"--image.image-size {image_size}: a BEiT's relative positions are for one image size; "
             f"use --image.image-size {backbone.config.image_size}."
         )
     cells = (image_size // patch) ** 2

@@ -93,10 +93,11 @@ class TextEncoderConfig:
         """Reject values that cannot work."""
         check_sizes(self, "text", "width", "depth", "heads")
         if self.max_tokens < 3:
-            raise ConfigError(f"text.max_tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
+            raise ConfigError(f"--text.max-tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
         if self.vocabulary_size < 300:
             raise ConfigError(
-                f"text.vocabulary_size is {self.vocabulary_size}; 256 bytes and the special tokens need 300."
+                f"--text.vocabulary-size is {self.vocabulary_size}; 256 bytes and the special tokens need "
+                "300."
             )
 
 
@@ -151,13 +152,13 @@ class TextEncoder(nn.Module):
         backbone = load_backbone(config.pretrained, found, section="text")
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
-                f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
-                f"{backbone.config.vocab_size}; leave text.tokenizer out to take the model's own."
+                f"--text.tokenizer has {vocabulary_size} entries, the pre-trained model "
+                f"{backbone.config.vocab_size}; leave --text.tokenizer out to take the model's own."
             )
         most = _most_tokens(backbone.config)
         if most is not None and config.max_tokens > most:
             raise ConfigError(
-                f"text.max_tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
+                f"--text.max-tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
                 f"give --text.max-tokens {most}."
             )
         own = TextPooling(_POOLED_AT[backbone.config.model_type], normalize=False)

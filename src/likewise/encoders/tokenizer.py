@@ -167,7 +167,7 @@ def _from_hub(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name).backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ConfigError(
-            f"text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a "
+            f"--text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a "
             "hub name and a network to fetch it with."
         ) from error
 

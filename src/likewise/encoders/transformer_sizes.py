@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from likewise.errors import ConfigError
+from likewise.messages import flag
 
 __all__ = ["check_sizes", "width_depth_heads"]
 
@@ -24,9 +25,9 @@ def check_sizes(config: Any, section: str, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if value is not None and value < 1:
-            raise ConfigError(f"{section}.{name} is {value}; expected at least 1.")
+            raise ConfigError(f"{flag(section, name)} is {value}; expected at least 1.")
     if not 0 <= config.dropout < 1:
-        raise ConfigError(f"{section}.dropout is {config.dropout}; expected a probability in [0, 1).")
+        raise ConfigError(f"--{section}.dropout is {config.dropout}; expected a probability in [0, 1).")
 
 
 def width_depth_heads(
@@ -41,5 +42,5 @@ def width_depth_heads(
     width, depth = config.width or width, config.depth or depth
     heads = config.heads or max(1, width // 64)
     if width % heads:
-        raise ConfigError(f"{section}.width {width} is not a multiple of {section}.heads {heads}.")
+        raise ConfigError(f"--{section}.width {width} is not a multiple of --{section}.heads {heads}.")
     return width, depth, heads

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from likewise.data import Splits
+from likewise.data.remedies import remedy
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
 from likewise.evaluation.base import REGISTERED, Figure, Task, class_counts, has_column, share_classes
@@ -104,7 +105,9 @@ def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]
     for column in task.needs.required():
         if not has_column(context.validation, column):
             words = _COLUMN_WORDS.get(column, f"a column {column!r}")
-            raise DataError(f"{name} needs {words}, and the data has none; see --data.{column}-column.")
+            summary = context.splits.summary
+            lacking = remedy(column, summary.get("kind", ""), summary.get("columns_named", ()))
+            raise DataError(f"{name} needs {words}, and the data has none; {lacking}.")
     if task.learns and not share_classes(context.splits):
         raise DataError(
             f"{name} learns classes from the training part, and no class of the validation part is among "

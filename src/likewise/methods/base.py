@@ -188,6 +188,8 @@ class Method(nn.Module, ABC):
     comparable."""
     needs: ClassVar[Needs]
     """The columns it reads."""
+    compares_color: ClassVar[bool] = False
+    """It learns nothing from grey images."""
     options: ClassVar[type]
     """The method's Config."""
     view_families: ClassVar[Mapping[str, Callable[[int], ViewConfig]]] = {}

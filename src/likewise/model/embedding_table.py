@@ -91,7 +91,7 @@ def embed_texts(model: Model, parts: Sequence[Dataset]) -> EmbeddingTable:
         DataError: there are no texts.
     """
     if any(part.texts is None for part in parts):
-        raise DataError("the source has no texts; see --data.text-column.")
+        raise DataError("the source has no texts.")
     rows = [row for part in parts for row in zip(part.ids, part.texts or [], strict=True)]
     texts = [text for _, captions in rows for text in captions]
     ids = [name for name, captions in rows for _ in captions]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Union, cast
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from likewise.errors import DataError
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
 from likewise.model.pair_scorer import PairScorer
-from likewise.model.runtime import Runtime
+from likewise.model.runtime import Runtime, returned_as
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
@@ -93,9 +93,34 @@ class Model(Runtime):
         self.network.to(device)
         return self
 
+    @overload
     def encode_images(
-        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256, normalize: bool = True
-    ) -> np.ndarray:
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        batch_size: int = 256,
+        normalize: bool = True,
+        return_tensors: Literal["np"] = "np",
+    ) -> np.ndarray: ...
+
+    @overload
+    def encode_images(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        batch_size: int = 256,
+        normalize: bool = True,
+        return_tensors: Literal["pt"],
+    ) -> Tensor: ...
+
+    def encode_images(
+        self,
+        images: ImageInput | Sequence[ImageInput],
+        *,
+        batch_size: int = 256,
+        normalize: bool = True,
+        return_tensors: Literal["np", "pt"] = "np",
+    ) -> np.ndarray | Tensor:
         """Embed images of any size.
 
         Args:
@@ -103,6 +128,7 @@ class Model(Runtime):
                 W), a uint8 tensor (3, H, W). URLs are rejected: download them first.
             batch_size: images per forward pass.
             normalize: scale the vectors to unit length.
+            return_tensors: "np" for an array, "pt" for a tensor on the CPU.
 
         Returns:
             (N, D) float32; (1, D) for a single image.
@@ -113,17 +139,44 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("encode_images")  # before any image is read
-        return self._collect(map(self._embed_images, self._stored_batches(images, batch_size)), normalize)
+        vectors = self._collect(map(self._embed_images, self._stored_batches(images, batch_size)), normalize)
+        return returned_as(return_tensors, vectors)
+
+    @overload
+    def encode_texts(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = 256,
+        normalize: bool = True,
+        return_tensors: Literal["np"] = "np",
+    ) -> np.ndarray: ...
+
+    @overload
+    def encode_texts(
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = 256,
+        normalize: bool = True,
+        return_tensors: Literal["pt"],
+    ) -> Tensor: ...
 
     def encode_texts(
-        self, texts: str | Sequence[str], *, batch_size: int = 256, normalize: bool = True
-    ) -> np.ndarray:
+        self,
+        texts: str | Sequence[str],
+        *,
+        batch_size: int = 256,
+        normalize: bool = True,
+        return_tensors: Literal["np", "pt"] = "np",
+    ) -> np.ndarray | Tensor:
         """Embed texts.
 
         Args:
             texts: one or several; those longer than the model reads are cut.
             batch_size: texts per forward pass.
             normalize: scale the vectors to unit length.
+            return_tensors: "np" for an array, "pt" for a tensor on the CPU.
 
         Returns:
             (N, D) float32; (1, D) for a single text.
@@ -139,7 +192,8 @@ class Model(Runtime):
             with self.computing():
                 return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
 
-        return self._collect(map(embed, _batches(len(several), batch_size)), normalize)
+        vectors = self._collect(map(embed, _batches(len(several), batch_size)), normalize)
+        return returned_as(return_tensors, vectors)
 
     def match(
         self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 256

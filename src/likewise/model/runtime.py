@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.views import center_view
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "returned_as"]
 
 
 class Runtime:
@@ -108,3 +109,10 @@ class Runtime:
                 yield
         finally:
             self.network.train(training)
+
+
+def returned_as(kind: str, vectors: np.ndarray) -> np.ndarray | Tensor:
+    """The vectors as an array ("np") or a tensor that shares their memory ("pt")."""
+    if kind not in ("np", "pt"):
+        raise ValueError(f"return_tensors must be 'np' or 'pt', got {kind!r}")
+    return torch.from_numpy(vectors) if kind == "pt" else vectors

@@ -12,6 +12,7 @@ from likewise.data.columns import Needs
 from likewise.data.files import is_remote
 from likewise.data.splits import Parts
 from likewise.errors import ConfigError, DataError, SourceError
+from likewise.messages import flag
 from likewise.model.model import Model, load
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import read_settings
@@ -214,7 +215,7 @@ def _trained_squares(model: Model, data: DataConfig) -> dict[str, Any]:
         value = getattr(data, name)
         if value != trained[name]:
             raise ConfigError(
-                f"--data.{name.replace('_', '-')} {value}: this model was trained with {trained[name]}, and "
+                f"{flag('data', name)} {value}: this model was trained with {trained[name]}, and "
                 "its images are made square as they were then; leave the option out."
             )
     return trained

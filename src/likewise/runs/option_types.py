@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from likewise.data.text_encoding import is_text
 from likewise.errors import ConfigError
+from likewise.messages import flag
 
 __all__ = ["checked_values", "misfit"]
 
@@ -43,11 +44,12 @@ def checked_values(section: str, config: Any) -> Any:
         value = getattr(config, field.name)
         expected = misfit(hints[field.name], value)
         if expected is not None:
-            raise ConfigError(f"{section}.{field.name} is {value!r}; expected {expected}.")
+            raise ConfigError(f"{flag(section, field.name)} is {value!r}; expected {expected}.")
         plain[field.name] = _plain(value)
         if isinstance(plain[field.name], str) and not is_text(plain[field.name]):
             raise ConfigError(
-                f"{section}.{field.name} is {value!r}, which is no UTF-8, so no file can hold it; rename it."
+                f"{flag(section, field.name)} is {value!r}, which is no UTF-8, so no file can hold it; "
+                "rename it."
             )
     return dataclasses.replace(config, **plain)
 

@@ -15,7 +15,7 @@ from likewise.atomic_files import write_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
-from likewise.messages import closest
+from likewise.messages import closest, flag
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method
 from likewise.option_flags import given_flags
@@ -179,7 +179,7 @@ def parse_tables(
         The settings given, and those of `command`'s options that were given.
 
     Raises:
-        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the closest.
+        ConfigError: an unknown flag, or a value of the wrong type.
     """
     import tyro
 
@@ -320,7 +320,7 @@ def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
         for field in dataclasses.fields(before[section])
     ]
     return [
-        f"{name} is {former!r}, not {value!r}"
+        f"{flag(*name.split('.'))} is {former!r}, not {value!r}"
         for name, former, value in pairs
         if former != value
         and name not in _MAY_DIFFER

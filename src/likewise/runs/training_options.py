@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from likewise.errors import ConfigError
+from likewise.messages import flag
 
 __all__ = ["TrainingConfig"]
 
@@ -108,30 +109,34 @@ class TrainingConfig:
         """Reject values that cannot work."""
         for name in ("epochs", "learning_rate", "num_nodes", "log_every", "evaluation_rows"):
             if getattr(self, name) <= 0:
-                raise ConfigError(f"training.{name} is {getattr(self, name)}; it must be above 0.")
+                raise ConfigError(f"{flag('training', name)} is {getattr(self, name)}; it must be above 0.")
         for name in ("weight_decay", "clip_gradient", "evaluate_every", "save_every", "seed"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"training.{name} is {getattr(self, name)}; it cannot be negative.")
+                raise ConfigError(
+                    f"{flag('training', name)} is {getattr(self, name)}; it cannot be negative."
+                )
         if self.seed >= 2**63:
-            raise ConfigError(f"training.seed is {self.seed}; it must be below 2**63, such as 0.")
+            raise ConfigError(f"--training.seed is {self.seed}; it must be below 2**63, such as 0.")
         for name in ("warmup_share", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"training.{name} is {getattr(self, name)}; expected a share in [0, 1].")
+                raise ConfigError(
+                    f"{flag('training', name)} is {getattr(self, name)}; expected a share in [0, 1]."
+                )
         if not 0 < self.source_share < 1:
             raise ConfigError(
-                f"training.source_share is {self.source_share}; expected a share above 0 and below 1."
+                f"--training.source-share is {self.source_share}; expected a share above 0 and below 1."
             )
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"training.betas are {self.betas}; expected each at least 0 and below 1.")
+            raise ConfigError(f"--training.betas are {self.betas}; expected each at least 0 and below 1.")
         if self.devices != "auto" and self.devices < 1:
-            raise ConfigError(f"training.devices is {self.devices}; expected at least 1, or auto.")
+            raise ConfigError(f"--training.devices is {self.devices}; expected at least 1, or auto.")
         if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"training.steps is {self.steps}; expected at least 1.")
+            raise ConfigError(f"--training.steps is {self.steps}; expected at least 1.")
         if self.examples_per_class < 2:
             raise ConfigError(
-                f"training.examples_per_class is {self.examples_per_class}; two make a pair of one class."
+                f"--training.examples-per-class is {self.examples_per_class}; two make a pair of one class."
             )
         for name in ("batch_size", "largest_batch_size", "micro_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"training.{name} is {value}; expected at least 1.")
+                raise ConfigError(f"{flag('training', name)} is {value}; expected at least 1.")

@@ -38,6 +38,17 @@ def _is_cpu(config: TrainingConfig) -> bool:
     return config.accelerator == "cpu" or (config.accelerator == "auto" and not torch.cuda.is_available())
 
 
+def _check_accelerator(config: TrainingConfig) -> None:
+    """Reject a device that is not there, in plainer words than Fabric's."""
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    backend: Any = backends.get(config.accelerator)
+    if backend is not None and not backend.is_available():
+        raise ConfigError(
+            f"--training.accelerator {config.accelerator}: PyTorch finds no such device here; leave the "
+            "option out, or give --training.accelerator cpu."
+        )
+
+
 def launch(config: TrainingConfig) -> Any:
     """A launched Fabric: this process's rank, device and precision."""
     from lightning_fabric import Fabric
@@ -47,6 +58,7 @@ def launch(config: TrainingConfig) -> Any:
     # this comes after.)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
+    _check_accelerator(config)
     devices: int | str = config.devices
     if local_world_size := os.environ.get("LOCAL_WORLD_SIZE"):  # torchrun has started the processes
         devices = int(local_world_size)
@@ -71,7 +83,8 @@ def launch(config: TrainingConfig) -> Any:
         fabric.launch()
     except (ValueError, RuntimeError, ImportError) as error:
         raise ConfigError(
-            f"training.accelerator {config.accelerator}, training.devices {config.devices}: {error}"
+            f"--training.accelerator {config.accelerator}, --training.devices {config.devices}: "
+            + " ".join(str(error).split())
         ) from error
     return fabric
 

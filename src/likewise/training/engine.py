@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,18 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import tokenize
 from likewise.data import Splits
-from likewise.errors import Interrupted
+from likewise.errors import ConfigError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
+from likewise.methods.base import Method
+from likewise.methods.catalog import find_method, methods
 from likewise.runs.folder import RunFolder
-from likewise.runs.settings import Settings, write_settings
+from likewise.runs.named_options import named_tables
+from likewise.runs.settings import Settings, Tables, joined, write_settings
 from likewise.training.distributed import launch
 from likewise.training.embed_module import EmbedModule
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.optimizers import build_optimizer
+from likewise.training.overview import overview
 from likewise.training.progress import Display, check_loggers
 from likewise.training.rank_checks import check_same_settings
 from likewise.training.session import Session
@@ -28,20 +33,36 @@ from likewise.training.setup import (
     with_batch_size,
 )
 from likewise.training.signals import stop_signal
-from likewise.training.warm_start import open_trained
+from likewise.training.warm_start import open_trained, settings_of
 from likewise.training.watch import exchange, watched
 
 __all__ = ["prepare_run", "train"]
 
 
-def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, show: bool = True) -> RunFolder:
-    """Train a method into a run folder.
+def train(
+    settings: Settings[Any] | None = None,
+    out: str | Path | None = None,
+    *,
+    method: str | type[Method] | None = None,
+    data: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    show: bool = True,
+    **more: Any,
+) -> RunFolder:
+    """Train a method into a run folder: by settings, or by the names of a method and a source.
+
+        train(method="clip", data="photos.csv", out="runs/x", training__steps=100)
 
     Args:
         settings: everything that decides the outcome.
-        out: the run's folder.
+        out: the run's folder; by default runs/METHOD, where the method is named.
+        method: instead of settings: the method.
+        data: instead of settings: the source.
+        options: instead of settings: by dotted names, such as {"training.steps": 100}.
         resume: go on from the newest checkpoint in it; without any, start from the beginning.
         show: show progress on the terminal.
+        **more: further options, with two underscores for the dot.
 
     Returns:
         The run: its model, metrics, results and bad records.
@@ -53,6 +74,13 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         NonFiniteLoss: a loss or gradient became NaN or infinite.
         Interrupted: a signal stopped the training; the state was saved.
     """
+    if settings is None:
+        settings = _named_settings(method, data, {**(options or {}), **more})
+        out = out or Path("runs") / settings.method_name
+    elif method is not None or data is not None or options or more:
+        raise ConfigError("train takes settings, or a method, data and options; not both.")
+    if out is None:
+        raise ConfigError("train needs the run's folder: out.")
     run, fabric = RunFolder(out), launch(settings.training)
     with watched(fabric), run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
@@ -66,6 +94,16 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
             exchange("")
             raise
     return run
+
+
+def _named_settings(
+    method: str | type[Method] | None, data: str | Path | None, options: Mapping[str, Any]
+) -> Settings[Any]:
+    if method is None:
+        raise ConfigError(f"train needs settings, or a method: one of {', '.join(methods())}.")
+    kind = find_method(method) if isinstance(method, str) else method
+    source: Tables = {} if data is None else {"data": {"source": data}}
+    return settings_of(kind, joined(named_tables(kind, options), source))
 
 
 def prepare_run(
@@ -87,6 +125,7 @@ def prepare_run(
     # Written last, when nothing can fail any more: a rejected start leaves a folder that can be used again.
     if fabric.is_global_zero and not run.config.is_file():
         write_settings(settings, run.config)
+    session.display.start(overview(settings, splits, session.method, fabric, total_steps=session.total_steps))
     if resume:
         session.restore()
     return session

@@ -97,12 +97,12 @@ def check_micro_batch_size(method: Method, micro_batch_size: int | None, rows: i
         return
     if method.no_grad_cache_reason is not None:
         raise ConfigError(
-            f"training.micro_batch_size: {method.name} cannot embed a batch in parts, "
+            f"--training.micro-batch-size: {method.name} cannot embed a batch in parts, "
             f"{method.no_grad_cache_reason}"
         )
     shortest = min(stop - start for start, stop in part_bounds(rows, micro_batch_size))
     if shortest == 1 < rows and has_batch_norm(method):
         raise ConfigError(
-            f"training.micro_batch_size {micro_batch_size} cuts {rows} rows into parts of one, on which "
+            f"--training.micro-batch-size {micro_batch_size} cuts {rows} rows into parts of one, on which "
             "BatchNorm cannot train; choose a larger one."
         )

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import IO, Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from likewise.atomic_files import failure_to_write
 from likewise.collectives import rank
 from likewise.errors import ConfigError
+from likewise.evaluation.registry import figure_of
 from likewise.messages import first_line, printed_line
 from likewise.methods.base import LossOutput, Progress
 from likewise.runs.folder import RunFolder
@@ -24,12 +25,6 @@ from likewise.runs.training_options import TrainingConfig
 __all__ = ["Display", "check_loggers"]
 
 _PLAIN_LINE_SECONDS = 15.0
-# Endings of the figures that metrics.jsonl keeps, and of those that the terminal shows.
-_CURVES = (
-    *("_r1", "_r5", "_r10", "accuracy", "r_precision", "map_at_r"),
-    *("deviation", "effective_rank", "alignment", "uniformity"),
-)
-_SHOWN = ("_r1", "_r10", "accuracy", "effective_rank")
 
 
 class Display:
@@ -87,6 +82,12 @@ class Display:
                 self._file.close()
             self._file = None
 
+    def start(self, facts: Mapping[str, str]) -> None:
+        """Show what is about to be trained."""
+        width = max(map(len, facts))
+        for name, value in facts.items() if self._show else ():
+            print(f"{name:<{width}}  {value}", file=sys.stderr)
+
     def resumed(self, step: int) -> None:
         """Count from `step` on."""
         self._step = step
@@ -127,6 +128,14 @@ class Display:
                 "the data and the method's options.",
             )
 
+    def evaluating(self, step: int, num_rows: int) -> None:
+        """Show that an evaluation has begun."""
+        text = f"evaluating on {num_rows:,} validation rows ..."
+        if self._bar is not None:
+            self._bar.update(self._task, numbers=text)
+        elif self._show:
+            self._print(f"step {step}: {text}")
+
     def evaluation(
         self, progress: Progress, figures: dict[str, dict[str, Any]], warning: str | None, seconds: float
     ) -> None:
@@ -135,18 +144,12 @@ class Display:
             f"{task}/{name}": value
             for task, of_task in figures.items()
             for name, value in of_task.items()
-            if (name.endswith(_CURVES) or name.startswith("num_")) and not name.startswith("chance_")
+            if task == "compared" or name.startswith("num_") or figure_of(task, name).curve
         }
         self._since.at += seconds
         self._write("evaluation", progress, values)
         if self._show:
-            # "compared" serves the warning, and is kept in metrics.jsonl.
-            shown = [
-                f"{name} {value:.3f}"
-                for name, value in values.items()
-                if name.endswith(_SHOWN) and not name.startswith("compared/")
-            ]
-            self._print(f"step {progress.step}: validation: {', '.join(shown)}")
+            self._print(f"step {progress.step}: validation: {', '.join(_with_chance(figures))}")
         if warning is not None:
             self.warn(progress.step, warning)
 
@@ -224,6 +227,22 @@ class Display:
         self._task = self._bar.add_task("training", total=self._total_steps, completed=self._step, numbers="")
 
 
+def _with_chance(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The main figures of an evaluation, each with its chance level; the curves where there are none."""
+    known = [
+        (f"{task}/{name}", value, figure, figure.chance_in(of_task))
+        for task, of_task in figures.items()
+        if task != "compared"  # it serves the warning, and is kept in metrics.jsonl
+        for name, value in of_task.items()
+        if (figure := figure_of(task, name)).curve and isinstance(value, float)
+    ]
+    main = [entry for entry in known if entry[2].headline is not None]
+    return [
+        f"{name} {value:.3f}" + ("" if chance is None else f" (chance {chance:.3f})")
+        for name, value, _, chance in main or known
+    ]
+
+
 class _Mark:
     """A moment: the clock, the step, and the seconds spent waiting for data until then."""
 
@@ -240,7 +259,7 @@ def check_loggers(names: Sequence[str]) -> None:
         ConfigError: Weights & Biases is not installed.
     """
     if "wandb" in names and importlib.util.find_spec("wandb") is None:
-        raise ConfigError("training.loggers names wandb, which is not installed; try pip install wandb.")
+        raise ConfigError("--training.loggers names wandb, which is not installed; try pip install wandb.")
 
 
 def _logger(name: str, run: RunFolder) -> Any:

@@ -243,6 +243,7 @@ class Session:
     def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
         """Figures of the monitored tasks, shown and written."""
         began = time.perf_counter()
+        self.display.evaluating(self.step, len(context.validation))
         figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
         monitored, collapse = self.compared or self._compare()
         figures |= {"compared": monitored} if monitored else {}

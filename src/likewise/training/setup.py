@@ -12,6 +12,7 @@ from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
 from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
+from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
@@ -65,22 +66,22 @@ def _check_used(settings: Settings[Any]) -> None:
     defaults = default_settings(settings.method_type, settings.data.source)
     if training.optimizer != "adamw" and training.betas != defaults.training.betas:
         raise ConfigError(
-            f"training.betas are {training.betas}, and {training.optimizer} has no such averages; leave them "
-            "out, or use --training.optimizer adamw."
+            f"--training.betas are {training.betas}, and {training.optimizer} has no such averages; leave "
+            "them out, or use --training.optimizer adamw."
         )
     if training.order != "classes" and training.examples_per_class != defaults.training.examples_per_class:
         raise ConfigError(
-            f"training.examples_per_class is {training.examples_per_class}, which --training.order "
+            f"--training.examples-per-class is {training.examples_per_class}, which --training.order "
             f"{training.order} ignores; leave it out, or use --training.order classes."
         )
     if training.order != "domains" and training.source_share != defaults.training.source_share:
         raise ConfigError(
-            f"training.source_share is {training.source_share}, which --training.order {training.order} "
+            f"--training.source-share is {training.source_share}, which --training.order {training.order} "
             "ignores; leave it out, or use --training.order domains."
         )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
-            f"text.vocabulary_size is {text.vocabulary_size}, and text.tokenizer {text.tokenizer} has a "
+            f"--text.vocabulary-size is {text.vocabulary_size}, and --text.tokenizer {text.tokenizer} has a "
             "vocabulary already; leave one of the two out."
         )
 
@@ -126,10 +127,9 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
     if progress:
-        for note in dict.fromkeys(splits.summary["notes"]):
+        grey = grey_notes(splits.train) if settings.method_type.compares_color else []
+        for note in dict.fromkeys(splits.summary["notes"] + grey):
             print(printed_line(f"note: {note}."), file=sys.stderr)
-        if splits.validation is None:
-            print("no validation split: nothing can be measured; see --data.validation.", file=sys.stderr)
         if splits.summary["overlap"] is not None:
             print(printed_line(f"WARNING: {splits.summary['overlap']}."), file=sys.stderr)
     return splits
@@ -163,7 +163,7 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
         if trained is None:
             raise ConfigError("the run's tokenizer.json is missing; without it the run cannot go on.")
         if trained.tokenizer is None:
-            raise ConfigError(f"training.start_from: {path} reads no texts.")
+            raise ConfigError(f"--training.start-from: {path} reads no texts.")
         return trained.tokenizer
     if options.tokenizer is not None:
         return TextTokenizer.load(options.tokenizer, max_tokens=options.max_tokens)

@@ -12,25 +12,31 @@ from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder, resnet_depth
 from likewise.errors import ConfigError
+from likewise.messages import flag
 from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
 from likewise.networks.image import ImageNetwork
 from likewise.networks.registry import encoder_spec
 from likewise.runs.folder import RunFolder
-from likewise.runs.settings import Settings, default_settings, read_settings
+from likewise.runs.settings import Settings, Tables, build_settings, default_settings, joined, read_settings
 from likewise.training.checkpoints import latest_checkpoint
 
-__all__ = ["image_size_of", "load_trained_weights", "open_trained", "trained_spec"]
+__all__ = ["load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
 
-def image_size_of(path: str) -> int:
-    """The image size of a trained model, in pixels a side.
+def settings_of(method: type[Method], tables: Tables) -> Settings[Any]:
+    """The settings of tables, by default with the image size of the model that training starts from.
 
     Raises:
-        ModelError: there is no model.
+        ConfigError: see `build_settings`.
+        ModelError: there is no such model.
     """
-    return int(encoder_spec(read_config(path)["network"], "image")["image_size"])
+    start_from = tables.get("training", {}).get("start_from")
+    if start_from is not None and "image" in method.needs:
+        size = int(encoder_spec(read_config(start_from)["network"], "image")["image_size"])
+        tables = joined({"image": {"image_size": size}}, tables)
+    return build_settings(method, tables)
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
@@ -63,10 +69,10 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
                 getattr(getattr(one, section), option.name) for one in (settings, defaults, former)
             )
             if value not in (*known, facts.get(option.name)):
-                ignored.append(f"{section}.{option.name} {value}")
+                ignored.append(f"{flag(section, option.name)} {value}")
     if ignored:
         raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make "
+            f"--training.start-from: the network of {path} is another than these settings make "
             f"({', '.join(sorted(ignored))}). It brings its encoders and its tokenizer: leave all --image "
             "and --text options out except --image.image-size."
         )
@@ -132,8 +138,8 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
     ours: Any = method.network
     if theirs.kind != ours.kind:
         raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make: it is of kind "
-            f"{theirs.kind}, and {method.name} trains one of kind {ours.kind}."
+            f"--training.start-from: the network of {path} is another than these settings make: it is of "
+            f"kind {theirs.kind}, and {method.name} trains one of kind {ours.kind}."
         )
     for encoder in theirs.modules():
         if isinstance(encoder, ImageEncoder):
@@ -142,7 +148,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
         ours.load_state_dict(_fitting_state(theirs, ours))
     except RuntimeError as error:
         raise ConfigError(
-            f"training.start_from: the network of {path} is another than these settings make: "
+            f"--training.start-from: the network of {path} is another than these settings make: "
             f"{misfit_of_weights(error)}. Give the same --method options as its run had."
         ) from error
     method.reset_ema()

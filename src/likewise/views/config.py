@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from likewise.errors import ConfigError
+from likewise.messages import flag
 
 __all__ = ["PRESETS", "ViewConfig", "simclr_views", "view_preset"]
 
@@ -70,17 +71,19 @@ class ViewConfig:
         self._check_range("blur_sigma", self.blur_sigma, math.inf)
         for name, switch in (("magnitude", "randaugment"), ("blur_sigma", "blur")):
             if getattr(self, switch) == 0 and getattr(self, name) != getattr(ViewConfig, name):
-                raise ConfigError(f"views.{name} has no effect while views.{switch} is 0.")
+                raise ConfigError(f"{flag('views', name)} has no effect while --views.{switch} is 0.")
 
     def _check(self, name: str, value: float, low: float, high: float, kind: str) -> None:
         if not low <= value <= high or not math.isfinite(value):
             bounds = f"between {low} and {high}" if math.isfinite(high) else f"of at least {low}"
-            raise ConfigError(f"views.{name} is {value}; expected {kind} {bounds}.")
+            raise ConfigError(f"{flag('views', name)} is {value}; expected {kind} {bounds}.")
 
     def _check_range(self, name: str, value: tuple[float, float], high: float) -> None:
         if len(value) != 2 or not 0 < value[0] <= value[1] <= high or not math.isfinite(value[1]):
             most = f" and at most {high}" if math.isfinite(high) else ", both finite"
-            raise ConfigError(f"views.{name} is {value}; expected a minimum and a maximum above 0{most}.")
+            raise ConfigError(
+                f"{flag('views', name)} is {value}; expected a minimum and a maximum above 0{most}."
+            )
 
     @property
     def changes_colour(self) -> bool:

@@ -53,7 +53,7 @@ def test_tables_and_shards_of_a_folder_follow_the_rule_of_links(tmp_path: Path, 
     (tmp_path / "far").write_text("caption\na dog\n")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / name).symlink_to(tmp_path / "far")
-    with pytest.raises(SourceError, match=rf"{name}: a symbolic link leads outside .*data\.follow_links"):
+    with pytest.raises(SourceError, match=rf"{name}: a symbolic link leads outside .*--data\.follow-links"):
         opened(tmp_path / "d")
     if name != "s.tar":
         assert len(opened(tmp_path / "d", follow_links=True).records) == 1

@@ -50,10 +50,10 @@ def test_the_delimiter_can_be_named(folder: Path) -> None:
     assert texts(folder / "u.csv", content.replace("^", "\t"), delimiter="tab") == [("one",)]
     (folder / "s.txt").write_text("one\n")
     assert opened(folder / "s.txt", delimiter=";").notes == [
-        "data.delimiter is not read, because only CSV files have one"
+        "--data.delimiter is not read, because only CSV files have one"
     ]
     for wrong in ("", ";;", "\n", '"'):
-        with pytest.raises(ConfigError, match=r"data\.delimiter"):
+        with pytest.raises(ConfigError, match=r"^--data\.delimiter"):
             DataConfig(source="t.csv", delimiter=wrong)
 
 

@@ -108,9 +108,9 @@ def open_cache(
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
                 f"the disk of {folder} is full: the cache needs {needed / 1e9:.2f} GB. Free some space, "
-                "choose another place with data.cache_dir, or decode at every use with --data.no-cache"
+                "choose another place with --data.cache-dir, or decode at every use with --data.no-cache"
             ) from error
-        raise DataError(f"the cache cannot be written in {folder}: {error}; see data.cache_dir") from error
+        raise DataError(f"the cache cannot be written in {folder}: {error}; see --data.cache-dir") from error
     return _open(built, refs)
 
 
@@ -205,8 +205,8 @@ def _has_room(folder: Path, partial: Path, needed: int) -> bool:
         return True
     warnings.warn(
         f"the image cache would take {needed / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free: images "
-        "are decoded at every use instead, which is slower. data.cache_dir names another place, "
-        "data.store_size a smaller image; cache folders of data that is no longer used may be deleted",
+        "are decoded at every use instead, which is slower. --data.cache-dir names another place, "
+        "--data.store-size a smaller image; cache folders of data that is no longer used may be deleted",
         stacklevel=5,
     )
     return False

@@ -11,15 +11,15 @@ from likewise.data.config import DataConfig
 from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Problem, Record, Source
+from likewise.data.remedies import FOLDER_OF_IMAGES
 from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.tables.names import IMAGE_EXTENSIONS, canonical_split
 from likewise.data.tables.open_table import is_table
 from likewise.data.text_encoding import decoded, legible, split_lines
 from likewise.errors import RecordError
 
-__all__ = ["FOLDER_OF_IMAGES", "MAX_CAPTION_BYTES", "is_image", "named_splits", "source_of_images"]
+__all__ = ["MAX_CAPTION_BYTES", "is_image", "named_splits", "source_of_images"]
 
-FOLDER_OF_IMAGES = "folder of images"
 MAX_CAPTION_BYTES = 16 << 20  # of a file of captions or a description
 
 

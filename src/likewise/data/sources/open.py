@@ -28,7 +28,7 @@ from likewise.data.tables.open_table import is_delimited, is_table, open_table
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import legible
 from likewise.errors import RecordError, SourceError
-from likewise.messages import first_names
+from likewise.messages import first_names, flag
 
 __all__ = ["open_source"]
 
@@ -85,9 +85,10 @@ def _refuse_unread(source: Source, config: DataConfig) -> None:
         name = ",".join(config.columns_named(role))
         if not name or role in source.roles_named:
             continue
-        read = ", ".join(f"data.{other}_column" for other in source.roles_named)
+        read = ", ".join(flag("data", f"{other}_column") for other in source.roles_named)
         raise SourceError(
-            f"{config.source}: no column {name!r} (data.{role}_column); it was understood as {source.kind}, "
+            f"{config.source}: no column {name!r} ({flag('data', f'{role}_column')}); it was understood as "
+            f"{source.kind}, "
             + (f"of which only {read} can be given" if read else "which has no columns: leave the option out")
         )
 
@@ -96,7 +97,7 @@ def _unread_notes(source: Source, config: DataConfig) -> list[str]:
     """A remark on each option that was given and means nothing to this source."""
     other = "" if config.validation is None else f" of {config.source}"  # the other one may well read it
     return [
-        f"data.{option} is not read{other}, because {source.unread[option]}"
+        f"{flag('data', option)} is not read{other}, because {source.unread[option]}"
         for option in config.given(*source.unread)
     ]
 
@@ -182,7 +183,7 @@ def _said_of_links(folder: str, linked: list[str]) -> list[str]:
     names = [legible(os.path.relpath(path, folder)) for path in linked]
     return [
         f"linked folders that were not entered: {len(names):,} ({first_names(names, most=3)}); "
-        "data.follow_links enters them"
+        "--data.follow-links enters them"
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable
 
@@ -11,8 +12,9 @@ from likewise.data.images.refs import FileImage
 from likewise.data.tables.names import looks_like_image_path, without_caption_number
 from likewise.errors import RecordError
 
-__all__ = ["PathResolver", "find_image_root"]
+__all__ = ["PathResolver", "find_image_root", "is_absolute"]
 
+_DRIVE = re.compile("[A-Za-z]:/|//")
 _USUAL_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "data")
 
 
@@ -26,12 +28,18 @@ class PathResolver:
         root: folder or address where relative paths start.
         anywhere: absolute paths may lie outside the root.
         follow_links: symbolic links may lead outside the root.
+        moved: absolute paths outside the root stand for files in it: the data lay elsewhere, or on a Windows
+            machine, when they were written.
     """
 
-    def __init__(self, root: str, *, anywhere: bool = False, follow_links: bool = False) -> None:
+    def __init__(
+        self, root: str, *, anywhere: bool = False, follow_links: bool = False, moved: bool = False
+    ) -> None:
         self.root = normalised(root or ".")
         self._anywhere = anywhere
         self._follow_links = follow_links
+        self._moved = moved
+        self._former_root: str | None = None
         self._real_root = os.path.realpath(self.root)
         self._real_folders: dict[str, str] = {}
         self._listing: dict[str, FileImage] | None = None
@@ -47,12 +55,33 @@ class PathResolver:
             raise RecordError("an address on the network; images are not fetched, download them first")
         if is_remote(self.root):
             return self._remote(raw)
+        given = raw
         if "\\" in raw and os.sep == "/":
             raw = raw.replace("\\", "/")  # written on Windows
         path = os.path.normpath(os.path.join(self.root, raw))
+        if self._moved and is_absolute(raw) and not (_within(path, self.root) and os.path.lexists(path)):
+            path = self._moved_path(raw) or path
+        elif _DRIVE.match(raw) and not os.path.lexists(path):
+            raise RecordError(f"missing: there is no file {given}")
         if not (_within(path, self.root) or (self._anywhere and os.path.isabs(raw))):
             raise RecordError(f"the path leads outside the data's root: {raw}")
         return self._stat(path)
+
+    def _moved_path(self, raw: str) -> str | None:
+        """An absolute path below the former root, moved to the root; None for other paths.
+
+        The first path that is found tells the former root: what stands before its longest end that is there.
+        """
+        parts = raw.split("/")
+        ends = ["/".join(parts[place:]) for place in range(1, len(parts))]
+        if self._former_root is not None:
+            ends = [raw[len(self._former_root) :]] if raw.startswith(self._former_root) else []
+        for end in ends:
+            path = os.path.normpath(os.path.join(self.root, end.lstrip("/")))
+            if self._former_root is not None or os.path.isfile(path):
+                self._former_root = raw[: len(raw) - len(end)]
+                return path
+        return None
 
     def _stat(self, path: str) -> FileImage:
         try:
@@ -62,7 +91,7 @@ class PathResolver:
                 real = os.path.realpath(path) if is_link else self._real_folder(os.path.dirname(path))
                 if not _within(real, self._real_root):
                     raise RecordError(
-                        f"a symbolic link leads outside the data's root, to {real}: see data.follow_links"
+                        f"a symbolic link leads outside the data's root: to {real}, see --data.follow-links"
                     )
             if stat.S_ISLNK(found.st_mode):
                 found = os.stat(path)
@@ -92,6 +121,11 @@ class PathResolver:
         if address not in self._listing:
             raise RecordError(f"missing: there is no file {address}")
         return self._listing[address]
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a path with slashes is absolute, here or on Windows."""
+    return os.path.isabs(path) or _DRIVE.match(path) is not None
 
 
 def _within(path: str, root: str) -> bool:

@@ -10,6 +10,7 @@ from likewise.data.column_kinds import Classes, Images, Names, Parsing
 from likewise.data.columns import Needs, column_names, column_of, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
+from likewise.data.sources.path_hints import path_hints
 from likewise.data.sources.path_resolver import PathResolver, find_image_root
 from likewise.data.tables.names import without_caption_number
 from likewise.data.tables.roles import Roles, recognise
@@ -48,7 +49,7 @@ def source_of_tables(
     if image is None and "text" not in roles.headers:
         raise SourceError(
             f"{config.source}: no column of images or texts was recognised among {first_names(first.names)}; "
-            f"name them with data.image_column and data.text_column{first.hint}"
+            f"name them with --data.image-column and --data.text-column{first.hint}"
         )
     read = {role: names for role, names in roles.headers.items() if role in reads or role == "image"}
     source = Source(
@@ -119,7 +120,8 @@ class _Reader:
         others = [role for role in kinds if role not in self._names]
         self._others = sorted(others, key=lambda role: not issubclass(kinds[role], Images))
         self._merges = all(column_of(role).always or role == "image" for role in self._cells)
-        self._resolver = self._make_resolver() if images else None
+        self._image_roles = [role for role in self._others if issubclass(kinds[role], Images)]
+        self._resolver = self._make_resolver() if self._image_roles else None
         self._resolved: dict[str, ImageRef | RecordError] = {}
         self._reported: set[str] = set()
         self._dropped: list[str] = []
@@ -138,6 +140,11 @@ class _Reader:
         for row in range(self._table.num_rows):
             self._add_row(row)
         self._source.records.extend(self._gathered.values())
+        if self._resolver is not None:
+            refused = {path: str(why) for path, why in self._resolved.items() if isinstance(why, RecordError)}
+            self._source.hints += path_hints(
+                self._resolver.root, refused, all_refused=len(refused) == len(self._resolved)
+            )
 
     def _parse(self, role: str, row: int) -> Any:
         parse, how = column_of(role).kind.parse, self._how[role]
@@ -210,7 +217,8 @@ class _Reader:
         return found
 
     def _make_resolver(self) -> PathResolver:
-        paths = [path for value in self._paths or [] if isinstance(value, str) and (path := value.strip())]
+        cells = self._cells[self._image_roles[0]][0]
+        paths = [path for value in cells if isinstance(value, str) and (path := value.strip())]
         chosen = self._config.image_root
         root = chosen if chosen is not None else find_image_root(self._table.folder, paths[:200])
         anywhere = chosen is None and bool(paths) and all(map(os.path.isabs, paths))
@@ -218,7 +226,9 @@ class _Reader:
             self._source.notes.append("every image path is absolute, so files anywhere are read")
         elif chosen is None and root != self._table.folder:
             self._source.notes.append(f"image paths start at {os.path.basename(root)}/, where the files are")
-        return PathResolver(root, anywhere=anywhere, follow_links=self._config.follow_links)
+        return PathResolver(
+            root, anywhere=anywhere, follow_links=self._config.follow_links, moved=chosen is not None
+        )
 
 
 def _refuse(reason: str) -> None:

@@ -14,7 +14,7 @@ from likewise.data.config import DataConfig
 from likewise.data.tables.names import is_image_name, is_missing, looks_like_image_path, plain_name
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
-from likewise.messages import closest, first_names
+from likewise.messages import closest, first_names, flag
 
 __all__ = ["Roles", "named_column", "recognise"]
 
@@ -86,7 +86,7 @@ def named_column(where: str, names: Sequence[str], role: str, name: str | None) 
     if name is None or name in names:
         return name
     there = "; ".join(filter(None, [first_names(names), closest(name, names)]))
-    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {there}")
+    raise SourceError(f"{where}: no column {name!r} ({flag('data', f'{role}_column')}); it has {there}")
 
 
 class _Search:
@@ -180,7 +180,7 @@ class _Search:
         if len(sentences) > 1:
             raise SourceError(
                 f"{self._table.name}: several columns hold sentences ({first_names(sentences)}); "
-                "say which to learn from with data.text_column (several, with commas, when they mean the "
+                "say which to learn from with --data.text-column (several, with commas, when they mean the "
                 f"same){self._table.hint}"
             )
         return tuple(sentences)

@@ -39,7 +39,7 @@ def delimited_table(address: str, text: str, delimiter: str) -> Table:
         if len(row) != len(names):
             bad_lines.append((line, f"{len(row)} fields where the header has {len(names)}"))
         elif not all_valid and not all(map(is_text, row)):
-            bad_lines.append((line, "wrong encoding: these bytes are no valid text (see data.encoding)"))
+            bad_lines.append((line, "wrong encoding: these bytes are no valid text (see --data.encoding)"))
         else:
             good.append((line, row))
     columns: list[list[Any]] = [list(column) for column in zip(*(row for _, row in good), strict=True)]
@@ -63,7 +63,7 @@ def json_table(address: str, text: str) -> Table:
         if not isinstance(item, dict):
             bad.append((line, f"a JSON object was expected, got {type(item).__name__}"))
         elif not all(map(is_text, item)):
-            bad.append((line, "wrong encoding: a name in it is no valid text (see data.encoding)"))
+            bad.append((line, "wrong encoding: a name in it is no valid text (see --data.encoding)"))
         else:
             rows.append(item)
             lines.append(line)

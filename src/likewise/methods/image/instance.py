@@ -58,7 +58,7 @@ class Config:
         check_shares(self, "bank_momentum")
         check_counts(self, "num_noise", "projection_dim")
         if self.loss == "softmax" and self.num_noise is not None:
-            raise ConfigError("method.num_noise: softmax uses all rows; give --method.loss nce.")
+            raise ConfigError("--method.num-noise: softmax uses all rows; give --method.loss nce.")
 
 
 class Instance(Method):
@@ -100,7 +100,7 @@ class Instance(Method):
             self._has_normalizer = False
         elif config.num_noise is not None:
             raise ConfigError(
-                f"method.num_noise: {context.num_rows} training rows are few enough for the softmax over "
+                f"--method.num-noise: {context.num_rows} training rows are few enough for the softmax over "
                 "all; give --method.loss nce."
             )
 

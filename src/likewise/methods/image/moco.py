@@ -92,15 +92,20 @@ class Config:
         check_counts(self, "queue_size", "hidden_dim", "projection_dim")
         check_counts(self, "norm_rows", least=2)
         if self.version == "v3" and (self.queue_size is not None or self.symmetric):
-            raise ConfigError("method.queue_size, method.symmetric: v3 has no queue and is always symmetric.")
+            raise ConfigError(
+                "--method.queue-size, --method.symmetric: v3 has no queue and is always symmetric."
+            )
         if self.version == "v3" and self.norm_rows not in (None, Config.norm_rows):
             raise ConfigError(
-                "method.norm_rows is for v1 and v2: in v3 BatchNorm sees the rows of all processes together."
+                "--method.norm-rows is for v1 and v2: in v3 BatchNorm sees the rows of all processes "
+                "together."
             )
         if self.push_between and not self.symmetric:
-            raise ConfigError("method.push_between is for v1 and v2 in both directions: --method.symmetric.")
+            raise ConfigError(
+                "--method.push-between is for v1 and v2 in both directions: --method.symmetric."
+            )
         if self.version == "v1" and self.hidden_dim is not None:
-            raise ConfigError("method.hidden_dim: v1 has a linear projector; use --method.version v2.")
+            raise ConfigError("--method.hidden-dim: v1 has a linear projector; use --method.version v2.")
 
 
 class MoCo(Method):
@@ -137,7 +142,9 @@ class MoCo(Method):
         projection = config.projection_dim or _PROJECTION[config.version]
         self._build_heads(self.network.dim, projection)
         if config.norm_rows not in (None, Config.norm_rows) and not has_batch_norm(self.network):
-            raise ConfigError("method.norm_rows: this image encoder has no BatchNorm; leave the option out.")
+            raise ConfigError(
+                "--method.norm-rows: this image encoder has no BatchNorm; leave the option out."
+            )
         self.local_batch_norm = (
             not self.is_v3 and config.norm_rows is not None and has_batch_norm(self.network)
         )

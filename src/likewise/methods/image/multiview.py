@@ -47,13 +47,13 @@ class Config:
         check_above_zero(self, "temperature")
         check_counts(self, "projection_dim")
         if len(self.channels) < 2:
-            raise ConfigError(f"method.channels {self.channels}: expected two views or more, such as L ab.")
+            raise ConfigError(f"--method.channels {self.channels}: expected two views or more, such as L ab.")
         if len({frozenset(view) for view in self.channels}) < len(self.channels):
-            raise ConfigError(f"method.channels {self.channels}: the views must differ.")
+            raise ConfigError(f"--method.channels {self.channels}: the views must differ.")
         for view in self.channels:
             if not 1 <= len(set(view)) == len(view) <= 3 or set(view) - set(CHANNELS):
                 raise ConfigError(
-                    f"method.channels: {view!r} is not a view; expected one to three of "
+                    f"--method.channels: {view!r} is not a view; expected one to three of "
                     f"{', '.join(CHANNELS)}, each once."
                 )
 
@@ -73,6 +73,7 @@ class MultiView(Method):
     paper = "Tian 2019, arXiv 1906.05849"
     cost = 1.0
     needs = Needs("image")
+    compares_color = True
     options = Config
     # Crops and flips only: the color view must keep its colors.
     view_families: ClassVar = {"views": lambda _: view_preset("crops")}

@@ -48,9 +48,9 @@ class Config:
     def __post_init__(self) -> None:
         """Check the values."""
         if not 0.01 <= self.temperature <= 1:
-            raise ConfigError(f"method.temperature is {self.temperature}; expected within [0.01, 1].")
+            raise ConfigError(f"--method.temperature is {self.temperature}; expected within [0.01, 1].")
         if self.loss == "sigmoid" and self.temperature != 0.07:
-            raise ConfigError("method.temperature is softmax's; the sigmoid loss starts at 0.1.")
+            raise ConfigError("--method.temperature is softmax's; the sigmoid loss starts at 0.1.")
         check_counts(self, "embedding_dim")
 
 

@@ -46,7 +46,7 @@ class Config:
         check_counts(self, "embedding_dim")
         if not 0 < self.margin <= 2:
             raise ConfigError(
-                f"method.margin is {self.margin}; unit vectors are compared: expected within (0, 2]."
+                f"--method.margin is {self.margin}; unit vectors are compared: expected within (0, 2]."
             )
 
 
@@ -77,8 +77,8 @@ class Siamese(Method):
         """Drawn pairs are neighbouring rows: in batches by class all would be of one class."""
         if config.pairs == "drawn" and order != "pairs":
             raise ConfigError(
-                f"training.order {order}: method.pairs drawn needs the order pairs, which puts the images of "
-                "a pair side by side; leave --training.order out, or give --method.pairs batch too."
+                f"--training.order {order}: --method.pairs drawn needs the order pairs, which puts the "
+                "images of a pair side by side; leave --training.order out, or give --method.pairs batch too."
             )
 
     def __init__(self, config: Config, context: BuildContext) -> None:

@@ -18,6 +18,7 @@ from likewise.collectives import gather_rows, own_rows
 from likewise.data.columns import Needs
 from likewise.encoders.heads import mlp_projector
 from likewise.errors import ConfigError
+from likewise.messages import flag
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.networks.image import ImageNetwork
@@ -60,7 +61,7 @@ class Config:
         for name in ("hidden_dim", "projection_dim"):
             if getattr(self, name) != getattr(type(self), name):
                 raise ConfigError(
-                    f"method.{name} is an option of the projector, which method.embedding_dim "
+                    f"{flag('method', name)} is an option of the projector, which --method.embedding-dim "
                     f"{self.embedding_dim} replaces; leave one of them out."
                 )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from likewise.errors import ConfigError
 from likewise.mechanisms import LONGEST_QUEUE, queue_size_for
+from likewise.messages import flag
 from likewise.methods.base import BuildContext
 from likewise.methods.checks import check_counts, check_shares
 from likewise.networks.fusion import FusionNetwork
@@ -85,21 +86,21 @@ class Config:
         check_shares(self, "ema_momentum", "distillation", "hidden_share")
         if not MIN_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
             raise ConfigError(
-                f"method.temperature is {self.temperature}; "
+                f"--method.temperature is {self.temperature}; "
                 f"expected in [{MIN_TEMPERATURE}, {MAX_TEMPERATURE}]."
             )
         weights = {name: getattr(self, name) for name in ("cma", "imc", "lmi", "itm", "mlm")}
         for name, weight in weights.items():
             if weight < 0:
-                raise ConfigError(f"method.{name} is {weight}; a weight cannot be negative.")
+                raise ConfigError(f"{flag('method', name)} is {weight}; a weight cannot be negative.")
         if self.mlm > 0 and self.hidden_share == 0:
             raise ConfigError(
-                "method.hidden_share is 0: no token would be masked; turn masked language modeling off with "
-                "--method.mlm 0."
+                "--method.hidden-share is 0: no token would be masked; turn masked language modeling off "
+                "with --method.mlm 0."
             )
         if weights["cma"] == 0:
             raise ConfigError(
-                "method.cma is 0: images and texts would not share a space. Give it a weight above 0; imc, "
+                "--method.cma is 0: images and texts would not share a space. Give it a weight above 0; imc, "
                 "lmi, itm and mlm may be 0."
             )
 
@@ -170,7 +171,9 @@ def build_network(config: Config, context: BuildContext) -> FusionNetwork:
             network.language_head.start_from(context.text.pretrained)
         return network
     if context.trained["kind"] != FusionNetwork.kind:
-        raise ConfigError("training.start_from: the model has no fusion encoder; name one that TCL trained.")
+        raise ConfigError(
+            "--training.start-from: the model has no fusion encoder; name one that TCL trained."
+        )
     network = FusionNetwork.from_spec(context.trained)
     for name, ours, theirs in (
         ("embedding_dim", config.embedding_dim, network.dim),
@@ -178,8 +181,8 @@ def build_network(config: Config, context: BuildContext) -> FusionNetwork:
     ):
         if ours not in (None, theirs):
             raise ConfigError(
-                f"method.{name} is {ours}, and that of training.start_from's model {theirs}; "
-                f"give --method.{name.replace('_', '-')} {theirs}."
+                f"{flag('method', name)} is {ours}, and that of --training.start-from's model {theirs}; "
+                f"give {flag('method', name)} {theirs}."
             )
     network.image.resize(context.image.image_size)
     network.image.freeze_unused()

@@ -93,7 +93,7 @@ class TCL(Method):
         self.tokenizer = context.tokenizer
         self.network = build_network(config, context)
         if config.mlm and (self.tokenizer is None or self.tokenizer.mask_id is None):
-            raise ConfigError("method.mlm: the tokenizer has no [MASK] token; set --method.mlm 0.")
+            raise ConfigError("--method.mlm: the tokenizer has no [MASK] token; set --method.mlm 0.")
         # DDP waits for a gradient of every weight that requires one.
         weights = {"match_head": config.itm, "language_head": config.mlm, "fusion": config.itm or config.mlm}
         for part, weight in weights.items():
