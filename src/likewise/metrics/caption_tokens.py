@@ -1,8 +1,8 @@
-"""Tokenisation of captions as the COCO caption evaluation does it: Penn Treebank rules, lower case, punctuation
-left out.
+"""Tokenisation of captions as the COCO caption evaluation does it: Penn Treebank rules, lower case, no
+punctuation.
 
-Written from the Penn Treebank conventions and from examples of the Stanford tokenizer's output; it differs from the
-Stanford tokenizer in about one caption of five thousand.
+Written from the Penn Treebank conventions and from examples of the Stanford tokenizer's output; it differs
+from that tokenizer in about one caption of five thousand.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import re
 
 __all__ = ["tokenize"]
 
-# Dropped after tokenisation. Brackets become -lrb-, -rrb-, ... and stay, as in the published evaluation, whose list
-# names them in upper case although the tokens are lower case by then.
+# Dropped after tokenisation. Brackets become -lrb-, -rrb-, ... and stay, as in the published evaluation: its
+# list names them in upper case although the tokens are lower case by then.
 _DROPPED = frozenset({"'", "''", "`", "``", ".", "?", "!", ",", ":", "-", "--", ";"})
 
 _REPLACED = {
-    "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "--", "\u2014": "--", "\u2026": "...",
+    "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "--", "\u2014": "--",
+    "\u2026": "...",
     "\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4", "\u00a3": "#", "\u20ac": "$", "\u00a2": " cents ",
     "``": '"', "''": '"',
 }  # fmt: skip

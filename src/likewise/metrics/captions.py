@@ -31,8 +31,8 @@ def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]
         references: for each image its reference captions, one or more.
 
     Returns:
-        `bleu1` .. `bleu4` and `rouge_l` in [0, 1], `cider` in [0, 10] (people reach about 0.8 on Flickr8k). CIDEr
-        depends on the whole set: its document frequencies are those of these references, and it is 0 for one image.
+        `bleu1` .. `bleu4` and `rouge_l` in [0, 1], `cider` in [0, 10] (people reach about 0.8 on Flickr8k).
+        CIDEr depends on the whole set, whose references give the document frequencies; it is 0 for one image.
 
     Raises:
         ValueError: no images, or an image without references.
@@ -56,8 +56,8 @@ def caption_diversity(candidates: Sequence[str], vocabulary: Iterable[str]) -> d
         vocabulary: the words of the training captions (tokens).
 
     Returns:
-        `distinct_share`: distinct captions over N; `mean_length` in tokens; `unused_words`: share of the vocabulary
-        that no caption uses.
+        `distinct_share`: distinct captions over N; `mean_length` in tokens; `unused_words`: share of the
+        vocabulary that no caption uses.
     """
     if not candidates:
         raise ValueError("caption_diversity needs at least one caption")
@@ -101,13 +101,15 @@ def _tokenized(
 ) -> tuple[list[Tokens], list[list[Tokens]]]:
     if not candidates or len(candidates) != len(references):
         raise ValueError(
-            f"expected as many captions as images with references, at least one; got {len(candidates)} captions and "
-            f"{len(references)} images"
+            f"expected as many captions as images with references, at least one; got {len(candidates)} "
+            f"captions and {len(references)} images"
         )
     for place, texts in enumerate(references):
         if isinstance(texts, str) or not texts:
             raise ValueError(f"image {place} has no references; expected a list of one or more captions")
-    return [tokenize(text) for text in candidates], [[tokenize(text) for text in texts] for texts in references]
+    return [tokenize(text) for text in candidates], [
+        [tokenize(text) for text in texts] for texts in references
+    ]
 
 
 def _ngrams(tokens: Tokens, n: int) -> list[NGram]:
@@ -140,7 +142,7 @@ def _bleu(hypotheses: list[Tokens], truths: list[list[Tokens]]) -> list[float]:
 
 
 def _rouge_l(hypothesis: Tokens, references: list[Tokens]) -> float:
-    """F of the longest common subsequence (Lin 2004, section 3): best precision and best recall, taken apart."""
+    """F of the longest common subsequence (Lin 2004, section 3): best precision and best recall apart."""
     if not hypothesis:
         return 0.0
     common = [_longest_common(hypothesis, reference) for reference in references]
@@ -163,7 +165,7 @@ def _longest_common(first: Tokens, second: Tokens) -> int:
 
 
 class _CiderCorpus:
-    """CIDEr-D against the references of N images (Vedantam et al. 2015, arXiv 1411.5726, equations 1 to 4 and 7)."""
+    """CIDEr-D against references of N images (Vedantam et al. 2015, arXiv 1411.5726, equations 1-4, 7)."""
 
     def __init__(self, truths: list[list[Tokens]]) -> None:
         self._log_images = math.log(len(truths))
@@ -196,7 +198,9 @@ class _CiderCorpus:
             penalty = math.exp(-((length - other_length) ** 2) / (2 * _CIDER_SIGMA**2))
             for mine, other, norm, other_norm in zip(vectors, others, norms, other_norms, strict=True):
                 if norm > 0 and other_norm > 0:
-                    product = sum(min(mine[gram], other[gram]) * other[gram] for gram in mine.keys() & other.keys())
+                    product = sum(
+                        min(mine[gram], other[gram]) * other[gram] for gram in mine.keys() & other.keys()
+                    )
                     total += penalty * product / (norm * other_norm)
         return 10.0 * total / (_MAX_N * len(references))
 

@@ -8,15 +8,23 @@ from likewise.encoders.decoders.base import Decoder, DecoderConfig, DecoderOutpu
 from likewise.encoders.decoders.recurrent import AttendingDecoder, PlainRecurrentDecoder
 from likewise.encoders.decoders.transformer import TransformerDecoder
 
-__all__ = ["Decoder", "DecoderConfig", "DecoderOutput", "DecoderState", "Memory", "build_decoder", "decoder_from_spec"]
+__all__ = [
+    "Decoder",
+    "DecoderConfig",
+    "DecoderOutput",
+    "DecoderState",
+    "Memory",
+    "build_decoder",
+    "decoder_from_spec",
+]
 
 
-def build_decoder(config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int) -> Decoder:
-    """A decoder of the family that `config` names, with fresh weights; sizes as of `Decoder`."""
+def build_decoder(config: DecoderConfig, **sizes: Any) -> Decoder:
+    """A decoder of the family that `config` names, with fresh weights; `sizes` as of `Decoder`."""
     kind: type[Decoder] = TransformerDecoder
     if config.architecture != "transformer":
         kind = AttendingDecoder if config.attention else PlainRecurrentDecoder
-    return kind(config, memory_dim=memory_dim, vocabulary_size=vocabulary_size, max_tokens=max_tokens)
+    return kind(config, **sizes)
 
 
 def decoder_from_spec(spec: dict[str, Any]) -> Decoder:

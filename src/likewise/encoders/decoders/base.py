@@ -1,9 +1,11 @@
 """Decoders: from an image (or fused image and text) to a sentence, one token at a time.
 
-Three families behind one interface: recurrent with soft attention (Xu et al. 2015, arXiv 1502.03044), recurrent from
-the pooled feature (Vinyals et al. 2014, arXiv 1411.4555), and Transformer with cross-attention.
+Three families behind one interface: recurrent with soft attention (Xu et al. 2015, arXiv 1502.03044),
+recurrent from the pooled feature (Vinyals et al. 2014, arXiv 1411.4555), and Transformer with
+cross-attention.
 
-Dimensions: B images, K beams an image, R = B K rows, L tokens, N memory tokens, E memory width, D width, V vocabulary.
+Dimensions: B images, K beams an image, R = B K rows, L tokens, N memory tokens, E memory width, D width,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ class DecoderConfig:
     """Attention heads (Transformer only); one for every 64 of width by default."""
 
     attention: bool = True
-    """Recurrent decoders: soft attention over the image's tokens at every step. Without it the pooled feature starts
-    the state, and nothing else is seen of the image."""
+    """Recurrent decoders: soft attention over the image's tokens at every step. Without it the pooled feature
+    starts the state, and nothing else is seen of the image."""
 
     dropout: float = 0.1
     """Dropout on embeddings, layers and the output, in [0, 1)."""
@@ -59,10 +61,13 @@ class DecoderConfig:
             raise ConfigError(f"--decoder.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.architecture != "transformer" and (self.depth or self.heads):
             raise ConfigError(
-                f"--decoder.depth and --decoder.heads are for a transformer; a {self.architecture} has one layer."
+                f"--decoder.depth and --decoder.heads are for a transformer; a {self.architecture} has one "
+                "layer."
             )
         if self.architecture == "transformer" and not self.attention:
-            raise ConfigError("--decoder.no-attention is for recurrent decoders; a transformer always attends.")
+            raise ConfigError(
+                "--decoder.no-attention is for recurrent decoders; a transformer always attends."
+            )
         if self.dim % self.num_heads:
             raise ConfigError(f"--decoder.heads {self.num_heads} does not divide the width {self.dim}.")
 
@@ -101,8 +106,8 @@ class DecoderOutput(NamedTuple):
 
     Attributes:
         states: (B, L, D); `Decoder.logits` turns them into (B, L, V).
-        attention: (B, L, N), where each step looks (a Transformer's last layer, mean over heads); None where the
-            decoder has no attention or it was not asked for.
+        attention: (B, L, N), where each step looks (a Transformer's last layer, mean over heads); None where
+            the decoder has no attention or it was not asked for.
     """
 
     states: Tensor
@@ -138,7 +143,9 @@ class Decoder(nn.Module):
         max_tokens: longest sentence in tokens, with begin and end.
     """
 
-    def __init__(self, config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int) -> None:
+    def __init__(
+        self, config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int
+    ) -> None:
         super().__init__()
         self.config, self.memory_dim = config, memory_dim
         self.vocabulary_size, self.max_tokens, self.dim = vocabulary_size, max_tokens, config.dim
@@ -175,5 +182,4 @@ class Decoder(nn.Module):
 
 def as_beams(rows: Tensor, num_images: int) -> Tensor:
     """(B K, ...) rows to (B, K, ...)."""
-    return rows.unflatten(0, (num_images, -1))
-
+    return rows.view(num_images, -1, *rows.shape[1:])

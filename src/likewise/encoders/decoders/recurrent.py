@@ -1,6 +1,7 @@
-"""Recurrent decoders: with soft attention over the memory (Show, Attend and Tell) and without (Show and Tell).
+"""Recurrent decoders: with soft attention over the memory and without.
 
-Dimensions: B images, K beams an image, R = B K rows, L tokens, N memory tokens, E memory width, D width, V vocabulary.
+Dimensions: B images, K beams an image, R = B K rows, L tokens, N memory tokens, E memory width, D width,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,7 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.decoders.base import Decoder, DecoderConfig, DecoderOutput, DecoderState, Memory, as_beams
+from likewise.encoders.decoders.base import (
+    Decoder,
+    DecoderConfig,
+    DecoderOutput,
+    DecoderState,
+    Memory,
+    as_beams,
+)
 
 __all__ = ["AttendingDecoder", "PlainRecurrentDecoder"]
 
@@ -18,11 +26,16 @@ _NUM_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 class PlainRecurrentDecoder(Decoder):
     """The pooled feature starts the state (Vinyals et al. 2014, arXiv 1411.4555, section 3.1).
 
-    The paper feeds the image as the first input; here it starts the state, so that all L steps run in one call.
+    The paper feeds the image as the first input; here it starts the state, so that all L steps run in
+    one call.
     """
 
-    def __init__(self, config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int) -> None:
-        super().__init__(config, memory_dim=memory_dim, vocabulary_size=vocabulary_size, max_tokens=max_tokens)
+    def __init__(
+        self, config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int
+    ) -> None:
+        super().__init__(
+            config, memory_dim=memory_dim, vocabulary_size=vocabulary_size, max_tokens=max_tokens
+        )
         kinds = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
         self.recurrence = kinds[config.architecture](config.dim, config.dim, batch_first=True)
         self.begin_hidden = nn.Linear(memory_dim, config.dim)
@@ -64,12 +77,16 @@ class PlainRecurrentDecoder(Decoder):
 class AttendingDecoder(Decoder):
     """Soft attention over the memory's tokens at every step (Xu et al. 2015, arXiv 1502.03044).
 
-    Equations 1 to 9 and section 4.2.1 (gate beta); the output layer is equation 7. The cell may be an LSTM as in the
-    paper, a GRU or a plain RNN.
+    Equations 1 to 9 and section 4.2.1 (gate beta); the output layer is equation 7. The cell may be an
+    LSTM as in the paper, a GRU or a plain RNN.
     """
 
-    def __init__(self, config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int) -> None:
-        super().__init__(config, memory_dim=memory_dim, vocabulary_size=vocabulary_size, max_tokens=max_tokens)
+    def __init__(
+        self, config: DecoderConfig, *, memory_dim: int, vocabulary_size: int, max_tokens: int
+    ) -> None:
+        super().__init__(
+            config, memory_dim=memory_dim, vocabulary_size=vocabulary_size, max_tokens=max_tokens
+        )
         D, E = config.dim, memory_dim
         self.num_gates = _NUM_GATES[config.architecture]
         self.token_gates = nn.Linear(D, self.num_gates * D)
@@ -116,14 +133,15 @@ class AttendingDecoder(Decoder):
             update = (update_seen + update_kept).sigmoid()
             new = (new_seen + (reset_seen + reset_kept).sigmoid() * new_kept).tanh()
             return {"hidden": new + update * (rows["hidden"] - new)}
-        entrance, forget, exit_, new = (seen + kept).chunk(4, dim=-1)
-        cell = forget.sigmoid() * rows["cell"] + entrance.sigmoid() * new.tanh()
-        return {"hidden": exit_.sigmoid() * cell.tanh(), "cell": cell}
+        write, forget, new, read = (seen + kept).chunk(4, dim=-1)
+        cell = forget.sigmoid() * rows["cell"] + write.sigmoid() * new.tanh()
+        return {"hidden": read.sigmoid() * cell.tanh(), "cell": cell}
 
     def _output(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """L_o's input: (..., D)."""
         mixed: Tensor = embedded + self.hidden_output(self.dropout(hidden)) + self.context_output(context)
-        return self.dropout(mixed.tanh())
+        kept: Tensor = self.dropout(mixed.tanh())
+        return kept
 
     def forward(self, tokens: Tensor, memory: Memory, *, with_attention: bool = False) -> DecoderOutput:
         """As `Decoder.forward`; what needs no recurrence is computed for all steps at once."""
@@ -152,5 +170,3 @@ class AttendingDecoder(Decoder):
         state.rows = self._cell(self.token_gates(embedded), context, state.rows)
         state.step += 1
         return self.logits(self._output(embedded, state.rows["hidden"], context))
-
-

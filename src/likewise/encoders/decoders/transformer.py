@@ -1,10 +1,11 @@
 """A Transformer decoder with cross-attention to the memory, whose keys and values are kept between steps.
 
-Vaswani et al. 2017, arXiv 1706.03762, section 3.1; norms come before each part (Xiong et al. 2020, arXiv 2002.04745)
-when trained from nothing, and after it, as in BERT, when started from the layers of a fusion encoder.
+Vaswani et al. 2017, arXiv 1706.03762, section 3.1; norms come before each part (Xiong et al. 2020, arXiv
+2002.04745) when trained from nothing, and after it, as in BERT, when started from a fusion encoder's
+layers.
 
-Dimensions: B images, K beams an image, R = B K rows, L tokens, N memory tokens, E memory width, D width, H heads of
-width A, V vocabulary.
+Dimensions: B images, K beams an image, R = B K rows, L tokens, N memory tokens, E memory width, D width,
+H heads of width A, V vocabulary.
 """
 
 from __future__ import annotations
@@ -53,14 +54,20 @@ class DecoderLayer(nn.Module):
 
     def heads(self, rows: Tensor, count: int) -> tuple[Tensor, ...]:
         """(B, L, count D) to `count` times (B, H, L, A)."""
-        split = rows.unflatten(-1, (count, self.num_heads, -1))  # (B, L, count, H, A)
+        split = rows.view(*rows.shape[:-1], count, self.num_heads, -1)  # (B, L, count, H, A)
         return split.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def memory_kv(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, E) memory to keys and values, (B, H, N, A) each."""
+        key, value = self.heads(self.cross_kv(tokens), 2)
+        return key, value
 
     def _around(self, place: int, states: Tensor, part: Any) -> Tensor:
         """One residual part with its norm."""
         norm = self.norms[place]
         if self.norm_first:
-            return states + self.dropout(part(norm(states)))
+            added: Tensor = states + self.dropout(part(norm(states)))
+            return added
         normed: Tensor = norm(states + self.dropout(part(states)))
         return normed
 
@@ -69,7 +76,11 @@ class DecoderLayer(nn.Module):
         return found
 
     def forward(
-        self, states: Tensor, memory_kv: tuple[Tensor, Tensor], mask: Tensor | None, looked: list[Tensor] | None = None
+        self,
+        states: Tensor,
+        memory_kv: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        looked: list[Tensor] | None = None,
     ) -> Tensor:
         """Whole sentences.
 
@@ -110,7 +121,7 @@ class DecoderLayer(nn.Module):
 
         Args:
             states: (R, 1, D).
-            past: (R, 2, H, L, A), keys and values of the tokens before; those of this one are written to `place`.
+            past: (R, 2, H, L, A), keys and values of the tokens before; those of this one go to `place`.
             place: tokens read before.
             memory_kv: as of `forward`, of B images.
             mask: as of `forward`.
@@ -141,20 +152,18 @@ class TransformerDecoder(Decoder):
         self,
         config: DecoderConfig,
         *,
-        memory_dim: int,
-        vocabulary_size: int,
-        max_tokens: int,
         norm_first: bool = True,
         norm_eps: float = 1e-5,
+        **sizes: int,
     ) -> None:
-        super().__init__(config, memory_dim=memory_dim, vocabulary_size=vocabulary_size, max_tokens=max_tokens)
+        super().__init__(config, **sizes)
         self.norm_first, self.norm_eps = norm_first, norm_eps
-        self.positions = nn.Parameter(torch.empty(max_tokens, config.dim))
+        self.positions = nn.Parameter(torch.empty(self.max_tokens, config.dim))
         nn.init.normal_(self.positions, std=config.dim**-0.5)
         self.layers = nn.ModuleList(
             DecoderLayer(
                 config.dim,
-                memory_dim,
+                self.memory_dim,
                 config.num_heads,
                 dropout=config.dropout,
                 norm_first=norm_first,
@@ -168,21 +177,27 @@ class TransformerDecoder(Decoder):
     def _embed(self, tokens: Tensor, place: int) -> Tensor:
         """(R, L) tokens, the first at `place`, to (R, L, D)."""
         embedded = self.embedding(tokens) + self.positions[place : place + tokens.shape[1]]
-        return self.dropout(embedded if self.norm_first else self.norm(embedded))
+        kept: Tensor = self.dropout(embedded if self.norm_first else self.norm(embedded))
+        return kept
 
     def _finished(self, states: Tensor) -> Tensor:
-        return self.dropout(self.norm(states) if self.norm_first else states)
+        kept: Tensor = self.dropout(self.norm(states) if self.norm_first else states)
+        return kept
+
+    def _layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
 
     def _memory(self, memory: Memory) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
         """Keys and values of the memory for each layer, and its mask."""
-        kv = [layer.heads(layer.cross_kv(memory.tokens), 2) for layer in self.layers]
+        kv = [layer.memory_kv(memory.tokens) for layer in self._layers()]
         return kv, None if memory.mask is None else memory.mask[:, None, None]
 
     def forward(self, tokens: Tensor, memory: Memory, *, with_attention: bool = False) -> DecoderOutput:
         """As `Decoder.forward`."""
         kv, mask = self._memory(memory)
-        states, looked = self._embed(tokens, 0), [] if with_attention else None
-        for layer, own in zip(self.layers, kv, strict=True):
+        states = self._embed(tokens, 0)
+        looked: list[Tensor] | None = [] if with_attention else None
+        for layer, own in zip(self._layers(), kv, strict=True):
             states = layer(states, own, mask, looked if layer is self.layers[-1] else None)
         return DecoderOutput(self._finished(states), looked[0] if looked else None)
 
@@ -197,7 +212,7 @@ class TransformerDecoder(Decoder):
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """As `Decoder.step`."""
         states = self._embed(tokens[:, None], state.step)
-        for place, (layer, kv) in enumerate(zip(self.layers, state.fixed["memory_kv"], strict=True)):
+        for place, (layer, kv) in enumerate(zip(self._layers(), state.fixed["memory_kv"], strict=True)):
             states = layer.step(states, state.rows[f"past_{place}"], state.step, kv, state.fixed["mask"])
         state.step += 1
         return self.logits(self._finished(states)[:, 0])
