@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from likewise.encoders.decoders import Decoder, DecoderConfig, Memory, build_decoder, decoder_from_spec
-from likewise.encoders.decoders.generation import Decoding, generate
+from likewise.encoders.decoders import Decoder, DecoderConfig, Decoding, Memory, generate
 from likewise.errors import ConfigError
 
 FAMILIES = [
@@ -26,7 +25,7 @@ def small_decoder(architecture: str, attention: bool, **sizes: object) -> Decode
     torch.manual_seed(0)
     heads = 2 if architecture == "transformer" else None
     config = DecoderConfig(architecture=architecture, width=32, heads=heads, attention=attention, dropout=0.0)
-    decoder = build_decoder(config, memory_dim=E, vocabulary_size=V, max_tokens=L, **sizes).double().eval()
+    decoder = Decoder.build(config, memory_dim=E, vocabulary_size=V, max_tokens=L, **sizes).double().eval()
     with torch.no_grad():
         for weight in decoder.parameters():
             weight.mul_(3)  # sharp enough that beams differ
@@ -208,7 +207,7 @@ def test_lstm_cell_is_that_of_torch() -> None:
 @pytest.mark.parametrize(("architecture", "attention"), FAMILIES)
 def test_spec_builds_the_same_decoder(architecture: str, attention: bool) -> None:
     decoder = small_decoder(architecture, attention)
-    again = decoder_from_spec(decoder.spec()).double().eval()
+    again = Decoder.from_spec(decoder.spec()).double().eval()
     again.load_state_dict(decoder.state_dict())
     memory, tokens = small_memory(decoder), torch.randint(0, V, (4, 6))
     assert torch.equal(decoder(tokens, memory).states, again(tokens, memory).states)

@@ -56,20 +56,19 @@ class DecoderConfig:
         for name in ("width", "depth", "heads"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"--decoder.{name} is {value}; expected at least 1.")
+                raise ConfigError(f"method.decoder_{name} is {value}; expected at least 1.")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"--decoder.dropout is {self.dropout}; expected a share in [0, 1).")
+            raise ConfigError(f"method.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.architecture != "transformer" and (self.depth or self.heads):
             raise ConfigError(
-                f"--decoder.depth and --decoder.heads are for a transformer; a {self.architecture} has one "
-                "layer."
+                f"decoder_depth and decoder_heads are for a transformer; a {self.architecture} has one layer."
             )
         if self.architecture == "transformer" and not self.attention:
             raise ConfigError(
-                "--decoder.no-attention is for recurrent decoders; a transformer always attends."
+                "--method.no-attention is for recurrent decoders; a transformer always attends."
             )
         if self.dim % self.num_heads:
-            raise ConfigError(f"--decoder.heads {self.num_heads} does not divide the width {self.dim}.")
+            raise ConfigError(f"method.decoder_heads {self.num_heads} does not divide the width {self.dim}.")
 
     @property
     def dim(self) -> int:
@@ -157,6 +156,17 @@ class Decoder(nn.Module):
             self.output.weight = self.embedding.weight
         self.dropout = nn.Dropout(config.dropout)
 
+    @classmethod
+    def build(cls, config: DecoderConfig, **sizes: Any) -> Decoder:
+        """A decoder of the family that `config` names, with fresh weights; `sizes` as of the constructor."""
+        family = next(one for one in Decoder.__subclasses__() if one.handles(config))
+        return family(config, **sizes)
+
+    @classmethod
+    def handles(cls, config: DecoderConfig) -> bool:
+        """Whether this family is the one that `config` names."""
+        raise NotImplementedError
+
     def forward(self, tokens: Tensor, memory: Memory, *, with_attention: bool = False) -> DecoderOutput:
         """Teacher forcing: state t has read tokens 0 .. t; tokens: (B, L) int64."""
         raise NotImplementedError
@@ -175,9 +185,15 @@ class Decoder(nn.Module):
         return found
 
     def spec(self) -> dict[str, Any]:
-        """What `build_decoder` needs."""
+        """What `from_spec` needs."""
         sizes = {name: getattr(self, name) for name in ("memory_dim", "vocabulary_size", "max_tokens")}
         return {"config": asdict(self.config), **sizes}
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> Decoder:
+        """The inverse of `spec`, with fresh weights."""
+        sizes = {name: value for name, value in spec.items() if name != "config"}
+        return Decoder.build(DecoderConfig(**spec["config"]), **sizes)
 
 
 def as_beams(rows: Tensor, num_images: int) -> Tensor:

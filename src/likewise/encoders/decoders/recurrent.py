@@ -41,6 +41,11 @@ class PlainRecurrentDecoder(Decoder):
         self.begin_hidden = nn.Linear(memory_dim, config.dim)
         self.begin_cell = nn.Linear(memory_dim, config.dim) if config.architecture == "lstm" else None
 
+    @classmethod
+    def handles(cls, config: DecoderConfig) -> bool:
+        """As `Decoder.handles`."""
+        return config.architecture != "transformer" and not config.attention
+
     def _begin(self, memory: Memory) -> dict[str, Tensor]:
         """(B, D) hidden state and, of an LSTM, cell."""
         begun = {"hidden": self.begin_hidden(memory.pooled).tanh()}
@@ -100,6 +105,11 @@ class AttendingDecoder(Decoder):
         self.context_gate = nn.Linear(D, 1)  # beta
         self.hidden_output = nn.Linear(D, D)  # L_h
         self.context_output = nn.Linear(E, D, bias=False)  # L_z
+
+    @classmethod
+    def handles(cls, config: DecoderConfig) -> bool:
+        """As `Decoder.handles`."""
+        return config.architecture != "transformer" and config.attention
 
     def _begin(self, memory: Memory) -> dict[str, Tensor]:
         """(B, D) states from the mean of the memory's tokens."""

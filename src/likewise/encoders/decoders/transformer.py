@@ -174,6 +174,11 @@ class TransformerDecoder(Decoder):
         # Pre-norm leaves the last residual sum without a norm; post-norm norms the sum of embeddings instead.
         self.norm = nn.LayerNorm(config.dim, eps=norm_eps)
 
+    @classmethod
+    def handles(cls, config: DecoderConfig) -> bool:
+        """As `Decoder.handles`."""
+        return config.architecture == "transformer"
+
     def _embed(self, tokens: Tensor, place: int) -> Tensor:
         """(R, L) tokens, the first at `place`, to (R, L, D)."""
         embedded = self.embedding(tokens) + self.positions[place : place + tokens.shape[1]]
@@ -218,6 +223,6 @@ class TransformerDecoder(Decoder):
         return self.logits(self._finished(states)[:, 0])
 
     def spec(self) -> dict[str, Any]:
-        """What `decoder_from_spec` needs."""
+        """What `from_spec` needs."""
         own = {} if self.norm_first else {"norm_first": False, "norm_eps": self.norm_eps}
         return super().spec() | own
