@@ -19,7 +19,7 @@ import numpy as np
 
 from likewise.data import DataConfig, open_source, prepare
 from likewise.data.columns import Needs
-from likewise.data.images import cache as cache_module
+from likewise.data.images import cache_build
 
 BATCH = 256
 
@@ -37,13 +37,13 @@ def main() -> None:
     parser.add_argument("--fit", default="crop", choices=["crop", "pad", "squash"])
     arguments = parser.parse_args()
     needs = Needs("image")
-    num_workers = cache_module.num_workers
+    num_workers = cache_build.num_workers
 
     listing = seconds(lambda: open_source(DataConfig(source=arguments.source)))
     rows: list[tuple[str, float, str]] = [("list the records", listing, "")]
     cold = {}
     for workers in sorted({1, num_workers()}):
-        cache_module.num_workers = lambda workers=workers: workers
+        cache_build.num_workers = lambda workers=workers: workers
         with tempfile.TemporaryDirectory() as folder:
             config = DataConfig(source=arguments.source, fit=arguments.fit, cache_dir=folder)
 
@@ -60,7 +60,7 @@ def main() -> None:
         ratio = f"{count / cold[workers]:,.0f} images/s, {cold[1] / cold[workers]:.2f} x one thread"
         rows.append((f"prepare cold, {workers} threads", cold[workers], ratio))
     rows.append(("prepare warm", warm, f"{cold[workers] / warm:.0f} x faster than cold"))
-    rows.append((f"{BATCH} pictures from the cache", batch, f"{BATCH / batch:,.0f} images/s"))
+    rows.append((f"{BATCH} images from the cache", batch, f"{BATCH / batch:,.0f} images/s"))
 
     print(f"{arguments.source}: {count:,} records, stored at {train.store_size} x {train.store_size}")
     for name, value, remark in rows:

@@ -21,11 +21,12 @@ from pathlib import Path
 
 import tyro
 
+from likewise.methods.base import Step
 from likewise.methods.catalog import find_method
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import default_settings
 from likewise.step_random import StepRandom
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run
 
 
@@ -71,7 +72,7 @@ def measure(options: Options) -> None:
         seconds = []
         for step in range(options.steps + 1):
             began = time.perf_counter()
-            run.backward(batch, StepRandom(0, step))
+            run.backward(batch, Step(StepRandom(0, step)))
             run.optimizer.step()
             run.optimizer.zero_grad(set_to_none=True)
             seconds.append(time.perf_counter() - began)

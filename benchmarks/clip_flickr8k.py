@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import csv
 import statistics
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,9 +32,11 @@ from side_by_side import (
     flags,
     likewise_measured,
     markdown_table,
+    option_flags,
     peer_measured,
     rate_tables,
     run,
+    train_command,
     write_results,
 )
 
@@ -112,28 +113,24 @@ class Options:
 
 def likewise_command(options: Options, out: Path, *, precision: str, steps: int, seed: int) -> list[str]:
     """Our command line for one training."""
-    settings = {
+    shared = option_flags(
+        options, "image_size", "patch_size", "width", "batch_size", "learning_rate", "weight_decay"
+    )
+    settings = shared | {
         "data": options.data / "captions.csv",
         "out": out,
-        "image.image-size": options.image_size,
-        "image.patch-size": options.patch_size,
-        "image.width": options.width,
         "image.depth": options.layers,
         "text.width": options.width,
         "text.depth": options.text_layers,
         "text.max-tokens": options.context_length,
         "method.embedding-dim": options.embedding,
         "training.steps": steps,
-        "training.batch-size": options.batch_size,
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
         "training.precision": precision,
         "training.seed": seed,
-        "training.log-every": 1,
         "training.evaluate-every": 0,
         "training.save-every": 0,
     }
-    return [sys.executable, "-m", "likewise.cli.main", "train", "clip", *flags(settings)]
+    return train_command("clip", settings)
 
 
 def open_clip_command(

@@ -1,13 +1,13 @@
-"""Features of clothes: a backbone trained on 3,068 photos without labels, against one at random and with.
+"""Features of clothes: backbones trained on 3,068 photos without labels, at random, and with labels.
 
     python benchmarks/clothing.py
 
-The same narrow ResNet-18 at 64 px, its weights as drawn (`untrained`; its BatchNorm has seen pictures),
-trained by SimCLR and BYOL, which see no label, by SupCon, which does, and by plain cross-entropy as the
-supervised bound. Then, from the pooled features of each, a linear classifier and nearest neighbours learnt on
-the training part and measured on the 341 photos of the validation part, which nothing before has looked at.
+The same narrow ResNet-18 at 64 px: with initial weights (`untrained`; its BatchNorm has statistics of the
+images), trained by SimCLR and BYOL without labels, by SupCon with labels, and by cross-entropy as the
+supervised bound. Then a linear classifier and nearest neighbours on the pooled features, fitted on the
+training split and measured on the 341 photos of the validation split, which was not used before.
 
-Each finished training leaves its figures in --out, and a second call goes on with what is missing.
+Finished trainings leave their figures in --out; a second call does only what is missing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, option_flags
 from torch import nn
 from trainings import Record, check_names, class_figures, kept, quality_rows, report, train_likewise
 
 from likewise.data.columns import Needs
 
-# The flags of each contender besides those that all share, its method first; None: not a method of ours.
+# Method (None: not one of ours) and own flags of each contender.
 CONTENDERS: dict[str, tuple[str | None, dict[str, object]]] = {
     "untrained": ("simclr", {"training.learning-rate": 1e-12, "training.epochs": 2}),
     "simclr": ("simclr", {"method.temperature": 0.2}),
@@ -40,52 +40,42 @@ CONTENDERS: dict[str, tuple[str | None, dict[str, object]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Settings that hold for all contenders."""
+    """Settings of all contenders."""
 
     data: Path = REPOSITORY / "../shared/data/clothing"
     """Folder with train/ and validation/, a subfolder for each class."""
     out: Path = Path("runs/benchmark-clothing")
-    """Folder for the runs, their figures and table.md; what is there already is not trained again."""
+    """Folder for the runs, their figures and table.md; finished trainings are reused."""
     only: tuple[str, ...] = ()
-    """Contenders to train in this call; all unless given."""
+    """Contenders to train; all by default."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training of each contender per seed."""
     epochs: int = 100
     """Epochs of each training."""
     image_size: int = 64
-    """Side of the pictures."""
+    """Side of the images in pixels."""
     width: int = 16
     """Channels of the ResNet-18's first stage; 64 is the paper's."""
     batch_size: int = 128
-    """Pictures a step."""
+    """Images a step."""
     learning_rate: float = 1e-3
     """Of AdamW."""
     weight_decay: float = 1e-4
-    """Of AdamW, but for cross-entropy's."""
+    """Of AdamW, except for cross-entropy."""
     max_records: int | None = None
-    """Use only so many pictures of each part in training; for trying things out."""
+    """Limit of images of each split, for a quick test."""
 
 
 def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
-    """The flags of one training, but for where its data lies."""
-    settings: dict[str, object] = {
-        "image.architecture": "resnet",
-        "image.image-size": options.image_size,
-        "image.width": options.width,
-        "training.batch-size": options.batch_size,
-        "training.epochs": options.epochs,
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
-        "training.seed": seed,
-    }
-    settings |= CONTENDERS[name][1]
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
-    return settings
+    """The flags of one training, without its data."""
+    shared = option_flags(
+        options, "image_size", "width", "batch_size", "epochs", "learning_rate", "weight_decay", "max_records"
+    )
+    return shared | {"image.architecture": "resnet", "training.seed": seed} | CONTENDERS[name][1]
 
 
 def train_with_labels(options: Options, seed: int, weight_decay: float, folder: Path) -> Record:
-    """Cross-entropy on the classes: AdamW, cosine, crops, flips and a little colour; leaves folder/model."""
+    """Cross-entropy on the classes with AdamW, a cosine schedule and mild views; writes folder/model."""
     from likewise.batches.samplers import ShuffledOrder
     from likewise.data import DataConfig, prepare
     from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
@@ -146,7 +136,7 @@ def train_with_labels(options: Options, seed: int, weight_decay: float, folder: 
 
 
 def features_of(model_folder: Path, part: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, D) and names of the classes (N,) of all pictures of a part."""
+    """Features (N, D) and names of the classes (N,) of all images of a split."""
     import likewise
 
     paths = sorted(path for path in part.glob("*/*") if path.is_file())

@@ -22,13 +22,15 @@ from typing import Any
 import torch
 import tyro
 
+from likewise.methods.base import Step
 from likewise.methods.catalog import find_method
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings
 from likewise.step_random import StepRandom
-from likewise.training.devices import launch
-from likewise.training.engine import Session, prepare_run
+from likewise.training.distributed import launch
+from likewise.training.engine import prepare_run
 from likewise.training.optimizers import learning_rate
+from likewise.training.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def bare_seconds(session: Session, batches: list[Any]) -> float:
     for batch in batches:
         for group in session.optimizer.param_groups:
             group["lr"] = learning_rate(session.step, session.total_steps, session.settings.training)
-        session.backward(batch, StepRandom(0, session.step))
+        session.backward(batch, Step(StepRandom(0, session.step), session.progress))
         session.optimizer.step()
         session.optimizer.zero_grad(set_to_none=True)
     return time.perf_counter() - began

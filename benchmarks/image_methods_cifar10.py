@@ -1,4 +1,4 @@
-"""Image methods on CIFAR-10: how good after the same epochs, how fast and in what memory, beside lightly.
+"""Image methods on CIFAR-10 beside lightly: accuracy after the same epochs, speed and memory.
 
     python benchmarks/image_methods_cifar10.py --peers PEERS/bin/python
 
@@ -6,22 +6,21 @@ PEERS is a virtual environment with lightly and `benchmarks/peers/requirements.t
 network (a narrow ResNet-18 with a 3x3 stem) for the same epochs with the same batch, optimizer and strength
 of augmentation; lightly by `peers/lightly_cifar10.py`, which follows its own CIFAR-10 benchmark.
 
-1. Rates and memory: rounds of short trainings, every contender once a round, so that a machine that is slower
-   for a while slows all; ratios are taken within a round, then the median.
-2. Quality: a whole training for each contender and seed; accuracy on the validation split of nearest
-   neighbours and of a linear classifier, for all by the same functions from the features before any head.
+1. Rates and memory: rounds of short trainings, every contender once a round, so that a slow machine slows
+all;
+   ratios are taken within a round, then the median.
+2. Quality: a whole training for each contender and seed; validation accuracy of nearest neighbours and of a
+   linear classifier on the features before any head, by the same functions for all.
 
-Each round and each finished training leaves its figures in --out, and a second call with the same --out goes
-on with what is missing. In parts: `--only "ours: byol" "lightly: byol" --seeds 0`. A ratio needs both in the
-same rounds.
+Finished rounds and trainings leave their figures in --out; a second call does only what is missing. In parts:
+`--only "ours: byol" "lightly: byol" --seeds 0`. A ratio needs both in the same rounds.
 
-What differs still: our SGD has Nesterov's momentum and leaves biases and norms out of the weight decay, our
-BYOL's and MoCo v3's twins slow down along a cosine as their papers have it. Default precision: float32 for
-lightly; for ours bfloat16 mixed where the processor multiplies it natively.
+Remaining differences: our SGD has Nesterov momentum and no weight decay on biases and norms; the EMA momentum
+of our BYOL and MoCo v3 follows a cosine, as in their papers. Default precision: float32 for lightly; for ours
+bfloat16 mixed on CPUs with native bfloat16.
 
-Memory is the greatest resident memory of the training process; ours includes the decoding of the pictures
-and the last look at the held-out part, lightly's ends with the training, and each of its worker processes
-stands apart, pages counted that it shares with the others.
+Memory is the peak resident memory of the training process. Ours includes decoding the images and the final
+evaluation, lightly's ends with the training; its worker processes are listed apart, including shared pages.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet
 import tyro
-from side_by_side import REPOSITORY, flags, peer_measured, run
+from side_by_side import REPOSITORY, flags, option_flags, peer_measured, run
 from trainings import (
     Record,
     as_texts,
@@ -128,7 +127,7 @@ class Options:
     data: Path = REPOSITORY / "../shared/data/cifar10"
     """Folder with train.parquet and validation.parquet."""
     out: Path = Path("runs/benchmark-cifar10")
-    """Folder for the runs, their figures and table.md; what is there already is not trained again."""
+    """Folder for the runs, their figures and table.md; finished trainings are reused."""
     only: tuple[str, ...] = ()
     """Contenders to train and measure in this call, by name; all unless given."""
     epochs: int = 20
@@ -156,37 +155,32 @@ class Options:
     peer_workers: int = 2
     """Worker processes of lightly's loader."""
     max_records: int | None = None
-    """Use only so many pictures of each split in training; for trying things out."""
+    """Limit of images of each split, for a quick test."""
 
 
 def likewise_settings(options: Options, name: str, *, steps: int, seed: int) -> dict[str, object]:
-    """Our flags for one training, but for where its data lies; jitter 0.4, 0.4, 0.4, 0.1 is lightly's at its
-    strength of 0.5."""
+    """Our flags for one training; jitter 0.4, 0.4, 0.4, 0.1 is lightly's at strength 0.5."""
     contender = CONTENDERS[name]
-    settings: dict[str, object] = {
+    settings = option_flags(
+        options, "width", "batch_size", "learning_rate", "weight_decay", "max_records"
+    ) | {
         "image.architecture": "resnet",
         "image.image-size": 32,
-        "image.width": options.width,
         "views.crop-scale": (options.min_scale, 1.0),
         "training.steps": steps,
-        "training.batch-size": options.batch_size,
         "training.optimizer": "sgd",
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
         "training.warmup-share": 0.0,
         "training.clip-gradient": 0.0,  # lightly clips none
         "training.seed": seed,
     }
-    if contender.method != "multiview":  # its views are the channels: colours stay as they are
+    if contender.method != "multiview":  # its views are the channels: no colour jitter
         settings |= {f"views.{part}": 0.4 for part in ("brightness", "contrast", "saturation")}
         settings |= {"views.hue": 0.1, "views.jitter": 0.8, "views.grey": 0.2, "views.blur": 0.0}
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
     return settings | contender.own
 
 
 def lightly_settings(options: Options, name: str, *, seed: int, precision: str) -> dict[str, object]:
-    """The flags of the peer's script, but for where its data lies."""
+    """The flags of the peer's script, without its data."""
     settings: dict[str, object] = {
         "method": CONTENDERS[name].method,
         "epochs": max(1, options.epochs),
@@ -203,7 +197,7 @@ def lightly_settings(options: Options, name: str, *, seed: int, precision: str) 
 
 
 def train_lightly(options: Options, settings: dict[str, object], folder: Path, *more: str) -> Record:
-    """One training by the peer's script; as `train_likewise`, its workers' memory apart."""
+    """One training by the peer's script; as `train_likewise`, with its workers' memory apart."""
     script = REPOSITORY / "benchmarks/peers/lightly_cifar10.py"
     places = {"data": options.data, "out": folder}
     command = [options.peers, script, *flags(places | settings), *more]
@@ -278,7 +272,7 @@ def measure_rates(options: Options, names: list[str]) -> None:
         for name in names:
             folder = options.out / f"rate-{len(rounds)}-{place_of(name)}"
             if folder.exists():
-                shutil.rmtree(folder)  # of a round that was broken off
+                shutil.rmtree(folder)  # of an interrupted round
             found[name] = short_training(options, name, folder)
             for one in rounds:
                 if name in one:

@@ -1,23 +1,22 @@
-"""One-shot recognition of characters of alphabets never seen: siamese, triplet and supcon on Omniglot.
+"""One-shot recognition of characters from new alphabets: siamese, triplet and supcon on Omniglot.
 
     python benchmarks/omniglot.py
 
-Trains on the 30 training alphabets and measures on the 20 evaluation ones, which decide nothing: no training
-looks at them before its last step. To choose settings, `--tune` trains on 25 of the training alphabets and
-measures on the other 5 in the same way.
+Trains on the 30 training alphabets and measures on the 20 evaluation ones, which are used for nothing else.
+To choose settings, `--tune` trains on 25 of the training alphabets and measures on the other 5.
 
-1. 20-way one-shot within an alphabet, as Lake's protocol (Lake 2015, Science 350(6266)): 20 characters of one
-   alphabet, one picture of each by one drawer, and the same by another drawer to be told apart. Unlike his
-   400 fixed trials, episodes are drawn at random, over all alphabets that have 20 characters. Once more with
-   the embeddings of a picture in all eight positions side by side: the network has learnt to tell characters
-   apart in each, and may look eight times.
+1. 20-way one-shot within an alphabet: one image of each of 20 characters by one drawer, to be recognized
+among
+   the same by another drawer. Lake's protocol (Lake 2015, Science 350(6266)) has 400 fixed trials; here
+   episodes are drawn at random from all alphabets with 20 characters, so figures are not comparable with
+   published ones. Once more with the embeddings of an image in all eight orientations concatenated.
 2. The same across alphabets: 20 characters of any alphabets (easier, and what many papers report).
-3. Verification: are two pictures the same character? Accuracy at a threshold chosen on other characters,
-   ROC-AUC and equal error rate; both pictures of any alphabets, and then of one.
+3. Verification: do two images show the same character? Accuracy at a threshold chosen on other characters,
+   ROC-AUC and equal error rate; first with images of any alphabets, then of one.
 
 `interval` is half the 95 % interval over the episodes of one training; ± is the deviation over seeds. The
-baseline `untrained` is the same network with its first weights (its BatchNorm has seen pictures). Each
-finished training leaves its figures in --out, and a second call goes on with what is missing.
+baseline `untrained` is the same network with its initial weights (its BatchNorm has statistics of the
+images). Finished trainings leave their figures in --out; a second call does only what is missing.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ import pyarrow
 import pyarrow.parquet
 import tyro
 from PIL import Image, ImageOps
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, option_flags
 from trainings import Record, check_names, encoded_images, kept, quality_rows, report, train_likewise
 
 LONGEST_MINUTES = 20  # of training on two cores: what this benchmark allows itself
@@ -49,7 +48,7 @@ POSITIONS = [
     if mirrored or degrees
 ]
 
-# Characters as they are: within so few steps nothing is learnt by heart, and random views only slow it down.
+# No random views: so few steps do not overfit, and views only slow learning down.
 VIEWS: dict[str, object] = {
     "views.crop-scale": (1.0, 1.0),
     "views.crop-ratio": (1.0, 1.0),
@@ -77,7 +76,7 @@ CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
         "triplet",
         {"method.mining": "semihard", "training.examples-per-class": 4},
     ),
-    # One picture as it is, compared with the others of its class: two views cost twice as much.
+    # One view of each image, compared with the others of its class: two views cost twice as much.
     "supcon": (
         "supcon",
         {
@@ -92,14 +91,14 @@ CONTENDERS: dict[str, tuple[str, dict[str, object]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Settings that hold for all contenders."""
+    """Settings of all contenders."""
 
     data: Path = REPOSITORY / "../shared/data/omniglot"
     """Folder with train.parquet and evaluation.parquet (columns image, alphabet, label, drawer)."""
     out: Path = Path("runs/benchmark-omniglot")
-    """Folder for the runs, their figures and table.md; what is there already is not trained again."""
+    """Folder for the runs, their figures and table.md; finished trainings are reused."""
     only: tuple[str, ...] = ()
-    """Contenders to train in this call; all unless given."""
+    """Contenders to train; all by default."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training of each contender per seed."""
     tune: bool = False
@@ -107,9 +106,9 @@ class Options:
     all_positions: bool = True
     """Learn each character also turned by 90, 180 and 270 degrees, and mirrored, as further characters."""
     around_strokes: bool = True
-    """Cut each picture to a square around its strokes, which fill two thirds of it as it comes."""
+    """Crop each image to a square around its strokes, which fill two thirds of it."""
     image_size: int = 28
-    """Side of the pictures, which come with 105 px."""
+    """Side of the images in pixels; they are stored with 105."""
     depth: int = 10
     """Layers of the ResNet."""
     width: int = 16
@@ -125,31 +124,27 @@ class Options:
     episodes: int = 2000
     """One-shot episodes of each kind."""
     max_records: int | None = None
-    """Use only so many pictures of each part in training; for trying things out."""
+    """Limit of images of each split, for a quick test."""
 
 
 def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
-    """The flags of one training, but for where its data lies."""
-    settings: dict[str, object] = {
-        "data.domain-column": "alphabet",
-        "image.architecture": "resnet",
-        "image.image-size": options.image_size,
-        "image.depth": options.depth,
-        "image.width": options.width,
-        "training.batch-size": options.batch_size,
-        "training.learning-rate": options.learning_rate,
-        "training.weight-decay": options.weight_decay,
-        "training.seed": seed,
-        "training.steps": options.steps,
-    }
-    settings |= VIEWS | CONTENDERS[name][1]
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
-    return settings
+    """The flags of one training, without its data."""
+    named = (
+        "image_size",
+        "depth",
+        "width",
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "max_records",
+    )
+    fixed = {"data.domain-column": "alphabet", "image.architecture": "resnet", "training.seed": seed}
+    return option_flags(options, *named) | fixed | VIEWS | CONTENDERS[name][1]
 
 
 def tables(options: Options) -> tuple[pyarrow.Table, pyarrow.Table]:
-    """What is trained on, and what is measured on; of different alphabets."""
+    """The training and the evaluation table, of different alphabets."""
 
     def part(name: str) -> pyarrow.Table:
         table = pyarrow.parquet.read_table(options.data / f"{name}.parquet")
@@ -167,50 +162,50 @@ def tables(options: Options) -> tuple[pyarrow.Table, pyarrow.Table]:
     return train.filter(pyarrow.array(~held_out)), train.filter(pyarrow.array(held_out))
 
 
-def pictures_of(table: pyarrow.Table) -> list[Image.Image]:
+def images_of(table: pyarrow.Table) -> list[Image.Image]:
     """Decoded at first use."""
     return [Image.open(io.BytesIO(encoded)) for encoded in encoded_images(table)]
 
 
-def image_column(pictures: Iterable[Image.Image], table: pyarrow.Table) -> pyarrow.Array:
-    """The pictures as the table holds its own."""
-    images = []
-    for picture in pictures:
+def image_column(images: Iterable[Image.Image], table: pyarrow.Table) -> pyarrow.Array:
+    """The images in the table's own form."""
+    cells = []
+    for image in images:
         buffer = io.BytesIO()
-        picture.save(buffer, format="PNG")
-        images.append({"bytes": buffer.getvalue(), "path": None})
-    return pyarrow.array(images, table.schema.field("image").type)
+        image.save(buffer, format="PNG")
+        cells.append({"bytes": buffer.getvalue(), "path": None})
+    return pyarrow.array(cells, table.schema.field("image").type)
 
 
 def around_strokes(table: pyarrow.Table) -> pyarrow.Table:
-    """The table with each picture cut to a square around what is drawn on it, and a margin."""
+    """The table with each image cropped to a square around its strokes, with a margin."""
 
-    def cut(picture: Image.Image) -> Image.Image:
-        left, upper, right, lower = ImageOps.invert(picture.convert("L")).getbbox() or (0, 0, *picture.size)
+    def cut(image: Image.Image) -> Image.Image:
+        left, upper, right, lower = ImageOps.invert(image.convert("L")).getbbox() or (0, 0, *image.size)
         half = round(max(right - left, lower - upper) * (0.5 + MARGIN))
         x, y = (left + right) // 2, (upper + lower) // 2
         square = Image.new("L", (2 * half, 2 * half), 255)
-        square.paste(picture, (half - x, half - y))
+        square.paste(image, (half - x, half - y))
         return square
 
     column = table.schema.get_field_index("image")
     return table.set_column(
-        column, table.schema.field("image"), image_column(map(cut, pictures_of(table)), table)
+        column, table.schema.field("image"), image_column(map(cut, images_of(table)), table)
     )
 
 
-def in_position(picture: Image.Image, mirrored: bool, degrees: int) -> Image.Image:
-    """The picture mirrored, where asked, and then turned."""
-    return (ImageOps.mirror(picture) if mirrored else picture).rotate(degrees)
+def oriented(image: Image.Image, mirrored: bool, degrees: int) -> Image.Image:
+    """The image, mirrored if `mirrored`, then rotated."""
+    return (ImageOps.mirror(image) if mirrored else image).rotate(degrees)
 
 
 def in_all_positions(table: pyarrow.Table) -> pyarrow.Table:
-    """The table, then each picture turned by 90, 180 and 270 degrees, and the same four mirrored, each as one
-    of another character."""
+    """The table, then each image rotated by 90, 180 and 270 degrees, and the same four mirrored, each as a
+    further character."""
     parts = [table]
-    pictures = pictures_of(table)
+    images = images_of(table)
     for position, mirrored, degrees in POSITIONS:
-        turned = (in_position(one, mirrored, degrees) for one in pictures)
+        turned = (oriented(one, mirrored, degrees) for one in images)
         labels = [f"{label}, {position}" for label in table["label"].to_pylist()]
         columns = {"image": image_column(turned, table), "label": labels}
         parts.append(
@@ -226,7 +221,7 @@ def training_data(options: Options, train: pyarrow.Table, held_out: pyarrow.Tabl
     kind = [name for name in ("tune", "around_strokes", "all_positions") if getattr(options, name)]
     if not kind:
         return options.data
-    # Of these very pictures: another --data with the same --out makes another folder.
+    # Keyed by the images: another --data with the same --out gets another folder.
     digest = hashlib.blake2b(digest_size=4)
     for encoded in [*encoded_images(train), *encoded_images(held_out)]:
         digest.update(encoded)
@@ -247,21 +242,21 @@ def numbers(names: list[str]) -> np.ndarray:
 
 
 def figures_of(model_folder: Path, held_out: pyarrow.Table, episodes: int) -> dict[str, float]:
-    """One-shot and verification figures of a model on a table of alphabets it has not learnt from."""
+    """One-shot and verification figures of a model on a table of new alphabets."""
     import likewise
     from likewise.metrics import few_shot, verification
 
     model = likewise.load(model_folder)
-    pictures = pictures_of(held_out)
-    embeddings = model.encode_images(pictures)
-    looks = [embeddings]
+    images = images_of(held_out)
+    embeddings = model.encode_images(images)
+    parts = [embeddings]
     for _, mirrored, degrees in POSITIONS:
-        looks.append(model.encode_images([in_position(one, mirrored, degrees) for one in pictures]))
-    side_by_side = np.concatenate(looks, axis=1)
+        parts.append(model.encode_images([oriented(one, mirrored, degrees) for one in images]))
+    side_by_side = np.concatenate(parts, axis=1)
     characters, alphabets = numbers(held_out["label"].to_pylist()), numbers(held_out["alphabet"].to_pylist())
     # "0709_01.png" is by the first drawer of that alphabet.
     drawers = numbers([Path(name).stem.split("_")[1] for name in held_out["drawer"].to_pylist()])
-    within, in_positions = (
+    within, orienteds = (
         few_shot(vectors, characters, num_ways=WAYS, num_episodes=episodes, within=alphabets, sources=drawers)
         for vectors in (embeddings, side_by_side)
     )
@@ -271,8 +266,8 @@ def figures_of(model_folder: Path, held_out: pyarrow.Table, episodes: int) -> di
     return {
         "one-shot within": within["accuracy"],
         "interval": within["confidence_interval"],
-        "one-shot within, all positions": in_positions["accuracy"],
-        "interval (all positions)": in_positions["confidence_interval"],
+        "one-shot within, all positions": orienteds["accuracy"],
+        "interval (all positions)": orienteds["confidence_interval"],
         "one-shot across": across["accuracy"],
         "interval (across)": across["confidence_interval"],
         "verification": anywhere["accuracy"],

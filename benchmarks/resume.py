@@ -1,9 +1,9 @@
-"""Kill a run at twenty random moments; the finished run must have the bits of one never killed.
+"""Kill a run at twenty random moments; the finished run must be bit-identical to one never killed.
 
     python benchmarks/resume.py [--method clip] [--kills 20]
 
-The moments are drawn evenly from the start of each process on: they fall on imports, drawing the data, steps
-and checkpoints being written alike.
+The moments are uniform from the start of each process: they fall in imports, data preparation, steps and
+checkpoint writing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from pathlib import Path
 
 import torch
 import tyro
+from side_by_side import train_command
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is killed, and how often."""
+    """Options."""
 
     method: str = "clip"
     """clip or simclr."""
@@ -34,33 +35,26 @@ class Options:
     """Kills fall within this share of the time that the whole run takes; by default 1.5 / kills, so that
     about three quarters of the time are spent before the last."""
     seed: int = 0
-    """Draws the moments."""
+    """Seed of the moments."""
 
 
 def command(options: Options, out: Path) -> list[str]:
     """A small run that saves often."""
-    words = [
-        sys.executable,
-        "-m",
-        "likewise.cli.main",
-        "train",
-        options.method,
-        "--out",
-        str(out),
-    ]
-    words += ["--resume"] if (out / "config.toml").is_file() else []
-    words += ["--data", "scenes:train=512,validation=64,size=32", "--image.image-size", "32", "--quiet"]
-    words += ["--image.architecture", "resnet", "--image.width", "8"]
-    words += [
-        "--training.batch-size",
-        "32",
-        "--training.steps",
-        str(options.steps),
-        "--training.log-every",
-        "1",
-    ]
-    words += ["--training.save-every", "3", "--training.evaluate-every", "500"]
-    return words if options.method == "simclr" else [*words, "--text.width", "32", "--text.heads", "2"]
+    settings = {
+        "out": out,
+        "data": "scenes:train=512,validation=64,size=32",
+        "image.image-size": 32,
+        "image.architecture": "resnet",
+        "image.width": 8,
+        "training.batch-size": 32,
+        "training.steps": options.steps,
+        "training.save-every": 3,
+        "training.evaluate-every": 500,
+    }
+    if options.method != "simclr":
+        settings |= {"text.width": 32, "text.heads": 2}
+    resume = ["--resume"] if (out / "config.toml").is_file() else []
+    return [*train_command(options.method, settings), "--quiet", *resume]
 
 
 def final_weights(run: Path) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What the benchmarks against peers share: running commands, reading what they measured, printing tables."""
+"""Shared by the benchmarks: running commands, reading their measurements, printing tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import statistics
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,24 @@ __all__ = [
     "likewise_measured",
     "markdown_table",
     "mean_and_deviation",
+    "option_flags",
     "peer_measured",
     "rate_tables",
     "run",
+    "train_command",
     "write_results",
 ]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STEPS_TO_WARM_UP = 3  # left out of the steady rate, as the peers' scripts do
+STEPS_TO_WARM_UP = 3  # left out of the steady rate, as in the peers' scripts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One training, ours or a peer's, on the same terms.
+    """One training, ours or a peer's.
 
-    The clock runs from before the first batch is asked for to the end of the last step. Imports, reading the
-    tables, building the model and, on our side, the cache lie before it; evaluation and saving after it.
+    The clock runs from before the first batch is fetched to the end of the last step. Imports, reading the
+    tables, building the model and, on our side, the cache come before it; evaluation and saving after it.
     """
 
     steps: int
@@ -41,7 +44,7 @@ class Measured:
     images_per_second: float
     """Over the whole training; images are counted, not views."""
     steady_images_per_second: float
-    """Without the first three steps: what a long training tends to."""
+    """Without the first three steps: the rate of a long training."""
     waiting_share: float
     """Share of the time in which the loop waited for a batch."""
 
@@ -50,7 +53,7 @@ def run(command: Sequence[str | Path], log: Path) -> float:
     """Run a command from the repository's root with its output in `log`.
 
     Returns:
-        The greatest resident memory of any one of its processes, in MiB.
+        The peak resident memory of any of its processes, in MiB.
 
     Raises:
         SystemExit: It failed; shows the end of the log.
@@ -76,7 +79,7 @@ def run(command: Sequence[str | Path], log: Path) -> float:
     return usage.ru_maxrss / 1024  # Linux counts it in KiB
 
 
-def flags(settings: dict[str, object]) -> list[str]:
+def flags(settings: Mapping[str, object]) -> list[str]:
     """Command-line flags; a tuple becomes several values after one flag."""
     parts = []
     for name, value in settings.items():
@@ -84,11 +87,41 @@ def flags(settings: dict[str, object]) -> list[str]:
     return parts
 
 
+# Our flag for a field of a benchmark's options.
+FLAGS = {
+    "image_size": "image.image-size",
+    "patch_size": "image.patch-size",
+    "width": "image.width",
+    "depth": "image.depth",
+    "text_depth": "text.depth",
+    "text_dropout": "text.dropout",
+    "max_tokens": "text.max-tokens",
+    "epochs": "training.epochs",
+    "steps": "training.steps",
+    "batch_size": "training.batch-size",
+    "learning_rate": "training.learning-rate",
+    "weight_decay": "training.weight-decay",
+    "max_records": "data.max-records",
+}
+
+
+def option_flags(options: Any, *names: str) -> dict[str, object]:
+    """Our flags for these fields of a benchmark's options, without those that are None."""
+    values = {FLAGS[name]: getattr(options, name) for name in names}
+    return {flag: value for flag, value in values.items() if value is not None}
+
+
+def train_command(method: str, settings: Mapping[str, object]) -> list[str]:
+    """Command line of one of our trainings, with one log line a step."""
+    words = flags({"training.log-every": 1} | dict(settings))
+    return [sys.executable, "-m", "likewise.cli.main", "train", method, *words]
+
+
 def likewise_measured(folder: Path, batch_size: int) -> Measured:
-    """What a run of ours measured, from its metrics.jsonl.
+    """Measurement of one of our runs, from its metrics.jsonl.
 
     Args:
-        folder: of a run with one line a step (`--training.log-every 1`), each with the seconds it took.
+        folder: of a run with one line a step (`--training.log-every 1`), each with its seconds.
         batch_size: images a step.
     """
     with open(folder / "metrics.jsonl", encoding="utf-8") as file:
@@ -111,7 +144,7 @@ def likewise_measured(folder: Path, batch_size: int) -> Measured:
 
 
 def peer_measured(folder: Path) -> Measured:
-    """What a peer's script wrote to its summary.json."""
+    """Measurement of a peer's training, from its summary.json."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return Measured(
         steps=summary["steps"],
@@ -140,7 +173,7 @@ def rate_tables(rates: dict[str, list[Measured]], pairs: Sequence[tuple[str, str
     ]
     ratios = []
     for own, other in pairs:
-        # The two of a round ran one after the other; what slowed the machine then slowed both.
+        # The two of a round ran one after the other, so a slow machine slowed both.
         each = [
             ours.steady_images_per_second / theirs.steady_images_per_second
             for ours, theirs in zip(rates[own], rates[other], strict=True)
@@ -162,7 +195,7 @@ def write_results(
     quality: list[dict[str, object]],
     tables: Sequence[str],
 ) -> None:
-    """Print the tables, and keep them in table.md and every number in results.json."""
+    """Print the tables; write them to table.md and every number to results.json."""
     (folder / "table.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
     record = {
         "options": {name: str(value) for name, value in options.items()},
@@ -174,14 +207,14 @@ def write_results(
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """As a cell of a table; the deviation needs two values."""
+    """A table cell; the deviation needs two values."""
     if len(values) < 2:
         return f"{values[0]:.1f}"
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def markdown_table(rows: Sequence[dict[str, object]]) -> str:
-    """A table of rows with equal keys; floats with three digits that count."""
+    """A table of rows with equal keys; floats with three significant digits."""
 
     def cell(value: object) -> str:
         if isinstance(value, float):

@@ -3,13 +3,12 @@
     python benchmarks/tcl_ablation.py --dataset scenes
     python benchmarks/tcl_ablation.py --dataset flickr8k
 
-The settings differ in the weights of two parts and in nothing else: `cma+itm+mlm (ALBEF)` has neither,
-`+ imc` and `+ lmi` have one of them, `all` is TCL (Yang 2022, arXiv 2202.10401). Scenes are drawn by the
-library when a training starts, the same ones every time. Recall is on the validation part, both ways, by
-cosine and after the best k of each query were judged again. The steps are the same for all, not the time: a
-part costs some, so the minutes of training stand beside its figures. ± is the deviation over seeds.
+The settings differ only in the weights of two losses: `cma+itm+mlm (ALBEF)` has neither, `+ imc` and `+ lmi`
+have one of them, `all` is TCL (Yang 2022, arXiv 2202.10401). Scenes are generated when a training starts, the
+same ones every time. Recall is on the validation split, both ways, by cosine and after re-ranking the best k
+of each query. The steps are equal, not the time; the table has the minutes. ± is the deviation over seeds.
 
-Each finished training leaves its figures in --out/DATASET, and a second call goes on with what is missing.
+Finished trainings leave their figures in --out/DATASET; a second call does only what is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from side_by_side import REPOSITORY, mean_and_deviation
+from side_by_side import REPOSITORY, mean_and_deviation, option_flags
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
 __all__ = [
@@ -56,28 +55,28 @@ RECALLS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TclSettings:
-    """How TCL learns from nothing on a few thousand pictures.
+    """TCL from scratch on a few thousand images.
 
-    The paper's weights are 1 and its momentum 0.995, with 65,536 keys in each queue; it starts from trained
-    encoders. Encoders that start from nothing drift so fast that keys of earlier steps are told from new ones
-    by their age, which teaches nothing: no queue, and twins that follow closely. IMC and LMI are soon learned
-    and MLM has large gradients: with weights of 1 they take the step from CMA, on which retrieval depends.
+    The paper's weights are 1 and its momentum 0.995, with 65,536 keys in each queue; it starts from
+    pre-trained encoders. Encoders trained from scratch drift so fast that old keys are recognized by their
+    age, which teaches nothing: no queue, and a low EMA momentum. IMC and LMI are learned quickly and MLM has
+    large gradients: with weights of 1 they dominate CMA, on which retrieval depends.
     """
 
     imc: float = 0.25
-    """Weight of intra-modal contrast, where a setting has it."""
+    """Weight of intra-modal contrast, if used."""
     lmi: float = 0.25
-    """Weight of local mutual information, where a setting has it."""
+    """Weight of local mutual information, if used."""
     mlm: float = 0.3
     """Weight of masked language modelling."""
     queue_size: int = 0
     """Keys in each queue."""
     ema_momentum: float = 0.9
-    """Momentum of the twins."""
+    """Momentum of the EMA encoders."""
     distillation: float = 0.4
-    """Share of the twins' opinion in the targets."""
+    """Share of the EMA encoders' output in the targets."""
     least_crop: float = 0.6
-    """Least share of a picture's area that a view shows."""
+    """Minimum share of an image's area in a crop."""
 
     def flags(self, parts: Sequence[str]) -> dict[str, object]:
         """The flags of a training with these parts besides CMA, ITM and MLM.
@@ -115,13 +114,13 @@ class Options(TclSettings):
     steps: int | None = None
     """Steps of each training; by default 1,200 on scenes and 2,400 on Flickr8k."""
     num_judged: tuple[int, ...] = (16,)
-    """k: candidates of each query that are judged again; several give a line each."""
+    """k: candidates of each query to re-rank; a line of the table each."""
     train_scenes: int = 4000
     """Scenes to train on."""
     validation_scenes: int = 1000
     """Scenes to measure on."""
     image_size: int = 64
-    """Side of the pictures."""
+    """Side of the images in pixels."""
     width: int = 128
     """Width of all Transformers."""
     depth: int = 4
@@ -135,33 +134,34 @@ class Options(TclSettings):
     learning_rate: float = 5e-4
     """Peak learning rate, of AdamW."""
     max_records: int | None = None
-    """Use only so many pictures of each part; for trying things out."""
+    """Limit of images of each split, for a quick test."""
 
 
 def settings_of(options: Options, name: str, seed: int) -> dict[str, object]:
-    """The flags of one training, but for where Flickr8k lies."""
-    settings: dict[str, object] = {
-        "image.image-size": options.image_size,
-        "image.width": options.width,
-        "image.depth": options.depth,
+    """The flags of one training, without Flickr8k's folder."""
+    named = (
+        "image_size",
+        "width",
+        "depth",
+        "text_depth",
+        "max_tokens",
+        "batch_size",
+        "learning_rate",
+        "max_records",
+    )
+    settings = option_flags(options, *named) | {
         "text.width": options.width,
-        "text.depth": options.text_depth,
-        "text.max-tokens": options.max_tokens,
         "training.steps": options.steps or STEPS[options.dataset],
-        "training.batch-size": options.batch_size,
-        "training.learning-rate": options.learning_rate,
         "training.seed": seed,
     }
     if options.dataset == "scenes":
         counts = f"train={options.train_scenes},validation={options.validation_scenes}"
         settings["data"] = f"scenes:{counts},seed=0,size={options.image_size}"
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
     return settings | options.flags(SETTINGS[name])
 
 
 def judged_once(judge: Judge, *, num_images: int, num_texts: int) -> Judge:
-    """The same judge, which sees each pair once, however often it is asked: by both ways, and by every k."""
+    """The same judge with a cache: each pair is scored once for both ways and every k."""
     known = np.full((num_images, num_texts), np.nan, np.float32)
 
     def ask(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
@@ -183,18 +183,21 @@ def retrieval_figures(run: Path, num_judged: Sequence[int]) -> dict[str, float]:
     Returns:
         Shares (of the sum: up to 6) by "RANKING: COLUMN".
     """
-    from likewise.evaluation.tasks import Embedded
+    from likewise.evaluation.context import Context
+    from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
     from likewise.metrics.reranking import reranked_retrieval
     from likewise.metrics.retrieval import retrieval
     from likewise.runs.open import open_model, open_splits
 
     model = open_model(str(run))
-    embedded = Embedded(model, open_splits(model, str(run), progress=False))
-    groups = embedded.held_out.groups
+    embedded = Context(model, open_splits(model, str(run), progress=False))
+    groups = embedded.validation.groups
     given = (embedded.images, embedded.texts, groups, groups[embedded.caption_rows])
     rankings = {"cosine": retrieval(*given)}
     if num_judged:
-        judge = judged_once(embedded.judge, num_images=len(given[0]), num_texts=len(given[1]))
+        judge = judged_once(
+            pair_judge(embedded, RetrievalOptions()), num_images=len(given[0]), num_texts=len(given[1])
+        )
         for k in num_judged:
             figures = reranked_retrieval(*given, judge=judge, num_judged=k)
             rankings[f"re-ranked, k = {k}"] = {

@@ -1,21 +1,21 @@
-"""TCL on Flickr8k, beside CLIP and ALBEF of the same encoders after the same wall time.
+"""TCL on Flickr8k beside CLIP and ALBEF with the same encoders, after the same wall time.
 
     python benchmarks/tcl_flickr8k.py --minutes 90
 
-1. Rates: rounds of short trainings, every contender once a round; the median of the rounds' seconds a step,
-   the first steps left out, says how many steps fit into `--minutes`.
-2. Each contender trains for its number of steps on the training split, with a schedule that ends with them. A
-   machine that is busier than it was makes a training longer than promised: what it really took stands in the
-   table. Looks at the held-out part do not count.
+1. Rates: rounds of short trainings, every contender once a round. The median of the rounds' seconds a step,
+   without the first steps, gives the number of steps in `--minutes`.
+2. Each contender trains for its number of steps on the training split, with a schedule of that length. On a
+   busier machine a training takes longer than planned; the table has the actual time. Evaluations do not
+   count.
 3. Recall on the validation split (1,000 photos, 5,000 captions), both ways, by cosine, and for ALBEF and TCL
-   after the best k of each query were judged again.
+   after re-ranking the best k of each query.
 
-All have the same ViT, and a BERT of the same depth in all: CLIP reads with the whole of it, ALBEF and TCL cut
-its upper half off for fusion. CLIP keeps its own mild crops, ALBEF and TCL the views of TCL.
+All have the same ViT and a BERT of the same depth: CLIP uses all of it, ALBEF and TCL use its upper half for
+fusion. CLIP has its own mild crops, ALBEF and TCL the views of TCL.
 
-curves.png has the held-out recall over the minutes of training as the rates promised them, which were
-measured in turns; so no contender is set back by an hour in which the machine was slow. Each finished
-training leaves its figures in --out, and a second call goes on with what is missing.
+curves.png shows the validation recall over minutes at the measured rates, which were taken in turns, so that
+a slow hour does not set a contender back. Finished trainings leave their figures in --out; a second call does
+only what is missing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, option_flags
 from tcl_ablation import RECALLS, SETTINGS, TclSettings, retrieval_figures, table_rows
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
@@ -43,7 +43,7 @@ COLOURS = {"CLIP": "#2a58c5", "ALBEF": "#c2540a", "TCL": "#14804a"}  # the repor
 
 @dataclass(frozen=True, kw_only=True)
 class Options(TclSettings):
-    """Settings of the comparison; what is not named for one method holds for all."""
+    """Settings of the comparison; those without a method's name are for all."""
 
     data: Path = REPOSITORY / "../shared/data/flickr8k"
     """Folder with captions.csv and images/."""
@@ -61,11 +61,11 @@ class Options(TclSettings):
     rate_steps: int = 15
     """Steps of a short training; the first three are left out of its rate."""
     looks: int = 15
-    """Looks at the held-out part in a training: points of its curve."""
+    """Evaluations in a training: points of its curve."""
     num_judged: tuple[int, ...] = (16, 64, 128)
-    """k: candidates of each query that ALBEF and TCL judge again; a line of the table each."""
+    """k: candidates of each query that ALBEF and TCL re-rank; a line of the table each."""
     image_size: int = 96
-    """Side of the pictures."""
+    """Side of the images in pixels."""
     patch_size: int = 12
     """Side of a ViT's patch."""
     width: int = 192
@@ -85,40 +85,32 @@ class Options(TclSettings):
     fusion_learning_rate: float = 5e-4
     """Peak learning rate of ALBEF and TCL."""
     max_records: int | None = None
-    """Use only so many pictures of each part; for trying things out."""
+    """Limit of images of each split, for a quick test."""
 
 
 def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[str, object]:
-    """The flags of one training, but for where its data lies."""
+    """The flags of one training, without its data."""
     method, parts = CONTENDERS[name]
-    settings: dict[str, object] = {
-        "image.image-size": options.image_size,
-        "image.patch-size": options.patch_size,
-        "image.width": options.width,
-        "image.depth": options.depth,
+    image = ("image_size", "patch_size", "width", "depth")
+    text = ("text_depth", "text_dropout", "max_tokens")
+    settings = option_flags(options, *image, *text, "batch_size", "max_records") | {
         "text.architecture": "bert",
         "text.width": options.width,
-        "text.depth": options.text_depth,
-        "text.dropout": options.text_dropout,
-        "text.max-tokens": options.max_tokens,
         "training.steps": steps,
-        "training.batch-size": options.batch_size,
         "training.seed": seed,
     }
-    if options.max_records is not None:
-        settings["data.max-records"] = options.max_records
     if method == "clip":
         return settings | {"training.learning-rate": options.clip_learning_rate}
     return settings | {"training.learning-rate": options.fusion_learning_rate} | options.flags(parts)
 
 
 def steps_within(minutes: float, seconds_a_step: float) -> int:
-    """How many steps a wall time has room for; at least one."""
+    """Number of steps in a wall time; at least one."""
     return max(1, round(60 * minutes / seconds_a_step))
 
 
 def seconds_a_step(options: Options, names: Sequence[str]) -> dict[str, float]:
-    """By contender, the median over rounds of short trainings; rounds that stand in --out are read."""
+    """By contender, the median over rounds of short trainings; rounds found in --out are read."""
     for number in range(options.rate_rounds):
         for name in names:
             settings = settings_of(options, name, number, steps=options.rate_steps)
@@ -156,27 +148,27 @@ def train_and_measure(options: Options, name: str, settings: Mapping[str, object
 
 
 def curve_of(metrics: Path) -> list[dict[str, float]]:
-    """The looks of a run at the held-out part: step, seconds of training before it, recalls as shares."""
-    seconds, looks = 0.0, []
+    """The evaluations of a run: step, seconds of training before it, recalls as shares."""
+    seconds, points = 0.0, []
     for line in map(json.loads, metrics.read_text(encoding="utf-8").splitlines()):
         if line["kind"] == "train":
             seconds += line["seconds"]
         else:
             recalls = {name: line[f"retrieval/{name}"] for name in RECALLS}
-            looks.append({"step": line["step"], "seconds": seconds, **recalls})
-    return looks
+            points.append({"step": line["step"], "seconds": seconds, **recalls})
+    return points
 
 
 def draw_curves(
     records: Mapping[str, Sequence[Record]], seconds_a_step: Mapping[str, float], path: Path
 ) -> None:
-    """Held-out recall over promised time, a picture for each way and k; a line for each seed.
+    """Validation recall over planned time, a plot for each way and k; a line for each seed.
 
     Args:
-        records: of the trainings, by contender. A diamond marks what the model's own judge makes of it, with
-            the largest k that it was asked for.
+        records: of the trainings, by contender. A diamond marks the recall after re-ranking with the
+            largest k.
         seconds_a_step: by contender.
-        path: of the picture.
+        path: of the figure.
     """
     import matplotlib
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.methods.base import make_views
+from likewise.methods.base import Step, make_views
 from likewise.step_random import StepRandom
 from likewise.views import mask_tokens
 
@@ -25,13 +25,13 @@ def drawn_negatives(side: Ours, batch: Batch, draw: StepRandom, logits: Tensor) 
     """
     from scipy.optimize import linear_sum_assignment
 
-    assert batch.tokens is not None
-    assert batch.mask is not None
     network, B = side.network, len(batch)
-    first = make_views(batch, draw, network.image, side.module.view_config).chunk(2)[0]
-    images, texts = network.image_states(first), network.text_states(batch.tokens, batch.mask)
+    first = make_views(batch, Step(draw), network.image, side.module.view_configs["views"]).chunk(2)[0]
+    images, texts = network.image_states(first), network.text_states(batch.text.tokens, batch.text.mask)
     every = torch.arange(B * B)
-    known = network.match_logits(texts[every // B], batch.mask[every // B], images[every % B])  # (B B, 2)
+    known = network.match_logits(
+        texts[every // B], batch.text.mask[every // B], images[every % B]
+    )  # (B B, 2)
     pairs = (known - logits[:, None]).abs().sum(-1).argmin(1)  # (2B,)
     torch.testing.assert_close(logits, known[pairs])
     # Each pair was drawn for its text or for its picture, and for each of either one was drawn.
@@ -55,13 +55,11 @@ def losses_of_both(
         draw: of the step.
         alpha: the twins' share that `ours` has now.
     """
-    assert batch.tokens is not None
-    assert batch.mask is not None
-    found = ours.module.embed(batch, draw)
-    terms = ours.module.objective(found)
+    found = ours.module.embed(batch, Step(draw))
+    terms = ours.module.objective(found, Step(draw))
     tokens, labels = mask_tokens(
-        batch.tokens,
-        batch.mask,
+        batch.text.tokens,
+        batch.text.mask,
         draw=draw,
         index=batch.key,
         mask_id=MASK,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 import torch._dynamo  # the first optimizer step would import it, seconds inside the timed part
-from peers.tcl_reference import Forced, TCLReference, plain_attention, plain_layers
+from peers.tcl_reference import Forced, TCLReference, plain_copy
 from torch import Tensor
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
-from likewise.methods.base import BuildContext, Progress, TokenizerInfo, make_views
+from likewise.methods.base import BuildContext, Progress, Step, TokenizerInfo, make_views
 from likewise.methods.image_text.tcl.tcl import TCL, Config
 from likewise.networks.fusion import FusionNetwork
 from likewise.runs.training_options import TrainingConfig
@@ -110,9 +109,8 @@ def build_method(options: Options) -> TCL:
             text=TextEncoderConfig(
                 architecture="bert", width=size.text[0], depth=size.text[1], dropout=options.dropout
             ),
-            views=view_preset(options.views),
-            vocabulary_size=size.vocabulary,
-            words=TokenizerInfo(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK)),
+            views={"views": view_preset(options.views)},
+            tokenizer=TokenizerInfo(size.vocabulary, mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK)),
         ),
     ).to(options.device)
 
@@ -130,9 +128,8 @@ def make_batch(options: Options, number: int = 0) -> Batch:
     mask = places < lengths[:, None]
     return Batch(
         index=number * B + torch.arange(B),
-        images=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
-        tokens=tokens.masked_fill(~mask, PAD),
-        mask=mask,
+        image=torch.randint(0, 256, (B, 3, side, side), dtype=torch.uint8, generator=generator),
+        text=TokenBatch(tokens.masked_fill(~mask, PAD), mask),
         group=number * B + torch.arange(B),
     ).to(options.device)
 
@@ -151,15 +148,17 @@ class Ours:
         self.precision, self.device = options.precision, torch.device(options.device)
         self.clock = CLOCKS[options.clock]
         self.optimizer = build_optimizer(self.module, TrainingConfig())
-        self.parts = parts_of("network", "network.fusion") | parts_of("twin.module", "twin.module.fusion")
+        self.parts = parts_of("network", "network.fusion") | parts_of(
+            "ema_encoder.module", "ema_encoder.module.fusion"
+        )
 
     def forward(self, batch: Batch, draw: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts."""
         with autocast(self.precision, self.device):
-            found = self.module.embed(batch, draw)
+            found = self.module.embed(batch, Step(draw))
         low = torch.bfloat16
         found = {name: value.float() if value.dtype == low else value for name, value in found.items()}
-        terms = self.module.objective(found)
+        terms = self.module.objective(found, Step(draw))
         return terms.total, terms.parts
 
     def finish(self, number: int) -> None:
@@ -173,10 +172,7 @@ class Transcription:
     name = "transcription"
 
     def __init__(self, options: Options, network: FusionNetwork | None = None) -> None:
-        network = build_method(options).network if network is None else copy.deepcopy(network)
-        plain_layers(network)
-        if options.attention == "published":
-            plain_attention(network)
+        network = plain_copy(network or build_method(options).network, attention=options.attention)
         size = options.queue_size or SIZES[options.size].queue
         self.module = TCLReference(network, queue_size=size, momentum=MOMENTUM).to(options.device)
         self.network = self.module.network
@@ -194,8 +190,8 @@ class Transcription:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss and its parts."""
         with autocast(self.precision, self.device):
-            first, second = make_views(batch, draw, self.network.image, self.views).chunk(2)
-            parts = self.module(first, second, batch.tokens, batch.mask, alpha=alpha, forced=forced)
+            first, second = make_views(batch, Step(draw), self.network.image, self.views).chunk(2)
+            parts = self.module(first, second, batch.text.tokens, batch.text.mask, alpha=alpha, forced=forced)
             return self.module.total(parts), parts
 
     def finish(self, number: int) -> None:
@@ -208,7 +204,7 @@ SIDES: dict[str, type[Ours] | type[Transcription]] = {"ours": Ours, "transcripti
 
 def parts_of(network: str, *fusion: str) -> dict[str, str]:
     """Modules whose forwards are timed, and what they are called in the table."""
-    who = "twin: " if network.startswith("twin") else ""
+    who = "twin: " if network.startswith(("twin", "ema")) else ""
     names = {"image": "image encoder", "text": "text encoder, both passes", "language_head": "language head"}
     parts = {f"{network}.{name}": who + what for name, what in names.items()}
     return parts | dict.fromkeys(fusion, f"{who}fusion")

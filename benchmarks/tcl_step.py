@@ -39,7 +39,7 @@ from tcl_same import print_check
 from tcl_sides import CLOCKS, SIDES, Options, Ours, Transcription, make_batch, step, wait
 
 from likewise.batches.batch import Batch
-from likewise.methods.base import make_views
+from likewise.methods.base import Step, make_views
 from likewise.step_random import StepRandom
 from likewise.views import view_preset
 
@@ -164,7 +164,7 @@ def phases_of(side: Ours | Transcription, batch: Batch, number: int, views: str)
         return done
 
     draw = StepRandom(0, number)
-    timed("views", lambda: make_views(batch, draw, side.network.image, view_preset(views)))
+    timed("views", lambda: make_views(batch, Step(draw), side.network.image, view_preset(views)))
     with timed_calls(side, spent):
         total, _ = timed("forward", lambda: side.forward(batch, draw))
     inside = sum(seconds for what, seconds in spent.items() if what != "forward")

@@ -1,8 +1,7 @@
-"""Whole trainings of some seeds each, whose figures stay in a folder: what the quality benchmarks share.
+"""Shared by the quality benchmarks: whole trainings of several seeds, whose figures are kept in a folder.
 
-Every training that has finished leaves NAME-SEED.json. A second call with the same folder reads it instead of
-training again, so a benchmark can be run in parts, and its table made from what is there. A training of ours
-that was broken off goes on from its last checkpoint.
+A finished training leaves NAME-SEED.json. A second call with the same folder reads it instead of training
+again, so a benchmark can be run in parts. An interrupted training of ours resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -10,14 +9,13 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import flags, likewise_measured, markdown_table, mean_and_deviation, run
+from side_by_side import likewise_measured, markdown_table, mean_and_deviation, run, train_command
 
 __all__ = [
     "as_texts",
@@ -38,7 +36,7 @@ Record = dict[str, Any]
 
 
 def check_names(chosen: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The contenders of this call, in the order of `known`; all of them where none is chosen."""
+    """The chosen contenders in the order of `known`; all of them if none is chosen."""
     unknown = sorted(set(chosen) - set(known))
     if unknown:
         raise SystemExit(f"no such contender: {', '.join(unknown)}; there are {', '.join(known)}")
@@ -51,15 +49,14 @@ def place_of(name: str) -> str:
 
 
 def likewise_command(method: str, settings: Mapping[str, object], out: Path) -> list[str]:
-    """Our command line for one training: a line a step, a look at the held-out part only at the end. Where
-    `out` has checkpoints it goes on from the last."""
-    shared = {"out": out, "training.log-every": 1, "training.evaluate-every": 0, "training.save-every": 1000}
-    command = [sys.executable, "-m", "likewise.cli.main", "train", method, *flags(shared | dict(settings))]
+    """Command line of one training that is evaluated at the end only; it resumes if `out` has checkpoints."""
+    shared = {"out": out, "training.evaluate-every": 0, "training.save-every": 1000}
+    command = train_command(method, shared | dict(settings))
     return [*command, "--resume"] if has_checkpoints(out) else command
 
 
 def has_checkpoints(folder: Path) -> bool:
-    """Whether it is a run of ours that can be gone on with."""
+    """Whether the folder is a run that can be resumed."""
     from likewise.runs.folder import RunFolder
     from likewise.training.checkpoints import latest_checkpoint
 
@@ -75,21 +72,20 @@ def train_likewise(method: str, settings: Mapping[str, object], folder: Path) ->
         folder: of the run.
 
     Returns:
-        What `Measured` has, and the process's greatest resident memory, in MiB, from the decoding of the
-        pictures to the last look at the held-out part. Of a training that was broken off and gone on with the
-        times are those of both parts, the memory is the second's.
+        The fields of `Measured`, and the process's peak resident memory in MiB, from decoding the images to
+        the final evaluation. For a resumed training the times are of both parts, the memory is the second's.
     """
     peak = run(likewise_command(method, settings, folder), folder.with_name(f"{folder.name}.log"))
     return asdict(likewise_measured(folder, int(str(settings["training.batch-size"])))) | {"peak_mib": peak}
 
 
 def as_texts(settings: Mapping[str, object]) -> dict[str, str]:
-    """Settings as a record has them."""
+    """Settings in a record's form."""
     return {key: str(value) for key, value in settings.items()}
 
 
 def check_settings(path: Path, before: Mapping[str, str], settings: Mapping[str, object]) -> None:
-    """Refuse figures that were made with other settings than those of this call."""
+    """Exit if the figures are of other settings."""
     differing = sorted({key for key, _ in before.items() ^ as_texts(settings).items()})
     if differing:
         raise SystemExit(
@@ -101,18 +97,18 @@ def check_settings(path: Path, before: Mapping[str, str], settings: Mapping[str,
 def kept(
     out: Path, name: str, seed: int, settings: Mapping[str, object], train: Callable[[Path], Record]
 ) -> Record:
-    """The record of one training: read where it stands, else made and written, whole or not at all.
+    """The record of one training: read if it exists, else trained and written atomically.
 
     Args:
         out: the benchmark's folder.
         name: of the contender.
         seed: of the training.
-        settings: what decides the figures; a record made with other ones is refused.
-        train: from a folder to {"training": ..., "figures": ...}. The folder is there only if it holds a run
-            of ours that was broken off and can be gone on with.
+        settings: those that determine the figures; a record of other ones is refused.
+        train: from a folder to {"training": ..., "figures": ...}. The folder exists only if it is a run of
+            ours that can be resumed.
 
     Raises:
-        SystemExit: the record that stands there was made with other settings.
+        SystemExit: the existing record is of other settings.
     """
     path = out / f"{place_of(name)}-{seed}.json"
     if path.is_file():
@@ -121,7 +117,7 @@ def kept(
         return record
     folder = out / f"{place_of(name)}-{seed}"
     if folder.exists() and not has_checkpoints(folder):
-        shutil.rmtree(folder)  # of a training that was broken off too early
+        shutil.rmtree(folder)  # interrupted before its first checkpoint
     record = {"contender": name, "seed": seed, "settings": as_texts(settings)} | train(folder)
     beside = path.with_suffix(".writing")
     beside.write_text(json.dumps(record, indent=2), encoding="utf-8")
@@ -132,15 +128,14 @@ def kept(
 
 
 def records_of(out: Path, name: str) -> list[Record]:
-    """The records of a contender that are there, by seed."""
+    """The existing records of a contender, by seed."""
     paths = out.glob(f"{place_of(name)}-[0-9]*.json")
     records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return sorted(records, key=lambda record: int(record["seed"]))
 
 
 def quality_rows(out: Path, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    """By contender, for those with a finished training: its seeds, and each figure's mean and deviation in
-    percent; then the mean minutes that its training took."""
+    """A row for each contender with a finished training: seeds, figures in percent, minutes."""
     rows = {}
     for name in names:
         records = records_of(out, name)
@@ -157,7 +152,7 @@ def quality_rows(out: Path, names: Sequence[str]) -> dict[str, dict[str, object]
 
 
 def report(out: Path, names: Sequence[str], seeds: Sequence[int], rows: Sequence[dict[str, object]]) -> None:
-    """Print the table and what it lacks, and keep both in table.md."""
+    """Print the table and the missing trainings, and write both to table.md."""
     parts = [markdown_table(rows)] if rows else ["nothing is measured yet"]
     missing = []
     for name in names:
@@ -171,29 +166,31 @@ def report(out: Path, names: Sequence[str], seeds: Sequence[int], rows: Sequence
 
 
 def encoded_images(table: Any) -> list[bytes]:
-    """The encoded pictures of a pyarrow table's `image` column."""
+    """The encoded images of a pyarrow table's `image` column."""
     return [row["bytes"] for row in table["image"].to_pylist()]
 
 
 def class_figures(
     train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, float]:
-    """Accuracies on the validation part of what is learnt on the training part, the same for all contenders.
+    """Accuracies on the validation split of classifiers fitted on the training split.
 
     Args:
-        train: features (N, D) and names of the classes (N,).
-        validation: features (M, D) and names of the classes (M,).
+        train: features (N, D) and class names (N,).
+        validation: features (M, D) and class names (M,).
 
     Returns:
         Of weighted nearest neighbours at two settings, k = 20 with temperature 0.07 (our default) and k = 200
         with 0.1 (lightly's), and of a linear classifier.
     """
-    from likewise.metrics import knn_accuracy, linear_probe
+    from likewise.metrics import knn_predict, linear_probe
 
     classes = np.unique(train[1])
-    known, asked = ((features, np.searchsorted(classes, names)) for features, names in (train, validation))
-    figures = {
-        f"kNN, k={k}": knn_accuracy(*known, *asked, k=min(k, len(known[1])), temperature=temperature)
-        for k, temperature in ((20, 0.07), (200, 0.1))
-    }
-    return figures | {"linear": linear_probe(*known, *asked).accuracy}
+    known, validated = (
+        (features, np.searchsorted(classes, names)) for features, names in (train, validation)
+    )
+    figures = {}
+    for k, temperature in ((20, 0.07), (200, 0.1)):
+        predicted = knn_predict(*known, validated[0], k=min(k, len(known[1])), temperature=temperature)
+        figures[f"kNN, k={k}"] = float((predicted.cpu().numpy() == validated[1]).mean())
+    return figures | {"linear": linear_probe(*known, *validated).accuracy}

@@ -28,28 +28,28 @@ from likewise.views import ViewConfig, center_view, random_view, view_preset
 _images = np.empty(0)
 
 
-def pillow_view(image: np.ndarray, size: int, config: ViewConfig) -> np.ndarray:
+def pillow_view(array: np.ndarray, size: int, config: ViewConfig) -> np.ndarray:
     """The same operations as torchvision composes them, on one (H, H, 3) image."""
-    side = image.shape[0]
+    side = array.shape[0]
     left, top, wide, tall = pillow_box(side, config)
-    picture = Image.fromarray(image).resize(
+    image = Image.fromarray(array).resize(
         (size, size), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + tall)
     )
     if random.random() < config.flip:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if random.random() < config.jitter:
         steps = [pillow_enhance(ImageEnhance.Brightness, config.brightness)]
         steps.append(pillow_enhance(ImageEnhance.Contrast, config.contrast))
         steps.append(pillow_enhance(ImageEnhance.Color, config.saturation))
-        steps.append(lambda picture: pillow_hue(picture, random.uniform(-config.hue, config.hue)))
+        steps.append(lambda image: pillow_hue(image, random.uniform(-config.hue, config.hue)))
         random.shuffle(steps)
         for step in steps:
-            picture = step(picture)
+            image = step(image)
     if random.random() < config.grey:
-        picture = picture.convert("L").convert("RGB")
+        image = image.convert("L").convert("RGB")
     if random.random() < config.blur:
-        picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(*config.blur_sigma)))
-    pixels = np.asarray(picture, dtype=np.float32) / 255
+        image = image.filter(ImageFilter.GaussianBlur(random.uniform(*config.blur_sigma)))
+    pixels = np.asarray(image, dtype=np.float32) / 255
     return np.ascontiguousarray(
         ((pixels - IMAGENET_MEAN) / IMAGENET_STD).transpose(2, 0, 1), dtype=np.float32
     )
@@ -66,11 +66,11 @@ def pillow_box(side: int, config: ViewConfig) -> tuple[float, float, float, floa
 
 
 def pillow_enhance(kind: Callable, strength: float) -> Callable[[Image.Image], Image.Image]:
-    return lambda picture: kind(picture).enhance(random.uniform(1 - strength, 1 + strength))
+    return lambda image: kind(image).enhance(random.uniform(1 - strength, 1 + strength))
 
 
-def pillow_hue(picture: Image.Image, turn: float) -> Image.Image:
-    hue, saturation, value = picture.convert("HSV").split()
+def pillow_hue(image: Image.Image, turn: float) -> Image.Image:
+    hue, saturation, value = image.convert("HSV").split()
     turned = (np.asarray(hue).astype(np.int16) + round(turn * 255)).astype(np.uint8)
     return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
 

@@ -1,6 +1,6 @@
-"""Writes docs/commands.md from the commands' own help, so that the two cannot drift apart.
+"""Generates docs/commands.md from the commands' help.
 
-`python docs/make_commands.py --check` writes nothing and exits 1 where the file is out of date.
+`python docs/make_commands.py --check` writes nothing and exits 1 if the file is out of date.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ TERMINAL = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def help_of(*words: str) -> str:
-    """What a command prints for --help."""
-    # All in this process: torch is imported once, not once a command. Frames are drawn where UTF-8 is read.
+    """Output of a command's --help."""
+    # In this process, so that torch is imported once. The encoding decides whether frames are drawn.
     printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with contextlib.redirect_stdout(printed):
         try:
@@ -38,7 +38,7 @@ def reference() -> str:
     parts = [
         "# Commands",
         "",
-        "Made from the commands' own help by `make docs`.",
+        "Generated from the commands' help by `make docs`.",
         "",
         "```text",
         help_of(),

@@ -1,4 +1,4 @@
-"""Train CLIP on generated scenes from Python, and print how well it finds captions for unseen pictures.
+"""Train CLIP on generated scenes from Python, and print its retrieval recall on unseen scenes.
 
 python examples/train_clip_on_scenes.py --steps 400 --out runs/scenes
 """

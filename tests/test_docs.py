@@ -39,7 +39,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             table.writerow([name, caption])
     train(small_settings("clip", steps=2), folder / "runs" / "first", show=False)
     (folder / "runs" / "demo").symlink_to(folder / "runs" / "first")
-    main(["embed", str(folder / "runs/first"), "--out", str(folder / "pictures.parquet"), "--device", "cpu"])
+    main(["embed", str(folder / "runs/first"), "--out", str(folder / "images.parquet"), "--device", "cpu"])
     return folder
 
 

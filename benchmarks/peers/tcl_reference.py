@@ -7,8 +7,8 @@ passes, negatives drawn row by row with the processor waiting for each, vocabula
 for network and twin, dense targets over the whole queue. Tensors live as long as there: `forward` is one
 function because the names it holds keep them.
 
-It runs on the weights of a `FusionNetwork` by transformers' layers (`plain_layers`), padding and all. The
-attention is the project's, which favours it: the published one keeps its weights (`plain_attention` brings
+It runs on the weights of a `FusionNetwork` in transformers' layers (`plain_copy`), padding and all. The
+attention is the project's, which favours it: the published one keeps its weights (an option brings
 that back). Patches are pooled for any grid; where its side is a square number (16), which alone the
 published code can pool, the result is the same. Texts are expected as the published training loop has them:
 cut at 25 tokens, padded to the batch's longest.
@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.fast.dropout import Dropout
-from likewise.encoders.fast.fused_linear import DeferredLayerNorm, LinearOfGELU
+from likewise.encoders.fast import disabled
+from likewise.encoders.fast.attention import register_attention
 from likewise.networks.fusion import FusionNetwork
 
-__all__ = ["Forced", "TCLReference", "plain_attention", "plain_layers"]
+__all__ = ["Forced", "TCLReference", "plain_copy"]
 
 PAD, CLS, MASK = 0, 1, 3
 IGNORED = -100
@@ -189,22 +189,22 @@ class TCLReference(nn.Module):
         return tokens, labels
 
 
-def plain_layers(network: FusionNetwork) -> None:
-    """Layers as transformers has them and the published code too, with the same weights."""
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, (LinearOfGELU, DeferredLayerNorm)) or hasattr(child, "norm_before"):
-                child.__class__ = child.__class__.__base__  # they differ in `forward` alone
-            elif isinstance(child, Dropout):
-                setattr(module, name, nn.Dropout(child.p))
-            elif isinstance(child, nn.Identity) and name in ("activation_fn", "intermediate_act_fn"):
-                setattr(module, name, nn.GELU())
+def plain_copy(network: FusionNetwork, *, attention: str) -> FusionNetwork:
+    """The same weights in layers as transformers has them and the published code too.
 
-
-def plain_attention(network: FusionNetwork) -> None:
-    """Attention by matrix products and a softmax that keep their weights, as published."""
-    for config in (network.image.backbone.config, network.text.backbone.config, network.fusion.config):
-        config._attn_implementation = "eager"
+    Args:
+        network: of the project.
+        attention: `ours`, the project's, or `published`, products and a softmax that keep their weights.
+    """
+    with disabled():
+        plain = FusionNetwork.from_spec(network.spec())
+    plain.to(device=network.log_temperature.device, dtype=network.log_temperature.dtype)
+    plain.load_state_dict(network.state_dict())
+    for config in (plain.image.backbone.config, plain.text.backbone.config, plain.fusion.config):
+        config._attn_implementation = register_attention() if attention == "ours" else "eager"
+    for weight, own in zip(plain.parameters(), network.parameters(), strict=True):
+        weight.requires_grad_(own.requires_grad)
+    return plain.train(network.training)
 
 
 def _read(network: FusionNetwork, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -1,18 +1,16 @@
-"""The only door to the other replicas that a method may use.
+"""Communication between processes: the only way for a method to reach the others.
 
-Without `torch.distributed`, or with one replica, everything here is the identity, so a method is written
-once.
+Without `torch.distributed`, or with one process, everything here is the identity.
 
-**How many rows.** A training step runs inside `even_rows`: what it gathers has as many rows on every replica.
-Things that a replica counts itself, such as hidden words, are not gathered but weighed by `replica_share`.
+**Number of rows.** A training step runs inside `even_rows`: what it gathers has equally many rows on every
+process. Items that a process counts itself, such as masked tokens, are weighted by `replica_share`.
 
-**How losses are scaled.** An objective on replica r returns the mean over its own b_r rows, each compared
-with the gathered rows of all replicas. DDP then averages gradients over the R replicas. `gather_rows` sums
-gradients on its way back, so that DDP's mean is the gradient of mean_r(loss_r), through queries, keys and
-temperature alike. With equal b_r that mean is the single-process loss. With unequal ones, multiply each
-replica's loss by `replica_weight` = b_r R / (b_1 + ... + b_R), which is 1 when they are equal; then it is
-exact always. Means over something else than rows (masked tokens) divide their own sum by `replica_share` of
-the count, for the same reason.
+**Scale of losses.** An objective on rank r returns the mean over its own b_r rows, each compared with the
+gathered rows of all processes. DDP then averages gradients over the R processes. The backward pass of
+`gather_rows` sums gradients, so DDP's mean is the gradient of mean_r(loss_r), through queries, keys and
+temperature alike. With equal b_r that mean is the single-process loss. With unequal ones, multiply each loss
+by `replica_weight` = b_r R / (b_1 + ... + b_R) to make it exact. For the same reason, means over other items
+than rows (masked tokens) divide their sum by `replica_share` of the count.
 """
 
 from __future__ import annotations
@@ -40,12 +38,12 @@ __all__ = [
 
 
 def world_size() -> int:
-    """Number of replicas R; 1 without `torch.distributed`."""
+    """Number of processes R; 1 without `torch.distributed`."""
     return dist.get_world_size() if _connected() else 1
 
 
 def rank() -> int:
-    """This replica's place in 0 ... R-1; 0 without `torch.distributed`."""
+    """This process's number in 0 ... R-1; 0 without `torch.distributed`."""
     return dist.get_rank() if _connected() else 0
 
 
@@ -54,10 +52,9 @@ _even = False
 
 @contextlib.contextmanager
 def even_rows() -> Iterator[None]:
-    """Inside, all replicas bring equally many rows to every call here, so none is asked how many.
+    """Inside, every process has equally many rows in each call here, so the counts are not exchanged.
 
-    Asking takes a message, and the processor waits for a GPU until the answers are there. Batches of training
-    are shared evenly.
+    An exchange takes a message and waits for the GPU. Training batches are divided evenly.
     """
     global _even
     before, _even = _even, True
@@ -68,19 +65,19 @@ def even_rows() -> Iterator[None]:
 
 
 def row_counts(rows: Tensor) -> list[int]:
-    """How many rows each replica holds; all as many as this one inside `even_rows`.
+    """Number of rows on each process; inside `even_rows` all have as many as this one.
 
     Args:
-        rows: (b, ...) this replica's rows, on the device the replicas talk through.
+        rows: (b, ...) this process's rows, on the device of the process group.
 
     Returns:
-        R counts, in the order of the ranks.
+        R counts, by rank.
     """
     return [rows.shape[0]] * world_size() if _even or world_size() == 1 else _sizes(rows, 0)
 
 
 def _sizes(rows: Tensor, dim: int) -> list[int]:
-    """How long one dimension is on each replica."""
+    """Size of one dimension on each process."""
     own = torch.full((1,), rows.shape[dim], dtype=torch.int64, device=rows.device)
     sizes = [torch.empty_like(own) for _ in range(world_size())]
     dist.all_gather(sizes, own)
@@ -88,19 +85,18 @@ def _sizes(rows: Tensor, dim: int) -> list[int]:
 
 
 def gather_rows(rows: Tensor, *, lengths_vary: bool = False) -> Tensor:
-    """The rows of all replicas, with their gradient.
+    """The rows of all processes, with gradient.
 
-    Each replica may bring another number of rows, or none; inside `even_rows`, where training steps run, all
-    bring as many. On the way back the gradients that all replicas hold for a row are summed and sent to its
-    owner (see the module's text for the scaling this makes right). With one replica the tensor itself comes
-    back.
+    Processes may have different numbers of rows, or none, except inside `even_rows`. The backward pass sums
+    the gradients that all processes have for a row and gives them to its owner (see the module's docstring
+    for the scale). With one process the tensor itself is returned.
 
     Args:
-        rows: (b, ...) this replica's rows, any dtype; trailing shape and dtype equal everywhere.
-        lengths_vary: dimension 1 (tokens) may differ between replicas; shorter ones are filled with zeros.
+        rows: (b, ...) this process's rows, any dtype; trailing shape and dtype equal everywhere.
+        lengths_vary: dimension 1 (tokens) may differ between processes; shorter ones are padded with zeros.
 
     Returns:
-        (b_1 + ... + b_R, ...) in the order of the ranks.
+        (b_1 + ... + b_R, ...) by rank.
     """
     if world_size() == 1:
         return rows
@@ -113,14 +109,14 @@ def gather_rows(rows: Tensor, *, lengths_vary: bool = False) -> Tensor:
 
 
 def own_rows(rows: Tensor) -> Tensor:
-    """(b,) int64: where this replica's rows stand among `gather_rows(rows)`."""
+    """(b,) int64: indices of this process's rows in `gather_rows(rows)`."""
     start = sum(row_counts(rows)[: rank()]) if world_size() > 1 else 0
     return torch.arange(start, start + rows.shape[0], device=rows.device)
 
 
 @torch.no_grad()
 def average_over_replicas(tensors: Sequence[Tensor]) -> None:
-    """Give tensors their mean over all replicas, in place and in one message.
+    """Replace tensors by their mean over all processes, in one message.
 
     Args:
         tensors: of equal shapes and one dtype everywhere.
@@ -128,29 +124,28 @@ def average_over_replicas(tensors: Sequence[Tensor]) -> None:
     if world_size() == 1 or not tensors:
         return
     together = torch.cat([one.flatten() for one in tensors])
-    mean = gather_rows(together[None]).mean(0)
+    dist.all_reduce(together)
+    together /= world_size()
     lengths = [one.numel() for one in tensors]
-    for one, averaged in zip(tensors, torch.split(mean, lengths), strict=True):
+    for one, averaged in zip(tensors, torch.split(together, lengths), strict=True):
         one.copy_(averaged.view_as(one))
 
 
 def replica_weight(rows: Tensor) -> float:
-    """Weight b R / (sum of b): multiplying this replica's loss with it makes DDP's mean exact for unequal
-    rows."""
+    """Weight b R / (sum of b): a loss times this makes DDP's mean exact for unequal rows."""
     counts = row_counts(rows)
     return len(counts) * rows.shape[0] / max(sum(counts), 1)
 
 
 def replica_share(count: Tensor, rows: Tensor) -> Tensor:
-    """What to divide a sum over this replica's own items by, where the mean is over items and not rows.
+    """Divisor of a sum over this process's items, for a mean over items instead of rows.
 
     Args:
-        count: 0-d, this replica's items (masked tokens, say).
-        rows: (b, ...) this replica's rows, as given to `replica_weight`.
+        count: 0-d, number of this process's items (masked tokens, say).
+        rows: (b, ...) this process's rows.
 
     Returns:
-        0-d float: all replicas' items times b / (b_1 + ... + b_R), the own count with one replica; as if
-        there were one item where there is none.
+        0-d float: the items of all processes times b / (b_1 + ... + b_R); at least one item is assumed.
     """
     counts = row_counts(rows)
     total = count.detach().clone().double() if count.device.type != "mps" else count.detach().float()
@@ -165,12 +160,12 @@ def _connected() -> bool:
 
 
 class _GatherRows(torch.autograd.Function):
-    """All-gather of rows, padded where counts differ; its transpose, a sum over replicas, on the way back."""
+    """All-gather of rows, padded if counts differ; backward is its transpose, a sum over processes."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
         ctx.counts = counts
-        # Collectives want equal shapes: where counts differ, pad to the longest, cut after.
+        # Collectives need equal shapes: pad to the longest, cut afterwards.
         missing = max(counts) - rows.shape[0]
         sent = rows.detach().contiguous()
         if missing:
@@ -181,8 +176,8 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        # all_reduce and a cut rather than reduce_scatter: it takes unequal pieces and every backend has it.
-        # The clone is needed: autograd may hand the same tensor to another consumer.
+        # all_reduce and a slice, not reduce_scatter: it allows unequal parts and every backend has it.
+        # The clone is needed: autograd may pass the same tensor to another consumer.
         total = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         start = sum(ctx.counts[: dist.get_rank()])

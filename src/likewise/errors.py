@@ -35,20 +35,7 @@ __all__ = [
     "TrainingError",
     "NonFiniteLoss",
     "Interrupted",
-    "first_line",
-    "first_names",
 ]
-
-
-def first_line(error: BaseException) -> str:
-    """What another library's error says, in one line; its name where it says nothing."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
-def first_names(names: Sequence[str], *, most: int = 10) -> str:
-    """Names for a message: the first of them, and how many more there are."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 class LikewiseError(Exception):

@@ -1,10 +1,10 @@
-"""Random numbers that depend on what they are for, not on when they are asked for.
+"""Random numbers as a pure function of (seed, step, purpose, row index, slot).
 
-A draw is a pure function of (seed, step, purpose, row index, slot). So the views of an image are the same
-whatever the number of workers, replicas or micro-batches, and a resumed run draws what the interrupted one
-would have drawn without any generator state being saved. The function is the finaliser of SplitMix64 (Steele,
-Lea and Flood, "Fast splittable pseudorandom number generators", 2014), applied to a chained hash of the
-five keys; int64 arithmetic wraps the same way on every device, so CPU and GPU draw the same bits.
+So the views of an image do not depend on the number of workers, processes or micro-batches, and a resumed run
+draws what the interrupted one would have drawn, without saved generator state. The function is the finalizer
+of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014), applied to a
+chained hash of the five keys. int64 arithmetic wraps the same way on every device, so CPU and GPU draw the
+same bits.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def _shift(bits: Bits, by: int) -> Bits:
     return (bits >> by) & ((1 << (64 - by)) - 1)
 
 
-def _finalise(bits: Bits) -> Bits:
-    """SplitMix64's finaliser: every input bit changes every output bit with probability one half.
+def _finalize(bits: Bits) -> Bits:
+    """SplitMix64's finalizer: every input bit changes every output bit with probability one half.
 
-    Python's integers do not wrap, but nothing above their 64 bits finds its way into those.
+    Python's integers do not wrap, but higher bits never affect the lower 64.
     """
     bits = bits + _GOLDEN
     bits = (bits ^ _shift(bits, 30)) * _MIX_1
@@ -54,7 +54,7 @@ class StepRandom:
 
     Attributes:
         seed: the run's seed.
-        step: the training step (or an epoch, for what is drawn once an epoch).
+        step: the training step, or an epoch for numbers drawn once an epoch.
     """
 
     seed: int
@@ -65,21 +65,21 @@ class StepRandom:
 
         Args:
             index: (B,) int64, the rows' keys; equal keys get equal numbers.
-            count: how many numbers a row.
-            purpose: what they are for, such as "view 0"; different purposes are independent.
+            count: numbers a row.
+            purpose: such as "view 0"; different purposes are independent.
 
         Returns:
             (B, count) float32 on the device of `index`.
         """
         bits = self.bits(index, count, purpose=purpose)
-        # float32 has 24 bits of mantissa: the top 24 of the hash, so that 1.0 is never reached by rounding.
+        # The top 24 bits of the hash, as many as float32's mantissa has: 1.0 is never reached by rounding.
         return _shift(bits, 40).to(torch.float32) * 2.0**-24
 
     def bits(self, index: Tensor, count: int, *, purpose: str) -> Tensor:
         """(B, count) int64 with 64 random bits each; see `uniform`."""
-        state = 0  # of Python: a tensor made of these keys would have to wait for a GPU
+        state = 0  # a Python int: a tensor of these keys would wait for a GPU
         for key in (self.seed, self.step, zlib.crc32(purpose.encode())):
-            state = _finalise(state ^ key)
-        rows = _finalise(index.to(torch.int64) ^ _signed(state))  # (B,)
+            state = _finalize(state ^ key)
+        rows = _finalize(index.to(torch.int64) ^ _signed(state))  # (B,)
         slots = torch.arange(count, dtype=torch.int64, device=index.device)  # (count,)
-        return _finalise(rows[:, None] + slots[None, :] * _GOLDEN)  # (B, count)
+        return _finalize(rows[:, None] + slots[None, :] * _GOLDEN)  # (B, count)

@@ -11,6 +11,7 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import TokenTable
 from likewise.data import Dataset
+from likewise.data.column_kinds import Classes, Images, Names, Texts
 from likewise.data.images.stores import HeldPixels
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.step_random import StepRandom
@@ -22,14 +23,16 @@ CAPTIONS = 40
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     count = len(LABELS)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
+    texts = [tuple(f"row {row} says {word}" for word in range(CAPTIONS)) for row in range(count)]
     return Dataset(
-        ids=[str(row) for row in range(count)],
-        groups=np.arange(count),
-        labels=LABELS,
-        label_names=[str(label) for label in range(4)],
-        texts=[tuple(f"row {row} says {word}" for word in range(CAPTIONS)) for row in range(count)],
-        pixels=HeldPixels(np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)),
-        rows=np.arange(count),
+        {
+            "id": Names([str(row) for row in range(count)]),
+            "group": Classes(np.arange(count), []),
+            "label": Classes(LABELS, [str(label) for label in range(4)]),
+            "text": Texts(texts),
+            "image": Images(pixels=HeldPixels(pixels), rows=np.arange(count)),
+        }
     )
 
 
@@ -47,24 +50,22 @@ def loader(data: Dataset, *, rank: int = 0, world_size: int = 1) -> Loader:
         world_size=world_size,
         seed=3,
     )
-    return Loader(data, tokens, order, seed=3, rank=rank, world_size=world_size)
+    return Loader(data, {"text": tokens}, order, seed=3, rank=rank, world_size=world_size)
 
 
 def test_a_row_that_comes_again_draws_anew(data: Dataset) -> None:
     batch = loader(data).batch(0)
     assert batch.occurrence is not None
-    assert batch.tokens is not None
     first = batch.occurrence == 0
     assert int((~first).sum()) >= 3  # the class of one stands there four times
     assert torch.equal(batch.key[first], batch.index[first])
     assert len(batch.key.unique()) == len(batch)
     # What a row drew before it could come again, it draws still.
     uniform = StepRandom(3, 0).uniform(batch.index, 1, purpose="caption")[:, 0].numpy()
-    table = loader(data)._tokens
-    assert table is not None
+    table = loader(data)._tokens["text"]
     plain, _ = table.padded(table.pick(batch.index.numpy(), uniform))
-    assert torch.equal(batch.tokens[first], torch.from_numpy(plain)[first])
-    alone = batch.tokens[batch.index == 11]
+    assert torch.equal(batch.text.tokens[first], torch.from_numpy(plain)[first])
+    alone = batch.text.tokens[batch.index == 11]
     assert len(alone) == 4
     assert len({tuple(tokens.tolist()) for tokens in alone}) > 1
 

@@ -110,7 +110,7 @@ def test_a_row_that_comes_again_is_counted() -> None:
 def test_refusals_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"only 48 training rows.*try"):
         order("shuffled", batch_size=64)
-    with pytest.raises(ConfigError, match="3 replicas cannot share it evenly"):
+    with pytest.raises(ConfigError, match="3 processes cannot share it evenly"):
         order("shuffled", world_size=3)
     for labels in (None, np.full(40, -1), np.zeros(40, np.int64)):
         with pytest.raises(DataError, match="label-column"):
@@ -139,23 +139,23 @@ def test_refusals_say_what_to_do() -> None:
             "classes",
             np.array([0, 0, 1]),
             {"batch_size": 4},
-            "fewer --training.examples-per-class or replicas",
+            "fewer --training.examples-per-class or processes",
         ),
         ("classes", np.array([0, 0, 1, -1, -1]), {"examples_per_class": 2}, "--training.batch-size 4"),
         (
             "classes",
             LABELS,
             {"batch_size": 16, "world_size": 14},
-            "fewer --training.examples-per-class or replicas",
+            "fewer --training.examples-per-class or processes",
         ),
         ("shuffled", LABELS, {"batch_size": 500}, "--training.batch-size 12"),
         ("shuffled", LABELS, {"batch_size": 500, "world_size": 8}, "--training.batch-size 8"),
         ("shuffled", LABELS, {"batch_size": 16, "world_size": 3}, "--training.batch-size 15"),
         ("shuffled", LABELS, {"batch_size": 1}, "--training.batch-size 12"),
-        ("shuffled", LABELS, {"batch_size": 16, "world_size": 64}, "fewer replicas, or more rows"),
+        ("shuffled", LABELS, {"batch_size": 16, "world_size": 64}, "fewer processes, or more rows"),
         ("pairs", LABELS, {"batch_size": 64}, "--training.batch-size 48"),
         ("pairs", LABELS, {"batch_size": 2}, "--training.batch-size 4"),
-        ("pairs", np.array([0, 0, 1]), {"batch_size": 2}, "fewer replicas, or more labelled rows"),
+        ("pairs", np.array([0, 0, 1]), {"batch_size": 2}, "fewer processes, or more labelled rows"),
     ],
 )
 def test_a_hint_is_followed_by_no_other_refusal(

@@ -70,7 +70,7 @@ def test_pictures_are_cut_to_a_square_around_their_strokes(omniglot):
     table = pyarrow.table({"image": pictures, "label": list("abcd")})
     cut = omniglot.around_strokes(table)
     assert cut.schema == table.schema
-    upright, wide, dot, empty = map(np.asarray, omniglot.pictures_of(cut))
+    upright, wide, dot, empty = map(np.asarray, omniglot.images_of(cut))
     assert [one.shape for one in (upright, wide, dot)] == [(88, 88), (116, 116), (2, 2)]
     # in the middle, as large as they were, and nothing of them lost
     assert np.array_equal(np.argwhere(upright == 0)[[0, -1]], [[4, 34], [83, 53]])

@@ -46,7 +46,7 @@ def sides(tcl_sides: ModuleType, tcl_same: ModuleType) -> tuple[Any, Any]:
         weights = [w for name, w in side.network.named_parameters() if name != "log_temperature"]
         side.optimizer = torch.optim.SGD(weights, lr=0.05)
     ours, theirs = sides
-    ours.module.copy_to_twins()
+    ours.module.reset_ema()
     theirs.module.twin.load_state_dict(theirs.network.state_dict())
     return sides
 
@@ -88,7 +88,7 @@ def test_three_steps_agree_part_by_part(
         torch.testing.assert_close(state[f"{kind}_queue.keys"].t(), getattr(theirs.module, f"{kind}_queue"))
     theirs.module._follow()  # it does so at the begin of a step, ours at the end
     for name, weight in theirs.module.twin.state_dict().items():
-        torch.testing.assert_close(state[f"twin.module.{name}"], weight, msg=name)
+        torch.testing.assert_close(state[f"ema_encoder.module.{name}"], weight, msg=name)
 
 
 def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
@@ -97,12 +97,12 @@ def test_its_own_draws_hide_no_padding_and_pair_no_row_with_itself(
     _, theirs = sides
     batch = tcl_sides.make_batch(tcl_sides.Options(size="least", device="cpu", batch_size=200))
     torch.manual_seed(0)
-    hidden, labels = theirs.module._hide(batch.tokens)
+    hidden, labels = theirs.module._hide(batch.text.tokens)
     asked = labels != -100
-    assert not asked[~batch.mask].any()
+    assert not asked[~batch.text.mask].any()
     assert not asked[:, 0].any()
-    assert torch.equal(hidden[~asked], batch.tokens[~asked])
-    assert 0.12 < float(asked[:, 1:][batch.mask[:, 1:]].float().mean()) < 0.18
+    assert torch.equal(hidden[~asked], batch.text.tokens[~asked])
+    assert 0.12 < float(asked[:, 1:][batch.text.mask[:, 1:]].float().mean()) < 0.18
     pictures, texts = theirs.module._negatives(torch.eye(6) * 1e4, torch.zeros(6, 6), None)
     for drawn in (pictures, texts):  # with the first table every row of weights is zero
         assert all(row != other for row, other in enumerate(drawn))
@@ -124,8 +124,8 @@ def test_a_step_of_either_side_runs(tcl_sides: ModuleType, precision: str, atten
 
 def test_captions_are_as_long_as_captions_are(tcl_sides: ModuleType) -> None:
     batch = tcl_sides.make_batch(tcl_sides.Options(size="least", device="cpu", batch_size=2000))
-    lengths = batch.mask.sum(1)
+    lengths = batch.text.mask.sum(1)
     assert int(lengths.min()) == 4
-    assert int(lengths.max()) == batch.tokens.shape[1] == 25
+    assert int(lengths.max()) == batch.text.tokens.shape[1] == 25
     assert abs(float(lengths.float().mean()) - 14) < 0.5
     assert abs(float(lengths.float().std()) - 4) < 0.3

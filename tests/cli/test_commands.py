@@ -96,7 +96,7 @@ def test_evaluate_prints_and_keeps_figures(clip_run: Path, capsys: pytest.Captur
     kept = json.loads((clip_run / "results.json").read_text())["retrieval"]
     assert printed["retrieval"]["image_to_text_r10"] == pytest.approx(kept["image_to_text_r10"])
     main(["evaluate", str(clip_run)])
-    assert "image_to_text_r1" in capsys.readouterr().out
+    assert "Image to text, R@1" in capsys.readouterr().out
     assert exit_code("evaluate", str(clip_run), "retreival") == 2
 
 

@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from small_runs import small_settings
 
-from likewise.cli import evaluate_command
 from likewise.cli.evaluate_command import show_results
 from likewise.cli.main import main
 from likewise.data import DataConfig, prepare
 from likewise.data.columns import Needs
 from likewise.data.scenes import draw_scenes
-from likewise.errors import DataError
-from likewise.evaluation.tasks import Embedded
+from likewise.evaluation.context import Context
+from likewise.evaluation.tasks.probe import Probe
+from likewise.evaluation.tasks.retrieval import Retrieval, RetrievalOptions
 from likewise.runs.folder import RunFolder
 from likewise.training.engine import train
 
@@ -182,14 +182,10 @@ def test_rows_in_both_parts_of_another_source_are_warned_of(
 def test_one_task_that_fails_leaves_the_others(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    function = evaluate_command.evaluate
+    def failing(self: Retrieval, context: Context, options: RetrievalOptions) -> dict[str, Any]:
+        raise ValueError("no reason.")
 
-    def failing(embedded: Embedded, task: str) -> dict[str, Any]:
-        if task == "retrieval":
-            raise DataError("retrieval cannot be measured on this data: no reason.")
-        return function(embedded, task)
-
-    monkeypatch.setattr(evaluate_command, "evaluate", failing)
+    monkeypatch.setattr(Retrieval, "run", failing)
     (run / "results.json").unlink()
     with pytest.raises(SystemExit) as left:
         main(["evaluate", str(run), "--json"])
@@ -208,9 +204,9 @@ def test_one_task_that_fails_leaves_the_others(
 def test_a_probe_that_did_not_converge_is_warned_of(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    function = evaluate_command.evaluate
-    changed = lambda *given: function(*given) | {"converged": False}  # noqa: E731
-    monkeypatch.setattr(evaluate_command, "evaluate", changed)
+    measure = Probe.run
+    changed = lambda *given: measure(*given) | {"converged": False}  # noqa: E731
+    monkeypatch.setattr(Probe, "run", changed)
     assert "warning: probe: the fit ended before it converged" in measured(capsys, run, "probe")[1]
 
 
@@ -219,10 +215,10 @@ def test_counts_are_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     show_results({"verification": figures | {"converged": False, "threshold": None, "roc": [[0, 1]]}})
     shown = capsys.readouterr().out
     assert [line.split()[1:] for line in shown.splitlines()[1:]] == [
-        ["num_pairs", "13,180"],
-        ["num_items", "20,000"],
-        ["accuracy", "0.6667", "0.5"],
-        ["converged", "no"],
+        ["Pairs", "13,180"],
+        ["Num", "items", "20,000"],
+        ["Accuracy", "66.7", "%", "50.0", "%", "higher"],
+        ["Converged", "no"],
     ]
 
 
@@ -344,7 +340,9 @@ def test_a_tasks_name_is_checked_first(tmp_path: Path, capsys: pytest.CaptureFix
         (["all", "--rerank", "0"], "--rerank must be at least 1, got 0"),
         (["few-shot", "--ways", "1"], "--ways must be at least 2, got 1"),
         (["retrieval", "--rerank-by", "match"], "give --rerank K too"),
-        (["retrieval", "--shots", "2"], "--shots: only few-shot reads this; the task is retrieval"),
+        (["retrieval", "--shots", "2"], "--shots: only few-shot reads this; the task is retrieval."),
+        (["ranking", "--ways", "5", "--episodes", "10"], "--ways, --episodes: only few-shot reads this"),
+        (["few-shot", "--templates", "plain"], "--templates: only zero-shot reads this"),
         (["zero-shot", "--templates", "foo"], "no templates called 'foo'; there are photo, plain"),
         (["zero-shot", "--templates", "a {} or {}"], "expected a set's name or a sentence with one {}"),
     ],

@@ -12,50 +12,11 @@ from PIL import Image
 from small_runs import small_settings
 
 from likewise import train
-from likewise.cli import explain_command
-from likewise.cli.explain_command import draw_explanation, left_out, maps_of_phrases
+from likewise.cli.explain_command import left_out, maps_of_phrases
 from likewise.cli.main import main
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError
 from likewise.model.grad_cam import Explanation
-from likewise.reporting.sheets import fonts
-
-
-def explanation(words: list[str]) -> Explanation:
-    maps = np.ones((len(words), 2, 2), np.float32)
-    return Explanation(words=words, maps=maps, whole=maps[0], probability=0.5)
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_chinese_words_are_drawn_or_remarked_on(
-    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Warnings are errors here: none may leak."""
-    if not installed:
-        monkeypatch.setattr(fonts, "_NAMES", ("no such font.ttf",))
-    picture = np.zeros((3, 16, 16), np.uint8)
-    remarks = draw_explanation(picture, explanation(["一只", "红", "bird"]), tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").stat().st_size > 1000
-    assert len(remarks) <= 1
-    assert installed or "show as boxes" in remarks[0]
-
-
-def test_each_phrase_has_a_panel_before_the_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    titles: list[list[str]] = []
-
-    def look(figure: Any, path: Path) -> None:
-        titles.append([axis.get_title() for axis in figure.axes if axis.has_data()])
-
-    monkeypatch.setattr(explain_command, "save_figure", look)
-    picture, found = np.zeros((3, 16, 16), np.uint8), explanation(["a", "red", "circle"])
-    phrases = {"red circle": found.phrase(1, 2), "a": found.phrase(0, 0)}
-    assert draw_explanation(picture, found, tmp_path / "sheet.png", phrases=phrases) == []
-    assert draw_explanation(picture, found, tmp_path / "sheet.png") == []
-    words = ["a", "red", "circle"]
-    assert titles == [
-        ["match 50%", "the whole text", "red circle", "a", *words],
-        ["match 50%", "the whole text", *words],
-    ]
 
 
 def test_a_phrase_is_the_mean_of_its_words_wherever_they_first_stand_together() -> None:
@@ -87,15 +48,6 @@ def test_the_command_shows_phrases_of_the_text(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--phrase", "green circle"])
     assert stopped.value.code == 2
-
-
-def test_words_left_out_are_counted(tmp_path: Path) -> None:
-    picture = np.zeros((3, 16, 16), np.uint8)
-    words = [f"word{number}" for number in range(30)]
-    assert draw_explanation(picture, explanation(words), tmp_path / "sheet.png") == [
-        "it shows the first 23 of the 30 words that the model read"
-    ]
-    assert draw_explanation(picture, explanation(words[:23]), tmp_path / "sheet.png") == []
 
 
 @pytest.mark.parametrize(

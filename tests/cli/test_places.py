@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from likewise.cli import embed_command, explain_command, report_command
+from likewise.cli import embed_command, explain_command
 from likewise.cli.data_command import run as show_data
 from likewise.cli.embed_command import run as embed
 from likewise.cli.explain_command import run as explain
 from likewise.cli.report_command import run as report
 from likewise.errors import ConfigError
+from likewise.reporting import collect
 
 SCENES = "scenes:train=4,validation=2,size=32"
 
@@ -25,7 +26,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.toml").touch()
-    for command in (embed_command, explain_command, report_command):
+    for command in (embed_command, explain_command, collect):
         monkeypatch.setattr(command, "open_model", None)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from small_runs import small_settings
 
-from likewise.cli import report_command
 from likewise.cli.main import main
 from likewise.data import DataConfig
 from likewise.data.scenes import draw_scenes
+from likewise.reporting import collect
 from likewise.training.engine import train
 
 
@@ -61,7 +61,9 @@ def test_a_run_whose_data_moved_is_reported(
     assert shown == [False, True]
     main(["report", str(run), "--data", str(table)])
     assert "warning" not in capsys.readouterr().err
-    assert (run / "report.html").is_file()
+    html = (run / "report.html").read_text()
+    assert "CLIP on table.csv" in html
+    assert str(tmp_path.parent) not in html  # no absolute path
 
 
 def test_a_folder_is_refused_before_anything_is_opened(
@@ -70,7 +72,7 @@ def test_a_folder_is_refused_before_anything_is_opened(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(report_command, "open_model", None)
+    monkeypatch.setattr(collect, "open_model", None)
     code, said = refused(capsys, trained[0], "--out", tmp_path)
     assert code == 2
     assert f"--out {tmp_path} is a folder; expected a file, such as {tmp_path / 'report.html'}." in said

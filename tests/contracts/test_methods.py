@@ -16,17 +16,16 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from small_methods import ALL, METHODS, build, float64_views, ingredients_of
+from small_methods import ALL, METHODS, STEP, build, context_of, float64_views
 from small_runs import small_settings
 
 from likewise.batches.batch import Batch
 from likewise.batches.loader import Loader
 from likewise.collectives import even_rows
-from likewise.encoders.image import ImageEncoder
 from likewise.errors import ConfigError
 from likewise.mechanisms import view_by_view
-from likewise.methods import base as method_module
-from likewise.methods.base import Embeddings, LossOutput, Method, Progress
+from likewise.mechanisms.batch_norm import synchronize_batch_norm
+from likewise.methods.base import Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.catalog import find_method, methods
 from likewise.methods.image.byol import BYOL
 from likewise.methods.image.simsiam import SimSiam
@@ -34,11 +33,10 @@ from likewise.metrics.collapse import collapse_warning, signs_of_collapse
 from likewise.model import Model, load
 from likewise.runs.folder import RunFolder
 from likewise.step_random import StepRandom
-from likewise.training.batch_norm import synchronize_batch_norm
 from likewise.training.checkpoints import latest_checkpoint, load_checkpoint
-from likewise.training.compared import look_at_compared
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run
+from likewise.training.monitor import embedding_figures
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -79,7 +77,7 @@ def train(
     batch = loader.batch(0)
     losses = []
     for step in range(steps):
-        terms = method.objective(method.embed(batch, StepRandom(0, step)))
+        terms = method.objective(method.embed(batch, Step(StepRandom(0, step))), STEP)
         steering.zero_grad()
         terms.total.backward()
         steering.step()
@@ -92,10 +90,11 @@ def warning_after(method: Method, loader: Loader) -> str | None:
     """What the signs of collapse say: of the embeddings as users get them, and of what is compared."""
     batch = loader.batch(0)
     with torch.no_grad():
-        _, warning = look_at_compared(method.embed(batch, StepRandom(1, 0)), method.compared)
+        _, warning = embedding_figures(
+            method.embed(batch, Step(StepRandom(1, 0))), method.monitored_embeddings
+        )
         method.eval()
-        encoder: ImageEncoder = method.network.image  # type: ignore[assignment]
-        views = method_module.make_views(batch, StepRandom(1, 0), encoder, method.view_config, views=(0,))  # type: ignore[arg-type]
+        views = method.views(batch, Step(StepRandom(1, 0)))
         vectors = method.network.encode_images(views)  # type: ignore[operator]
     assert vectors.isfinite().all()
     return warning or collapse_warning(signs_of_collapse(vectors))
@@ -105,7 +104,7 @@ def warning_after(method: Method, loader: Loader) -> str | None:
 def test_every_weight_that_learns_gets_a_gradient(name: str) -> None:
     """DDP waits for them all."""
     method, loader = build(name)
-    method.objective(method.embed(loader.batch(0), StepRandom(0, 0))).total.backward()
+    method.objective(method.embed(loader.batch(0), Step(StepRandom(0, 0))), STEP).total.backward()
     without = [n for n, weight in method.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not without
 
@@ -129,15 +128,15 @@ def test_learns_a_tiny_set_without_collapse(name: str) -> None:
 class WithoutStopGradient(SimSiam):
     """SimSiam whose targets get a gradient too."""
 
-    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
-        pixels = method_module.make_views(batch, draw, self.network.image, self.view_config)
+    def embed(self, batch: Batch, step: Step) -> Embeddings:
+        pixels = self.views(batch, step, 2)
         projections = view_by_view(self.projector, view_by_view(self.network, pixels))
         first, second = view_by_view(self.predictor, projections).chunk(2)
         targets = projections.chunk(2)
         predictions = {"first_prediction": first, "second_prediction": second}
         return predictions | {"first_target": targets[0], "second_target": targets[1]}
 
-    def objective(self, embeddings: Embeddings) -> LossOutput:
+    def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         total = sum(
             -torch.cosine_similarity(embeddings[f"{one}_prediction"], embeddings[f"{other}_target"]).mean()
             for one, other in (("first", "second"), ("second", "first"))
@@ -163,12 +162,12 @@ class TwinItself(BYOL):
     def after_step(self, progress: Progress) -> None:
         del progress
 
-    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
-        pixels = method_module.make_views(batch, draw, self.network.image, self.view_config)
+    def embed(self, batch: Batch, step: Step) -> Embeddings:
+        pixels = self.views(batch, step, 2)
         first, second = self.projector(self.network(pixels)).chunk(2)
         return {"first": first, "second": second}
 
-    def objective(self, embeddings: Embeddings) -> LossOutput:
+    def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         first, second = (torch.nn.functional.normalize(rows, dim=1) for rows in embeddings.values())
         return LossOutput((first - second).square().sum(1).mean(), {})
 
@@ -178,7 +177,7 @@ def test_a_broken_twin_is_caught_by_the_signs_of_collapse(broken: type[Method]) 
     """With the method's own heads, whose last BatchNorm holds up the spread of what has collapsed."""
     whole, loader = build(broken.name)
     torch.manual_seed(1)  # a start that tells the pictures apart, which not each of so small networks does
-    method = broken(whole.config, ingredients_of(broken.name))  # type: ignore[call-arg]
+    method = broken(whole.config, context_of(broken.name))  # type: ignore[call-arg]
     assert warning_after(method, loader) is None
     losses = train(method, loader, steps=80, rate=0.05, optimizer="sgd")
     assert losses[-1] < losses[0]
@@ -191,7 +190,7 @@ def test_a_whole_twin_is_not_taken_for_a_broken_one(name: str) -> None:
     for seed in range(3):
         whole, loader = build(name)
         torch.manual_seed(seed)
-        method = type(whole)(whole.config, ingredients_of(name))  # type: ignore[call-arg]
+        method = type(whole)(whole.config, context_of(name))  # type: ignore[call-arg]
         train(method, loader, steps=80, rate=0.02, optimizer="sgd")
         assert warning_after(method, loader) is None
 
@@ -201,11 +200,11 @@ def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
     method, loader = build(name)
     if method.no_grad_cache_reason is not None:
         pytest.skip(f"cannot be cut, {method.no_grad_cache_reason}")
-    batch, draw = loader.batch(0), StepRandom(0, 7)
+    batch, now = loader.batch(0), Step(StepRandom(0, 7))
     method.eval()
     with torch.no_grad():
-        whole = method.embed(batch, draw)
-        pieces = [method.embed(batch.rows(start, start + 4), draw) for start in range(0, 16, 4)]
+        whole = method.embed(batch, now)
+        pieces = [method.embed(batch.rows(start, start + 4), now) for start in range(0, 16, 4)]
     for key, value in whole.items():
         torch.testing.assert_close(torch.cat([piece[key] for piece in pieces]), value, rtol=1e-4, atol=1e-5)
 
@@ -214,12 +213,12 @@ def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
 def test_objectives_see_embeddings_alone(name: str) -> None:
     """Cached gradients call `objective` on detached copies: it must not reach for anything `embed` kept."""
     method, loader = build(name)
-    embeddings = method.embed(loader.batch(0), StepRandom(0, 0))
+    embeddings = method.embed(loader.batch(0), Step(StepRandom(0, 0)))
     again = {
         key: value.detach().requires_grad_() if value.is_floating_point() else value
         for key, value in embeddings.items()
     }
-    method.objective(again).total.backward()
+    method.objective(again, STEP).total.backward()
     assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in again.values())
 
 
@@ -227,7 +226,7 @@ def test_objectives_see_embeddings_alone(name: str) -> None:
 def test_nothing_is_gathered_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replicas send each other a tensor once a step, however many comparisons read it."""
     method, loader = build(name)
-    embeddings = method.embed(loader.batch(0), StepRandom(0, 0))
+    embeddings = method.embed(loader.batch(0), Step(StepRandom(0, 0)))
     sent: list[torch.Tensor] = []
     monkeypatch.setattr(
         sys.modules[type(method).__module__],
@@ -235,7 +234,7 @@ def test_nothing_is_gathered_twice(name: str, monkeypatch: pytest.MonkeyPatch) -
         lambda rows, **options: (sent.append(rows), rows)[1],
         raising=False,  # some compare no rows of other replicas
     )
-    method.objective(embeddings)
+    method.objective(embeddings, STEP)
     places = [rows.data_ptr() for rows in sent]
     assert len(set(places)) == len(places)
 
@@ -245,7 +244,7 @@ def two_steps(method: Method, loader: Loader, rows: slice, reduce: Callable[[tor
     weights = {key: value for key, value in method.named_parameters() if value.requires_grad}
     for step in range(2):
         batch = loader.batch(step).rows(rows.start, rows.stop)
-        method.objective(method.embed(batch, StepRandom(0, step))).total.backward()
+        method.objective(method.embed(batch, Step(StepRandom(0, step))), STEP).total.backward()
         gradients = {}
         for key, value in weights.items():
             if value.grad is None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_methods import ALL, THEY_COUNT, build
+from small_methods import ALL, STEP, THEY_COUNT, build
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from likewise.batches.batch import Batch
-from likewise.methods.base import Method, Progress
+from likewise.methods.base import Method, Progress, Step
 from likewise.step_random import StepRandom
 
 
@@ -77,7 +77,7 @@ def meta_has_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def step(method: Method, batch: Batch, number: int) -> None:
     """A whole training step, but for the optimizer's."""
-    method.objective(method.embed(batch, StepRandom(0, number))).total.backward()
+    method.objective(method.embed(batch, Step(StepRandom(0, number))), STEP).total.backward()
     method.after_step(Progress(number + 1, 3))
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_methods import ALL, METHODS, THEY_COUNT, build, float64_views
+from small_methods import ALL, METHODS, STEP, THEY_COUNT, build, float64_views
 from small_runs import logged, small_settings, stopped_after
 
 import likewise
-from likewise.methods.base import Progress
+from likewise.methods.base import Progress, Step
 from likewise.step_random import StepRandom
 from likewise.training.engine import train
 
@@ -39,7 +39,7 @@ def losses(name: str, device: str, *, watched: bool = False) -> list[float]:
     for number in range(3):
         batch = loader.batch(number).to(device)
         torch.cuda.set_sync_debug_mode("error" if watched and number == 2 else "default")
-        total = method.objective(method.embed(batch, StepRandom(0, number))).total
+        total = method.objective(method.embed(batch, Step(StepRandom(0, number))), STEP).total
         total.backward()
         with torch.no_grad():
             for weight in method.parameters():

@@ -318,7 +318,7 @@ def test_links_that_go_round_in_a_circle_are_bad_or_passed_over(tmp_path: Path) 
     splits = open_folder(root)
     assert [bad.place for bad in splits.bad_records] == ["images/round.png"]
     assert splits.bad_records[0].reason.startswith("the file cannot be reached")
-    assert "passed over 1 other files: 1 .around" in splits.summary["notes"]
+    assert "skipped 1 other files: 1 .around" in splits.summary["notes"]
 
 
 def test_captions_that_cannot_be_reached_are_bad_and_their_pictures_stay(tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_an_open_quote_at_the_end_is_bad(tmp_path: Path) -> None:
     assert splits.bad_records[0].reason.startswith("a quoted field is still open at the end")
     path = tmp_path / "t.csv"
     path.write_text('image,"caption\n1.png,one\n2.png,two\n')
-    with pytest.raises(SourceError, match=r"t\.csv: line 1, the first: a quoted field is still open"):
+    with pytest.raises(SourceError, match=r"t\.csv: line 1, the header: a quoted field is still open"):
         open_table(path)
 
 

@@ -17,7 +17,8 @@ from likewise.data.columns import Needs
 from likewise.data.images.duplicates import exact_duplicates, near_duplicates
 from likewise.data.source_report import SourceReport, inspect_source
 from likewise.errors import SourceError
-from likewise.reporting.sheets.contact_sheet import _wrap, draw_contact_sheet
+from likewise.reporting.sheets.contact_sheet import draw_contact_sheet
+from likewise.reporting.sheets.sheet import wrap
 
 
 def photo(seed: int) -> Image.Image:
@@ -111,10 +112,10 @@ def test_captions_are_wrapped_within_their_column() -> None:
         "x" * 99,
         "",
     ):
-        lines = _wrap(text, font, 90, 3)
+        lines = wrap(text, font, 90, 3)
         assert len(lines) <= 3
         assert all(font.getlength(line) <= 90 for line in lines)
-    assert _wrap("x" * 99, font, 90, 3)[-1].endswith("…")
+    assert wrap("x" * 99, font, 90, 3)[-1].endswith("…")
 
 
 def test_duplicates_by_hand() -> None:

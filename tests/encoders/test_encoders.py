@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,10 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel
 
 from likewise.encoders.fast.attention import _Attention, _bias, attention
-from likewise.encoders.fast.dropout import draw_kept
+from likewise.encoders.fast.dropout import draw_mask
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
-from likewise.errors import ConfigError, ModelError
-from likewise.networks.abilities import EncodesImages, EncodesTexts, MatchesPairs
-from likewise.networks.dual import DualNetwork
-from likewise.networks.fusion import FusionNetwork
-from likewise.networks.image import ImageNetwork
-from likewise.networks.registry import network_from_spec
+from likewise.errors import ConfigError
 
 IMAGE_CONFIGS = [
     ImageEncoderConfig(image_size=32, width=32, depth=2),
@@ -78,37 +72,6 @@ def test_padding_changes_nothing(architecture: str) -> None:
         encoder(padded, padded_mask).pooled, encoder(tokens, mask).pooled, rtol=1e-4, atol=1e-5
     )
     assert encoder(tokens, mask).tokens.shape == (2, 7, 32)
-
-
-def test_an_image_network_has_a_width_of_its_own_or_that_of_its_features() -> None:
-    image = ImageEncoder.build(IMAGE_CONFIGS[0]).eval()
-    pixels = torch.randn(2, 3, 32, 32)
-    features = image(pixels).pooled
-    plain, mapped = ImageNetwork(image), ImageNetwork(image, dim=5)
-    assert plain.dim == image.dim
-    assert mapped.dim == 5
-    assert mapped.projection is not None
-    torch.testing.assert_close(plain(pixels), features)
-    torch.testing.assert_close(mapped(pixels), features @ mapped.projection.weight.T)
-    for network in (plain, mapped):
-        again = network_from_spec(json.loads(json.dumps(network.spec()))).eval()
-        again.load_state_dict(network.state_dict())
-        torch.testing.assert_close(again(pixels), network(pixels))
-
-
-def test_networks_come_back_from_their_spec() -> None:
-    image = ImageEncoder.build(IMAGE_CONFIGS[0])
-    dual = DualNetwork(image, small_text(), dim=12).eval()
-    before = torch.random.get_rng_state()
-    again = network_from_spec(dual.spec()).eval()
-    assert torch.equal(before, torch.random.get_rng_state())
-    again.load_state_dict(dual.state_dict())
-    pixels = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(again.encode_images(pixels), dual.encode_images(pixels))  # type: ignore[operator]
-    with pytest.raises(ModelError, match="of kind 'dance'"):
-        network_from_spec({"kind": "dance"})
-    with pytest.raises(ModelError, match="lacks"):
-        network_from_spec({"kind": ImageNetwork.kind})
 
 
 def test_a_pretrained_folder_is_read_at_another_size(tmp_path: Path) -> None:
@@ -344,7 +307,7 @@ def test_plain_attention_drops_weights_and_scales_the_rest_up(share: float) -> N
     torch.manual_seed(1)
     ours = _Attention.apply(*heads, None, 0.5, share)
     torch.manual_seed(1)
-    kept, upscale = draw_kept(torch.Size((2, 3, 5, 5)), share)
+    kept, upscale = draw_mask(torch.Size((2, 3, 5, 5)), share)
     assert upscale == pytest.approx(1 / (1 - share) if share < 1 else 1)
     query, key, value = heads
     theirs = ((0.5 * query @ key.transpose(-1, -2)).softmax(dim=-1) * kept * upscale) @ value
@@ -417,16 +380,6 @@ def test_a_whole_clip_is_no_text_encoder(tmp_path: Path) -> None:
         TextEncoder.build(
             TextEncoderConfig(pretrained=str(tmp_path / "clip"), max_tokens=8), vocabulary_size=300
         )
-
-
-@pytest.mark.parametrize("ability", [EncodesImages, EncodesTexts, MatchesPairs])
-def test_abilities_name_what_stands_on_the_class(ability: type) -> None:
-    """Since Python 3.12 `isinstance` sees nothing else, least of all the submodules of an `nn.Module`."""
-    assert not ability.__annotations__
-    names = [name for name in vars(ability) if not name.startswith("_")]
-    assert names
-    for name in names:
-        inspect.getattr_static(FusionNetwork, name)
 
 
 @pytest.mark.parametrize("option", [{"patch_size": 4}, {"dropout": 0.1}, {"heads": 2}])

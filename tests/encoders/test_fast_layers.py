@@ -1,9 +1,10 @@
-"""Lean layers: transformers' own values and gradients, with less kept."""
+"""Hand-tuned layers: values and gradients of transformers' own, with less memory."""
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.encoders.fast.dropout import Dropout, dropout
-from likewise.encoders.fast.fused_linear import DeferredLayerNorm, LinearOfGELU, LinearOfNorm, as_multiplied
-from likewise.encoders.fast.install import make_lean
+from likewise.encoders.fast.fused_linear import (
+    DeferredLayerNorm,
+    LinearOfGELU,
+    LinearOfNorm,
+    to_autocast_dtype,
+)
+from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
+
+
+def fast(kind: Any, layer: nn.Module, **attributes: Any) -> Any:
+    """A layer with the same weights."""
+    made = copy.copy(layer)
+    made.__class__ = kind
+    for name, value in attributes.items():
+        setattr(made, name, value)
+    return made
 
 
 def kept_by(module: nn.Module, rows: Tensor) -> int:
@@ -26,7 +41,7 @@ def kept_by(module: nn.Module, rows: Tensor) -> int:
 def test_a_map_of_gelu_has_its_values_and_gradients() -> None:
     torch.manual_seed(0)
     plain = nn.Linear(6, 4).double()
-    lean = LinearOfGELU.of(plain)
+    lean = fast(LinearOfGELU, plain)
     assert lean.weight is plain.weight
     assert lean.bias is plain.bias
     rows = torch.randn(3, 5, 6, dtype=torch.float64, requires_grad=True)
@@ -39,12 +54,12 @@ def test_a_map_of_gelu_has_its_values_and_gradients() -> None:
 
     assert torch.autograd.gradcheck(mapped, (weight, bias))
     with torch.no_grad():
-        without = LinearOfGELU.of(nn.Linear(6, 4, bias=False).double())
+        without = fast(LinearOfGELU, nn.Linear(6, 4, bias=False).double())
     torch.testing.assert_close(without(rows), F.gelu(rows) @ without.weight.T)
 
 
 def test_it_computes_gradients_that_are_asked_for_alone() -> None:
-    lean = LinearOfGELU.of(nn.Linear(6, 4)).requires_grad_(False)
+    lean = fast(LinearOfGELU, nn.Linear(6, 4)).requires_grad_(False)
     rows = torch.randn(5, 6, requires_grad=True)
     lean(rows).sum().backward()
     assert rows.grad is not None
@@ -55,14 +70,14 @@ def test_a_map_of_gelu_keeps_no_more_than_its_input() -> None:
     rows = torch.randn(64, 96, requires_grad=True)
     plain = nn.Linear(96, 32)
     assert kept_by(nn.Sequential(nn.GELU(), plain), rows) == rows.nbytes
-    assert kept_by(LinearOfGELU.of(plain), rows) == 0
+    assert kept_by(fast(LinearOfGELU, plain), rows) == 0
 
 
 @pytest.mark.parametrize("lowered", [True, False])
 def test_autocast_multiplies_as_it_would_in_plain_layers(lowered: bool) -> None:
     torch.manual_seed(0)
     plain = nn.Linear(16, 8)
-    lean, rows = LinearOfGELU.of(plain), torch.randn(7, 16)
+    lean, rows = fast(LinearOfGELU, plain), torch.randn(7, 16)
     found, wanted = [], []
     for made, layer in ((found, lean), (wanted, lambda rows: plain(F.gelu(rows)))):
         own = rows.clone().requires_grad_()
@@ -89,8 +104,8 @@ def norm_and_map(dtype: torch.dtype = torch.float64) -> tuple[nn.LayerNorm, nn.L
 def test_a_map_of_a_norm_has_its_values_and_gradients() -> None:
     torch.manual_seed(0)
     norm, plain = norm_and_map()
-    left = DeferredLayerNorm.of(norm)
-    lean = LinearOfNorm.of(plain, left)
+    left = fast(DeferredLayerNorm, norm)
+    lean = fast(LinearOfNorm, plain, norm_before=(left,))
     assert (left.weight, left.bias) == (norm.weight, norm.bias)
     assert (lean.weight, lean.bias) == (plain.weight, plain.bias)
     assert dict(lean.named_parameters()).keys() == {"weight", "bias"}  # the norm stays another module's
@@ -109,7 +124,7 @@ def test_a_map_of_a_norm_has_its_values_and_gradients() -> None:
 
 def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> None:
     norm, plain = norm_and_map(torch.float32)
-    lean = LinearOfNorm.of(plain.requires_grad_(False), DeferredLayerNorm.of(norm))
+    lean = fast(LinearOfNorm, plain.requires_grad_(False), norm_before=(fast(DeferredLayerNorm, norm),))
     rows = torch.randn(50, 6, requires_grad=True)
     assert kept_by(nn.Sequential(norm, nn.Linear(6, 4)), rows) >= rows.nbytes
     assert kept_by(lean, rows) <= 2 * 6 * 4  # the norm's scale and shift, which are not the map's
@@ -120,10 +135,10 @@ def test_a_map_of_a_norm_computes_what_is_asked_for_and_keeps_its_input() -> Non
 
 
 def test_copies_read_their_own_norm() -> None:
-    """As a momentum twin does."""
+    """As an EMA encoder does."""
     norm, plain = norm_and_map(torch.float32)
-    left = DeferredLayerNorm.of(norm)
-    both = nn.ModuleList([left, LinearOfNorm.of(plain, left)])
+    left = fast(DeferredLayerNorm, norm)
+    both = nn.ModuleList([left, fast(LinearOfNorm, plain, norm_before=(left,))])
     twin = copy.deepcopy(both)
     with torch.no_grad():
         left.weight.zero_()
@@ -136,9 +151,9 @@ def test_copies_read_their_own_norm() -> None:
 def test_rows_are_multiplied_in_the_type_of_autocast() -> None:
     rows = torch.randn(3, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        assert as_multiplied(rows).dtype == torch.bfloat16
-        assert as_multiplied(rows.double()).dtype == torch.float64
-    assert as_multiplied(rows) is rows
+        assert to_autocast_dtype(rows).dtype == torch.bfloat16
+        assert to_autocast_dtype(rows.double()).dtype == torch.float64
+    assert to_autocast_dtype(rows) is rows
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -199,7 +214,7 @@ def test_backbones_are_lean_and_their_weights_are_called_as_ever(encoder: nn.Mod
     )
     assert plain.state_dict().keys() == backbone.state_dict().keys()
     before = {name: id(weight) for name, weight in backbone.named_parameters()}
-    make_lean(backbone)  # once more changes nothing
+    install_fast_layers(backbone)  # once more changes nothing
     assert {name: id(weight) for name, weight in backbone.named_parameters()} == before
     assert sum(isinstance(module, LinearOfGELU) for module in backbone.modules()) == 2
 
@@ -244,7 +259,7 @@ def test_other_activations_stay(activation: str) -> None:
     model = CLIPTextModel(config).eval()
     tokens = torch.randint(4, 300, (2, 5))
     before = model(input_ids=tokens).last_hidden_state
-    make_lean(model)
+    install_fast_layers(model)
     assert not any(isinstance(module, LinearOfGELU) for module in model.modules())
     torch.testing.assert_close(model(input_ids=tokens).last_hidden_state, before)
 

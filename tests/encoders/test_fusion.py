@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.fusion import FusionEncoder, LanguageHead, Pairing, cut_fusion
+from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
+from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.errors import ConfigError
 from likewise.networks.fusion import FusionNetwork

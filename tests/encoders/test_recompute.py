@@ -12,14 +12,14 @@ from likewise.encoders.fast.unpadded_bert import Packing
 MASK = torch.arange(6) < torch.tensor([6, 1, 3])[:, None]
 
 
-def padded_products(rows: Tensor, *, made_again: RecomputedTensors | None) -> tuple[Tensor, StorageWeakRef]:
+def padded_products(rows: Tensor, *, recomputed: RecomputedTensors | None) -> tuple[Tensor, StorageWeakRef]:
     """Each text's words with each other's, from (10, 4) packed rows; and the padded rows' memory."""
     packing = Packing(MASK)
-    if made_again is None:
+    if recomputed is None:
         padded = packing.unpack(rows)
         return padded @ padded.transpose(1, 2), StorageWeakRef(padded.untyped_storage())
-    padded = made_again(packing.unpack, rows)
-    with made_again.kept():
+    padded = recomputed(packing.unpack, rows)
+    with recomputed.saving_sources():
         found = padded @ padded.transpose(1, 2)
     return found, StorageWeakRef(padded.untyped_storage())
 
@@ -27,16 +27,16 @@ def padded_products(rows: Tensor, *, made_again: RecomputedTensors | None) -> tu
 def test_gradients_are_those_of_what_was_kept() -> None:
     rows = torch.randn(10, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 6, 6, dtype=torch.float64)
-    found = [padded_products(rows, made_again=made_again)[0] for made_again in (None, RecomputedTensors())]
+    found = [padded_products(rows, recomputed=recomputed)[0] for recomputed in (None, RecomputedTensors())]
     plain, again = (torch.autograd.grad((products * weight).sum(), rows)[0] for products in found)
     assert torch.equal(plain, again)
 
 
-def test_what_is_made_again_does_not_live_until_then() -> None:
+def test_what_is_recomputed_does_not_live_until_then() -> None:
     rows = torch.randn(10, 4, requires_grad=True)
-    plain, memory = padded_products(rows, made_again=None)
+    plain, memory = padded_products(rows, recomputed=None)
     assert not memory.expired()
-    again, memory = padded_products(rows, made_again=RecomputedTensors())
+    again, memory = padded_products(rows, recomputed=RecomputedTensors())
     assert memory.expired()
     assert torch.equal(plain, again)
 
@@ -44,9 +44,9 @@ def test_what_is_made_again_does_not_live_until_then() -> None:
 def test_other_tensors_are_kept_even_where_a_made_one_stood_before() -> None:
     """The address of a freed tensor is soon another's."""
     rows = torch.randn(64, 64, requires_grad=True)
-    made_again, found = RecomputedTensors(), []
-    made = made_again(lambda given: given[torch.arange(63, -1, -1)], rows)
-    with made_again.kept():
+    recomputed, found = RecomputedTensors(), []
+    made = recomputed(lambda given: given[torch.arange(63, -1, -1)], rows)
+    with recomputed.saving_sources():
         found.append(made.exp())
         del made
         for _ in range(8):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, ModelError
+from likewise.errors import ConfigError, DataError, ModelError
 
 TEXTS = [
     "A red circle above a blue square.",
@@ -93,3 +93,20 @@ def test_saved_and_loaded_is_the_same(tokenizer: TextTokenizer, tmp_path: Path) 
         TextTokenizer.load(tmp_path, max_tokens=16)
     with pytest.raises(ConfigError, match="cannot load"):
         TextTokenizer.load(tmp_path / "none", max_tokens=16)
+
+
+@pytest.mark.parametrize("word", ["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
+def test_control_tokens_written_in_a_text_are_text(
+    tokenizer: TextTokenizer, word: str, tmp_path: Path
+) -> None:
+    tokenizer.save(tmp_path / "tokenizer.json")
+    for one in (tokenizer, TextTokenizer.load(tmp_path, max_tokens=None), tokenizer.uncut()):
+        first, *inner, last = one.encode([f"a {word} dog"])[0].tolist()
+        assert {first, last} <= set(one.special_ids)
+        assert not set(inner) & set(one.special_ids)
+        assert one.decode(inner).strip() == f"a {word.lower()} dog"
+
+
+def test_a_lone_surrogate_is_named(tokenizer: TextTokenizer) -> None:
+    with pytest.raises(DataError, match=r"not a valid Unicode text .*'ok \\ud800 bad'"):
+        tokenizer.encode(["fine", "ok \ud800 bad"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from likewise.encoders.fast.unpadded_bert import Packing, packed_bert, self_attention
+from likewise.encoders.fast.unpadded_bert import Packing, self_attention
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 
 LENGTHS = (6, 1, 3, 6, 2)
@@ -22,6 +22,12 @@ def bert() -> TextEncoder:
         for weight in made.parameters():
             weight += 0.1 * torch.randn_like(weight)
     return made
+
+
+def unpadded(text: TextEncoder, tokens: Tensor, mask: Tensor) -> Tensor:
+    """(P, L, D) last states."""
+    states: Tensor = text.backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+    return states
 
 
 def texts(mask: Tensor = MASK) -> Tensor:
@@ -42,8 +48,8 @@ def test_real_tokens_stand_side_by_side_and_go_back() -> None:
 def test_values_and_gradients_are_transformers_own() -> None:
     text, tokens = bert(), texts()
     weight = torch.randn(18, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    packed = packed_bert(text.backbone, tokens, MASK)
-    padded = text.backbone(input_ids=tokens, attention_mask=MASK).last_hidden_state
+    packed = unpadded(text, tokens, MASK)
+    padded = text.backbone(tokens, MASK, output_hidden_states=True).last_hidden_state
     torch.testing.assert_close(packed[MASK], padded[MASK])
     assert torch.equal(packed[~MASK], torch.zeros(12, 32, dtype=torch.float64))
     found, wanted = (
@@ -57,10 +63,10 @@ def test_values_and_gradients_are_transformers_own() -> None:
 
 def test_the_length_that_a_batch_is_padded_to_changes_nothing() -> None:
     text, tokens = bert(), texts()
-    whole = packed_bert(text.backbone, tokens, MASK)
+    whole = unpadded(text, tokens, MASK)
     for row, length in enumerate(LENGTHS):
         one = slice(row, row + 1)
-        alone = packed_bert(text.backbone, tokens[one, :length], MASK[one, :length])
+        alone = unpadded(text, tokens[one, :length], MASK[one, :length])
         torch.testing.assert_close(alone, whole[one, :length])
 
 
@@ -69,8 +75,8 @@ def test_a_text_without_tokens_is_its_first_place_alone() -> None:
     text = bert()
     nothing = MASK.clone()
     nothing[1] = False
-    whole = packed_bert(text.backbone, texts(), MASK)
-    torch.testing.assert_close(packed_bert(text.backbone, texts(), nothing), whole)
+    whole = unpadded(text, texts(), MASK)
+    torch.testing.assert_close(unpadded(text, texts(), nothing), whole)
 
 
 @pytest.mark.parametrize("layer", [0, 1])
@@ -89,10 +95,10 @@ def test_dropout_acts_in_training_alone() -> None:
     for module in text.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.5
-    assert torch.equal(packed_bert(text.backbone, texts(), MASK), packed_bert(text.backbone, texts(), MASK))
+    assert torch.equal(unpadded(text, texts(), MASK), unpadded(text, texts(), MASK))
     text.train()
     for layer in text.backbone.encoder.layer:  # of the attention's weights too
         layer.attention.output.dropout.p = layer.output.dropout.p = 0.0
     text.backbone.embeddings.dropout.p = 0.0
-    first, second = (packed_bert(text.backbone, texts(), MASK) for _ in range(2))
+    first, second = (unpadded(text, texts(), MASK) for _ in range(2))
     assert not torch.allclose(first[MASK], second[MASK])

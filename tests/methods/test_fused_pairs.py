@@ -2,7 +2,7 @@
 
 import torch
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.methods.image_text.tcl.pairs import draw_pairs
 from likewise.step_random import StepRandom
 
@@ -15,8 +15,7 @@ def drawn(step: int, length: int = 4) -> tuple[list[int], list[int], list[bool]]
     batch = Batch(
         index=torch.arange(4),
         group=GROUPS,
-        tokens=TOKENS[:, :length],
-        mask=TOKENS[:, :length] > 0,
+        text=TokenBatch(TOKENS[:, :length], TOKENS[:, :length] > 0),
     )
     rows = torch.ones(4, 3)
     states = torch.arange(4.0)[:, None, None].expand(4, length, 2)

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from small_methods import STEP
 from small_runs import SOURCE, VIT, small_settings
 from torch import Tensor, nn
 
 from likewise.batches.batch import Batch
 from likewise.encoders.heads import mlp_head, mlp_projector
 from likewise.errors import ConfigError
-from likewise.methods.base import BuildContext, Method, Progress, make_views
+from likewise.methods.base import BuildContext, Method, Progress, Step, make_views
 from likewise.methods.catalog import find_method
 from likewise.methods.image import moco as moco_module
 from likewise.runs.settings import parse_settings
@@ -36,8 +37,7 @@ def build(
         dataclasses.replace(settings.method, **options),
         BuildContext(
             image=dataclasses.replace(settings.image, **(image or {})),
-            text=settings.text,
-            views=settings.views,
+            views={"views": settings.views},
             num_rows=40,
             trained=trained,
         ),
@@ -48,15 +48,15 @@ def batch(rows: int = 6, first: int = 0, label: Tensor | None = None) -> Batch:
     torch.manual_seed(rows)
     index = torch.arange(first, first + rows)
     images = torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8)
-    return Batch(index=index, images=images, group=index, label=label)
+    return Batch(index=index, image=images, group=index, label=label)
 
 
 def unit(rows: Tensor) -> Tensor:
     return F.normalize(rows.double(), dim=1)
 
 
-def views_of(method: Any, rows: Batch, draw: StepRandom) -> tuple[Tensor, Tensor]:
-    return make_views(rows, draw, method.network.image, method.view_config).chunk(2)  # type: ignore[return-value]
+def views_of(method: Any, rows: Batch, now: Step) -> tuple[Tensor, Tensor]:
+    return make_views(rows, now, method.network.image, method.view_configs["views"]).chunk(2)  # type: ignore[return-value]
 
 
 def test_moco_follows_algorithm_1() -> None:
@@ -64,14 +64,14 @@ def test_moco_follows_algorithm_1() -> None:
     method: Any = build("moco", temperature=0.2, ema_momentum=0.9, queue_size=10).eval()
     queue = method.queue.keys.clone().double()
     for step in range(2):
-        rows, draw = batch(4, first=4 * step), StepRandom(0, step)
-        first, second = views_of(method, rows, draw)
+        rows, now = batch(4, first=4 * step), Step(StepRandom(0, step))
+        first, second = views_of(method, rows, now)
         with torch.no_grad():
             q = unit(method.projector(method.network(first)))
-            k = unit(method.twin(second))
+            k = unit(method.ema_encoder(second))
             logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], dim=1) / 0.2
             expected = F.cross_entropy(logits, torch.zeros(4, dtype=torch.int64))
-            terms = method.objective(method.embed(rows, draw))
+            terms = method.objective(method.embed(rows, now), STEP)
         assert terms.total.item() == pytest.approx(expected.item(), rel=1e-5)
         method.after_step(Progress(step + 1, 2))
         queue[4 * step : 4 * step + 4] = k
@@ -86,14 +86,14 @@ def test_a_picture_is_never_the_negative_of_its_own_views() -> None:
     losses = []
     for step in range(2):
         with torch.no_grad():
-            terms = method.objective(method.embed(rows, StepRandom(0, step)))
+            terms = method.objective(method.embed(rows, Step(StepRandom(0, step))), STEP)
         method.after_step(Progress(step + 1, 4))
         losses.append(terms.total.item())
     assert method.queue.groups.tolist() == [0, 1, 2, 0, 1, 2]
     alone = batch(1)
     method.queue.groups.fill_(0)
     with torch.no_grad():
-        assert float(method.objective(method.embed(alone, StepRandom(0, 9))).total) == 0
+        assert float(method.objective(method.embed(alone, Step(StepRandom(0, 9))), STEP).total) == 0
 
 
 def test_moco_may_push_between_its_directions() -> None:
@@ -101,13 +101,13 @@ def test_moco_may_push_between_its_directions() -> None:
     method: Any = build(
         "moco", symmetric=True, push_between=True, temperature=0.2, ema_momentum=0.9, queue_size=10
     ).eval()
-    rows, draw = batch(4), StepRandom(0, 0)
+    rows, now = batch(4), Step(StepRandom(0, 0))
     method.queue.push(torch.randn(8, method.queue.keys.shape[1]), torch.arange(8) + 20)
     before = method.queue.keys.clone().double()
-    first, second = views_of(method, rows, draw)
+    first, second = views_of(method, rows, now)
     with torch.no_grad():
         q = [unit(method.projector(method.network(view))) for view in (first, second)]
-        k = [unit(method.twin(view)) for view in (first, second)]
+        k = [unit(method.ema_encoder(view)) for view in (first, second)]
         between = before.clone()
         between[[8, 9, 0, 1]] = k[1]
         expected = [
@@ -117,7 +117,7 @@ def test_moco_may_push_between_its_directions() -> None:
             )
             for a, queue in ((0, before), (1, between))
         ]
-        total = method.objective(method.embed(rows, draw)).total
+        total = method.objective(method.embed(rows, now), STEP).total
     assert total.item() == pytest.approx(sum(expected).item() / 2, rel=1e-5)  # type: ignore[union-attr]
     torch.testing.assert_close(method.queue.keys.double(), before)  # until after the step
     method.after_step(Progress(1, 2))
@@ -129,8 +129,8 @@ def test_moco_may_push_between_its_directions() -> None:
 def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shuffling BN: the parts that BatchNorm sees are not those of the queries."""
     method: Any = build("moco", norm_rows=2)
-    rows, draw = batch(8), StepRandom(0, 0)
-    _, second = views_of(method, rows, draw)
+    rows, now = batch(8), Step(StepRandom(0, 0))
+    _, second = views_of(method, rows, now)
     seen = []
     whole = moco_module.in_parts
     monkeypatch.setattr(
@@ -138,7 +138,7 @@ def test_moco_computes_its_keys_in_another_order(monkeypatch: pytest.MonkeyPatch
         "in_parts",
         lambda of, pixels, **options: (seen.append(pixels), whole(of, pixels, **options))[1],
     )
-    method.embed(rows, draw)
+    method.embed(rows, now)
     places = [int((second == pixels).flatten(1).all(1).nonzero()) for pixels in seen[1]]
     assert sorted(places) == list(range(8))
     assert {frozenset(places[i : i + 2]) for i in range(0, 8, 2)} != {
@@ -165,7 +165,7 @@ def test_moco_cuts_a_small_batch_in_two(rows: int, parts: int, monkeypatch: pyte
         moco_module, "in_parts", lambda of, pixels, *, rows: (seen.append(rows), of(pixels))[1]
     )
     with torch.no_grad():
-        method.embed(batch(rows), StepRandom(0, 0))
+        method.embed(batch(rows), Step(StepRandom(0, 0)))
     assert [max(1, rows // of) for of in seen] == [parts, parts]
 
 
@@ -173,17 +173,17 @@ def test_moco_v3_follows_algorithm_1() -> None:
     method: Any = build(
         "moco", version="v3", queue_size=None, norm_rows=None, hidden_dim=32, projection_dim=16
     ).eval()
-    rows, draw = batch(5), StepRandom(0, 0)
-    first, second = views_of(method, rows, draw)
+    rows, now = batch(5), Step(StepRandom(0, 0))
+    first, second = views_of(method, rows, now)
 
     def ctr(q: Tensor, k: Tensor) -> Tensor:
         return 2 * 0.2 * F.cross_entropy(unit(q) @ unit(k).T / 0.2, torch.arange(5))
 
     with torch.no_grad():
         q1, q2 = (method.predictor(method.projector(method.network(x))) for x in (first, second))
-        k1, k2 = method.twin(first), method.twin(second)
+        k1, k2 = method.ema_encoder(first), method.ema_encoder(second)
         expected = ctr(q1, k2) + ctr(q2, k1)
-        found = method.objective(method.embed(rows, draw)).total
+        found = method.objective(method.embed(rows, now), STEP).total
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -196,7 +196,7 @@ def test_moco_v3_holds_a_vit_s_patches_still() -> None:
     assert all("patch_embeddings" in name for name in frozen)
     before = {name: weight.clone() for name, weight in method.network.named_parameters()}
     optimizer = build_optimizer(method, TrainingConfig(learning_rate=1e-2, weight_decay=0.1))
-    method.objective(method.embed(batch(), StepRandom(0, 0))).total.backward()
+    method.objective(method.embed(batch(), Step(StepRandom(0, 0))), STEP).total.backward()
     optimizer.step()
     moved = {
         name for name, weight in method.network.named_parameters() if not torch.equal(weight, before[name])
@@ -227,41 +227,41 @@ def test_moco_refuses_what_would_be_ignored() -> None:
 def test_byol_follows_algorithm_1() -> None:
     method: Any = build("byol", ema_momentum=0.9).eval()
     with torch.no_grad():  # apart from the online network, as after some steps
-        for weight in method.twin.parameters():
+        for weight in method.ema_encoder.parameters():
             weight += 0.01 * torch.randn_like(weight)
-    rows, draw = batch(5), StepRandom(0, 0)
-    first, second = views_of(method, rows, draw)
+    rows, now = batch(5), Step(StepRandom(0, 0))
+    first, second = views_of(method, rows, now)
     with torch.no_grad():
         q1, q2 = (unit(method.predictor(method.projector(method.network(x)))) for x in (first, second))
-        z1, z2 = unit(method.twin(first)), unit(method.twin(second))
+        z1, z2 = unit(method.ema_encoder(first)), unit(method.ema_encoder(second))
         expected = (q1 - z2).square().sum(1).mean() + (q2 - z1).square().sum(1).mean()
-        found = method.objective(method.embed(rows, draw)).total
+        found = method.objective(method.embed(rows, now), STEP).total
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
-    online, twin = method.network.state_dict(), method.twin.module[0].state_dict()
+    online, twin = method.network.state_dict(), method.ema_encoder.module[0].state_dict()
     key = next(iter(online))
     wanted = twin[key].double() * (1 - 0.1 * (math.cos(math.pi / 4) + 1) / 2)
     wanted += online[key].double() * (0.1 * (math.cos(math.pi / 4) + 1) / 2)
     method.after_step(Progress(1, 4))
-    torch.testing.assert_close(method.twin.module[0].state_dict()[key].double(), wanted)
+    torch.testing.assert_close(method.ema_encoder.module[0].state_dict()[key].double(), wanted)
 
 
 def test_byol_and_moco_send_no_gradient_into_the_twin() -> None:
     for name in ("byol", "moco"):
         method: Any = build(name)
-        method.objective(method.embed(batch(), StepRandom(0, 0))).total.backward()
-        assert all(weight.grad is None for weight in method.twin.parameters())
+        method.objective(method.embed(batch(), Step(StepRandom(0, 0))), STEP).total.backward()
+        assert all(weight.grad is None for weight in method.ema_encoder.parameters())
         assert all(weight.grad is not None for weight in method.network.parameters())
 
 
 def test_simsiam_stops_the_gradient_and_keeps_its_predictor_s_rate() -> None:
     method: Any = build("simsiam").eval()
-    rows, draw = batch(5), StepRandom(0, 0)
-    first, second = views_of(method, rows, draw)
+    rows, now = batch(5), Step(StepRandom(0, 0))
+    first, second = views_of(method, rows, now)
     z1, z2 = (method.projector(method.network(x)) for x in (first, second))
     p1, p2 = method.predictor(z1), method.predictor(z2)
     expected = -(F.cosine_similarity(p1, z2.detach()) + F.cosine_similarity(p2, z1.detach())).mean() / 2
     wanted = torch.autograd.grad(expected, list(method.parameters()))
-    found = method.objective(method.embed(rows, draw)).total
+    found = method.objective(method.embed(rows, now), STEP).total
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     for one, other in zip(torch.autograd.grad(found, list(method.parameters())), wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
@@ -275,13 +275,13 @@ def test_simsiam_stops_the_gradient_and_keeps_its_predictor_s_rate() -> None:
 
 def test_instance_finds_its_row_among_all() -> None:
     method: Any = build("instance", temperature=0.07, bank_momentum=0.5).eval()
-    rows, draw = batch(4, first=7), StepRandom(0, 0)
-    first, _ = views_of(method, rows, draw)
+    rows, now = batch(4, first=7), Step(StepRandom(0, 0))
+    first, _ = views_of(method, rows, now)
     bank = method.bank.vectors.clone().double()
     with torch.no_grad():
         v = unit(method.projector(method.network(first)))
         expected = F.cross_entropy(v @ bank.T / 0.07, rows.index)
-        found = method.objective(method.embed(rows, draw)).total
+        found = method.objective(method.embed(rows, now), STEP).total
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     method.bank.seen[:9] = True  # two of the four
     method.after_step(Progress(1, 2))
@@ -291,26 +291,26 @@ def test_instance_finds_its_row_among_all() -> None:
 
 
 def test_copies_of_a_picture_are_no_negatives_to_instance_and_simclr() -> None:
-    rows, draw = batch(4), StepRandom(0, 0)
-    copies = dataclasses.replace(rows, group=torch.tensor([5, 5, 8, 5]))
+    rows, now = batch(4), Step(StepRandom(0, 0))
+    copies = rows.with_columns(group=torch.tensor([5, 5, 8, 5]))
     method: Any = build("instance").eval()
     with torch.no_grad():
-        method.objective(method.embed(copies, draw))
+        method.objective(method.embed(copies, now), STEP)
         method.after_step(Progress(1, 2))  # from now on the bank knows them
-        embeddings = method.embed(copies, draw)
+        embeddings = method.embed(copies, now)
         logits = unit(embeddings["query"]) @ method.bank.vectors.double().T / 0.07
         for row, mates in enumerate(([1, 3], [0, 3], [], [0, 1])):
             logits[row, mates] = -torch.inf
         expected = F.cross_entropy(logits, copies.index)
-        assert method.objective(embeddings).total.item() == pytest.approx(expected.item(), rel=1e-5)
-        alone = dataclasses.replace(rows, group=torch.arange(4))
-        assert method.objective(method.embed(alone, draw)).total > expected
+        assert method.objective(embeddings, STEP).total.item() == pytest.approx(expected.item(), rel=1e-5)
+        alone = rows.with_columns(group=torch.arange(4))
+        assert method.objective(method.embed(alone, now), STEP).total > expected
 
         method = build("simclr").eval()
-        apart, together = (method.objective(method.embed(one, draw)).total for one in (rows, copies))
+        apart, together = (method.objective(method.embed(one, now), STEP).total for one in (rows, copies))
         assert together < apart
-        none_left = dataclasses.replace(rows, group=torch.zeros(4, dtype=torch.int64))
-        assert float(method.objective(method.embed(none_left, draw)).total) == pytest.approx(0, abs=1e-6)
+        none_left = rows.with_columns(group=torch.zeros(4, dtype=torch.int64))
+        assert float(method.objective(method.embed(none_left, now), STEP).total) == pytest.approx(0, abs=1e-6)
 
 
 def test_moco_v3_freezes_patches_that_were_drawn_alone() -> None:
@@ -357,13 +357,13 @@ def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
     method: Any = build("instance", loss="nce", num_noise=64).eval()
     assert math.isnan(float(method.log_normalizer))
     with torch.no_grad():
-        embeddings = method.embed(batch(4), StepRandom(0, 0))
+        embeddings = method.embed(batch(4), Step(StepRandom(0, 0)))
         noise = method._draw_noise(embeddings["noise_seed"]).double()
         logits = unit(embeddings["query"]) @ noise.T / 0.07
-        method.objective(embeddings)
+        method.objective(embeddings, STEP)
         first = float(method.log_normalizer)
         method.after_step(Progress(1, 2))
-        again = method.objective(method.embed(batch(4), StepRandom(0, 1))).total
+        again = method.objective(method.embed(batch(4), Step(StepRandom(0, 1))), STEP).total
     assert float(method.log_normalizer) == first
     assert first == pytest.approx(math.log(40) + float(logits.exp().mean().log()), rel=1e-5)
     assert again.isfinite()
@@ -377,10 +377,12 @@ def test_instance_noise_contrast_keeps_its_first_normaliser() -> None:
 def test_supcon_keeps_what_it_compares_where_the_embedding_has_a_width() -> None:
     method: Any = build("supcon", num_views=1, embedding_dim=5).eval()
     rows = batch(4, label=torch.tensor([0, 0, 1, 1]))
-    views = make_views(rows, StepRandom(0, 0), method.network.image, method.view_config, views=(0,))
+    views = make_views(
+        rows, Step(StepRandom(0, 0)), method.network.image, method.view_configs["views"], range(1)
+    )
     kept = method.network.encode_images(views)
     assert kept.shape == (4, 5)
-    torch.testing.assert_close(method.embed(rows, StepRandom(0, 0))["first"], kept)
+    torch.testing.assert_close(method.embed(rows, Step(StepRandom(0, 0)))["first"], kept)
     assert build("supcon").network.projection is None
 
 
@@ -388,7 +390,7 @@ def test_supcon_keeps_what_it_compares_where_the_embedding_has_a_width() -> None
 def test_supcon_draws_all_views_of_a_class_together(num_views: int) -> None:
     method: Any = build("supcon", num_views=num_views).eval()
     label = torch.tensor([3, 3, 0, 1, 3])
-    embeddings = method.embed(batch(5, label=label), StepRandom(0, 0))
+    embeddings = method.embed(batch(5, label=label), Step(StepRandom(0, 0)))
     assert len(embeddings) == num_views + 1
     z = unit(torch.cat([embeddings[name] for name in ("first", "second")[:num_views]]))
     y = label.repeat(num_views)
@@ -399,18 +401,18 @@ def test_supcon_draws_all_views_of_a_class_together(num_views: int) -> None:
         positives = [j for j in others if y[j] == y[i]]
         if positives:  # with one view a class of one picture is no anchor
             losses.append(-torch.stack([z[i] @ z[j] / 0.1 - log_sum for j in positives]).mean())
-    found = method.objective(embeddings).total
+    found = method.objective(embeddings, STEP).total
     assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
 
 
 def test_siamese_compares_neighbouring_rows() -> None:
     method: Any = build("siamese", margin=0.8).eval()
     label = torch.tensor([0, 0, 1, 2, 4, 4])
-    embeddings = method.embed(batch(6, label=label), StepRandom(0, 0))
+    embeddings = method.embed(batch(6, label=label), Step(StepRandom(0, 0)))
     x = unit(embeddings["features"])
     apart = [(x[i] - x[i + 1]).norm() for i in (0, 2, 4)]
     expected = (apart[0] ** 2 + (0.8 - apart[1]).clamp_min(0) ** 2 + apart[2] ** 2) / 6
-    terms = method.objective(embeddings)
+    terms = method.objective(embeddings, STEP)
     assert terms.total.item() == pytest.approx(expected.item(), rel=1e-5)
     assert float(terms.parts["share_same"]) == pytest.approx(2 / 3)
 
@@ -418,7 +420,7 @@ def test_siamese_compares_neighbouring_rows() -> None:
 def test_siamese_compares_every_pair_of_the_batch_if_asked_to() -> None:
     method: Any = build("siamese", margin=0.8, pairs="batch").eval()
     label = torch.tensor([0, 0, 1, 2, 1])
-    embeddings = method.embed(batch(5, label=label), StepRandom(0, 0))
+    embeddings = method.embed(batch(5, label=label), Step(StepRandom(0, 0)))
     x = unit(embeddings["features"])
     values = []
     for i in range(5):
@@ -427,20 +429,20 @@ def test_siamese_compares_every_pair_of_the_batch_if_asked_to() -> None:
             if i != j:
                 near = label[i] == label[j]
                 values.append(apart**2 / 2 if near else (0.8 - apart).clamp_min(0) ** 2 / 2)
-    terms = method.objective(embeddings)
+    terms = method.objective(embeddings, STEP)
     assert terms.total.item() == pytest.approx(torch.stack(values).mean().item(), rel=1e-5)
 
 
 def test_multiview_contrasts_every_pair_of_views() -> None:
     method: Any = build("multiview", channels=("L", "a", "bRG"), temperature=0.2).eval()
-    embeddings = method.embed(batch(5), StepRandom(0, 0))
+    embeddings = method.embed(batch(5), Step(StepRandom(0, 0)))
     views = [unit(embeddings[key]) for key in ("L", "a", "bRG")]
     both_ways = []
     for i in range(3):
         for j in range(3):
             if i != j:
                 both_ways.append(F.cross_entropy(views[i] @ views[j].T / 0.2, torch.arange(5)))
-    found = method.objective(embeddings)
+    found = method.objective(embeddings, STEP)
     assert found.total.item() == pytest.approx(torch.stack(both_ways).mean().item(), rel=1e-5)
     assert set(found.parts) == {"L with a", "L with bRG", "a with bRG"}
 

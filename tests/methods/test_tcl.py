@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_methods import STEP
 from small_runs import small_settings
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.batches.batch import Batch
+from likewise.batches.batch import Batch, TokenBatch
 from likewise.errors import ConfigError
 from likewise.methods import base as method_module
-from likewise.methods.base import BuildContext, Embeddings, Progress, TokenizerInfo, make_views
+from likewise.methods.base import BuildContext, Embeddings, Progress, Step, TokenizerInfo, make_views
 from likewise.methods.image_text.tcl.options import momentum_and_queue_size
 from likewise.methods.image_text.tcl.tcl import TCL, Config
 from likewise.runs.training_options import TrainingConfig
@@ -29,7 +30,7 @@ from likewise.training.optimizers import build_optimizer
 from likewise.views import IGNORE_INDEX, mask_tokens, view_preset
 
 PAD, CLS, SEP, MASK, VOCABULARY = 0, 1, 2, 3, 40
-WORDS = TokenizerInfo(mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK))
+WORDS = TokenizerInfo(VOCABULARY, mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK))
 PARTS = ("cma_images", "cma_texts", "imc_images", "imc_texts", "lmi_images", "lmi_texts", "itm", "mlm")
 GROUPS = (0, 1, 1, 2, 3)  # the second and the third row are captions of one photo
 
@@ -50,14 +51,13 @@ def build(*, image: dict[str, Any] | None = None, views: str | None = None, **op
         BuildContext(
             image=dataclasses.replace(settings.image, **({"width": 16, "depth": 1} | (image or {}))),
             text=dataclasses.replace(settings.text, width=16, depth=3, dropout=0.0),
-            views=settings.views if views is None else view_preset(views),
-            vocabulary_size=VOCABULARY,
-            words=WORDS,
+            views={"views": settings.views if views is None else view_preset(views)},
+            tokenizer=WORDS,
             num_rows=40,
         ),
     ).double()
     with torch.no_grad():
-        for weight in method.twin.parameters():
+        for weight in method.ema_encoder.parameters():
             weight += 0.05 * torch.randn_like(weight)
         for name, weight in method.network.named_parameters():  # as they start, all texts are alike
             if name == "log_temperature":
@@ -84,9 +84,8 @@ def batch(
     images = colours + torch.randint(0, 56, (B, 3, 32, 32), generator=generator)
     return Batch(
         index=torch.arange(first, first + B),
-        images=images.to(torch.uint8),
-        tokens=torch.where(mask, tokens, PAD),
-        mask=mask,
+        image=images.to(torch.uint8),
+        text=TokenBatch(torch.where(mask, tokens, PAD), mask),
         group=torch.tensor(groups),
     )
 
@@ -99,7 +98,7 @@ def prepared(**options: Any) -> tuple[TCL, Embeddings]:
     method.text_queue.groups.copy_(method.image_queue.groups)
     method.alpha.fill_(0.3)
     with torch.no_grad():
-        made = method.embed(batch(), StepRandom(0, 0))
+        made = method.embed(batch(), Step(StepRandom(0, 0)))
     return method, {
         key: value.detach().clone().requires_grad_() if value.is_floating_point() else value
         for key, value in made.items()
@@ -164,15 +163,15 @@ def transcribed(method: TCL, found: Embeddings, *, shared: bool = False) -> dict
     """All parts, from the embeddings, the queues and the temperature."""
     tau, alpha, group = method.temperature, float(method.alpha), found["group"]
     keys = {
-        "images": torch.cat([unit(found["twin_images"]).detach(), method.image_queue.keys]),
-        "texts": torch.cat([unit(found["twin_texts"]).detach(), method.text_queue.keys]),
+        "images": torch.cat([unit(found["ema_images"]).detach(), method.image_queue.keys]),
+        "texts": torch.cat([unit(found["ema_texts"]).detach(), method.text_queue.keys]),
     }
     groups = (group, torch.cat([group, method.image_queue.groups]))
     everything = torch.ones(found["patches"].shape[:2], dtype=torch.bool)
-    words = torch.eye(VOCABULARY, dtype=torch.float64)[found["hidden_words"]]
+    words = torch.eye(VOCABULARY, dtype=torch.float64)[found["masked_labels"]]
     parts = {
         f"cma_{kind}": contrast(
-            found[kind], keys[other], groups, tau, teacher=found[f"twin_{kind}"], alpha=alpha, shared=shared
+            found[kind], keys[other], groups, tau, teacher=found[f"ema_{kind}"], alpha=alpha, shared=shared
         )
         for kind, other in (("images", "texts"), ("texts", "images"))
     }
@@ -184,8 +183,8 @@ def transcribed(method: TCL, found: Embeddings, *, shared: bool = False) -> dict
     parts["lmi_texts"] = with_parts(found["texts"], found["words"].detach(), found["word_mask"], group, tau)
     match = found["matches"].long()
     parts["itm"] = cross_entropy(found["match_logits"], torch.eye(2, dtype=torch.float64)[match])
-    opinion = found["twin_word_logits"].detach().softmax(1)
-    parts["mlm"] = cross_entropy(found["word_logits"], alpha * opinion + (1 - alpha) * words)
+    opinion = found["ema_token_logits"].detach().softmax(1)
+    parts["mlm"] = cross_entropy(found["token_logits"], alpha * opinion + (1 - alpha) * words)
     return parts
 
 
@@ -193,14 +192,14 @@ def transcribed(method: TCL, found: Embeddings, *, shared: bool = False) -> dict
 def test_every_part_is_the_paper_s(same_group: str) -> None:
     method, found = prepared(same_group=same_group)
     expected = transcribed(method, found, shared=same_group == "shared")
-    terms = method.objective(found)
+    terms = method.objective(found, STEP)
     assert set(terms.parts) == {*PARTS, "temperature"}
     for name in PARTS:
         assert terms.parts[name].item() == pytest.approx(expected[name].item(), rel=1e-9), name
         assert not terms.parts[name].requires_grad
     total = sum(expected[name] for name in PARTS[:6]) / 6 + expected["itm"] + expected["mlm"]
     assert terms.total.item() == pytest.approx(total.item(), rel=1e-9)
-    receivers = [found[key] for key in ("images", "texts", "match_logits", "word_logits")]
+    receivers = [found[key] for key in ("images", "texts", "match_logits", "token_logits")]
     receivers.append(method.network.log_temperature)
     for mine, theirs in zip(
         torch.autograd.grad(terms.total, receivers), torch.autograd.grad(total, receivers), strict=True
@@ -227,11 +226,11 @@ def test_weights_weigh_and_what_weighs_nothing_is_not_computed(
     absent = {
         "lmi": {"patches", "words", "word_mask"},
         "itm": {"match_logits", "matches"},
-        "mlm": {"hidden_words", "word_logits", "twin_word_logits"},
+        "mlm": {"masked_labels", "token_logits", "ema_token_logits"},
     }
     missing = set().union(*(keys for part, keys in absent.items() if weights[part] == 0))
     assert set(made) == set(found) - missing
-    terms = method.objective(made)
+    terms = method.objective(made, STEP)
     assert set(terms.parts) == {*left, "temperature"}
     contrastive = [name for name in left if name[:3] in ("cma", "imc", "lmi")]
     total = sum(weights[name[:3]] * expected[name].item() for name in contrastive)
@@ -245,23 +244,23 @@ def test_weights_weigh_and_what_weighs_nothing_is_not_computed(
 
 def test_embeddings_are_those_of_the_network_and_its_twin() -> None:
     """The network sees the first view, its twin the second and the same texts."""
-    method, rows, draw = build(), batch(), StepRandom(3, 5)
-    network, twin = method.network, method.twin.module
-    first, second = make_views(rows, draw, network.image, method.view_config).chunk(2)
-    found = method.embed(rows, draw)
+    method, rows, now = build(), batch(), Step(StepRandom(3, 5))
+    network, twin = method.network, method.ema_encoder.module
+    first, second = make_views(rows, now, network.image, method.view_configs["views"]).chunk(2)
+    found = method.embed(rows, now)
     wanted = {
         "images": network.encode_images(first),
-        "texts": network.encode_texts(rows.tokens, rows.mask),
-        "twin_images": twin.encode_images(second),
-        "twin_texts": twin.encode_texts(rows.tokens, rows.mask),
-        "words": unit(twin.text_projection(twin.text_states(rows.tokens, rows.mask)[:, 1:])),
+        "texts": network.encode_texts(rows.text.tokens, rows.text.mask),
+        "ema_images": twin.encode_images(second),
+        "ema_texts": twin.encode_texts(rows.text.tokens, rows.text.mask),
+        "words": unit(twin.text_projection(twin.text_states(rows.text.tokens, rows.text.mask)[:, 1:])),
     }
     for key, value in wanted.items():
         torch.testing.assert_close(found[key], value, msg=key)
-    assert torch.equal(found["word_mask"], rows.mask[:, 1:])
+    assert torch.equal(found["word_mask"], rows.text.mask[:, 1:])
     assert torch.equal(found["group"], rows.group)
     assert found["images"].requires_grad
-    assert not any(found[key].requires_grad for key in found if key.startswith(("twin", "patches", "words")))
+    assert not any(found[key].requires_grad for key in found if key.startswith(("ema", "patches", "words")))
 
 
 @pytest.mark.parametrize(
@@ -270,10 +269,10 @@ def test_embeddings_are_those_of_the_network_and_its_twin() -> None:
 def test_patches_are_pooled_whatever_their_grid(size: int, patch: int, cells: int) -> None:
     """A g x g grid to c x c regions, c = floor(sqrt(g)); they overlap where c does not divide g."""
     method = build(image={"image_size": size, "patch_size": patch}, itm=0, mlm=0)
-    rows, draw = batch((0, 1)), StepRandom(0, 1)
-    found = method.embed(rows, draw)["patches"]
-    twin: Any = method.twin.module
-    _, second = make_views(rows, draw, method.network.image, method.view_config).chunk(2)
+    rows, now = batch((0, 1)), Step(StepRandom(0, 1))
+    found = method.embed(rows, now)["patches"]
+    twin: Any = method.ema_encoder.module
+    _, second = make_views(rows, now, method.network.image, method.view_configs["views"]).chunk(2)
     patches = unit(twin.image_projection(twin.image_states(second)[:, 1:]))
     g = size // patch
     c = math.floor(math.sqrt(g))
@@ -288,13 +287,13 @@ def test_patches_are_pooled_whatever_their_grid(size: int, patch: int, cells: in
 
 def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     """One text at a time, all positions; the twin looks at the second view, and reads the same holes."""
-    method, rows, draw = build(hidden_share=0.4), batch(), StepRandom(0, 2)
-    found = method.embed(rows, draw)
-    views = make_views(rows, draw, method.network.image, method.view_config).chunk(2)
+    method, rows, now = build(hidden_share=0.4), batch(), Step(StepRandom(0, 2))
+    found = method.embed(rows, now)
+    views = make_views(rows, now, method.network.image, method.view_configs["views"]).chunk(2)
     tokens, words = mask_tokens(
-        rows.tokens,  # type: ignore[arg-type]
-        rows.mask,  # type: ignore[arg-type]
-        draw=draw,
+        rows.text.tokens,
+        rows.text.mask,
+        draw=now.random,
         index=rows.index,
         mask_id=MASK,
         vocabulary_size=VOCABULARY,
@@ -303,31 +302,31 @@ def test_hidden_words_are_guessed_from_text_and_picture() -> None:
     )
     places = (words != IGNORE_INDEX).nonzero().tolist()
     assert len(places) > 4
-    assert found["hidden_words"].tolist() == [int(words[i, place]) for i, place in places]
+    assert found["masked_labels"].tolist() == [int(words[i, place]) for i, place in places]
     for key, network, view in (
-        ("word_logits", method.network, views[0]),
-        ("twin_word_logits", method.twin.module, views[1]),
+        ("token_logits", method.network, views[0]),
+        ("ema_token_logits", method.ema_encoder.module, views[1]),
     ):
         for logits, (i, place) in zip(found[key], places, strict=True):
             one = slice(i, i + 1)
-            states = network.text_states(tokens[one], rows.mask[one])  # type: ignore[operator, index]
-            fused = network.fusion(states, rows.mask[one], network.image_states(view[one]))  # type: ignore[operator, index]
+            states = network.text_states(tokens[one], rows.text.mask[one])
+            fused = network.fusion(states, rows.text.mask[one], network.image_states(view[one]))
             torch.testing.assert_close(logits, network.word_logits(fused[:, place])[0])  # type: ignore[operator]
 
 
 def test_without_distillation_the_twin_guesses_no_words() -> None:
     method, found = prepared(distillation=0.0)
-    assert "twin_word_logits" not in found
+    assert "ema_token_logits" not in found
     method.alpha.zero_()
-    loss = method.objective(found).parts["mlm"]
-    wanted = torch.nn.functional.cross_entropy(found["word_logits"], found["hidden_words"])
+    loss = method.objective(found, STEP).parts["mlm"]
+    wanted = torch.nn.functional.cross_entropy(found["token_logits"], found["masked_labels"])
     assert loss.item() == pytest.approx(wanted.item())
 
 
 def test_no_hidden_word_is_no_loss() -> None:
     method, found = prepared(hidden_share=1e-9)  # drawn for no word of so few
-    assert found["word_logits"].shape == (0, VOCABULARY)
-    terms = method.objective(found)
+    assert found["token_logits"].shape == (0, VOCABULARY)
+    terms = method.objective(found, STEP)
     assert terms.parts["mlm"] == 0
     terms.total.backward()
     assert found["images"].grad is not None
@@ -337,14 +336,14 @@ def test_no_hidden_word_is_no_loss() -> None:
 # -- pairs that do not match
 
 
-def judged(method: TCL, rows: Batch, draw: StepRandom) -> Tensor:
+def judged(method: TCL, rows: Batch, now: Step) -> Tensor:
     """(B, B, 2) logits of every text with every picture, one pair at a time."""
     network = method.network
-    first, _ = make_views(rows, draw, network.image, method.view_config).chunk(2)
-    images, texts = network.image_states(first), network.text_states(rows.tokens, rows.mask)  # type: ignore[arg-type]
+    first, _ = make_views(rows, now, network.image, method.view_configs["views"]).chunk(2)
+    images, texts = network.image_states(first), network.text_states(rows.text.tokens, rows.text.mask)
     B = len(rows)
     pairs = [
-        network.match_logits(texts[t : t + 1], rows.mask[t : t + 1], images[i : i + 1])  # type: ignore[index]
+        network.match_logits(texts[t : t + 1], rows.text.mask[t : t + 1], images[i : i + 1])
         for t in range(B)
         for i in range(B)
     ]
@@ -374,8 +373,8 @@ def test_itm_judges_true_pairs_and_one_hard_negative_of_either_kind(negatives: s
     method, rows = build(lmi=0, mlm=0, negatives=negatives), batch()
     B = len(rows)
     for step in range(4):
-        found = method.embed(rows, StepRandom(0, step))
-        pairs = which(found["match_logits"], judged(method, rows, StepRandom(0, step)))
+        found = method.embed(rows, Step(StepRandom(0, step)))
+        pairs = which(found["match_logits"], judged(method, rows, Step(StepRandom(0, step))))
         assert found["matches"].tolist() == [1] * B + [0] * 2 * B
         assert pairs[:B] == [(i, i) for i in range(B)]
         halves(pairs[B:], list(range(B)))
@@ -392,16 +391,18 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
     method = build(lmi=0, mlm=0, views="none", negatives="replica")
     few, copies = batch(), 10
     method.network.log_temperature.fill_(math.log(0.2))
-    table = judged(method, few, StepRandom(0, 0))
+    table = judged(method, few, Step(StepRandom(0, 0)))
     kinds = torch.arange(len(few)).repeat(copies)
     many = Batch(
         index=torch.arange(len(kinds)),
-        **{name: getattr(few, name)[kinds] for name in ("images", "tokens", "mask", "group")},
+        image=few.image[kinds],
+        text=few.text.map(lambda tensor: tensor[kinds]),
+        group=few.group[kinds],
     )
     B = len(kinds)
     counts = {"image": np.zeros((5, 5)), "text": np.zeros((5, 5))}
     for step in range(30):
-        found = method.embed(many, StepRandom(1, step))
+        found = method.embed(many, Step(StepRandom(1, step)))
         pairs = which(found["match_logits"][B:], table)
         other_images, other_texts = halves(pairs, kinds.tolist())
         for text, image in other_images:
@@ -423,10 +424,10 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
 @pytest.mark.parametrize("groups", [(4,), (4, 4, 4)])
 def test_a_batch_of_one_photo_has_no_negatives(groups: tuple[int, ...]) -> None:
     method, rows = build(), batch(groups)
-    found = method.embed(rows, StepRandom(0, 0))
+    found = method.embed(rows, Step(StepRandom(0, 0)))
     # Nobody has a negative: such pairs count for nothing.
     assert found["matches"].tolist() == [1] * len(groups) + [-100] * 2 * len(groups)
-    terms = method.objective(found)
+    terms = method.objective(found, STEP)
     terms.total.backward()
     assert all(part.isfinite() for part in terms.parts.values())
     assert terms.parts["lmi_images"] == terms.parts["lmi_texts"] == 0
@@ -439,7 +440,7 @@ def test_texts_without_words() -> None:
     """[CLS] and [SEP] alone, some padded, some all of the batch."""
     for words in ((0,), (0, 3)):
         method, rows = build(hidden_share=1.0), batch(words=words)
-        terms = method.objective(method.embed(rows, StepRandom(0, 0)))
+        terms = method.objective(method.embed(rows, Step(StepRandom(0, 0))), STEP)
         terms.total.backward()
         assert terms.total.isfinite()
         assert (terms.parts["mlm"] == 0) == (words == (0,))
@@ -451,14 +452,12 @@ def test_texts_without_words() -> None:
 def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
     """Rows of padding alone, which no tokenizer makes but a caller may, and texts of a single token."""
     method, rows = build(hidden_share=1.0, **parts), batch()
-    assert rows.tokens is not None
-    assert rows.mask is not None
     if empty == "[CLS] alone":
-        rows = dataclasses.replace(rows, tokens=rows.tokens[:, :1], mask=rows.mask[:, :1])
+        rows = rows.with_columns(text=rows.text.map(lambda tensor: tensor[:, :1]))
     else:
-        kept = torch.arange(len(rows.mask)) > (0 if empty == "one row" else len(rows.mask))
-        rows = dataclasses.replace(rows, mask=rows.mask & kept[:, None])
-    terms = method.objective(method.embed(rows, StepRandom(0, 0)))
+        kept = torch.arange(len(rows.text.mask)) > (0 if empty == "one row" else len(rows.text.mask))
+        rows = rows.with_columns(text=TokenBatch(rows.text.tokens, rows.text.mask & kept[:, None]))
+    terms = method.objective(method.embed(rows, Step(StepRandom(0, 0))), STEP)
     terms.total.backward()
     assert terms.total.isfinite()
     gradients = [weight.grad for weight in method.parameters() if weight.grad is not None]
@@ -468,13 +467,13 @@ def test_texts_without_tokens(empty: str, parts: dict[str, float]) -> None:
 
 def test_padding_changes_nothing() -> None:
     method, rows = build(hidden_share=0.4), batch()
-    padded = dataclasses.replace(
-        rows,
-        tokens=torch.nn.functional.pad(rows.tokens, (0, 5), value=PAD),  # type: ignore[arg-type]
-        mask=torch.nn.functional.pad(rows.mask, (0, 5)),  # type: ignore[arg-type]
-    )
+    tokens, mask = rows.text.tokens, rows.text.mask
+    pad = torch.nn.functional.pad
+    padded = rows.with_columns(text=TokenBatch(pad(tokens, (0, 5), value=PAD), pad(mask, (0, 5))))
     with torch.no_grad():
-        one, other = (method.objective(method.embed(b, StepRandom(0, 0))).parts for b in (rows, padded))
+        one, other = (
+            method.objective(method.embed(b, Step(StepRandom(0, 0))), STEP).parts for b in (rows, padded)
+        )
     for name in PARTS:
         assert float(one[name]) == pytest.approx(float(other[name]), rel=1e-9), name
 
@@ -485,9 +484,9 @@ def test_padding_changes_nothing() -> None:
 def test_no_gradient_reaches_twins_or_queues() -> None:
     method = build()
     method.alpha.fill_(0.4)
-    terms = method.objective(method.embed(batch(), StepRandom(0, 0)))
+    terms = method.objective(method.embed(batch(), Step(StepRandom(0, 0))), STEP)
     terms.total.backward()
-    assert all(not weight.requires_grad and weight.grad is None for weight in method.twin.parameters())
+    assert all(not weight.requires_grad and weight.grad is None for weight in method.ema_encoder.parameters())
     assert not any(buffer.requires_grad for buffer in method.buffers())
     without = {name for name, weight in method.network.named_parameters() if weight.grad is None}
     assert not without, without
@@ -503,11 +502,11 @@ def test_twins_and_queues_against_a_simulation(size: int) -> None:
     queues = {"images": method.image_queue, "texts": method.text_queue}
     keys = {kind: queue.keys.numpy().copy() for kind, queue in queues.items()}
     groups, place = np.full(size, -1), 0
-    twin = {name: weight.numpy().copy() for name, weight in method.twin.module.named_parameters()}
+    twin = {name: weight.numpy().copy() for name, weight in method.ema_encoder.module.named_parameters()}
     for step in range(4):
         rows = batch(tuple(10 * step + group for group in GROUPS), first=5 * step)
-        found = method.embed(rows, StepRandom(0, step))
-        terms = method.objective(found)
+        found = method.embed(rows, Step(StepRandom(0, step)))
+        terms = method.objective(found, STEP)
         optimizer.zero_grad()
         terms.total.backward()
         for kind, queue in queues.items():
@@ -516,7 +515,7 @@ def test_twins_and_queues_against_a_simulation(size: int) -> None:
         method.after_step(Progress(step + 1, 4))
         for row in range(max(0, 5 - size), 5):
             for kind in keys:
-                vector = found[f"twin_{kind}"][row].numpy()
+                vector = found[f"ema_{kind}"][row].numpy()
                 keys[kind][place] = vector / np.sqrt((vector**2).sum())
             groups[place] = 10 * step + GROUPS[row]
             place = (place + 1) % size
@@ -525,10 +524,10 @@ def test_twins_and_queues_against_a_simulation(size: int) -> None:
             assert queue.groups.tolist() == groups.tolist()
         for name, weight in method.network.named_parameters():
             twin[name] = 0.9 * twin[name] + 0.1 * weight.detach().numpy()
-    for name, weight in method.twin.module.named_parameters():
+    for name, weight in method.ema_encoder.module.named_parameters():
         np.testing.assert_allclose(weight, twin[name], rtol=1e-10, atol=1e-14)
-    method.copy_to_twins()
-    for mine, theirs in zip(method.twin.module.parameters(), method.network.parameters(), strict=True):
+    method.reset_ema()
+    for mine, theirs in zip(method.ema_encoder.module.parameters(), method.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 
@@ -554,7 +553,7 @@ def test_twins_and_queues_of_trained_networks_are_the_papers(
     ingredients = BuildContext(
         image=dataclasses.replace(settings.image, pretrained=image),
         text=dataclasses.replace(settings.text, pretrained=text),
-        views=settings.views,
+        views={"views": settings.views},
         num_rows=40,
         trained=trained,
     )
@@ -565,7 +564,7 @@ def test_twins_and_queues_of_trained_networks_are_the_papers(
 def test_the_twins_opinion_counts_more_during_the_first_epoch() -> None:
     method = build(distillation=0.4, itm=0, mlm=0, lmi=0, imc=0)
     assert method.alpha == 0
-    method.objective(method.embed(batch(), StepRandom(0, 0)))
+    method.objective(method.embed(batch(), Step(StepRandom(0, 0))), STEP)
     seen = []
     for step in range(1, 8):
         method.after_step(Progress(step, 100, steps_per_epoch=5))
@@ -576,7 +575,7 @@ def test_the_twins_opinion_counts_more_during_the_first_epoch() -> None:
 def test_the_temperature_is_learned_within_bounds_and_does_not_decay() -> None:
     method = build(temperature=0.07, itm=0, mlm=0)
     assert method.temperature.item() == pytest.approx(0.07, rel=1e-6)
-    method.objective(method.embed(batch(), StepRandom(0, 0)))
+    method.objective(method.embed(batch(), Step(StepRandom(0, 0))), STEP)
     for far, bound in ((9.0, 0.5), (-20.0, 0.001)):
         with torch.no_grad():
             method.network.log_temperature.fill_(far)
@@ -588,13 +587,13 @@ def test_the_temperature_is_learned_within_bounds_and_does_not_decay() -> None:
     assert of[id(method.network.text_projection.weight)] == 0.02
     assert of[id(method.network.text_projection.bias)] == 0
     assert len(of) == sum(weight.requires_grad for weight in method.network.parameters())
-    assert not any(id(weight) in of for weight in method.twin.parameters())
+    assert not any(id(weight) in of for weight in method.ema_encoder.parameters())
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cma": 0}, r"method\.cma is 0; without it"),
+        ({"cma": 0}, r"method\.cma is 0: images and texts"),
         ({"lmi": -1}, r"method\.lmi is -1; a weight"),
         ({"temperature": 0.7}, r"method\.temperature is 0\.7"),
         ({"distillation": 1.5}, r"method\.distillation"),
@@ -609,10 +608,10 @@ def test_options_that_cannot_work_name_themselves(options: dict[str, float], mes
 
 
 def test_hiding_words_needs_a_mask_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(globals(), "WORDS", TokenizerInfo(mask_id=None, special_ids=(PAD, CLS, SEP)))
+    monkeypatch.setitem(globals(), "WORDS", TokenizerInfo(VOCABULARY, None, (PAD, CLS, SEP)))
     with pytest.raises(ConfigError, match=r"no \[MASK\] token; set --method\.mlm 0"):
         build()
-    assert set(build(mlm=0).embed(batch(), StepRandom(0, 0))) >= {"images", "match_logits"}
+    assert set(build(mlm=0).embed(batch(), Step(StepRandom(0, 0)))) >= {"images", "match_logits"}
 
 
 @pytest.mark.parametrize("native", [True, False])
@@ -620,11 +619,11 @@ def test_twins_multiply_low_where_that_is_fast(native: bool, monkeypatch: pytest
     monkeypatch.setattr("likewise.methods.image_text.tcl.tcl.native_bfloat16", lambda device: native)
     for asked in ("auto", "same"):
         method = build(twin_precision=asked).float()
-        found = method.embed(batch(), StepRandom(0, 0))
+        found = method.embed(batch(), Step(StepRandom(0, 0)))
         low = native and asked == "auto"
-        assert found["twin_word_logits"].dtype == (torch.bfloat16 if low else torch.float32)
-        assert found["word_logits"].dtype == found["images"].dtype == torch.float32
-        terms = method.objective(found)
+        assert found["ema_token_logits"].dtype == (torch.bfloat16 if low else torch.float32)
+        assert found["token_logits"].dtype == found["images"].dtype == torch.float32
+        terms = method.objective(found, STEP)
         assert terms.total.isfinite()
         method.after_step(Progress(1, 2))
         assert method.image_queue.keys.dtype == torch.float32

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from likewise.metrics import ranking
+from likewise.metrics import inputs, ranking
 
 NAMES = ("map_at_r", "r_precision", "precision_at_1")
 
@@ -24,13 +24,15 @@ def naive(rows, labels):
     return np.mean(found, axis=0), len(found)
 
 
-def test_it_matches_a_naive_loop_whatever_the_tile():
+def test_it_matches_a_naive_loop_whatever_the_tile(monkeypatch):
     rng = np.random.default_rng(0)
     labels = rng.integers(-1, 6, 50)
     rows = (rng.normal(size=(7, 5))[labels] + rng.normal(size=(50, 5))).astype(np.float32)
     expected, count = naive(rows, labels)
-    for tile in (None, 1, 7):
-        figures = ranking(rows, labels, tile_rows=tile)
+    known = int((labels >= 0).sum())
+    for tile in (1, 7, 64):
+        monkeypatch.setattr(inputs, "TILE_ENTRIES", known * tile)
+        figures = ranking(rows, labels)
         assert [figures[name] for name in NAMES] == pytest.approx(expected.tolist())
         assert figures["num_items"] == count
 

@@ -4,8 +4,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from likewise.metrics import inputs as arrays
-from likewise.metrics import knn_accuracy, knn_predict, retrieval
-from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
+from likewise.metrics import knn_predict, retrieval
+from likewise.metrics.reranking import reranked_retrieval
 
 
 @pytest.mark.parametrize(("asked", "judged"), [(3, 3), (8, 8), (400, 8)])
@@ -30,16 +30,11 @@ ROWS, GROUPS = torch.eye(8), torch.arange(8)
 # How many tables of similarities each needs: one a direction.
 TABLES = {
     "retrieval": (2, lambda: retrieval(ROWS, ROWS, GROUPS, GROUPS)),
-    "reranked_ranks": (
-        1,
-        lambda: reranked_ranks(ROWS, ROWS, GROUPS, GROUPS, judge=constant, num_judged=3),
-    ),
     "reranked_retrieval": (
         2,
         lambda: reranked_retrieval(ROWS, ROWS, GROUPS, GROUPS, judge=constant, num_judged=3),
     ),
     "knn_predict": (1, lambda: knn_predict(ROWS, GROUPS, ROWS, k=3)),
-    "knn_accuracy": (1, lambda: knn_accuracy(ROWS, GROUPS, ROWS, GROUPS, k=3)),
 }
 
 

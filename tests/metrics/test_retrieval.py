@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.metrics import first_hit_chance, first_ranks, retrieval
-from likewise.metrics.relevance import ids_of_texts, images_and_texts
+from likewise.metrics import first_hit_chance, first_ranks, inputs, retrieval
+from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
 
 
 def naive_ranks(queries, candidates, own, theirs):
@@ -16,13 +16,15 @@ def naive_ranks(queries, candidates, own, theirs):
     return ranks
 
 
-def test_ranks_match_a_naive_loop_whatever_the_tile():
+def test_ranks_match_a_naive_loop_whatever_the_tile(monkeypatch):
     rng = np.random.default_rng(0)
     images, texts = rng.normal(size=(30, 5)).astype(np.float32), rng.normal(size=(90, 5)).astype(np.float32)
     image_groups, text_groups = np.arange(30), rng.integers(0, 33, 90)
     expected = naive_ranks(images, texts, image_groups, text_groups)
-    for tile in (None, 1, 7, 64):
-        assert first_ranks(images, texts, image_groups, text_groups, tile_rows=tile).tolist() == expected
+    relevance = Relevance(torch.from_numpy(image_groups), torch.from_numpy(text_groups))
+    for tile in (1, 7, 64):
+        monkeypatch.setattr(inputs, "TILE_ENTRIES", 90 * tile)
+        assert first_ranks(images, texts, relevance).tolist() == expected
 
 
 def test_two_captions_an_image_worked_by_hand():
@@ -103,13 +105,14 @@ def test_equal_texts_do_not_make_their_pictures_one():
     assert of_texts.counts().tolist() == [1, 2, 2, 1]
 
 
-@pytest.mark.parametrize("tile", [None, 1, 7])
-def test_ids_that_all_differ_change_nothing(tile):
+@pytest.mark.parametrize("tile", [1, 7, 64])
+def test_ids_that_all_differ_change_nothing(tile, monkeypatch):
     rng = np.random.default_rng(0)
     images, texts = rng.normal(size=(30, 5)).astype(np.float32), rng.normal(size=(90, 5)).astype(np.float32)
     given = images, texts, np.arange(30), rng.integers(0, 33, 90)
-    figures = retrieval(*given, text_ids=rng.permutation(90), tile_rows=tile)
-    assert figures == pytest.approx(retrieval(*given))
+    expected = retrieval(*given)
+    monkeypatch.setattr(inputs, "TILE_ENTRIES", 90 * tile)
+    assert retrieval(*given, text_ids=rng.permutation(90)) == pytest.approx(expected)
 
 
 def test_texts_are_equal_but_for_case_and_space():

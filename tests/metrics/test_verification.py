@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from likewise.metrics import best_threshold, equal_error_rate, verification
-from likewise.metrics.pairs import draw_pairs, halves_of_classes
+from likewise.metrics.verification import draw_pairs, halves_of_classes
 
 
 def made(num_classes=10, of_each=5, noise=1.0):

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from likewise import train
 from likewise.cli.main import main
+from likewise.encoders.fast import unpadded_fusion
+from likewise.encoders.fast.attention import attention
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import AbilityError, DataError
 from likewise.model import Model, load
@@ -73,18 +75,19 @@ def test_maps_are_attention_times_the_positive_gradient(model: Model) -> None:
 
 def slope_of_weight(network: Any, states: Any, place: tuple[int, ...], step: float = 1e-4) -> float:
     """How the match logit changes with one attention weight of the first fusion layer."""
-    fusion = network.fusion
-    attending, look = fusion.layers[0].crossattention.self, fusion._look
+    attending = network.fusion.layers[0].crossattention.self
     pair, head, word, key = place
 
     def moved(by: float) -> float:
-        def nudged(cross: Any, query: Tensor, keys: Tensor, values: Tensor, kept: None) -> Tensor:
-            output = look(cross, query, keys, values, kept).clone()  # (P, L, H, E)
+        def nudged(
+            cross: Any, query: Tensor, keys: Tensor, values: Tensor, *mask: Any, **options: Any
+        ) -> Any:
+            output = attention(cross, query, keys, values, *mask, **options)[0].clone()  # (P, L, H, E)
             if cross is attending:
                 output[pair, word, head] += by * values[pair, head, key]
-            return output
+            return output, None
 
-        with mock.patch.object(fusion, "_look", nudged), torch.no_grad():
+        with mock.patch.object(unpadded_fusion, "attention", nudged), torch.no_grad():
             return float(network.match_logits(*states)[:, 1].sum())
 
     return (moved(step) - moved(-step)) / (2 * step)

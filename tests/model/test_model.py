@@ -86,7 +86,7 @@ def test_batches_do_not_change_the_result(model: Model) -> None:
         ("no/such/picture.jpg", "cannot be read"),
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (np.zeros((4, 4, 7), np.uint8), r"\(4, 4, 7\)"),
-        (b"not a picture", "picture 0"),
+        (b"not a picture", "image 0"),
         ({"a": 1}, "is a dict"),
     ],
 )
@@ -105,6 +105,16 @@ def test_a_batch_of_nothing_is_refused(model: Model, size: int) -> None:
 def test_a_bad_text_is_named(model: Model) -> None:
     with pytest.raises(DataError, match="text 1"):
         model.encode_texts(["fine", "  "])
+    with pytest.raises(DataError, match="not a valid Unicode text"):
+        model.encode_texts("ok \ud800 bad")
+
+
+def test_encoded_bytes_of_any_kind_are_one_image(model: Model) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, "PNG")
+    expected = model.encode_images(stream.getvalue())
+    for one in (bytearray(stream.getvalue()), memoryview(stream.getvalue())):
+        assert np.array_equal(model.encode_images(one), expected)  # type: ignore[arg-type]
 
 
 def test_saved_and_loaded_is_the_same(model: Model, tmp_path: Path) -> None:
@@ -173,7 +183,7 @@ def test_a_model_that_cannot_be_put_in_its_place_leaves_the_one_before(
 def test_a_model_whose_replacing_was_killed_is_named(model: Model, tmp_path: Path) -> None:
     for name in ("model", "model[2]"):
         model.save(tmp_path / f".{name}.old-123")
-        said = rf"killed while it replaced it.*\.{re.escape(name)}\.old-123; give it back"
+        said = rf"killed while it replaced it.*\.{re.escape(name)}\.old-123; rename that folder"
         with pytest.raises(ModelError, match=said):
             likewise.load(tmp_path / name)
 
@@ -200,7 +210,7 @@ def test_weights_of_another_network_are_told_in_a_few_words(model: Model, tmp_pa
     )
     with pytest.raises(ModelError) as refused:
         likewise.load(tmp_path / "model")
-    said = r"Missing key.*and \d+ more; Unexpected key.*and 47 more; it is no model"
+    said = r"Missing key.*and \d+ more; Unexpected key.*and 47 more; it is not a model"
     assert re.search(said, str(refused.value))
     assert len(str(refused.value)) < 1000
 

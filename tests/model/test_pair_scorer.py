@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from small_runs import small_settings
 
 from likewise import train
 from likewise.cli.main import main
-from likewise.errors import AbilityError, DataError
-from likewise.evaluation.context import Embedded
+from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import evaluate
+from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
+from likewise.metrics.relevance import Relevance
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import retrieval
 from likewise.model import Model, load
@@ -81,7 +85,7 @@ def test_a_judge_that_is_sure_does_not_overflow(model: Model, monkeypatch: pytes
 
 def test_a_bad_picture_of_a_later_batch_is_named(model: Model) -> None:
     pictures: list[Any] = [picture(0), picture(1), picture(2), b"not a picture"]
-    with pytest.raises(DataError, match="picture 3"):
+    with pytest.raises(DataError, match="image 3"):
         model.match(pictures, ["a"] * 4, batch_size=2)
 
 
@@ -91,7 +95,7 @@ def test_match_is_what_the_network_says(model: Model) -> None:
     tokens, mask = (
         torch.from_numpy(part) for part in model.tokenizer.pad(model.tokenizer.encode(["a red circle"]))
     )
-    pixels = model.pixels(model._stored([picture(0)], 0))
+    pixels = model.pixels(model.stored_squares([picture(0)]))
     with torch.no_grad():
         logits = network.match_logits(network.text_states(tokens, mask), mask, network.image_states(pixels))
     assert float(model.match(picture(0), "a red circle")[0]) == pytest.approx(
@@ -100,18 +104,20 @@ def test_match_is_what_the_network_says(model: Model) -> None:
 
 
 def test_what_makes_no_pairs_is_refused(model: Model, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="2 pictures and 3 texts"):
+    with pytest.raises(DataError, match="2 images and 3 texts"):
         model.match([picture(0), picture(1)], ["a", "b", "c"])
-    with pytest.raises(DataError, match="0 pictures and 1 texts do not make pairs; give as many of each"):
+    with pytest.raises(DataError, match="0 images and 1 texts do not make pairs; give as many of each"):
         model.match([], ["a"])
-    with pytest.raises(DataError, match="1 pictures and 0 texts"):
+    with pytest.raises(DataError, match="1 images and 0 texts"):
         model.match(picture(0), [])
     assert model.match([], []).shape == (0,)
     other = load(train(small_settings("simclr", steps=1), tmp_path / "run", show=False).path)
     with pytest.raises(AbilityError, match="cannot match"):
         other.match("not/even/looked/for.jpg", "a")
-    with pytest.raises(AbilityError, match=r"this model \(simclr\) cannot; leave --rerank out"):
-        Embedded(other, open_splits(model, str(run)), rerank=4)
+    dual = SimpleNamespace(abilities=("encode_images", "encode_texts"), config={"method": "clip"})
+    context = Context(dual, open_splits(model, str(run)))  # type: ignore[arg-type]
+    with pytest.raises(AbilityError, match=r"this model \(clip\) cannot; leave --rerank out"):
+        evaluate(context, "retrieval", RetrievalOptions(rerank=4))
 
 
 def naive_ranks(queries, candidates, own, theirs, judge, k):  # type: ignore[no-untyped-def]
@@ -138,7 +144,10 @@ def test_reranking_against_a_loop(k: int) -> None:
     def judge(q: np.ndarray, c: np.ndarray) -> np.ndarray:
         return table[q, c]
 
-    found = reranked_ranks(queries, candidates, own, theirs, judge=judge, num_judged=k)
+    relevance = Relevance(torch.from_numpy(own), torch.from_numpy(theirs))
+    found = reranked_ranks(
+        torch.from_numpy(queries), torch.from_numpy(candidates), relevance, judge=judge, num_judged=k
+    )
     assert found.tolist() == naive_ranks(queries, candidates, own, theirs, judge, k)
 
 
@@ -164,7 +173,7 @@ def test_a_perfect_judge_of_all_candidates_puts_the_right_ones_first() -> None:
 
 def test_evaluate_reranks_on_request(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", str(run), "retrieval", "--rerank", "4", "--device", "cpu"])
-    assert "reranked_image_to_text_r1" in capsys.readouterr().out
+    assert "Re-ranked: image to text, R@1" in capsys.readouterr().out
     figures = RunFolder(run).read_json(RunFolder(run).results)["retrieval"]
     assert figures["num_judged"] == 4
     assert 0 <= figures["reranked_text_to_image_r10"] <= 1
@@ -187,13 +196,14 @@ def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> 
     expected = judge(images, places) + cosines / temperature
     np.testing.assert_allclose(judge.posterior(images, places), expected, rtol=1e-4, atol=1e-4)
     splits = open_splits(model, str(run))
-    with pytest.raises(ValueError, match="rerank_by must be 'both' or 'match', got 'Match'"):
-        Embedded(model, splits, rerank=4, rerank_by="Match")  # type: ignore[arg-type]
-    alone = Embedded(model, splits, rerank=4, rerank_by="match")
+    with pytest.raises(ConfigError, match="rerank-by must be 'both' or 'match', got 'Match'"):
+        RetrievalOptions(rerank=4, rerank_by="Match")  # type: ignore[arg-type]
+    context = Context(model, splits)
+    both, alone = (
+        pair_judge(context, RetrievalOptions(rerank=4, rerank_by=order)) for order in ("both", "match")
+    )
     captions = np.arange(len(images))
     np.testing.assert_allclose(
-        alone.judge(images, captions), model.judge_dataset(held_out, alone.captions)(images, captions)
+        alone(images, captions), model.judge_dataset(held_out, context.captions)(images, captions)
     )
-    assert not np.allclose(
-        Embedded(model, splits, rerank=4).judge(images, captions), alone.judge(images, captions)
-    )
+    assert not np.allclose(both(images, captions), alone(images, captions))

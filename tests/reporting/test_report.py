@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from likewise.model.grad_cam import Explanation
-from likewise.reporting import ReportInputs, render_report, report, write_report
+from likewise.reporting import ReportInputs, page, render_report, write_report
 from likewise.reporting.inputs import ExplainedPair
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -65,7 +65,7 @@ def made_inputs(count=40, captions_each=2, seed=0):
         image_embeddings=images,
         text_embeddings=texts,
         thumbnails=rng.integers(0, 255, (count, 3, 16, 16)).astype(np.uint8),
-        captions=[f"a caption of picture {place}" for place in owner],
+        captions=[f"a caption of image {place}" for place in owner],
         caption_image=owner,
         labels=np.arange(count) % 4,
         label_names=["circle", "square", "star", "ring"],
@@ -155,16 +155,16 @@ def test_rules_of_one_section_do_not_reach_into_another():
     assert len(rules) == len(set(rules))
     heat = np.ones((1, 2, 2), np.float32)
     found = Explanation(words=["a"], maps=heat, whole=heat[0], probability=0.9)
-    picture = np.zeros((3, 8, 8), np.uint8)
+    image = np.zeros((3, 8, 8), np.uint8)
     pairs = [
-        ExplainedPair(caption="a", picture=picture, right=right, explanation=found) for right in (True, False)
+        ExplainedPair(caption="a", image=image, right=right, explanation=found) for right in (True, False)
     ]
     html = render_report(dataclasses.replace(made_inputs(), explanations=pairs))
-    looks = html[html.index('<section id="looks"') : html.index('<section id="confusions"')]
-    assert 'class="words"' in looks
-    assert 'class="maps"' not in looks
+    section = html[html.index('<section id="attention"') : html.index('<section id="confusions"')]
+    assert 'class="words"' in section
+    assert 'class="maps"' not in section
     for mark in ("good", "bad"):
-        assert f'<b class="{mark}">' in looks
+        assert f'<b class="{mark}">' in section
         assert f".{mark}" in rules
 
 
@@ -220,7 +220,7 @@ def test_text_of_the_user_stays_text():
     [
         ({"results": {}}, "has not been evaluated"),
         ({"metrics": ()}, "Nothing was logged"),
-        ({"thumbnails": None}, "No pictures"),
+        ({"thumbnails": None}, "No images"),
         ({"labels": None, "label_names": None}, "no class labels"),
         ({"data_summary": {}, "bad_records": ()}, "No description of the data"),
         ({"settings": {}}, "No settings"),
@@ -329,7 +329,7 @@ def test_writing_replaces_the_file_and_leaves_nothing_beside(tmp_path):
 def test_a_report_that_cannot_be_written_leaves_nothing_beside(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     rendered = []
-    monkeypatch.setattr(report, "render_report", lambda inputs: rendered.append(inputs) or "\udcff")
+    monkeypatch.setattr(page, "render_report", lambda inputs: rendered.append(inputs) or "\udcff")
     with pytest.raises(IsADirectoryError, match="folder"):
         write_report(ReportInputs(title="first"), tmp_path / "folder")
     assert not rendered

@@ -8,44 +8,49 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from likewise.evaluation.registry import figure_of
 from likewise.metrics import over_seeds
 from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.reporting import render_report
-from likewise.reporting.charts import Series, line_chart, nice_ticks
+from likewise.reporting.axes import nice_ticks
+from likewise.reporting.charts import Series, line_chart
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
 from likewise.reporting.formatting import (
+    format_figure,
     format_percent,
     format_plain,
-    format_value,
-    method_name,
-    name_of,
-    task_name,
+    method_title,
+    task_title,
+    title_of,
 )
-from likewise.reporting.galleries import image_to_text_rows, neighbour_rows, text_to_image_rows
+from likewise.reporting.galleries import image_to_text_rows, image_uri, neighbour_rows, text_to_image_rows
 from likewise.reporting.inputs import ReportInputs
-from likewise.reporting.pictures import picture_uri
 from likewise.reporting.point_colors import color_images
 from likewise.reporting.summary import headlines, summary
 from likewise.reporting.tables import key_tables, reasons, result_tables
 
 
 def test_methods_have_their_titles():
-    assert [method_name(name) for name in ("tcl", "multiview", "instance")] == [
+    assert [method_title(name) for name in ("tcl", "multiview", "instance")] == [
         "TCL",
         "Multi-view",
         "Instance discrimination",
     ]
-    assert method_name("simcse") == "simcse"  # there is none of that name
+    assert method_title("simcse") == "simcse"  # there is none of that name
 
 
 def test_figures_are_named_and_formatted():
-    assert name_of("image_to_text_r1") == "Image to text, R@1"
-    assert name_of("text_to_image_median_rank") == "Text to image, median rank"
-    assert name_of("some_new_metric") == "Some new metric"
-    assert name_of("reranked_image_to_text_r1") == "Re-ranked: image to text, R@1"
-    assert format_value("image_to_text_r1", 0.7512) == "75.1 %"
-    assert format_value("effective_rank", 12.345) == "12.35"
+    titles = {
+        "image_to_text_r1": "Image to text, R@1",
+        "text_to_image_median_rank": "Text to image, median rank",
+        "reranked_image_to_text_r1": "Re-ranked: image to text, R@1",
+        "some_new_metric": "Some new metric",
+    }
+    assert {key: figure_of("retrieval", key).title for key in titles} == titles
+    assert title_of("some_new_metric") == "Some new metric"
+    assert format_figure(figure_of("retrieval", "image_to_text_r1"), 0.7512) == "75.1 %"
+    assert format_figure(figure_of("collapse", "effective_rank"), 12.345) == "12.35"
     assert format_percent(0.001) == "0.10 %"
     assert format_percent(0.0) == "0.0 %"
     assert format_percent(-0.123) == "-12.3 %"
@@ -131,7 +136,7 @@ def test_spread_has_its_curves():
     charts = training_charts(looks_at([{}] * 3, *shown, *constant))
     assert [chart.split("</h3>")[0].split(">")[-1] for chart in charts] == [
         "Spread (1 is even, 0 collapsed)",
-        "Spread of what is compared (1 is even, 0 collapsed)",
+        "Spread of the compared embeddings (1 is even, 0 collapsed)",
     ]
     assert [word in charts[1] for word in ("images <b>", "texts <b>")] == [True, True]
 
@@ -143,13 +148,13 @@ def test_a_single_point_is_a_dot():
 def test_pictures_come_back_as_they_went_in():
     thumbnail = np.zeros((3, 40, 40), np.uint8)
     thumbnail[0] = 250  # red
-    uri = picture_uri(thumbnail)
+    uri = image_uri(thumbnail)
     picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
     assert picture.size == (40, 40)
     red, green, blue = picture.convert("RGB").getpixel((20, 20))
     assert red > 240 > 20 > max(green, blue)
     assert Image.open(
-        io.BytesIO(base64.b64decode(picture_uri(np.zeros((3, 400, 400), np.uint8)).split(",")[1]))
+        io.BytesIO(base64.b64decode(image_uri(np.zeros((3, 400, 400), np.uint8)).split(",")[1]))
     ).size == (160, 160)
 
 
@@ -259,7 +264,7 @@ def test_an_image_alone_in_its_class_votes_but_is_not_asked():
     page = render_report(inputs)
     assert "among 100 labelled images" in page
     assert "% of 40 are right" in page
-    assert "60 without another image of their class vote, but are not asked." in page
+    assert "60 without another image of their class vote, but are not classified." in page
     alone = ReportInputs(title="", image_embeddings=embeddings, labels=np.arange(100))
     assert "Left out. Each of 100 labelled images is alone in its class" in render_report(alone)
 
@@ -273,7 +278,7 @@ def test_a_single_look_is_no_curve():
 
 
 def test_tables():
-    (table,) = result_tables({"knn": {"accuracy": 0.9, "chance_accuracy": 0.1, "num_items": 50}})
+    (table,) = result_tables({"neighbours": {"accuracy": 0.9, "chance_accuracy": 0.1, "num_items": 50}})
     assert [(row.name, row.value, row.chance) for row in table.rows] == [("Accuracy", "90.0 %", "10.0 %")]
     assert table.counts == "50 items"
     tables = key_tables({"a": 1, "b": {"c": None, "d": {"e": True}}, "empty": {}}, "Top")
@@ -311,7 +316,7 @@ def test_a_rank_stands_beside_the_greatest_that_it_could_have():
 
 
 def test_the_source_of_a_task_keeps_its_spelling():
-    assert task_name("zero-shot on Data/My_Table.csv") == "Zero-shot classification on Data/My_Table.csv"
+    assert task_title("zero-shot on Data/My_Table.csv") == "Zero-shot classification on Data/My_Table.csv"
 
 
 def test_an_overlap_of_the_parts_is_said_beside_the_figures():

@@ -10,14 +10,16 @@ from small_runs import small_settings
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import tokenize
 from likewise.data import prepare
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.methods import base as method_module
-from likewise.methods.base import BuildContext, Method, TokenizerInfo
+from likewise.methods.base import BuildContext, Method, Step, TokenizerInfo
 from likewise.methods.catalog import methods
+from likewise.step_random import StepRandom
 
 METHODS = sorted(methods())
+STEP = Step(StepRandom(0, 0))
 # What a method can also be: each goes through the same checks.
 VARIANTS = {
     "moco v1": ("moco", {"version": "v1", "ema_momentum": 0.9}),
@@ -46,16 +48,15 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
     method, options = VARIANTS.get(name, (name, {}))
     settings = small_settings(method)
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
-    tokens, size, words = None, 0, None
+    tokenizer, info, needs = None, None, settings.method_type.needs
     if "text" in settings.method_type.needs:
         texts = splits.train.texts or []
         tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
-        tokens, size = TokenTable(texts, tokenizer), tokenizer.size
-        words = TokenizerInfo(tokenizer.mask_id, tokenizer.special_ids)
-    ingredients = ingredients_of(method, vocabulary_size=size, words=words)
+        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
+    context = context_of(method, info)
     if depth is not None:
-        image = dataclasses.replace(ingredients.image, depth=depth)
-        ingredients = dataclasses.replace(ingredients, image=image)
+        image = dataclasses.replace(settings.image, depth=depth)
+        context = dataclasses.replace(context, image=image)
     torch.manual_seed(0)
     order = make_order(
         settings.training.order,
@@ -66,22 +67,16 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
         world_size=1,
         seed=0,
     )
-    made = settings.method_type(dataclasses.replace(settings.method, **options), ingredients)
-    return made, Loader(splits.train, tokens, order, seed=0)
+    made = settings.method_type(dataclasses.replace(settings.method, **options), context)
+    return made, Loader(splits.train, tokenize(splits.train, tokenizer, needs), order, seed=0, needs=needs)
 
 
-def ingredients_of(
-    method: str, *, vocabulary_size: int = 0, words: TokenizerInfo | None = None
-) -> BuildContext:
+def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildContext:
     settings = small_settings(method)
+    # Processes draw other dropout masks than one alone would.
+    text = None if tokenizer is None else dataclasses.replace(settings.text, dropout=0.0)
     return BuildContext(
-        image=settings.image,
-        # Replicas draw other dropout masks than one process would.
-        text=dataclasses.replace(settings.text, dropout=0.0),
-        views=settings.views,
-        vocabulary_size=vocabulary_size,
-        words=words,
-        num_rows=48,
+        image=settings.image, text=text, views={"views": settings.views}, tokenizer=tokenizer, num_rows=48
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from likewise.training.batch_norm import ReplicaBatchNorm, synchronize_batch_norm
+from likewise.mechanisms.batch_norm import ReplicaBatchNorm, synchronize_batch_norm
 
 
 @pytest.mark.parametrize("affine", [True, False])

@@ -12,7 +12,7 @@ import torch
 
 from likewise.errors import ConfigError
 from likewise.runs.training_options import TrainingConfig
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 
 
 @pytest.fixture

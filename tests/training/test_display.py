@@ -57,4 +57,4 @@ def test_a_logger_that_fails_is_dropped_and_training_goes_on(
     assert (run.model / "config.json").is_file()
     assert Failing.told == told  # four steps and the last look, as long as it can be told
     said = capsys.readouterr().err
-    assert said.count("WARNING: tensorboard is written no more (No space left on device)") == 1
+    assert said.count("WARNING: logging to tensorboard stops (No space left on device)") == 1

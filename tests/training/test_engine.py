@@ -45,7 +45,7 @@ from likewise.runs.settings import (
 )
 from likewise.runs.training_options import TrainingConfig
 from likewise.training import checkpoints
-from likewise.training.devices import launch
+from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run, train
 
 METHODS = sorted(methods())
@@ -179,9 +179,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_name(
     objective = CLIP.objective
     calls = []
 
-    def broken(self: CLIP, embeddings):  # type: ignore[no-untyped-def]
+    def broken(self: CLIP, embeddings, step):  # type: ignore[no-untyped-def]
         calls.append(1)
-        terms = objective(self, embeddings)
+        terms = objective(self, embeddings, step)
         if len(calls) < 4:
             return terms
         return terms._replace(
@@ -573,8 +573,8 @@ def test_a_gradient_of_zero_is_warned_of_once(
 ) -> None:
     objective = CLIP.objective
 
-    def flat(self: CLIP, embeddings):  # type: ignore[no-untyped-def]
-        terms = objective(self, embeddings)
+    def flat(self: CLIP, embeddings, step):  # type: ignore[no-untyped-def]
+        terms = objective(self, embeddings, step)
         return terms._replace(total=terms.total * 0)
 
     monkeypatch.setattr(CLIP, "objective", flat)

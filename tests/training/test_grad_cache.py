@@ -7,13 +7,14 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from small_methods import STEP
 from torch import nn
 
 from likewise.batches.batch import Batch
-from likewise.methods.base import LossOutput
+from likewise.mechanisms.batch_norm import frozen_batch_norm
+from likewise.methods.base import LossOutput, Step
 from likewise.objectives import clip_loss
-from likewise.step_random import StepRandom
-from likewise.training.grad_cache import cached_backward, frozen_batch_norm, piece_bounds
+from likewise.training.grad_cache import cached_backward, part_bounds
 
 
 class Towers(nn.Module):
@@ -25,13 +26,11 @@ class Towers(nn.Module):
         self.text = nn.Sequential(nn.Linear(6, 8), nn.Dropout(0.3))
         self.logit_scale = nn.Parameter(torch.tensor(2.0))
 
-    def embed(self, batch: Batch, draw: StepRandom) -> dict[str, torch.Tensor]:
-        del draw
-        assert batch.images is not None
-        flat = batch.images.double().flatten(1)[:, :6] / 255
+    def embed(self, batch: Batch, step: Step) -> dict[str, torch.Tensor]:
+        flat = batch.image.double().flatten(1)[:, :6] / 255
         return {"images": self.image(flat), "texts": self.text(flat.flip(1)), "index": batch.index}
 
-    def objective(self, embeddings: dict[str, torch.Tensor]) -> LossOutput:
+    def objective(self, embeddings: dict[str, torch.Tensor], step: Step) -> LossOutput:
         total = clip_loss(embeddings["images"], embeddings["texts"], temperature=torch.exp(-self.logit_scale))
         return LossOutput(total, {})
 
@@ -40,17 +39,16 @@ class Towers(nn.Module):
 def test_gradients_equal_the_whole_batch(micro: int) -> None:
     torch.manual_seed(0)
     towers = Towers().double()
-    batch = Batch(index=torch.arange(10), images=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
-    draw = StepRandom(0, 0)
+    batch = Batch(index=torch.arange(10), image=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
 
     # The whole batch at once, its rows under the masks that the pieces draw.
-    pieces = [batch.rows(start, stop) for start, stop in piece_bounds(10, micro)]
+    pieces = [batch.rows(start, stop) for start, stop in part_bounds(10, micro)]
     embedded = []
     for number, piece in enumerate(pieces):
         torch.manual_seed(number)
-        embedded.append(towers.embed(piece, draw))
+        embedded.append(towers.embed(piece, STEP))
     whole = {name: torch.cat([one[name] for one in embedded]) for name in embedded[0]}
-    towers.objective(whole).total.backward()
+    towers.objective(whole, STEP).total.backward()
     expected = {name: parameter.grad.clone() for name, parameter in towers.named_parameters()}  # type: ignore[union-attr]
     towers.zero_grad()
 
@@ -59,9 +57,9 @@ def test_gradients_equal_the_whole_batch(micro: int) -> None:
         towers.embed,
         towers.objective,
         batch,
-        draw,
+        STEP,
         micro_batch_size=micro,
-        seed_piece=lambda number: calls.append(number) or torch.manual_seed(number),  # type: ignore[func-returns-value]
+        seed_part=lambda number: calls.append(number) or torch.manual_seed(number),  # type: ignore[func-returns-value]
         frozen_buffers=nullcontext,
         backward=lambda loss: loss.backward(),
     )
@@ -71,9 +69,9 @@ def test_gradients_equal_the_whole_batch(micro: int) -> None:
 
 
 def test_pieces_are_alike_in_size() -> None:
-    assert piece_bounds(129, 64) == [(0, 43), (43, 86), (86, 129)]
-    assert piece_bounds(16, 5) == [(0, 4), (4, 8), (8, 12), (12, 16)]
-    assert piece_bounds(6, 6) == piece_bounds(6, 9) == [(0, 6)]
+    assert part_bounds(129, 64) == [(0, 43), (43, 86), (86, 129)]
+    assert part_bounds(16, 5) == [(0, 4), (4, 8), (8, 12), (12, 16)]
+    assert part_bounds(6, 6) == part_bounds(6, 9) == [(0, 6)]
 
 
 class Normed(Towers):
@@ -88,16 +86,16 @@ def test_running_statistics_count_every_row_once() -> None:
     torch.manual_seed(0)
     towers = Normed().double()
     expected = copy.deepcopy(towers)
-    batch = Batch(index=torch.arange(10), images=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
+    batch = Batch(index=torch.arange(10), image=torch.randint(0, 256, (10, 3, 2, 2), dtype=torch.uint8))
     for start in (0, 5):
-        expected.embed(batch.rows(start, start + 5), StepRandom(0, 0))
+        expected.embed(batch.rows(start, start + 5), Step(STEP))
     cached_backward(
         towers.embed,
         towers.objective,
         batch,
-        StepRandom(0, 0),
+        STEP,
         micro_batch_size=5,
-        seed_piece=lambda number: None,
+        seed_part=lambda number: None,
         frozen_buffers=lambda: frozen_batch_norm(towers),
         backward=lambda loss: loss.backward(),
     )

@@ -90,7 +90,7 @@ def test_data_that_cannot_be_read_ends_both(tmp_path: Path) -> None:
 
 def test_what_fails_on_one_ends_both(tmp_path: Path) -> None:
     code, said = trained_by_two(tmp_path, changed=ONE_FAILS)
-    own, others = "no such disk here", "replica 1 cannot go on: no such disk here"
+    own, others = "no such disk here", "rank 1 failed: no such disk here"
     assert sorted(said.splitlines()) == [f"likewise train: {own}", f"likewise train: {others}"]
     assert code == 5  # the first one's, which started the other
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_both(tmp_path: Path) -> None:
     assert code == 5
     own, others = sorted(line for line in said.splitlines() if line.startswith("likewise train: "))
     assert re.search(r"step-0+4\.ckpt cannot be written \(.*No space left.*--resume from the start", own)
-    assert others.startswith("likewise train: replica 0 cannot go on: ")
+    assert others.startswith("likewise train: rank 0 failed: ")
     assert "Traceback" not in said
 
 

@@ -38,7 +38,9 @@ def test_a_training_starts_from_a_trained_model(method: str, tmp_path: Path) -> 
         torch.testing.assert_close(after[name], weight.detach(), rtol=0, atol=1e-6)
     assert before.keys() == after.keys()
     if method != "clip":  # the twin began there too, and moved by one step of nothing
-        twins = {key: value for key, value in weights_of(again.path).items() if key.startswith("twin.")}
+        twins = {
+            key: value for key, value in weights_of(again.path).items() if key.startswith("ema_encoder.")
+        }
         newest = weights_of(again.path)
         online = next(key for key in newest if key.startswith("network.") and key.endswith("weight"))
         twin = next(key for key in twins if key.endswith(online.removeprefix("network.")))

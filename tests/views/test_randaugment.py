@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from likewise.step_random import StepRandom
-from likewise.views import PRESETS, chosen, random_view, view_preset
+from likewise.views import PRESETS, random_view, selection, view_preset
 from likewise.views.randaugment import OPERATIONS, Operations, draw_operations, randaugment
 
 SIZE = 32
@@ -130,7 +130,7 @@ def test_operations_come_one_after_the_other_each_to_its_images(monkeypatch: pyt
     torch.testing.assert_close(done[1], _done("rotate", once["equalize"])[1].flatten(1), atol=1e-3, rtol=0)
     assert torch.equal(done[2], pixels[2])
     # As on a device, which does all and chooses.
-    monkeypatch.setattr(chosen, "_rows_alone", chosen._all_and_choose)
+    monkeypatch.setattr(selection, "_apply_to_selected", selection._apply_to_all)
     whole = randaugment(pixels.clone(), Operations(kinds, signs), magnitude=7.0, size=SIZE)
     torch.testing.assert_close(whole, done, atol=1e-3, rtol=0)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from likewise.batches.batch import Batch
 from likewise.errors import ConfigError
-from likewise.methods.base import make_views
+from likewise.methods.base import Step, make_views
 from likewise.step_random import StepRandom
 from likewise.views import PRESETS, ViewConfig, center_view, random_view, view_preset
 
@@ -52,16 +52,18 @@ def test_a_view_depends_on_seed_step_index_and_number_alone(rotation: float) -> 
 def test_an_image_that_comes_again_has_other_views() -> None:
     encoder: Any = SimpleNamespace(image_size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     index = torch.tensor([5, 2, 5, 5, 7])
-    batch = Batch(index=index, images=_images()[index], occurrence=torch.tensor([0, 0, 1, 2, 0]))
-    views = make_views(batch, StepRandom(0, 3), encoder, PRESETS["simclr"])  # two of each
-    once = make_views(batch.rows(0, 2), StepRandom(0, 3), encoder, PRESETS["simclr"])
-    without = make_views(replace(batch, occurrence=None), StepRandom(0, 3), encoder, PRESETS["simclr"])
+    batch = Batch(index=index, image=_images()[index], occurrence=torch.tensor([0, 0, 1, 2, 0]))
+    views = make_views(batch, Step(StepRandom(0, 3)), encoder, PRESETS["simclr"])  # two of each
+    once = make_views(batch.rows(0, 2), Step(StepRandom(0, 3)), encoder, PRESETS["simclr"])
+    without = make_views(
+        Batch(index=index, **batch.columns), Step(StepRandom(0, 3)), encoder, PRESETS["simclr"]
+    )
     firsts = torch.tensor([0, 1, 4])
     assert torch.equal(views.view(2, 5, -1)[:, firsts], without.view(2, 5, -1)[:, firsts])
     assert torch.equal(views.view(2, 5, -1)[:, :2], once.view(2, 2, -1))
     assert len({view.numpy().tobytes() for view in views}) == 10
     single = [batch.rows(start, start + 1) for start in range(5)]
-    pieces = [make_views(one, StepRandom(0, 3), encoder, PRESETS["simclr"]) for one in single]
+    pieces = [make_views(one, Step(StepRandom(0, 3)), encoder, PRESETS["simclr"]) for one in single]
     assert torch.equal(torch.stack(pieces, dim=1).flatten(0, 1), views)
 
 

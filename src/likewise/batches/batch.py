@@ -5,52 +5,139 @@ B batch, L tokens (the longest text of this batch), S side of the stored images 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Batch"]
+from likewise.errors import DataError
+
+__all__ = ["Batch", "TokenBatch"]
 
 _NEXT_OCCURRENCE = 1 << 40  # above every place in a dataset, so that no two keys are equal
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Rows of a dataset, side by side. Parts that the data does not have are None.
+@dataclass(frozen=True)
+class TokenBatch:
+    """The tokens of one text a row.
 
     Attributes:
-        index: (B,) int64, the rows' places in their dataset.
-        occurrence: (B,) int64, which time a row stands in the step's batch (of all replicas), from 0; None
-            where none comes again.
-        images: (B, 3, S, S) uint8 in [0, 255], upright, RGB.
         tokens: (B, L) int64, padded with the tokenizer's padding id to the longest text of the batch.
         mask: (B, L) bool, True on real tokens.
-        group: (B,) int64; equal numbers mean the same thing (captions of one photo): never negatives.
-        label: (B,) int64, -1 where a row has none.
-        domain: (B,) int64.
-        keep_sides: (B,) bool, True where the caption names a side, so the picture must not be flipped.
-        keep_colours: (B,) bool, True where the caption names a colour, so hues must not be shifted.
+        keep_sides: (B,) bool, True where the text names a side, so that the image must not be flipped.
+        keep_colours: (B,) bool, True where the text names a color, so that hues must not be shifted.
     """
 
-    index: Tensor
-    occurrence: Tensor | None = None
-    images: Tensor | None = None
-    tokens: Tensor | None = None
-    mask: Tensor | None = None
-    group: Tensor | None = None
-    label: Tensor | None = None
-    domain: Tensor | None = None
+    tokens: Tensor
+    mask: Tensor
     keep_sides: Tensor | None = None
     keep_colours: Tensor | None = None
+
+    def map(self, function: Callable[[Any], Any]) -> TokenBatch:
+        """A function of each tensor."""
+        values: list[Any] = [getattr(self, field.name) for field in fields(self)]
+        return TokenBatch(*[None if value is None else function(value) for value in values])  # type: ignore[arg-type]
+
+
+class Batch:
+    """Rows of a dataset, by column; columns that the data does not have are missing.
+
+    `"text" in batch` tells whether a column is there, `batch["text"]` and `batch.text` give it.
+
+    Args:
+        index: (B,) int64, the rows' places in their dataset.
+        occurrence: (B,) int64, how often a row came before in the step's batch (of all processes); None where
+            no row comes twice.
+        columns: by name, as their kinds collate them: a tensor (B, ...), a `TokenBatch` or a list of B.
+    """
+
+    def __init__(self, *, index: Tensor, occurrence: Tensor | None = None, **columns: Any) -> None:
+        self.index, self.occurrence = index, occurrence
+        self.columns = {name: column for name, column in columns.items() if column is not None}
 
     def __len__(self) -> int:
         return int(self.index.shape[0])
 
+    def with_columns(self, **columns: Any) -> Batch:
+        """The same rows with some columns added or replaced."""
+        return Batch(index=self.index, occurrence=self.occurrence, **(self.columns | columns))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.columns
+
+    def __getitem__(self, name: str) -> Any:
+        """A column. Raises DataError where the batch has none of that name."""
+        if name not in self.columns:
+            there = ", ".join(self.columns) or "none"
+            raise DataError(f"this batch has no column {name} (columns: {there}); declare it in `needs`.")
+        return self.columns[name]
+
+    @property
+    def image(self) -> Tensor:
+        """(B, 3, S, S) uint8 in [0, 255], upright, RGB."""
+        image: Tensor = self["image"]
+        return image
+
+    @property
+    def image_2(self) -> Tensor:
+        """(B, 3, S, S) uint8, the second image of a pair."""
+        image: Tensor = self["image_2"]
+        return image
+
+    @property
+    def text(self) -> TokenBatch:
+        """One text a row."""
+        text: TokenBatch = self["text"]
+        return text
+
+    @property
+    def text_2(self) -> TokenBatch:
+        """The second text of a pair."""
+        text: TokenBatch = self["text_2"]
+        return text
+
+    @property
+    def text_3(self) -> TokenBatch:
+        """The third text, the negative of a triplet."""
+        text: TokenBatch = self["text_3"]
+        return text
+
+    @property
+    def answer(self) -> list[tuple[tuple[str, float], ...]]:
+        """B tuples of (text, weight)."""
+        answer: list[tuple[tuple[str, float], ...]] = self["answer"]
+        return answer
+
+    @property
+    def group(self) -> Tensor:
+        """(B,) int64; equal numbers mean the same thing (captions of one image): never negatives."""
+        group: Tensor = self["group"]
+        return group
+
+    @property
+    def label(self) -> Tensor:
+        """(B,) int64, -1 where a row has none."""
+        label: Tensor = self["label"]
+        return label
+
+    @property
+    def domain(self) -> Tensor:
+        """(B,) int64; domains of the source come first."""
+        domain: Tensor = self["domain"]
+        return domain
+
+    @property
+    def score(self) -> Tensor:
+        """(B,) float32, NaN where a row has none."""
+        score: Tensor = self["score"]
+        return score
+
     @property
     def key(self) -> Tensor:
-        """(B,) int64, what random draws are keyed by: the row's place, and another number each time it comes
-        again, so that it is no copy of itself but has other views, another caption, other words hidden."""
+        """(B,) int64 that random draws are keyed by: the row's place, and another number each time it comes
+        again, so that it has other views, another caption and other masked tokens than its first copy."""
         return self.index if self.occurrence is None else self.index + self.occurrence * _NEXT_OCCURRENCE
 
     def to(self, device: torch.device | str) -> Batch:
@@ -64,9 +151,17 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def rows(self, start: int, stop: int) -> Batch:
-        """The rows `start:stop`, as views (no copy)."""
-        return self._map(lambda tensor: tensor[start:stop])
+        """The rows `start:stop`; tensors as views (no copy)."""
+        return self._map(lambda tensor: tensor[start:stop], lambda values: values[start:stop])
 
-    def _map(self, function) -> Batch:  # type: ignore[no-untyped-def]
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: function(value) for name, value in values.items() if value is not None})
+    def _map(
+        self, of_tensor: Callable[[Tensor], Tensor], of_list: Callable[[Any], Any] = lambda x: x
+    ) -> Batch:
+        def mapped(value: Any) -> Any:
+            if isinstance(value, TokenBatch):
+                return value.map(of_tensor)
+            return of_tensor(value) if isinstance(value, Tensor) else of_list(value)
+
+        occurrence = None if self.occurrence is None else of_tensor(self.occurrence)
+        columns = {name: mapped(value) for name, value in self.columns.items()}
+        return Batch(index=of_tensor(self.index), occurrence=occurrence, **columns)

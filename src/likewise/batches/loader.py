@@ -1,6 +1,6 @@
 """Batches of a training part, made ahead of their step.
 
-Dimensions: N rows, B rows of a batch on one replica, R replicas.
+Dimensions: N rows, B rows of a batch on one process, R processes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ import torch
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import Order, occurrences
 from likewise.batches.tokenized_texts import TokenTable
+from likewise.data.column_kinds import Texts
+from likewise.data.columns import Needs, column_names, column_of
 from likewise.data.dataset import Dataset
 from likewise.step_random import StepRandom
-from likewise.views import caption_flags
 
 __all__ = ["Loader", "Prefetcher"]
 
@@ -29,20 +30,23 @@ class Loader:
 
     Args:
         dataset: the training part, N rows.
-        tokens: its captions, or None where there are none.
-        order: which rows a step has, over all replicas together.
-        seed: decides which caption of a row is read.
-        rank: this replica's place.
+        tokens: its texts by column (`tokenize`); texts that are not tokenized are left out.
+        order: which rows a step has, over all processes together.
+        seed: decides which text of a row is read.
+        needs: of the method. Labels that are required of the source domain only are masked (-1) in the
+            target domain, so that nothing can learn from them.
+        rank: this process's number.
         world_size: R; batches are shared evenly.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        tokens: TokenTable | None,
+        tokens: dict[str, TokenTable],
         order: Order,
         *,
         seed: int,
+        needs: Needs | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -52,35 +56,34 @@ class Loader:
         self._seed = seed
         self._rank, self._world_size = rank, world_size
         self.steps_per_epoch = order.steps_per_epoch
-        self._flags = (
-            None if tokens is None else tuple(np.asarray(flag) for flag in caption_flags(tokens.captions))
-        )
+        wanted = needs.columns if needs is not None else {}
+        batched = [name for name in column_names() if column_of(name).batched or name in wanted]
+        self._columns = {
+            name: dataset.column(name)
+            for name in batched
+            if dataset.has(name) and not issubclass(column_of(name).kind, Texts)
+        }
+        target = dataset.is_target
+        for name, need in wanted.items():
+            if need.domain is not None and name in self._columns and target is not None:
+                self._columns[name] = self._columns[name].without(target == (need.domain == "source"))
 
     def _own(self, everyone: np.ndarray) -> np.ndarray:
-        """This replica's (B,) of all replicas' (R B,)."""
+        """This process's (B,) of all processes' (R B,)."""
         return np.ascontiguousarray(everyone.reshape(self._world_size, -1)[self._rank])
 
     def batch(self, step: int) -> Batch:
-        """This replica's batch at a step, on the CPU."""
+        """This process's batch at a step, on the CPU."""
         everyone = self._order.rows(step)
         rows, times = self._own(everyone), self._own(occurrences(everyone))
-        named = Batch(index=torch.from_numpy(rows), occurrence=torch.from_numpy(times))
-        data = self._dataset
-        parts: dict[str, torch.Tensor] = {"group": torch.from_numpy(data.groups[rows])}
-        if data.pixels is not None:
-            parts["images"] = data.images(rows)
-        if data.labels is not None:
-            parts["label"] = torch.from_numpy(data.labels[rows])
-        if data.domains is not None:
-            parts["domain"] = torch.from_numpy(data.domains[rows])
-        if self._tokens is not None and self._flags is not None:
-            uniform = StepRandom(self._seed, step).uniform(named.key, 1, purpose="caption")[:, 0].numpy()
-            captions = self._tokens.pick(rows, uniform)
-            tokens, mask = self._tokens.padded(captions)
-            keep_sides, keep_colours = (torch.from_numpy(flag[captions]) for flag in self._flags)
-            parts |= {"tokens": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
-            parts |= {"keep_sides": keep_sides, "keep_colours": keep_colours}
-        return replace(named, **parts)
+        index, occurrence = torch.from_numpy(rows), torch.from_numpy(times)
+        key = Batch(index=index, occurrence=occurrence).key
+        columns: dict[str, Any] = {name: column.collate(rows) for name, column in self._columns.items()}
+        for name, table in self._tokens.items():
+            purpose = "caption" if name == "text" else f"caption {name}"
+            uniform = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
+            columns[name] = table.batch(rows, uniform)
+        return Batch(index=index, occurrence=occurrence, **columns)
 
 
 class Prefetcher:

@@ -1,7 +1,7 @@
-"""Which rows make the batch of a step: pure functions of (seed, step), so that nothing about the order is
-state and all replicas agree on it.
+"""Which rows make the batch of a step: pure functions of (seed, step). So there is no state to save, and all
+processes agree.
 
-Dimensions: N rows, B rows of a batch over all replicas, K rows of a class that stand together.
+Dimensions: N rows, B rows of a batch over all R processes, K rows of a class side by side.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from likewise.errors import ConfigError, DataError
 
 __all__ = [
     "ClassOrder",
+    "DomainOrder",
     "Order",
     "OrderName",
     "PairOrder",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 Rows = NDArray[np.int64]
-OrderName = Literal["shuffled", "classes", "pairs"]
+OrderName = Literal["shuffled", "classes", "pairs", "domains"]
 
 
 class Order(Protocol):
@@ -36,7 +37,7 @@ class Order(Protocol):
     steps_per_epoch: int
 
     def rows(self, step: int) -> Rows:
-        """(B,) int64 rows of all replicas' batches, side by side."""
+        """(B,) int64 rows of all processes' batches, side by side."""
 
 
 def make_order(
@@ -48,28 +49,43 @@ def make_order(
     examples_per_class: int,
     world_size: int,
     seed: int,
+    is_target: NDArray[np.bool_] | None = None,
+    source_share: float = 0.5,
 ) -> Order:
     """The order of that name.
 
     Args:
         kind: `shuffled` rows; `classes`: K rows of a class side by side; `pairs`: rows 2i and 2i + 1 are of
-            the same class in one half of the pairs, of different ones in the other.
-        labels: (N,) int64, negative where a row has none; needed by the last two.
+            the same class in one half of the pairs, of different ones in the other; `domains`: a stated share
+            of source rows, the rest target rows, on each process.
+        labels: (N,) int64, negative where a row has none; needed by `classes` and `pairs`.
         num_rows: N.
         batch_size: B.
         examples_per_class: K.
-        world_size: replicas that share a batch evenly; what stands together stays on one.
+        world_size: R; rows that belong together stay on one process.
         seed: decides the order.
+        is_target: (N,) rows of the target domain; needed by `domains`.
+        source_share: the share of a batch that are source rows, of `domains`.
 
     Raises:
-        ConfigError: a batch that cannot be cut so.
-        DataError: less than two rows; no labels, a single class, or one example of each class.
+        ConfigError: a batch cannot be drawn that way.
+        DataError: fewer than two rows; no labels, a single class, or one example of each class; one domain.
     """
     if num_rows < 2:
         raise DataError(f"training needs two rows or more, and the training part has {num_rows}.")
     if kind == "shuffled":
         _check_shuffled(num_rows, batch_size, world_size)
         return ShuffledOrder(num_rows, batch_size=batch_size, seed=seed)
+    if kind == "domains":
+        if is_target is None or is_target.all() or not is_target.any():
+            raise DataError(
+                "training.order domains draws rows of a source and of a target domain, and the training part "
+                "has one domain; name the target with --data.target, or use --training.order shuffled."
+            )
+        _check_together(kind, batch_size, examples_per_class, world_size, num_rows)
+        return DomainOrder(
+            is_target, batch_size=batch_size, source_share=source_share, world_size=world_size, seed=seed
+        )
     known = _known_classes(labels, kind)
     most = most_rows(kind, known, num_rows, examples_per_class)
     _check_together(kind, batch_size, examples_per_class, world_size, most)
@@ -85,11 +101,11 @@ def _check_shuffled(num_rows: int, batch_size: int, world_size: int) -> None:
     elif batch_size > num_rows:
         wrong = f"there are only {num_rows} training rows"
     elif batch_size % world_size:
-        wrong, wanted = f"{world_size} replicas cannot share it evenly", batch_size
+        wrong, wanted = f"{world_size} processes cannot share it evenly", batch_size
     else:
         return
     fitting = max(2, world_size, wanted // world_size * world_size)
-    hint = f"--training.batch-size {fitting}" if fitting <= num_rows else "fewer replicas, or more rows"
+    hint = f"--training.batch-size {fitting}" if fitting <= num_rows else "fewer processes, or more rows"
     raise ConfigError(f"training.batch_size is {batch_size}: {wrong}; try {hint}.")
 
 
@@ -102,35 +118,39 @@ def _check_together(
     fitting = min(max(batch_size // unit * unit, least), most // unit * unit)
     hint = f"--training.batch-size {fitting}"
     if fitting < least:
-        fewer = "--training.examples-per-class or replicas" if kind == "classes" else "replicas"
+        fewer = "--training.examples-per-class or processes" if kind == "classes" else "processes"
         hint = f"fewer {fewer}, or more labelled rows"
+    why = {"classes": " and a batch has two classes or more", "domains": " and each needs both domains"}.get(
+        kind, ""
+    )
     raise ConfigError(
         f"training.batch_size {batch_size}: training.order {kind} needs a multiple of {unit} from {least} to "
-        f"{most} here, since {unit // world_size} rows stand together on each of {world_size} replicas"
-        f"{' and of one class alone there is nothing to learn' if kind == 'classes' else ''}; try {hint}."
+        f"{most} here, since {unit // world_size} rows stay together on each of {world_size} processes{why}; "
+        f"try {hint}."
     )
 
 
 def most_rows(kind: OrderName, labels: Rows | None, num_rows: int, examples_per_class: int) -> int:
-    """The most rows that a batch can have: of batches by class no more than an epoch has."""
+    """The most rows that a batch can have; by class, no more than an epoch has."""
     if kind != "classes" or labels is None:
         return num_rows
     return min(num_rows, _num_chunks(labels, examples_per_class) * examples_per_class)
 
 
 def batch_unit(kind: OrderName, examples_per_class: int, world_size: int) -> tuple[int, int]:
-    """What a batch over all replicas is a multiple of, and the least that it can be: of one class alone there
-    is nothing to learn."""
-    together = {"shuffled": 1, "classes": examples_per_class, "pairs": 4}[kind]
+    """A batch over all processes is a multiple of the first, and at least the second: it has two classes, or
+    both domains on each process."""
+    together = {"classes": examples_per_class, "pairs": 4}.get(kind, 1)
     unit = world_size * together
-    return unit, max(unit, 2 * together) if kind == "classes" else unit
+    least = {"classes": max(unit, 2 * together), "domains": 2 * unit}
+    return unit, least.get(kind, unit)
 
 
 def occurrences(rows: Rows) -> Rows:
     """Which time each row of a batch stands in it: (B,) int64, 0 for the first, 1 where it comes again, ...
 
     Args:
-        rows: (B,) of all replicas together, so that the answer does not depend on how many they are.
+        rows: (B,) of all processes together, so that the answer does not depend on their number.
     """
     order = np.argsort(rows, kind="stable")  # equal rows side by side, in the order they come
     _, starts, counts = np.unique(rows[order], return_index=True, return_counts=True)
@@ -170,6 +190,27 @@ def _num_chunks(labels: Rows, examples_per_class: int) -> int:
 def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
     """Random numbers of one epoch or step."""
     return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, 0, purpose]))
+
+
+class _Stream:
+    """An endless row of permutations of 0 ... length - 1.
+
+    Args:
+        length: of each permutation.
+        seed: of the run.
+        purpose: another number for each stream of a run.
+    """
+
+    def __init__(self, length: int, seed: int, purpose: int) -> None:
+        self._length = length
+        self._permutation = lru_cache(maxsize=4)(
+            lambda turn: _generator(seed, purpose, turn).permutation(length)
+        )
+
+    def take(self, start: int, count: int) -> Rows:
+        """(count,) numbers from place `start`."""
+        turns, places = np.divmod(np.arange(start, start + count), self._length)
+        return np.concatenate([self._permutation(int(t))[places[turns == t]] for t in np.unique(turns)])
 
 
 class ShuffledOrder:
@@ -237,23 +278,15 @@ class PairOrder:
         self._paired = np.flatnonzero(counts[self._class_of] >= 2)
         self._num_classes, self._batch_size, self._seed = len(counts), batch_size, seed
         self.steps_per_epoch = max(1, len(self._by_class) // batch_size)
-        self._walk = lru_cache(maxsize=8)(self._permutation)
-
-    def _permutation(self, kind: int, turn: int) -> Rows:
-        count = len(self._paired) if kind == 0 else len(self._by_class)
-        return _generator(self._seed, 2 + kind, turn).permutation(count)
-
-    def _stream(self, kind: int, start: int, count: int, length: int) -> Rows:
-        """`count` numbers from place `start` of an endless row of permutations of `length`."""
-        places = np.arange(start, start + count)
-        return np.array([self._walk(kind, int(place // length))[place % length] for place in places])
+        self._same = _Stream(len(self._paired), seed, 2)
+        self._apart = _Stream(len(self._by_class), seed, 3)
 
     def rows(self, step: int) -> Rows:
         """See `Order`."""
         quarter = self._batch_size // 4
         random = _generator(self._seed, 4, step)
-        same = self._paired[self._stream(0, step * quarter, quarter, len(self._paired))]
-        apart = self._stream(1, step * quarter, quarter, len(self._by_class))
+        same = self._paired[self._same.take(step * quarter, quarter)]
+        apart = self._apart.take(step * quarter, quarter)
         first, last = self._starts[self._class_of[same]], self._starts[self._class_of[same] + 1]
         # One of the class's others: skip over the row itself.
         partner = first + (random.random(quarter) * (last - first - 1)).astype(np.int64)
@@ -265,3 +298,36 @@ class PairOrder:
         pairs: Rows = np.stack([same, partner, apart, stranger], axis=1)  # (B / 4, 4)
         rows: Rows = self._by_class[pairs.reshape(-1)]
         return rows
+
+
+class DomainOrder:
+    """Source rows and target rows in a stated share, on each process; both shuffled without replacement.
+
+    Each domain has epochs of its own; an epoch of the order is one pass over the source rows.
+    """
+
+    def __init__(
+        self,
+        is_target: NDArray[np.bool_],
+        *,
+        batch_size: int,
+        source_share: float,
+        world_size: int,
+        seed: int,
+    ) -> None:
+        each = batch_size // world_size
+        sources = min(max(round(source_share * each), 1), each - 1)
+        self._counts = (sources * world_size, batch_size - sources * world_size)
+        self._domains = [np.flatnonzero(~is_target), np.flatnonzero(is_target)]
+        self._streams = [_Stream(len(rows), seed, 5 + number) for number, rows in enumerate(self._domains)]
+        self._world_size = world_size
+        self.steps_per_epoch = max(1, len(self._domains[0]) // self._counts[0])
+
+    def rows(self, step: int) -> Rows:
+        """See `Order`."""
+        drawn = [
+            rows[stream.take(step * count, count)].reshape(self._world_size, -1)
+            for rows, stream, count in zip(self._domains, self._streams, self._counts, strict=True)
+        ]
+        both: Rows = np.concatenate(drawn, axis=1).reshape(-1)  # process by process
+        return both

@@ -1,16 +1,23 @@
-"""Every caption of a dataset, tokenised once.
+"""Every text of a column, tokenized once.
 
 Dimensions: N rows, C captions of all rows together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
 
-__all__ = ["TokenTable", "Tokenizes"]
+from likewise.batches.batch import TokenBatch
+from likewise.data.column_kinds import Texts
+from likewise.data.columns import Needs, column_names
+from likewise.data.dataset import Dataset
+from likewise.views import caption_flags
+
+__all__ = ["TokenTable", "Tokenizes", "tokenize", "training_texts"]
 
 
 class Tokenizes(Protocol):
@@ -21,6 +28,26 @@ class Tokenizes(Protocol):
 
     def pad(self, rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, as long as the longest row."""
+
+
+def training_texts(dataset: Dataset, needs: Needs) -> Iterator[str]:
+    """The texts of every column that is needed, for training a tokenizer."""
+    for name in column_names(Texts):
+        if name in needs and dataset.has(name):
+            yield from (text for row in dataset.column(name).values for text in row)
+
+
+def tokenize(dataset: Dataset, tokenizer: Tokenizes | None, needs: Needs) -> dict[str, TokenTable]:
+    """The tokens of every column of texts that is needed; none without a tokenizer.
+
+    A row that lacks an optional text has an empty one.
+    """
+    names = [name for name in column_names(Texts) if name in needs and dataset.has(name)]
+    return {
+        name: TokenTable([row or ("",) for row in dataset.column(name).values], tokenizer)
+        for name in names
+        if tokenizer is not None
+    }
 
 
 class TokenTable:
@@ -40,6 +67,7 @@ class TokenTable:
         self.first = np.concatenate([[0], np.cumsum(counts)[:-1]])  # (N,) place of each row's first caption
         self.captions: list[str] = [text for row in texts for text in row]
         self._tokens = tokenizer.encode(self.captions)
+        self._flags = caption_flags(self.captions)  # keep_sides and keep_colours, (C,) bool
 
     def pick(self, index: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """One caption of each row.
@@ -53,6 +81,12 @@ class TokenTable:
         """
         picked: np.ndarray = self.first[index] + (uniform * self.counts[index]).astype(np.int64)
         return picked
+
+    def batch(self, index: np.ndarray, uniform: np.ndarray) -> TokenBatch:
+        """One caption of each of B rows, as `uniform` picks it."""
+        captions = self.pick(index, uniform)
+        tokens, mask = map(torch.from_numpy, self.padded(captions))
+        return TokenBatch(tokens, mask, *(flag[captions] for flag in self._flags))
 
     def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, of some captions, as long as the longest of them."""

@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> None:
         sheet = _outside(Path("views.png"), found)
         if (reason := why_not_there(sheet)) is not None:
             raise ConfigError(f"--views: {sheet} cannot be written: {reason}; run this in another folder.")
-        _draw_views(found, method.default_views(options.views_size), options.views_size, sheet)
+        _draw_views(found, method.default_views(options.views_size)["views"], options.views_size, sheet)
         _say(f"views: {sheet}", options.json)
 
 
@@ -121,6 +121,7 @@ def _root(source: str) -> Path:
 def _draw_views(found: SourceReport, config: ViewConfig, size: int, path: Path) -> None:
     import numpy as np
 
+    from likewise.reporting.sheets.sheet import save_image
     from likewise.reporting.sheets.view_sheet import draw_view_sheet
 
     data = found.dataset
@@ -128,7 +129,7 @@ def _draw_views(found: SourceReport, config: ViewConfig, size: int, path: Path) 
     rows = np.linspace(0, len(data) - 1, min(_SHEET_ROWS, len(data))).astype(int)
     captions = None if data.texts is None else [data.texts[row][0] if data.texts[row] else "" for row in rows]
     sheet = draw_view_sheet(data.images(rows), config=config, size=size, captions=captions)
-    sheet.save(path)
+    save_image(sheet, path)
 
 
 def _say(line: str, quiet: bool) -> None:

@@ -8,22 +8,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 
-from likewise.cli.explain_command import draw_explanation, left_out, save_figure
-from likewise.cli.report_command import report
-from likewise.errors import ConfigError, Interrupted, first_names
-from likewise.evaluation.tasks import Embedded, evaluate
+from likewise.cli.explain_command import left_out
+from likewise.errors import ConfigError, Interrupted
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import evaluate
+from likewise.evaluation.tasks.retrieval import RetrievalOptions
 from likewise.hardware import native_bfloat16
+from likewise.messages import first_names
 from likewise.methods.catalog import find_method
-from likewise.metrics import nearest
 from likewise.model.grad_cam import explain
-from likewise.model.model import Model, load
+from likewise.model.model import load
 from likewise.option_flags import parse_flags
-from likewise.reporting.sheets.fonts import find_font
+from likewise.reporting import report
+from likewise.reporting.sheets.answer_sheet import draw_answer
+from likewise.reporting.sheets.explanation_sheet import draw_explanation
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import open_splits
 from likewise.runs.settings import (
@@ -35,14 +37,10 @@ from likewise.runs.settings import (
 )
 from likewise.training.engine import train
 
-if TYPE_CHECKING:
-    from likewise.data import Dataset
-
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
 _STEPS = 360
 _JUDGED = 16  # candidates of each search that are judged again
-_SHOWN = 6
 _ANSWER, _WORDS = "query.png", "words.png"
 
 
@@ -111,9 +109,11 @@ def run(arguments: Sequence[str]) -> None:
     model = load(result.path)
     splits = open_splits(model, str(result.path))
     assert splits.validation is not None
-    result.add_results("retrieval", evaluate(Embedded(model, splits, rerank=_JUDGED), "retrieval"))
-    sheet, best = answer(model, splits.validation, options.query, folder / _ANSWER)
-    words = folder / _WORDS
+    result.add_results(
+        "retrieval", evaluate(Context(model, splits), "retrieval", RetrievalOptions(rerank=_JUDGED))
+    )
+    sheet, words = folder / _ANSWER, folder / _WORDS
+    best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_JUDGED)
     picture = splits.validation.images([best])
     remarks = draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
     remarks = left_out(model, options.query) + remarks
@@ -155,68 +155,6 @@ def _written(folder: Path) -> set[str]:
     run = RunFolder(folder)
     paths = (path for path in vars(run).values() if path != run.path)
     return {*(path.name for path in paths), ".lock", _ANSWER, _WORDS}
-
-
-def answer(model: Model, pictures: Dataset, query: str, path: Path) -> tuple[Path, int]:
-    """Write the pictures that answer a text, best first, by cosine and after re-ranking, as one sheet.
-
-    Args:
-        model: encodes both, and judges pairs.
-        pictures: what is searched.
-        query: the text.
-        path: the picture file.
-
-    Returns:
-        The file, and the best picture's place.
-    """
-    found = nearest(model.encode_texts(query), model.encode_dataset_images(pictures), _JUDGED)
-    rows, cosines = np.asarray(found.indices)[0], np.asarray(found.similarities)[0]
-    judge, text = model.judge_dataset(pictures, [query]), np.zeros(len(rows), np.int64)
-    chances, again = judge.probabilities(rows, text), np.argsort(-judge.posterior(rows, text), kind="stable")
-    draw_answer(
-        pictures,
-        query,
-        {
-            "by cosine": [
-                (int(row), f"cosine {cosine:.2f}") for row, cosine in zip(rows, cosines, strict=True)
-            ],
-            f"the best {len(rows)} judged again": [
-                (int(rows[place]), f"match {chances[place]:.0%}") for place in again
-            ],
-        },
-        path,
-    )
-    return path, int(rows[again[0]])
-
-
-def draw_answer(
-    pictures: Dataset, query: str, rankings: dict[str, list[tuple[int, str]]], path: Path
-) -> None:
-    """A sheet: the query above, a row for each ranking, each picture with its score and caption."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure = plt.figure(figsize=(2.2 * _SHOWN, 3.5 * len(rankings)), layout="constrained")
-    font, _ = find_font([query])  # the remark is made where its words are shown
-    figure.suptitle(f"“{query}”", fontsize=14, font=font)
-    bands = figure.subfigures(len(rankings), 1)
-    for band, (name, ranking) in zip(bands, rankings.items(), strict=True):
-        band.suptitle(name, fontsize=11)
-        for axis, (row, score) in zip(band.subplots(1, _SHOWN), ranking, strict=False):
-            axis.axis("off")
-            axis.imshow(pictures.images([row])[0].permute(1, 2, 0).numpy())
-            caption = "" if pictures.texts is None else _wrapped(pictures.texts[row][0])
-            axis.set_title(f"{score}\n{caption}", fontsize=8)
-    save_figure(figure, path)
-    plt.close(figure)
-
-
-def _wrapped(text: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, 28)[:3])
 
 
 def _say(result: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:

@@ -20,7 +20,6 @@ from likewise.data.columns import Needs
 from likewise.data.splits import assign_parts
 from likewise.errors import ConfigError, DataError
 from likewise.model.model import Model
-from likewise.networks.abilities import EncodesImages, EncodesTexts
 from likewise.option_flags import parse_flags
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import (
@@ -73,7 +72,7 @@ def run(arguments: Sequence[str]) -> None:
     _check_out(path)
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be asked for texts that this model cannot read.
-    model.needs(f"encode_{options.what}", EncodesImages if options.what == "images" else EncodesTexts)
+    model.needs(f"encode_{options.what}")
     splits, own = _opened(model, options)
     parts = {"train": splits.train, "validation": splits.validation}
     chosen = [part for name, part in parts.items() if part is not None and options.part in ("all", name)]
@@ -158,7 +157,7 @@ def _left_out(config: DataConfig, asked: DataConfig, splits: Splits, *, own: boo
     named = splits.summary["parts_named"]
     if splits.summary["splits_from"] == "generated" or not (named["train"] or named["validation"]):
         return  # two parts are all there are, drawn ones and those of generated scenes
-    records = open_source(config, images=False).records
+    records = open_source(config, Needs("text")).records
     said, _ = assign_parts(records, config, "splits" if own else "any")
     counts = Counter(record.split for record, part in zip(records, said, strict=True) if part is None)
     for name, count in sorted(counts.items(), key=lambda pair: str(pair[0])):

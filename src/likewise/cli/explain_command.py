@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -14,15 +13,13 @@ from numpy.typing import NDArray
 
 from likewise.cli.output_paths import check_place
 from likewise.errors import ConfigError, DataError
-from likewise.model.grad_cam import Explanation, explain, overlay
+from likewise.model.grad_cam import Explanation, explain
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
-from likewise.reporting.sheets.fonts import find_font
+from likewise.reporting.sheets.explanation_sheet import draw_explanation
 from likewise.runs.open import open_model
 
-__all__ = ["ExplainCommand", "draw_explanation", "left_out", "maps_of_phrases", "run", "save_figure"]
-
-_MOST_WORDS = 23
+__all__ = ["ExplainCommand", "left_out", "maps_of_phrases", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,54 +121,3 @@ def left_out(model: Model, text: str) -> list[str]:
         return []
     last = "the last word was" if count == 1 else f"the last {count:,} words were"
     return [f"the model reads {tokenizer.max_tokens:,} tokens; {last} left out"]
-
-
-def draw_explanation(
-    picture: np.ndarray,
-    found: Explanation,
-    path: Path,
-    *,
-    phrases: Mapping[str, NDArray[np.float32]] | None = None,
-) -> list[str]:
-    """A sheet: the picture, the map of the whole text, those of the phrases, and one for each word.
-
-    Returns:
-        Remarks for the user: words left out, signs that no font has.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    shown = found.words[:_MOST_WORDS]
-    maps = [*(phrases or {}).items(), *zip(shown, found.maps, strict=False)]
-    font, remarks = find_font(title for title, _ in maps)
-    if len(shown) < len(found.words):
-        remarks.insert(
-            0, f"it shows the first {len(shown)} of the {len(found.words)} words that the model read"
-        )
-    columns = min(6, 2 + len(maps))
-    lines = -(-(2 + len(maps)) // columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(2 * columns, 2.25 * lines), layout="constrained", squeeze=False
-    )
-    for axis in axes.flat:
-        axis.axis("off")
-    cells = axes.flat
-    cells[0].imshow(picture.transpose(1, 2, 0))
-    cells[0].set_title(f"match {found.probability:.0%}", fontsize=10)
-    cells[1].imshow(overlay(picture, found.whole))
-    cells[1].set_title("the whole text", fontsize=10)
-    for place, (title, heat) in enumerate(maps, start=2):
-        cells[place].imshow(overlay(picture, heat))
-        cells[place].set_title(title, fontsize=10, font=font)
-    save_figure(figure, path)
-    plt.close(figure)
-    return remarks
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure; signs that its font has not were remarked on already."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        figure.savefig(path, dpi=110)

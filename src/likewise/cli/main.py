@@ -9,7 +9,8 @@ import sys
 from importlib import import_module
 from io import TextIOWrapper
 
-from likewise.errors import LikewiseError, TrainingError, first_line
+from likewise.errors import LikewiseError, TrainingError
+from likewise.messages import closest, first_line
 
 __all__ = ["COMMANDS", "main"]
 
@@ -129,10 +130,7 @@ def _set_up_streams() -> None:
 
 
 def _unknown(word: str) -> int:
-    import difflib
-
-    near = difflib.get_close_matches(word, COMMANDS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "likewise --help lists them."
+    hint = closest(word, COMMANDS) or "likewise --help lists them."
     print(f"likewise: no command is called {word!r}; {hint}", file=sys.stderr)
     return 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,11 @@ import tyro
 from likewise.cli.output_paths import check_place
 from likewise.data import DataConfig
 from likewise.option_flags import parse_flags
-from likewise.reporting.collect import gather_report_inputs
-from likewise.reporting.report import write_report
+from likewise.reporting import report
 from likewise.runs.folder import RunFolder
-from likewise.runs.open import OWN_DATA, open_model, open_own_splits
+from likewise.runs.open import OWN_DATA
 
-__all__ = ["ReportCommand", "report", "run"]
+__all__ = ["ReportCommand", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,37 +39,7 @@ class ReportCommand:
 def run(arguments: Sequence[str]) -> None:
     """Write the report and say where it is."""
     options = parse_flags(ReportCommand, arguments, prog="likewise report")
-    print(f"wrote {report(options.run, out=options.out, device=options.device, data=options.data)}")
-
-
-def report(
-    path: str | Path, *, out: str | Path | None = None, device: str = "auto", data: DataConfig | None = None
-) -> Path:
-    """Write a run's report.
-
-    Args:
-        path: the run's folder.
-        out: the file; report.html in the run's folder when None.
-        device: where the held-out part is embedded.
-        data: where the run's own data is; where training found it when None.
-
-    Returns:
-        Where it is.
-
-    Raises:
-        ConfigError: `out` is a folder, or a place where nothing can be written.
-    """
-    folder = RunFolder.existing(path)
-    file = Path(out) if out is not None else folder.report
+    folder = RunFolder.existing(options.run)
+    file = folder.report if options.out is None else Path(options.out)
     check_place("--out", file, such_as=folder.report.name)
-    model = open_model(str(path), device)
-    splits = open_own_splits(model, str(path), data)
-    if folder.read_json(folder.data).get("fingerprint") not in (None, splits.summary["fingerprint"]):
-        print(
-            f"warning: {splits.summary['source']} is not as it was when training read it, so pictures and "
-            "texts that the report shows as held out may have been trained on.",
-            file=sys.stderr,
-            flush=True,
-        )
-    write_report(gather_report_inputs(folder, model, splits), file)
-    return file
+    print(f"wrote {report(folder.path, file, device=options.device, data=options.data)}")

@@ -58,12 +58,13 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
         ("understood as", report.kind),
         ("columns", ", ".join(f"{role}: {name}" for role, name in report.columns.items())),
         ("all columns", ", ".join(report.columns_found)),
+        *([("columns not read", ", ".join(report.columns_unread))] if report.columns_unread else []),
         ("records", _counts(report.counts)),
         ("images", f"{report.num_images:,}"),
     ]
     if report.picture_sizes is not None:
         named = ", ".join(f"{name} {w} x {h}" for name, (w, h) in report.picture_sizes.items())
-        facts.append(("picture sizes", f"{named} ({report.num_sizes:,} different)"))
+        facts.append(("image sizes", f"{named} ({report.num_sizes:,} different)"))
     if report.texts_per_record is not None and report.text_characters is not None:
         fewest, mean, most = report.texts_per_record
         shortest, median, longest = report.text_characters

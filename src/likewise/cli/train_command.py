@@ -55,7 +55,11 @@ def run(arguments: Sequence[str]) -> None:
     flags = [*_said_elsewhere(method, folder, options, flags), *flags]
     settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)
     start = settings.training.start_from
-    if start is not None and "--image.image-size" not in {_flag_of(word) for word in flags}:
+    if (
+        start is not None
+        and "image" in method.needs
+        and "--image.image-size" not in {_flag_of(word) for word in flags}
+    ):
         flags = ["--image.image-size", str(image_size_of(start)), *flags]
         settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)
     try:

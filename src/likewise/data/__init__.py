@@ -1,7 +1,6 @@
 """From a user's files to batches: sources, bad records, the decoded cache, splits, generated scenes.
 
-from likewise.data.columns import Needs
-from likewise.data import DataConfig, prepare
+from likewise.data import DataConfig, Needs, prepare
 splits = prepare(DataConfig(source="photos/"), image_size=64, needs=Needs("image"))
 """
 
@@ -10,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from likewise.data.columns import Needs
     from likewise.data.config import DataConfig
     from likewise.data.dataset import Dataset
     from likewise.data.preparation import Splits, prepare
@@ -21,6 +21,7 @@ __all__ = [
     "DataConfig",
     "Dataset",
     "ImageRef",
+    "Needs",
     "Record",
     "Source",
     "Splits",
@@ -33,6 +34,7 @@ _HOMES = {
     "DataConfig": "likewise.data.config",
     "Dataset": "likewise.data.dataset",
     "ImageRef": "likewise.data.record",
+    "Needs": "likewise.data.columns",
     "Record": "likewise.data.record",
     "Source": "likewise.data.record",
     "Splits": "likewise.data.preparation",

@@ -1,11 +1,161 @@
-"""What a record can carry, and what a method or a task needs of it."""
+"""What a record can carry: one entry a column; and what a method or a task needs of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["OPTIONAL", "REQUIRED", "Need", "Needs", "required_of"]
+from likewise.data.annotation_kinds import Boxes, WeightedTexts
+from likewise.data.column_kinds import Classes, Images, Kind, Names, Numbers, Texts
+from likewise.data.tables.names import IMAGE_HEADERS
+
+__all__ = [
+    "COLUMNS",
+    "OPTIONAL",
+    "REQUIRED",
+    "Column",
+    "Need",
+    "Needs",
+    "all_columns",
+    "column_names",
+    "column_of",
+    "columns_read",
+    "required_of",
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One thing that a record can carry.
+
+    Attributes:
+        name: in `Needs`, `Record.values`, `Dataset.columns` and `Batch`.
+        kind: how it is parsed, stored and batched.
+        headers: usual headers in tables, the likeliest first.
+        pair_headers: headers that mean this column in a table that has `text_2` too.
+        help: what it is, for people.
+        always: read wherever it is there. Other columns are read where a method or task needs them.
+        batched: part of every batch of data that has it. Other columns are, where they are needed.
+    """
+
+    name: str
+    kind: type[Kind]
+    headers: tuple[str, ...] = ()
+    pair_headers: tuple[str, ...] = ()
+    help: str = ""
+    always: bool = False
+    batched: bool = True
+
+
+COLUMNS = (
+    Column("image", Images, IMAGE_HEADERS, help="image: a path, or its bytes"),
+    Column(
+        "image_2",
+        Images,
+        (
+            "image_2", "image2", "image_b", "right_image", "image_right", "right", "second_image", "图片2",
+            "图像2",
+        ),
+        help="second image of a pair",
+    ),
+    Column(
+        "text",
+        Texts,
+        (
+            "caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions",
+            "title", "alt_text", "alt", "txt", "raw", "report", "hypothesis", "question", "标题", "描述",
+            "文本", "说明", "statement", "statements", "questions", "问题", "句子",
+        ),
+        pair_headers=(
+            "text_1", "text1", "sentence1", "sentence_1", "sentence_a", "caption1", "premise", "anchor",
+            "question1", "query", "first_sentence", "句子1", "文本1", "前提",
+        ),
+        help="captions, sentences, a question or a statement",
+        always=True,
+    ),
+    Column(
+        "text_2",
+        Texts,
+        (
+            "text_2", "text2", "sentence2", "sentence_2", "sentence_b", "caption2", "hypothesis", "positive",
+            "question2", "second_sentence", "句子2", "文本2", "假设",
+        ),
+        help="second text of a pair",
+    ),
+    Column(
+        "text_3",
+        Texts,
+        ("text_3", "text3", "sentence3", "sentence_3", "negative", "hard_negative", "句子3", "文本3"),
+        help="third text: the negative of a triplet",
+    ),
+    Column(
+        "answer",
+        WeightedTexts,
+        ("answer", "answers", "answer_text", "multiple_choice_answer", "reply", "答案", "回答"),
+        help="answers, with weights where several are given",
+    ),
+    Column(
+        "score",
+        Numbers,
+        ("score", "similarity", "similarity_score", "gold_score", "scores", "relatedness_score", "分数",
+         "得分", "相似度"),
+        help="a number, such as the similarity of two texts",
+    ),
+    Column(
+        "boxes",
+        Boxes,
+        ("boxes", "objects", "bboxes", "phrases", "regions", "annotations", "框"),
+        help="phrases with their boxes in the image",
+        batched=False,
+    ),
+    Column(
+        "split",
+        Names,
+        ("split", "subset", "partition"),
+        help="part of the data",
+        always=True,
+        batched=False,
+    ),
+    Column(
+        "label",
+        Classes,
+        ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls", "标签", "类别"),
+        help="class",
+        always=True,
+    ),
+    Column(
+        "group",
+        Classes,
+        ("group", "group_id", "image_id", "photo_id", "img_id"),
+        help="what counts as the same thing: never each other's negatives, never in both parts",
+        always=True,
+    ),
+    Column("domain", Classes, ("domain", "style", "领域", "风格"), help="where it comes from", always=True),
+    Column(
+        "id",
+        Names,
+        ("id", "uid", "key", "record_id"),
+        help="the row's own name",
+        always=True,
+        batched=False,
+    ),
+)  # fmt: skip
+"""Every column, in the order in which tables are searched for them. A new column is one entry here."""
+
+
+def all_columns() -> tuple[Column, ...]:
+    """Every column."""
+    return COLUMNS
+
+
+def column_names(*kinds: type[Kind]) -> tuple[str, ...]:
+    """The names of all columns, or of those of these kinds."""
+    return tuple(column.name for column in COLUMNS if not kinds or issubclass(column.kind, kinds))
+
+
+def column_of(name: str) -> Column:
+    """The column of that name. Raises KeyError."""
+    return {column.name: column for column in COLUMNS}[name]
 
 
 @dataclass(frozen=True)
@@ -66,3 +216,12 @@ class Needs:
         return frozenset(
             name for name, need in self.columns.items() if need.required and need.domain in (None, domain)
         )
+
+
+def columns_read(needs: Needs | None) -> frozenset[str]:
+    """The columns that are read of a source.
+
+    Args:
+        needs: of a method or task; images and the columns that are always read when None.
+    """
+    return frozenset(column.name for column in COLUMNS if column.always) | set(needs or ("image",))

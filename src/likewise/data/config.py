@@ -42,11 +42,33 @@ class DataConfig:
     domain_column: str | None = None
     """Column that says which domain a row comes from; recognised when not given."""
 
+    image_2_column: str | None = None
+    """Column with a second image, of pairs and statements about two images."""
+
+    text_2_column: str | None = None
+    """Column with a second text: a second sentence, a hypothesis, a positive example."""
+
+    text_3_column: str | None = None
+    """Column with a third text: the negative of a triplet."""
+
+    answer_column: str | None = None
+    """Column with answers: one, a list, or a list of {"answer", "weight"}."""
+
+    score_column: str | None = None
+    """Column with a number, such as how similar two texts are."""
+
+    boxes_column: str | None = None
+    """Column with phrases and their boxes: a list of {"phrase", "box": [x, y, width, height]}, in pixels, or
+    in shares of the image's sides where none of them is above 1."""
+
     id_column: str | None = None
     """Column with each row's own name; recognised when not given."""
 
     text_separator: str | None = None
     """What stands between several captions in one field, such as "|"; none unless given."""
+
+    delimiter: str | None = None
+    """Delimiter of CSV files, such as ";" or "tab"; guessed from the first rows when not given."""
 
     encoding: str = "utf-8"
     """Encoding of text tables and sentence files, such as gb18030 for older Chinese files."""
@@ -66,6 +88,9 @@ class DataConfig:
 
     validation: str | None = None
     """Another source to validate on, read with the same options."""
+
+    target: str | None = None
+    """Another source to train on beside the first, as the target domain; read with the same options."""
 
     validation_share: float = 0.1
     """Share of the groups held out for validation where the data itself names no validation part."""
@@ -100,6 +125,13 @@ class DataConfig:
         """The names in `text_column`; none where it is not given."""
         return tuple(name.strip() for name in self.text_column.split(",")) if self.text_column else ()
 
+    def columns_named(self, role: str) -> tuple[str, ...]:
+        """The columns that the user named for a role; none where the option is not given."""
+        if role == "text":
+            return self.text_columns
+        name = getattr(self, f"{role}_column", None)
+        return () if name is None else (name,)
+
     def given(self, *names: str) -> list[str]:
         """Those of these options that are not at their default."""
         usual = {field.name: field.default for field in fields(self)}
@@ -107,7 +139,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""
-        for name in ("source", "image_root", "validation", "cache_dir"):
+        for name in ("source", "image_root", "validation", "target", "cache_dir"):
             if isinstance(value := getattr(self, name), os.PathLike):  # as one has them in Python
                 object.__setattr__(self, name, os.fspath(value))
         if not self.source:
@@ -131,6 +163,8 @@ class DataConfig:
                 f"data.train_split and data.validation_split are both {self.train_split!r}; give the one "
                 "that you do not mean another name"
             )
+        if self.delimiter not in (None, "tab") and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise ConfigError(f"data.delimiter must be one character or 'tab', got {self.delimiter!r}")
         if self.text_separator == "":
             raise ConfigError("data.text_separator is empty; leave it out where a cell holds one text")
         try:

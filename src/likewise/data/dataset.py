@@ -6,57 +6,126 @@ import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TypeVar
+from functools import cached_property, reduce
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from likewise.data.column_kinds import Classes, Images, Kind, Names, Texts
+from likewise.data.columns import column_names, column_of
+from likewise.data.filtering import Loaded
 from likewise.data.images.decode import decode_upright
 from likewise.data.images.stores import Pixels
 from likewise.data.record import ImageRef
 from likewise.errors import SourceError
 
-__all__ = ["Dataset"]
+__all__ = ["Dataset", "build_datasets"]
 
-T = TypeVar("T")
-S = TypeVar("S", bound=np.generic)
+K = TypeVar("K", bound=Kind)
+
+_FIRST_IN_FINGERPRINT = ("image", "text", "label")  # written even where they are missing
+_NAME_IN_FINGERPRINT = {"domain": "domains"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Dataset:
-    """N records side by side. Parts that the data does not have are None.
+    """N records side by side.
 
     Attributes:
-        ids: N names, unique within the source.
-        groups: (N,) int64; equal numbers mean the same thing.
-        texts: the texts of each record.
-        labels: (N,) int64 into `label_names`, -1 where a record has none.
-        label_names: the classes, the same list in every part.
-        domains: (N,) int64 into `domain_names`.
-        domain_names: the domains.
-        refs: the ways to the encoded images.
-        content: (N,) uint64 hashes of the encoded images (of the pixels where they are drawn in memory).
-        pixels: the stored squares, and `rows` (N,) int64, each record's row in them.
+        columns: what the data has, by name; always `id` and `group`.
+        num_source_domains: the domains from this number on are target domains; None where there are none.
     """
 
-    ids: list[str]
-    groups: NDArray[np.int64]
-    texts: list[tuple[str, ...]] | None = None
-    labels: NDArray[np.int64] | None = None
-    label_names: list[str] | None = None
-    domains: NDArray[np.int64] | None = None
-    domain_names: list[str] | None = None
-    refs: list[ImageRef] | None = None
-    content: NDArray[np.uint64] | None = None
-    pixels: Pixels | None = None
-    rows: NDArray[np.int64] | None = None
+    columns: dict[str, Any]
+    num_source_domains: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def has(self, name: str) -> bool:
+        """Whether the data has the column."""
+        return name in self.columns
+
+    def column(self, name: str) -> Any:
+        """The stored column. Raises SourceError where the data has none."""
+        if name not in self.columns:
+            raise SourceError(f"this data was prepared without the column {name}")
+        return self.columns[name]
+
+    def with_columns(self, **columns: Kind) -> Dataset:
+        """The same rows with some columns added or replaced."""
+        return replace(self, columns=self.columns | columns)
+
+    @property
+    def ids(self) -> list[str]:
+        """N names, unique within the source."""
+        values: list[str] = self.columns["id"].values
+        return values
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) int64; equal numbers mean the same thing."""
+        values: NDArray[np.int64] = self.columns["group"].values
+        return values
+
+    @property
+    def texts(self) -> list[tuple[str, ...]] | None:
+        """The texts of each record."""
+        return found.values if (found := self._of("text", Texts)) else None
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """(N,) int64 into `label_names`, -1 where a record has none."""
+        return found.values if (found := self._of("label", Classes)) else None
+
+    @property
+    def label_names(self) -> list[str] | None:
+        """The classes, the same list in every part."""
+        return found.names if (found := self._of("label", Classes)) else None
+
+    @property
+    def domains(self) -> NDArray[np.int64] | None:
+        """(N,) int64 into `domain_names`."""
+        return found.values if (found := self._of("domain", Classes)) else None
+
+    @property
+    def domain_names(self) -> list[str] | None:
+        """The domains, those of the source before those of the target."""
+        return found.names if (found := self._of("domain", Classes)) else None
+
+    @property
+    def is_target(self) -> NDArray[np.bool_] | None:
+        """(N,) whether a row is of a target domain; None where there is none."""
+        if self.num_source_domains is None or self.domains is None:
+            return None
+        return self.domains >= self.num_source_domains
+
+    @property
+    def refs(self) -> list[ImageRef | None] | None:
+        """The ways to the encoded images."""
+        return found.refs if (found := self._of("image", Images)) else None
+
+    @property
+    def content(self) -> NDArray[np.uint64] | None:
+        """(N,) uint64 hashes of the encoded images (of the pixels where they are generated)."""
+        return found.content if (found := self._of("image", Images)) else None
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """The stored squares."""
+        return found.pixels if (found := self._of("image", Images)) else None
+
+    @property
+    def rows(self) -> NDArray[np.int64] | None:
+        """(N,) int64, each record's row in `pixels`."""
+        return found.rows if (found := self._of("image", Images)) else None
+
+    def _of(self, name: str, kind: type[K]) -> K | None:
+        column = self.columns.get(name)
+        return column if isinstance(column, kind) else None
 
     @property
     def store_size(self) -> int | None:
@@ -65,82 +134,58 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A name for this data, the same on every machine: of its parts in order, and what is one group.
+        """A name for this data, the same on every machine: its columns in order, and what is one group.
 
-        Groups that follow from images or texts, and domains where there are none, leave no trace in it.
+        Groups that follow from images or texts, and columns that the data does not have, leave no trace.
         """
-        images = None if self.content is None else self.content.tolist()
-        parts = [self.ids, images, self.texts, _named(self.labels, self.label_names)]
+        described = {name: column.describe() for name, column in self.columns.items() if name != "group"}
+        images = described.get("image")
+        parts: list[Any] = [self.ids, images, described.get("text"), described.get("label")]
         groups = _renumbered(self.groups.tolist())
         texts = self.texts or [()] * len(self)
         own = images or [text or id_ for text, id_ in zip(texts, self.ids, strict=True)]
         if groups != _renumbered(own):
             parts.append({"groups": groups})
-        if self.domains is not None:
-            parts.append({"domains": _named(self.domains, self.domain_names)})
+        for name in sorted(described.keys() - {"id", *_FIRST_IN_FINGERPRINT}):
+            parts.append({_NAME_IN_FINGERPRINT.get(name, name): described[name]})
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
-    def images(self, indices: Sequence[int] | NDArray[np.int64] | Tensor) -> Tensor:
-        """Stored pictures.
+    def images(self, indices: Sequence[int] | NDArray[np.int64] | Tensor, name: str = "image") -> Tensor:
+        """Stored images.
 
         Args:
             indices: n places in this dataset, in any order, repeats allowed.
+            name: which column of images.
 
         Returns:
             (n, 3, S, S) uint8, upright RGB, contiguous.
         """
-        if self.pixels is None or self.rows is None:
+        if name not in self.columns:
             raise SourceError("this data was prepared without images")
-        wanted = self.rows[np.asarray(indices, dtype=np.int64)]
-        size = self.pixels.size
-        out = torch.empty((len(wanted), 3, size, size), dtype=torch.uint8)
-        self.pixels.take(wanted, out.numpy())
-        return out
+        images: Tensor = self.columns[name].collate(np.asarray(indices, dtype=np.int64))
+        return images
 
     def original(self, index: int) -> Image.Image:
-        """The picture as it came, upright RGB; of drawn data the stored square."""
-        if self.refs is not None:
-            return decode_upright(self.refs[index].read())
+        """The image as it came, upright RGB; of generated data the stored square."""
+        ref = None if self.refs is None else self.refs[index]
+        if ref is not None:
+            return decode_upright(ref.read())
         return Image.fromarray(self.images([index])[0].permute(1, 2, 0).contiguous().numpy())
 
     def joined(self, other: Dataset) -> Dataset:
         """The records of this part, then those of another part of the same source."""
         if other.pixels is not self.pixels or other.label_names != self.label_names:
             raise ValueError("only parts of one source can be joined")
-        return replace(
-            self,
-            ids=self.ids + other.ids,
-            groups=np.concatenate([self.groups, other.groups]),
-            texts=_listed(self.texts, other.texts),
-            labels=_stacked(self.labels, other.labels),
-            domains=_stacked(self.domains, other.domains),
-            refs=_listed(self.refs, other.refs),
-            content=_stacked(self.content, other.content),
-            rows=_stacked(self.rows, other.rows),
-        )
+        shared = self.columns.keys() & other.columns.keys()
+        columns = {
+            name: column.join(other.columns[name]) for name, column in self.columns.items() if name in shared
+        }
+        return replace(self, columns=columns)
 
     def subset(self, indices: Sequence[int] | NDArray[np.int64]) -> Dataset:
-        """The records at these places, in this order. Pictures are shared, not copied."""
+        """The records at these places, in this order. Images are shared, not copied."""
         chosen = np.asarray(indices, dtype=np.int64)
-        places = [int(i) for i in chosen]
-        return replace(
-            self,
-            ids=[self.ids[i] for i in places],
-            groups=self.groups[chosen],
-            texts=None if self.texts is None else [self.texts[i] for i in places],
-            labels=None if self.labels is None else self.labels[chosen],
-            domains=None if self.domains is None else self.domains[chosen],
-            refs=None if self.refs is None else [self.refs[i] for i in places],
-            content=None if self.content is None else self.content[chosen],
-            rows=None if self.rows is None else self.rows[chosen],
-        )
-
-
-def _named(numbers: NDArray[np.int64] | None, names: list[str] | None) -> list[str | None] | None:
-    """The names that numbers stand for, None for -1."""
-    if numbers is None:
-        return None
-    return [(names or [])[i] if i >= 0 else None for i in numbers]
+        return replace(self, columns={name: column.take(chosen) for name, column in self.columns.items()})
 
 
 def _renumbered(values: Sequence[Hashable]) -> list[int]:
@@ -149,9 +194,61 @@ def _renumbered(values: Sequence[Hashable]) -> list[int]:
     return [first.setdefault(value, len(first)) for value in values]
 
 
-def _listed(first: list[T] | None, second: list[T] | None) -> list[T] | None:
-    return None if first is None or second is None else first + second
+Piece = tuple[Loaded, list[int]]
+"""Some records of a source, by their places."""
 
 
-def _stacked(first: NDArray[S] | None, second: NDArray[S] | None) -> NDArray[S] | None:
-    return None if first is None or second is None else np.concatenate([first, second])
+def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
+    """One dataset a part, with classes and groups numbered alike in all.
+
+    Args:
+        parts: of each the sources that it takes records of, and which ones.
+    """
+    sources = list({id(loaded): loaded for pieces in parts for loaded, _ in pieces}.values())
+    keys = dict.fromkeys(key for loaded in sources for key in loaded.group_keys)
+    numbers = {key: number for number, key in enumerate(keys)}
+    classes = {
+        name: {value for one in sources for record in one.records if (value := record.values.get(name))}
+        for name in column_names(Classes)
+    }
+    domains, num_source_domains = _domain_order(sources, classes["domain"])
+    order = {"label": sources[0].source.label_names, "domain": domains}
+    return [Dataset(_columns(pieces, numbers, classes, order), num_source_domains) for pieces in parts]
+
+
+def _domain_order(sources: Sequence[Loaded], names: set[str]) -> tuple[list[str] | None, int | None]:
+    """The domains of the source, then those of the target, and how many are of the source."""
+    if not any(one.role == "target" for one in sources):
+        return None, 1 if names == {"source", "target"} else None
+    domains = {
+        role: {record.domain or role for one in sources if one.role == role for record in one.records}
+        for role in ("source", "target")
+    }
+    return [*sorted(domains["source"]), *sorted(domains["target"])], len(domains["source"])
+
+
+def _columns(
+    pieces: Sequence[Piece],
+    numbers: dict[str, int],
+    classes: dict[str, set[str]],
+    order: dict[str, list[str] | None],
+) -> dict[str, Kind]:
+    """Every column of one part."""
+    records = [loaded.records[place] for loaded, chosen in pieces for place in chosen]
+    groups = [numbers[loaded.group_keys[place]] for loaded, chosen in pieces for place in chosen]
+    columns: dict[str, Kind] = {
+        "id": Names.store([record.id for record in records]),
+        "group": Classes(np.asarray(groups, dtype=np.int64), []),
+    }
+    there = {name for loaded, _ in pieces for record in loaded.records for name in record.values}
+    there |= {name for name, found in classes.items() if found}
+    for name in column_names():
+        kind = column_of(name).kind
+        if issubclass(kind, Images):
+            if all(name in loaded.images for loaded, _ in pieces):
+                taken = [loaded.images[name].take(np.asarray(chosen, np.int64)) for loaded, chosen in pieces]
+                columns[name] = reduce(lambda first, second: first.join(second), taken)
+        elif name in there and name not in columns:
+            values = [record.values.get(name) for record in records]
+            columns[name] = kind.store(values, classes.get(name, ()), order.get(name))
+    return columns

@@ -1,22 +1,28 @@
-"""Files wherever they are: this machine by plain system calls, anything else by fsspec."""
+"""Local files by plain system calls, anything else by fsspec."""
 
 from __future__ import annotations
 
+import bz2
 import glob as local_glob
+import gzip
 import io
 import lzma
 import os
 import re
+import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
-from likewise.errors import SourceError, first_line
+from likewise.errors import SourceError
+from likewise.messages import first_line
 
 __all__ = [
+    "COMPRESSIONS",
     "Entry",
+    "check_regular",
     "expand",
     "folder_of",
     "is_folder",
@@ -33,16 +39,21 @@ __all__ = [
     "stem_of",
 ]
 
-_COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file as a listing shows it; `version` is its time of change in nanoseconds, or an etag."""
+    """A file as a listing shows it; `version` is its modification time in nanoseconds, or an etag."""
 
     address: str
     num_bytes: int
     version: str
+
+    @property
+    def state(self) -> str:
+        """Changes when the content does."""
+        return f"{self.num_bytes}\t{self.version}"
 
 
 def is_remote(address: str) -> bool:
@@ -62,7 +73,7 @@ def _filesystem(address: str) -> tuple[Any, str]:
 
 @contextmanager
 def _reached(address: str) -> Iterator[None]:
-    """Inside, what any of the many clients behind fsspec raises of a network is one error with an address."""
+    """Turn any network error of the clients behind fsspec into a SourceError with the address."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, SourceError):
@@ -70,7 +81,7 @@ def _reached(address: str) -> Iterator[None]:
     except Exception as error:
         raise SourceError(
             f"{address}: it cannot be reached ({type(error).__name__}: {first_line(error)}); is the address "
-            "right, and the network there?"
+            "right, and the network up?"
         ) from error
 
 
@@ -80,7 +91,7 @@ def _remote_entry(address: str, info: dict[str, Any]) -> Entry:
 
 
 def normalised(address: str) -> str:
-    """The address as listings write it: absolute, without doubled or missing slashes."""
+    """The absolute address, as listings write it."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
         return str(filesystem.unstrip_protocol(path))
@@ -88,7 +99,7 @@ def normalised(address: str) -> str:
 
 
 def stat_entry(address: str) -> Entry:
-    """Size and time of change. Raises FileNotFoundError."""
+    """Size and version of a file. Raises FileNotFoundError."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
         with _reached(address):
@@ -98,7 +109,7 @@ def stat_entry(address: str) -> Entry:
 
 
 def is_folder(address: str) -> bool:
-    """Whether there is a folder there."""
+    """Whether the address is a folder."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
         with _reached(address):
@@ -107,11 +118,11 @@ def is_folder(address: str) -> bool:
 
 
 def list_tree(folder: str, *, follow_links: bool = False) -> tuple[list[Entry], list[str]]:
-    """Every file below a folder, and the linked folders that were not entered; sorted, without hidden ones.
+    """Every file below a folder, and the linked folders that were not entered; sorted, hidden ones left out.
 
     Args:
-        folder: on this machine or elsewhere.
-        follow_links: enter linked folders too, unless they lead back to a folder that they lie in.
+        folder: local or remote.
+        follow_links: enter linked folders too, unless they lead back to a folder that contains them.
     """
     if is_remote(folder):
         filesystem, path = _filesystem(folder)
@@ -125,10 +136,10 @@ def list_tree(folder: str, *, follow_links: bool = False) -> tuple[list[Entry], 
 
 
 def _walk(folder: str, follow_links: bool) -> tuple[list[Entry], list[str]]:
-    """The files and the passed over folders of a tree on this machine, in any order."""
+    """The files and the skipped linked folders of a local tree, in any order."""
     entries: list[Entry] = []
     linked: list[str] = []
-    # Each with the real paths of the folders down to it.
+    # Each folder with the real paths of the folders above it and its own.
     pending: list[tuple[str, tuple[str, ...]]] = [(folder, (os.path.realpath(folder),))]
     while pending:
         path, above = pending.pop()
@@ -150,7 +161,7 @@ def _walk(folder: str, follow_links: bool) -> tuple[list[Entry], list[str]]:
 
 
 def _leads_to_folder(item: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to one; a link to itself is a file that cannot be reached."""
+    """Whether it is a folder or a link to one; a link to itself counts as a file."""
     try:
         return item.is_dir()
     except OSError:
@@ -158,7 +169,7 @@ def _leads_to_folder(item: os.DirEntry[str]) -> bool:
 
 
 def expand(pattern: str) -> list[str]:
-    """The files a pattern means: braces ({000..009}, {train,val}) and stars. Braces need not exist yet."""
+    """The files that a pattern names: braces ({000..009}, {train,val}; files need not exist) and stars."""
     addresses = []
     for one in _expand_braces(pattern):
         if not any(sign in one for sign in "*?["):
@@ -187,41 +198,61 @@ def _expand_braces(pattern: str) -> list[str]:
     return [rest for choice in choices for rest in _expand_braces(before + choice + after)]
 
 
+def check_regular(address: str) -> None:
+    """Raise SourceError for a local FIFO, socket or device: opening one may block for good."""
+    if is_remote(address):
+        return
+    mode = os.stat(address).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise SourceError(f"{address}: not a regular file (a FIFO, socket or device)")
+
+
 def open_binary(address: str) -> IO[bytes]:
-    """The file as a seekable stream of bytes, as it lies there."""
+    """The file as a seekable stream of its bytes."""
     if is_remote(address):
         filesystem, path = _filesystem(address)
         with _reached(address):
             return cast("IO[bytes]", filesystem.open(path, "rb"))
+    check_regular(address)
     return open(address, "rb")
 
 
 def read_whole(address: str, *, decompress: bool = False) -> bytes:
-    """All bytes of a file; of a .gz, .bz2, .xz or .zst its content if `decompress`."""
-    if decompress and address.endswith(_COMPRESSIONS):
+    """All bytes of a file; `decompress` unpacks .gz, .bz2, .xz and .zst."""
+    if decompress and address.lower().endswith(COMPRESSIONS):
         return _decompressed(address, -1)
     with open_binary(address) as stream:
         return stream.read()
 
 
 def read_start(address: str, length: int) -> bytes:
-    """The first bytes of a file; of a compressed one, of its content."""
-    if address.endswith(_COMPRESSIONS):
+    """The first bytes of a file, unpacked if it is compressed."""
+    if address.lower().endswith(COMPRESSIONS):
         return _decompressed(address, length)
     with open_binary(address) as stream:
         return stream.read(length)
 
 
 def _decompressed(address: str, length: int) -> bytes:
-    import fsspec
-
+    openers: dict[str, Callable[[IO[bytes]], Any]] = {
+        ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
+        ".bz2": bz2.BZ2File,
+        ".xz": lzma.LZMAFile,
+        ".zst": _zstd,
+    }
     try:
-        with fsspec.open(address, "rb", compression="infer") as stream:
-            return cast(bytes, stream.read(length))
+        with open_binary(address) as packed, openers[os.path.splitext(address)[1].lower()](packed) as stream:
+            return cast(bytes, stream.read(None if length < 0 else length))
     except (EOFError, ValueError, zlib.error, lzma.LZMAError, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise SourceError(f"{address}: cannot be decompressed: {error}") from error
+
+
+def _zstd(stream: IO[bytes]) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(stream, "zstd")
 
 
 def read_range(address: str, start: int, length: int) -> bytes:
@@ -253,6 +284,6 @@ def join(folder: str, name: str) -> str:
 def stem_of(address: str) -> str:
     """The name without compression and format suffixes: "train" of "train.csv.gz"."""
     name = name_of(address)
-    for suffix in _COMPRESSIONS:
+    for suffix in COMPRESSIONS:
         name = name.removesuffix(suffix)
     return name.rsplit(".", 1)[0]

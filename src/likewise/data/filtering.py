@@ -1,38 +1,38 @@
-"""A source with its bad records set aside and its pictures decoded, for `prepare` and `inspect_source`."""
+"""A source with its bad records set aside and its images opened, for `prepare` and `inspect_source`."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.columns import Needs
+from likewise.data.column_kinds import Images
+from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
-from likewise.data.images.cache import ImageCache, cache_folder, content_hash, num_workers, open_cache
-from likewise.data.images.decode import read_size
-from likewise.data.images.refs import KEPT_BYTES, parquet_bytes
-from likewise.data.images.stores import CachedPixels, DecodedPixels, HeldPixels, Pixels
-from likewise.data.record import BadRecord, ImageRef, Record, Source
+from likewise.data.image_columns import check_store_size, open_images, usual_store_size, warn_of_row_groups
+from likewise.data.images.stores import CachedPixels
+from likewise.data.record import BadRecord, Record, Source
 from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
-from likewise.errors import ConfigError, RecordError, SourceError, TooManyBadRecords, first_names
+from likewise.errors import SourceError, TooManyBadRecords
+from likewise.messages import first_names
 
-__all__ = ["Loaded", "check_bad_share", "load"]
+__all__ = ["Loaded", "Role", "check_bad_share", "load"]
 
-_SAMPLED_SIZES = 64
-_SAMPLED_PICTURES = 32
-_DARK = 32  # of 255
 _OPTIONS = {
     "image": "data.image_column, or a folder of images",
-    "text": "data.text_column",
     "label": "data.label_column, or a subfolder for each class",
-    "domain": "data.domain_column",
+    "domain": "data.domain_column, or a second source with data.target",
 }
+
+
+Role = Literal["source", "target"]
+"""The domain of a source, where the training has one of each."""
 
 
 @dataclass(kw_only=True)
@@ -41,30 +41,26 @@ class Loaded:
 
     Attributes:
         source: as it was listed.
+        role: "source" or "target" where the training has both domains.
         records: N usable ones.
         parts: "train" or "validation" for each, as the source says.
-        names_validation: whether the source says anything of a validation part.
+        names_validation: whether the source names a validation part.
         group_keys: what counts as the same thing has the same key.
-        rows: (N,) int64, each record's row of `pixels`.
-        pixels: the pictures, or None where none are needed.
-        hashes: (N,) uint64 of the encoded images, or None.
-        sizes: (N, 2) int32 width and height of the pictures themselves, or None.
+        images: each column of images, N rows.
         bad: what was set aside.
         num_bad: how many records that is (a dropped caption is none); of `num_listed`, all that the parts in
-            use have, whatever `max_records` leaves of them.
+            use have, before `max_records`.
         num_unusable: how many of those were found among the `num_kept` that `max_records` left.
         num_dropped: how many captions were dropped; of `num_texts`.
     """
 
     source: Source
+    role: Role | None
     records: list[Record]
     parts: list[str]
     names_validation: bool
     group_keys: list[str]
-    rows: NDArray[np.int64]
-    pixels: Pixels | None
-    hashes: NDArray[np.uint64] | None
-    sizes: NDArray[np.int32] | None
+    images: dict[str, Images]
     bad: list[BadRecord]
     num_bad: int
     num_listed: int
@@ -72,6 +68,16 @@ class Loaded:
     num_kept: int
     num_dropped: int
     num_texts: int
+
+    @property
+    def sizes(self) -> NDArray[np.int32] | None:
+        """(N, 2) width and height of the original images, where they are known."""
+        return self.images["image"].sizes if "image" in self.images else None
+
+    @property
+    def store_size(self) -> int | None:
+        """Side of the stored squares, the same in all columns of images."""
+        return next((images.pixels.size for images in self.images.values()), None)
 
 
 def load(
@@ -83,70 +89,56 @@ def load(
     parts: Wanted = "splits",
     store_size: int | None = None,
     source: Source | None = None,
+    role: Role | None = None,
 ) -> Loaded:
-    """List a source, set aside what is unusable and open its pictures.
+    """List a source, set aside what is unusable and open its images.
 
     Args:
         config: the user's options.
-        image_size: the side that will be trained on.
+        image_size: the side of images in training.
         needs: see `prepare`.
         progress: show a progress bar while images are decoded.
         parts: which ones to keep; see `assign_parts`.
         store_size: side of the stored squares, where another source has decided it.
         source: the source, if it was listed already.
+        role: its domain, where there is one of each.
 
     Raises:
         SourceError: the source cannot be understood or lacks what is needed.
-        ConfigError: pictures to train on would be stored smaller than they are trained on.
+        ConfigError: images would be stored smaller than training needs them.
     """
-    # A validation source beside the main one may be of a kind that does not have the main one's columns.
-    own_columns = parts != "validation or all"
-    source = source or open_source(config, images="image" in needs, own_columns=own_columns)
-    _check_needs(source, needs, config)
+    # A second source may be of a kind that does not have the first one's columns.
+    own_columns = parts != "validation or all" and role != "target"
+    source = source or open_source(config, needs, own_columns=own_columns)
+    _check_needs(source, needs, config, role)
     said, names_validation = assign_parts(source.records, config, parts)
     source.notes += unnamed_notes(source.records, said, parts) + undrawn_notes(source.records, config, parts)
     in_use = [number for number, part in enumerate(said) if part is not None]
     keep = _capped(in_use, said, config.max_records)
     bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)
     num_texts = sum(len(source.records[number].texts) for number in in_use) + num_dropped
-    usable = []
+    usable, lack = [], _lacking(needs, role)
     for number in keep:
-        reason = _lack(source.records[number], needs, source.pixels is not None)
+        record = source.records[number]
+        reason = lack(record)
         if reason is None:
             usable.append(number)
         else:
-            bad.append(BadRecord(source.records[number].id, source.records[number].place, reason))
-    pixels: Pixels | None = None
-    hashes: NDArray[np.uint64] | None = None
-    sizes: NDArray[np.int32] | None = None
-    rows = np.asarray(usable, dtype=np.int64)
-    if "image" in needs and source.pixels is not None:
-        pixels = HeldPixels(source.pixels)
-        hashes = np.asarray([content_hash(source.pixels[row].data) for row in usable], dtype=np.uint64)
-    elif "image" in needs and usable:
-        refs = [ref for number in usable if (ref := source.records[number].image) is not None]
-        if parts == "splits":
-            _check_store_size(refs, config, image_size)
-        size = store_size or config.store_size or _store_size(refs, image_size, config.fit)
-        pixels, cache = _open_pictures(refs, size, config, progress)
-        if parts == "splits" and not cache.has_pixels:
-            _warn_of_row_groups(refs)
-        bad += [_bad(source.records[usable[row]], reason) for row, reason in sorted(cache.bad.items())]
-        rows = np.asarray([row for row in range(len(usable)) if row not in cache.bad], dtype=np.int64)
-        usable = [usable[row] for row in rows]
-        hashes, sizes = cache.hashes[rows], cache.sizes[rows]
-        source.notes += _darkness_notes(pixels, rows)
+            bad.append(BadRecord(record.id, record.place, reason))
     records = [source.records[number] for number in usable]
+    images, unreadable = _open_images(source, records, needs, config, image_size, store_size, parts, progress)
+    bad += [BadRecord(records[row].id, records[row].place, why) for row, why in unreadable.items()]
+    rows = np.asarray([row for row in range(len(records)) if row not in unreadable], dtype=np.int64)
+    images = {name: column.take(rows) for name, column in images.items()}
+    records = [records[row] for row in rows]
     return Loaded(
         source=source,
+        role=role,
         records=records,
-        parts=[str(said[number]) for number in usable],
+        parts=[str(said[usable[row]]) for row in rows],
         names_validation=names_validation,
-        group_keys=_group_keys(records, hashes),
-        rows=rows,
-        pixels=pixels,
-        hashes=hashes,
-        sizes=sizes,
+        group_keys=_group_keys(records, images),
+        images=images,
         bad=bad,
         num_bad=num_bad + len(keep) - len(records),
         num_listed=num_bad + len(in_use),
@@ -157,46 +149,34 @@ def load(
     )
 
 
-def _open_pictures(
-    refs: list[ImageRef], size: int, config: DataConfig, progress: bool
-) -> tuple[Pixels, ImageCache]:
-    """The stored squares, or pictures to be decoded at every use; and what decoding all once has shown."""
-    folder = cache_folder(config.cache_dir)
-    cache = open_cache(refs, size=size, fit=config.fit, folder=folder, store=config.cache, progress=progress)
-    if cache.has_pixels:
-        return CachedPixels(cache.folder), cache
-    return DecodedPixels(refs, size, config.fit, num_workers()), cache
-
-
-def _darkness_notes(pixels: Pixels, rows: NDArray[np.int64]) -> list[str]:
-    """A remark where most pictures are nearly black: 16-bit files, that is, which hold 12 bits or fewer."""
-    if len(rows) == 0:
-        return []
-    chosen = rows[:: max(1, len(rows) // _SAMPLED_PICTURES)]
-    squares = np.empty((len(chosen), 3, pixels.size, pixels.size), np.uint8)
-    try:
-        pixels.take(chosen, squares)
-    except RecordError:  # gone since it was listed; whoever trains on it is told
-        return []
-    brightest = int(np.median(squares.reshape(len(chosen), -1).max(axis=1)))
-    if brightest >= _DARK:
-        return []
-    return [
-        f"these pictures are nearly black: the brightest value of most is {brightest} of 255 or less. Files "
-        "of 16 bits that use fewer of them (10, 12) must be stretched first"
-    ]
-
-
-def _warn_of_row_groups(refs: Sequence[ImageRef]) -> None:
-    """Training takes pictures in random order, and in Parquet one cannot be read without its row group."""
-    num_bytes = parquet_bytes(refs)
-    if num_bytes > KEPT_BYTES:
-        warnings.warn(
-            f"pictures in {num_bytes / 1e9:.2f} GB of Parquet are decoded at every use, and of the row "
-            f"groups that hold them {KEPT_BYTES / 1e9:.2f} GB are kept: each batch reads most of its row "
-            "groups again, which is slow. The cache (without --data.no-cache) reads each once",
-            stacklevel=4,
-        )
+def _open_images(
+    source: Source,
+    records: Sequence[Record],
+    needs: Needs,
+    config: DataConfig,
+    image_size: int | None,
+    size: int | None,
+    parts: Wanted,
+    progress: bool,
+) -> tuple[dict[str, Images], dict[int, str]]:
+    """The columns of images that are needed and there, and the records whose image cannot be read."""
+    opened: dict[str, Images] = {}
+    unreadable: dict[int, str] = {}
+    for name in column_names(Images):
+        refs = [record.values.get(name) for record in records]
+        known = [ref for ref in refs if ref is not None]
+        if name not in needs or not known:
+            continue
+        if source.pixels is None:
+            if parts == "splits":
+                check_store_size(known, config, image_size)
+            size = size or config.store_size or usual_store_size(known, image_size, config.fit)
+        opened[name], bad, notes = open_images(refs, source.pixels, size or 0, config, progress)
+        unreadable = bad | unreadable
+        source.notes += notes
+        if parts == "splits" and source.pixels is None and not isinstance(opened[name].pixels, CachedPixels):
+            warn_of_row_groups(known)
+    return opened, dict(sorted(unreadable.items()))
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
@@ -220,37 +200,33 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
         raise SourceError(f"{loaded[0].source.address}: no usable record in it")
 
 
-def _check_needs(source: Source, needs: Needs, config: DataConfig) -> None:
-    """What the method needs must be there in some records; single records that lack it are bad ones."""
-    records = source.records
-    there = {
-        "image": source.pixels is not None or any(record.image is not None for record in records),
-        "text": any(record.texts for record in records),
-        "label": any(record.label is not None for record in records),
-        "domain": any(record.domain is not None for record in records),
-    }
-    if not records and source.problems:
+def _check_needs(source: Source, needs: Needs, config: DataConfig, role: str | None) -> None:
+    """Some records must have what is needed; single records that lack it are bad ones."""
+    if not source.records and source.problems:
         return  # every record is bad, which says more than that they lack something
-    for need in sorted(needs):
-        if not there[need]:
-            raise SourceError(f"{config.source}: {need}s are needed, and {_absence(source, need)}")
+    required = needs.required(role)
+    if role is not None:
+        required -= {"domain"}  # the source itself is one
+    for need in sorted(required):
+        if not any(need in record.values for record in source.records):
+            wanted = f"{need}s are" if need.isalpha() and not need.endswith("s") else f"{need} is"
+            raise SourceError(f"{config.source}: {wanted} needed, and {_absence(source, need)}")
 
 
 def _absence(source: Source, need: str) -> str:
     """Why none of the records has what is needed, and what to do."""
     column = source.columns.get(need)
+    option = _OPTIONS.get(need, f"data.{need}_column")
     if column is not None and need != "image":
-        return f"its column {column} is empty. Fill it, or give {_OPTIONS[need]} where they are elsewhere"
+        return f"its column {column} is empty. Fill it, or give {option} where they are elsewhere"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
-    remedy = f"Give {_OPTIONS[need]}"
+    remedy = f"Give {option}"
     if need == "image" and not source.roles_named:
         remedy = "Give a folder of images or a table that names images"
         if "text" in source.columns:
             remedy += "; to embed the texts, give --what texts"
     if need == "text" and source.kind == FOLDER_OF_IMAGES:
-        remedy = (
-            "Put a NAME.txt beside each picture, a caption a line, or give a table of pictures and captions"
-        )
+        remedy = "Put a NAME.txt beside each image, a caption a line, or give a table of images and captions"
     return f"this {source.kind} was not found to have them (columns found: {found}). {remedy}"
 
 
@@ -289,62 +265,29 @@ def _listed_problems(
     return bad, num_records, num_captions
 
 
-def _lack(record: Record, needs: Needs, drawn: bool) -> str | None:
-    """What the record lacks."""
-    if "image" in needs and record.image is None and not drawn:
-        return "no image"
-    if "text" in needs and not record.texts:
-        return "no caption: none is left that can be used"
-    if "label" in needs and record.label is None:
-        return "no label"
-    if "domain" in needs and record.domain is None:
-        return "no domain"
-    return None
+def _lacking(needs: Needs, role: str | None) -> Callable[[Record], str | None]:
+    """A function that says what a record lacks of what its domain must have."""
+
+    @cache
+    def required(domain: str | None) -> list[str]:
+        names = needs.required(domain) - ({"domain"} if role is not None else set())
+        return [name for name in column_names() if name in names]
+
+    def lack(record: Record) -> str | None:
+        for need in required(role or record.domain):
+            if need not in record.values:
+                return "no caption: none is left that can be used" if need == "text" else f"no {need}"
+        return None
+
+    return lack
 
 
-def _bad(record: Record, reason: str) -> BadRecord:
-    return BadRecord(record.id, record.place, reason)
-
-
-def _check_store_size(refs: Sequence[ImageRef], config: DataConfig, image_size: int | None) -> None:
-    """Pictures stored below the training size would be blown up again; small ones may keep their own size."""
-    asked = config.store_size
-    if asked is None or image_size is None or asked >= image_size:
-        return
-    usual = _store_size(refs, image_size, config.fit)
-    if asked < usual:
-        raise ConfigError(
-            f"data.store_size {asked} is below the {image_size} pixels that are trained on, and pictures "
-            f"would be blown up from it; leave it out (it is {usual} then), or lower image.image_size"
-        )
-
-
-def _store_size(refs: Sequence[ImageRef], image_size: int | None, fit: str) -> int:
-    """1.25 times the training size, so that crops stay sharp, but not above the largest picture in a sample.
-
-    Enlarging at this point would take space and add nothing: views enlarge just as well.
-    """
-    if image_size is None:
-        raise ValueError("image_size is needed with images")
-    wanted = math.ceil(1.25 * image_size / 8) * 8
-    sides = []
-    # Four runs across the source: neighbours share a piece of a Parquet file, distant ones differ in kind.
-    run = _SAMPLED_SIZES // 4
-    starts = {int(quarter * max(0, len(refs) - run) / 3) for quarter in range(4)}
-    for ref in (ref for start in sorted(starts) for ref in refs[start : start + run]):
-        try:
-            width, height = read_size(ref.read())
-        except RecordError:
-            continue  # it will be set aside with its reason when it is decoded
-        sides.append(min(width, height) if fit == "crop" else max(width, height))
-    return max(8, min(wanted, max(sides, default=wanted)))
-
-
-def _group_keys(records: Sequence[Record], hashes: NDArray[np.uint64] | None) -> list[str]:
-    """The group column, else the picture itself (equal files are one picture), else the texts.
+def _group_keys(records: Sequence[Record], images: dict[str, Images]) -> list[str]:
+    """The group column, else the image itself (equal files are one image), else the texts.
 
     The key is made of the first record's name, so that it is the same on every machine.
     """
+    hashes = images["image"].content if "image" in images else None
     first: dict[object, str] = {}
     keys = []
     for number, record in enumerate(records):
@@ -352,6 +295,10 @@ def _group_keys(records: Sequence[Record], hashes: NDArray[np.uint64] | None) ->
         if record.group is not None:
             keys.append(f"group {record.group}")
             continue
-        same = int(hashes[number]) if hashes is not None else record.texts or record.id
+        same = (
+            int(hashes[number])
+            if hashes is not None and record.image is not None
+            else record.texts or record.id
+        )
         keys.append(first.setdefault(same, f"record {record.id}"))
     return keys

@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data.assembly import build_datasets
-from likewise.data.columns import Needs
+from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
-from likewise.data.dataset import Dataset
-from likewise.data.filtering import Loaded, check_bad_share, load
+from likewise.data.dataset import Dataset, Piece, build_datasets
+from likewise.data.filtering import Loaded, Role, check_bad_share, load
 from likewise.data.leakage import said_of_overlap
 from likewise.data.record import BadRecord
-from likewise.data.splits import Parts, draw_parts
+from likewise.data.splits import Parts, Wanted, draw_parts
 from likewise.errors import ConfigError
 
 __all__ = ["Splits", "fit_notes", "prepare", "size_summary"]
 
 _KEPT_BY_CROP = 0.5
-_NEEDS = frozenset({"image", "text", "label", "domain"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,63 +52,93 @@ def prepare(
 
     Args:
         config: where the data is and how to read it.
-        image_size: the side at which images are trained on, in pixels; needed with "image".
+        image_size: the side of images in training, in pixels; needed with "image".
         needs: the columns that are read, such as `Needs("image", "text")`.
         parts: "splits" to train on; "measured" and "any" do without a training part, and take the test part
             where no validation part is named; "any" does without that one too.
         progress: show a progress bar while images are decoded.
 
     Returns:
-        The training and validation parts.
+        The training and validation parts; each has rows of the source and of the target domain, if
+        `config.target` names one.
 
     Raises:
         SourceError: the source cannot be understood or lacks what is needed.
         TooManyBadRecords: more than `config.max_bad_share` is unusable.
-        ConfigError: the options contradict one another, or what is to be trained on.
+        ConfigError: the options contradict one another or the training.
     """
-    if unknown := set(needs) - _NEEDS:
+    if unknown := set(needs) - set(column_names()):
         raise ConfigError(
-            f"needs must be among {', '.join(sorted(_NEEDS))}, got {', '.join(sorted(unknown))}"
+            f"needs must be among {', '.join(sorted(column_names()))}, got {', '.join(sorted(unknown))}"
         )
     if parts == "measured" and config.validation is not None:
         parts = "any"  # the other source is what is measured
-    main = load(config, image_size=image_size, needs=needs, progress=progress, parts=parts)
-    loaded, drawn = [main], False
-    validates = [part == "validation" for part in main.parts]
-    if config.validation is not None:
-        loaded.append(_load_validation(config, main, image_size, needs, progress))
-    elif not main.names_validation:
-        validates, drawn = (
-            draw_parts(main.group_keys, share=config.validation_share, seed=config.split_seed),
-            True,
+
+    def opened(source: str, wanted: Wanted, role: Role | None, size: int | None = None) -> Loaded:
+        other = config if source == config.source else replace(config, source=source, validation=None)
+        return load(
+            other,
+            image_size=image_size,
+            needs=needs,
+            progress=progress,
+            parts=wanted,
+            store_size=size,
+            role=role,
         )
+
+    role: Role | None = None if config.target is None else "source"
+    loaded = [opened(config.source, parts, role)]
+    train, validation, drawn = _split(loaded[0], config, other=config.validation is not None)
+    if config.validation is not None:
+        loaded.append(opened(config.validation, "validation or all", role, loaded[0].store_size))
+        validation = [(loaded[1], list(range(len(loaded[1].records))))]
+    if config.target is not None:
+        loaded.append(opened(config.target, parts, "target", loaded[0].store_size))
+        rows, others, _ = _split(loaded[-1], config, other=False)
+        # What is called alike in two sources is not the same thing.
+        loaded[-1].group_keys = [f"target {key}" for key in loaded[-1].group_keys]
+        _name_domains(loaded)
+        train, validation = train + rows, validation + others
     check_bad_share(loaded, config.max_bad_share)
-    kept = (main, [place for place, held in enumerate(validates) if not held])
-    held_out = (main, [place for place, held in enumerate(validates) if held])
-    if len(loaded) > 1:
-        held_out = (loaded[1], list(range(len(loaded[1].records))))
-    train, validation = build_datasets([kept, held_out])
+    part, held_out = build_datasets([train, validation])
     bad = [one for each in loaded for one in each.bad]
-    summary = _summary(config, loaded, train, validation, bad, drawn)
     return Splits(
-        train=train, validation=validation if len(validation) else None, summary=summary, bad_records=bad
+        train=part,
+        validation=held_out if len(held_out) else None,
+        summary=_summary(config, loaded, part, held_out, bad, drawn),
+        bad_records=bad,
     )
 
 
-def _load_validation(
-    config: DataConfig, main: Loaded, image_size: int | None, needs: Needs, progress: bool
-) -> Loaded:
-    """The other source's validation part, or all of it; stored at the size of the first one."""
-    other = replace(config, source=config.validation or "", validation=None)
-    store_size = None if main.pixels is None else main.pixels.size
-    return load(
-        other,
-        image_size=image_size,
-        needs=needs,
-        progress=progress,
-        parts="validation or all",
-        store_size=store_size,
+def _split(loaded: Loaded, config: DataConfig, *, other: bool) -> tuple[list[Piece], list[Piece], bool]:
+    """The rows that train and those that validate, and whether they were drawn.
+
+    Args:
+        loaded: a source.
+        config: how they are drawn.
+        other: another source validates, so that none is drawn.
+    """
+    validates, drawn = [part == "validation" for part in loaded.parts], False
+    if not other and not loaded.names_validation:
+        validates = draw_parts(loaded.group_keys, share=config.validation_share, seed=config.split_seed)
+        drawn = True
+    train = [place for place, held_out in enumerate(validates) if not held_out]
+    return (
+        [(loaded, train)],
+        [(loaded, [place for place, held_out in enumerate(validates) if held_out])],
+        drawn,
     )
+
+
+def _name_domains(loaded: Sequence[Loaded]) -> None:
+    """Call the domains source and target, unless both sources name theirs, and differently."""
+    named: dict[str | None, set[str | None]] = {"source": set(), "target": set()}
+    for one in loaded:
+        named[one.role] |= {record.domain for record in one.records}
+    if None in named["source"] | named["target"] or named["source"] & named["target"]:
+        for one in loaded:
+            for record in one.records:
+                record.values["domain"] = one.role
 
 
 def _summary(
@@ -122,16 +150,18 @@ def _summary(
     drawn: bool,
 ) -> dict[str, Any]:
     """What the data was, in values that JSON can hold."""
-    source = loaded[0].source
+    source, validates = loaded[0].source, loaded[1 if config.validation is not None else 0]
     parts = {"train": train, "validation": validation}
     both = set(train.groups.tolist()) & set(validation.groups.tolist())
     sizes = [one.sizes for one in loaded if one.sizes is not None and len(one.sizes)]
     return {
         "source": config.source,
         "validation_source": config.validation,
+        "target_source": config.target,
         "kind": source.kind,
         "columns": source.columns,
         "columns_found": source.columns_found,
+        "columns_unread": source.columns_unread,
         "counts": {part: len(data) for part, data in parts.items()},
         "texts": {part: sum(map(len, data.texts)) for part, data in parts.items() if data.texts is not None},
         "labels": {part: _label_counts(data) for part, data in parts.items() if data.labels is not None},
@@ -144,7 +174,7 @@ def _summary(
         "overlap": _overlap(loaded, train, validation),
         "parts_named": {
             "train": _split_names(loaded[0], "train"),
-            "validation": _split_names(loaded[-1], "validation"),
+            "validation": _split_names(validates, "validation"),
         },
         "picture_sizes": size_summary(np.concatenate(sizes)) if sizes else None,
         "store_size": train.store_size,
@@ -152,7 +182,8 @@ def _summary(
         "bad_records": sum(one.num_bad for one in loaded),
         "dropped_captions": sum(one.num_dropped for one in loaded),
         "bad_reasons": dict(Counter(one.reason.split(":")[0] for one in bad).most_common(20)),
-        "notes": [note for one in loaded for note in one.source.notes] + fit_notes(sizes, config.fit),
+        "notes": [note for one in loaded for note in [*one.source.notes, *one.source.unread_notes]]
+        + fit_notes(sizes, config.fit),
         "fingerprint": {part: data.fingerprint for part, data in parts.items()},
     }
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from likewise.data.text_encoding import legible
+from likewise.errors import RecordError
 
-__all__ = ["BadRecord", "ImageRef", "Problem", "Record", "Source"]
+__all__ = ["BadRecord", "GeneratedImage", "ImageRef", "Problem", "Record", "Source"]
 
 
 class ImageRef(Protocol):
@@ -25,33 +26,83 @@ class ImageRef(Protocol):
         """The encoded image. Raises RecordError where it cannot be had."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class GeneratedImage:
+    """An image that the source holds as pixels: row `row` of `Source.pixels`."""
+
+    row: int
+
+    @property
+    def key(self) -> str:
+        """See ImageRef."""
+        return f"generated {self.row}"
+
+    @property
+    def num_bytes(self) -> int:
+        """See ImageRef."""
+        return 0
+
+    def read(self) -> bytes:
+        """Generated images have no encoded form."""
+        raise RecordError("a generated image has no file")
+
+
+@dataclass(slots=True, init=False)
 class Record:
-    """One thing to learn from: an image, its texts, or both.
+    """One sample: what it has of each column.
 
     Attributes:
         id: unique name within the source, the same on every machine.
         place: where the user finds it, such as "captions.csv:12".
-        image: the way to its bytes, or None.
-        texts: captions or sentences, stripped, none empty.
-        label, group, domain, split: as the source has them, None where it says nothing.
+        split: as the source has it, None where it names none.
+        values: by column (`likewise.data.columns`); columns that the record does not have are not in it.
     """
 
     id: str
     place: str
-    image: ImageRef | None = None
-    texts: tuple[str, ...] = ()
-    label: str | None = None
-    group: str | None = None
-    domain: str | None = None
-    split: str | None = None
+    split: str | None
+    values: dict[str, Any]
+
+    def __init__(self, *, id: str, place: str, split: str | None = None, **values: Any) -> None:
+        """None and () stand for no value."""
+        self.id, self.place, self.split = id, place, split
+        self.values = {name: value for name, value in values.items() if value is not None and value != ()}
+
+    @property
+    def image(self) -> ImageRef | None:
+        """The way to its image."""
+        return self.values.get("image")
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its captions or sentences, stripped, none empty."""
+        texts: tuple[str, ...] = self.values.get("text", ())
+        return texts
+
+    @property
+    def label(self) -> str | None:
+        """Its class."""
+        return self.values.get("label")
+
+    @property
+    def group(self) -> str | None:
+        """What counts as the same thing has the same group."""
+        return self.values.get("group")
+
+    @property
+    def domain(self) -> str | None:
+        """Where it comes from."""
+        return self.values.get("domain")
+
+
+_MOST_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
     """A record, or one caption of it, that was set aside: which, where it is, and why.
 
-    All three can be printed and saved, even where a name that is no valid text is what was wrong.
+    All three can be printed and saved: see `legible`.
     """
 
     id: str
@@ -59,9 +110,8 @@ class BadRecord:
     reason: str
 
     def __post_init__(self) -> None:
-        """Put a replacement character for whatever is no text."""
         for name in ("id", "place", "reason"):
-            object.__setattr__(self, name, legible(getattr(self, name)))
+            object.__setattr__(self, name, legible(getattr(self, name)[:_MOST_CHARACTERS]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +119,7 @@ class Problem:
     """A bad record found while listing, and which need it concerns.
 
     Attributes:
-        part: "image", "text" (one caption was dropped), or "row" (nothing of the row is usable).
+        part: a column ("text": one caption was dropped), or "row" (nothing of the row is usable).
         bad: what was set aside.
         split: the part of the data it belonged to, where known.
     """
@@ -87,14 +137,15 @@ class Source:
         kind: such as "table (CSV)" or "folder of images".
         address: as the user gave it.
         records: all usable records, of every split.
-        problems: what was found unusable while listing (images are not opened yet).
-        columns: role ("image", "text", ...) to the column or columns that play it.
-        columns_found: every column there is.
-        roles_named: the roles whose column an option may name in a source of this kind.
+        problems: unusable records found while listing (images are not opened yet).
+        columns: role ("image", "text", ...) to the table column or columns that play it.
+        columns_found: every table column.
+        roles_named: the roles whose table column an option may name in a source of this kind.
         splits_from: "column split", "files", "subfolders", or None where the source names no splits.
-        label_names: names in their own order where the source declares them (Hugging Face class labels).
-        unread: options that mean nothing to a source of this kind, and why.
+        label_names: classes in their own order where the source declares them (Hugging Face class labels).
+        unread: options that have no effect on a source of this kind, and why.
         notes: sentences for the user: what was ignored or assumed.
+        pixels: (N, 3, S, S) uint8 where the source is generated in memory.
     """
 
     kind: str
@@ -108,4 +159,20 @@ class Source:
     label_names: list[str] | None = None
     unread: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    pixels: Any = None  # (N, 3, S, S) uint8 where the source is drawn in memory
+    pixels: Any = None
+
+    @property
+    def columns_unread(self) -> list[str]:
+        """Table columns that play no role."""
+        if not self.roles_named:
+            return []  # of a source without table columns
+        read = {*self.columns.values()} | {n for names in self.columns.values() for n in names.split(", ")}
+        return [name for name in self.columns_found if name and name not in read]
+
+    @property
+    def unread_notes(self) -> list[str]:
+        """A remark on the table columns that play no role, where there are any."""
+        if not self.columns_unread:
+            return []
+        names = ", ".join(self.columns_unread)
+        return [f"columns not read: {names}; options such as --data.text-column name what a column holds"]

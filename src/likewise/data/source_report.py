@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data.assembly import build_datasets
-from likewise.data.columns import Needs
+from likewise.data.columns import OPTIONAL, REQUIRED, Needs, column_names
 from likewise.data.config import DataConfig
-from likewise.data.dataset import Dataset
+from likewise.data.dataset import Dataset, build_datasets
 from likewise.data.filtering import Loaded, load
 from likewise.data.images.duplicates import difference_hashes, exact_duplicates, near_duplicates
 from likewise.data.preparation import fit_notes, size_summary
@@ -22,6 +21,7 @@ __all__ = ["Example", "SourceReport", "inspect_source"]
 
 _INSPECT_SIZE = 64
 _NUM_EXAMPLES = 6
+_NO_LACK = ("image", "split", "group", "id")  # bad records without an image; the rest may do without
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SourceReport:
     Attributes:
         source: as the user gave it.
         kind: what it was recognised as.
-        columns: role to column; `columns_found`: every column.
+        columns: role to column; `columns_found`: every column, `columns_unread` those without a role.
         counts: records by split ("all" where the source names none; "no split" of those that name none where
             others do).
         lacking: records without a caption, a label or a domain, where the source has any column of them.
@@ -65,6 +65,7 @@ class SourceReport:
     kind: str
     columns: dict[str, str]
     columns_found: list[str]
+    columns_unread: list[str]
     counts: dict[str, int]
     lacking: dict[str, int]
     num_images: int
@@ -106,21 +107,21 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     Raises:
         SourceError: the source cannot be opened or understood.
     """
-    listed = open_source(config)
-    needs = set()
-    if listed.pixels is not None or "image" in listed.columns:
-        needs.add("image")
-    if not needs or 2 * sum(len(record.texts) > 0 for record in listed.records) >= len(listed.records):
-        needs.add("text")  # captions beside a few of many images are no reason to call the others bad
+    listed = open_source(config, Needs(*column_names()))
+    needs = dict.fromkeys(column_names(), OPTIONAL)
+    if "image" in listed.columns:
+        needs["image"] = REQUIRED
+    if "image" not in listed.columns or 2 * _count(listed, "text") >= len(listed.records):
+        needs["text"] = REQUIRED  # captions beside a few of many images are no reason to call the others bad
     loaded = load(
         config,
         image_size=_INSPECT_SIZE,
-        needs=Needs(*sorted(needs)),
+        needs=Needs(**needs),
         progress=progress,
         parts="all",
         source=listed,
     )
-    dataset = build_datasets([(loaded, list(range(len(loaded.records))))])[0]
+    dataset = build_datasets([[(loaded, list(range(len(loaded.records))))]])[0]
     exact, near = _duplicates(loaded, dataset)
     records = loaded.records
     splits = {record.id: record.split for record in records}
@@ -133,9 +134,10 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         kind=listed.kind,
         columns=listed.columns,
         columns_found=listed.columns_found,
+        columns_unread=listed.columns_unread,
         counts=_counted([record.split or unnamed for record in records]),
         lacking=_lacking(listed),
-        num_images=len(records) if "image" in needs else 0,
+        num_images=len(records) if "image" in loaded.images else 0,
         num_texts=len(lengths),
         num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
         texts_per_record=(min(per_record), len(lengths) / len(records), max(per_record)) if lengths else None,
@@ -158,14 +160,17 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     )
 
 
+def _count(source: Source, name: str) -> int:
+    """How many records have something in a column."""
+    return sum(name in record.values for record in source.records)
+
+
 def _lacking(listed: Source) -> dict[str, int]:
     """Of all listed records: a method that needs what they lack sets them aside."""
-    there = {
-        "caption": ("text", [len(record.texts) > 0 for record in listed.records]),
-        "label": ("label", [record.label is not None for record in listed.records]),
-        "domain": ("domain", [record.domain is not None for record in listed.records]),
+    columns = [name for name in column_names() if name in listed.columns and name not in _NO_LACK]
+    return {
+        "caption" if name == "text" else name: len(listed.records) - _count(listed, name) for name in columns
     }
-    return {name: has.count(False) for name, (role, has) in there.items() if role in listed.columns}
 
 
 def _counted(names: list[str]) -> dict[str, int]:
@@ -175,9 +180,9 @@ def _counted(names: list[str]) -> dict[str, int]:
 
 def _duplicates(loaded: Loaded, dataset: Dataset) -> tuple[list[list[str]], list[list[str]]]:
     """Groups of record ids: the same bytes, and nearly the same picture."""
-    if loaded.pixels is None or not loaded.records:
+    if dataset.pixels is None or not loaded.records:
         return [], []
-    exact = exact_duplicates(loaded.hashes) if loaded.hashes is not None else []
+    exact = exact_duplicates(dataset.content) if dataset.content is not None else []
     repeated = {place for group in exact for place in group[1:]}
     alike = near_duplicates(*difference_hashes(dataset.images, len(dataset)))
     near = [[place for place in group if place not in repeated] for group in alike]

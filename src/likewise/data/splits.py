@@ -8,7 +8,7 @@ from typing import Literal
 
 from likewise.data.config import DataConfig
 from likewise.data.record import Record
-from likewise.data.tables.roles import canonical_split
+from likewise.data.tables.names import canonical_split
 from likewise.errors import SourceError
 
 __all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "undrawn_notes", "unnamed_notes"]

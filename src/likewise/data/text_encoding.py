@@ -1,4 +1,4 @@
-"""Bytes to text, and what of it is no text: lone surrogates, which can be neither printed nor saved."""
+"""Bytes to text. Lone surrogates mark what is no valid text: they can be neither printed nor saved."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 
 from likewise.errors import RecordError
+from likewise.messages import printable
 
-__all__ = ["check_texts", "decoded", "is_text", "legible"]
+__all__ = ["check_texts", "decoded", "is_text", "legible", "split_lines"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -21,12 +22,18 @@ def decoded(data: bytes, encoding: str) -> str:
         encoding = "utf-8-sig"
     try:
         return data.decode(encoding, errors="surrogateescape")
-    except UnicodeDecodeError:  # an ASCII byte at fault, as where UTF-16 is cut short, cannot be escaped
+    except UnicodeDecodeError:  # an ASCII byte, as in truncated UTF-16, cannot be escaped
         return data.decode(encoding, errors="replace").replace("\ufffd", "\udcff")
 
 
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, ended by LF, CR LF or CR."""
+    # str.splitlines would also split at form feeds and the like.
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
 def is_text(value: str) -> bool:
-    """Whether all of it is text. JSON spells lone surrogates too, as halves of a sign."""
+    """Whether a string is valid text. JSON too can spell lone surrogates, half a character each."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -35,16 +42,12 @@ def is_text(value: str) -> bool:
 
 
 def check_texts(fields: Mapping[str, object]) -> None:
-    """See that every string among the fields of a record is text.
-
-    Raises:
-        RecordError: one is not; the message has its name.
-    """
+    """Raise RecordError, naming the field, if a string among a record's fields is no valid text."""
     for name, value in fields.items():
         if isinstance(value, str) and not is_text(value):
             raise RecordError(f"wrong encoding: the {name} holds what is no valid text (see data.encoding)")
 
 
 def legible(text: str) -> str:
-    """The text, a replacement character for each lone surrogate in it."""
-    return text if is_text(text) else _SURROGATES.sub("\ufffd", text)
+    """The text as it can be printed and saved: lone surrogates replaced, control characters escaped."""
+    return printable(text if is_text(text) else _SURROGATES.sub("\ufffd", text))

@@ -1,4 +1,4 @@
-"""Channels of a picture as views of it: light and colour in CIE L*a*b*, or red, green and blue.
+"""Color channels of an image: CIE L*a*b* (lightness and color) and RGB.
 
 Dimensions: B batch, S side in pixels.
 """
@@ -10,32 +10,32 @@ from torch import Tensor
 
 from likewise.hardware import constant
 
-__all__ = ["CHANNELS", "picture_channels"]
+__all__ = ["CHANNELS", "color_channels"]
 
 CHANNELS = ("L", "a", "b", "R", "G", "B")
 
 # sRGB (IEC 61966-2-1) to CIE XYZ, rows divided by the D65 white point so that white is (1, 1, 1).
 _XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 _WHITE = (0.95047, 1.0, 1.08883)
-# Middle and half range of L, a and b over all sRGB colours: brings each to about [-1, 1].
+# Middle and half range of L, a and b over all sRGB colors: scales each to about [-1, 1].
 _MIDDLE = (50.0, 6.025, -6.6895)
 _HALF_RANGE = (50.0, 92.208, 101.1675)
 
 
-def picture_channels(colours: Tensor) -> Tensor:
+def color_channels(rgb: Tensor) -> Tensor:
     """L, a, b, R, G and B of each pixel, each in about [-1, 1].
 
     Args:
-        colours: (B, 3, S, S) sRGB in [0, 1]; what lies outside is clamped.
+        rgb: (B, 3, S, S) sRGB in [0, 1]; values outside are clamped.
 
     Returns:
         (B, 6, S, S) float32, in the order of `CHANNELS`.
 
     Reference:
-        CIE 1976 L*a*b*, white D65; as views of a picture: Tian et al. 2019, arXiv 1906.05849, section 4.1.
+        CIE 1976 L*a*b*, white D65; as views of an image: Tian et al. 2019, arXiv 1906.05849, section 4.1.
     """
-    with torch.autocast(colours.device.type, enabled=False):
-        rgb = colours.float().clamp(0, 1)
+    with torch.autocast(rgb.device.type, enabled=False):
+        rgb = rgb.float().clamp(0, 1)
         linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp_min(1e-6) ** 2.4, rgb / 12.92)
         to_xyz = constant(_XYZ, rgb.device) / constant(_WHITE, rgb.device)[:, None]
         xyz = torch.einsum("xc,bchw->bxhw", to_xyz, linear)

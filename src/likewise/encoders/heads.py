@@ -1,4 +1,4 @@
-"""Heads: what stands between an encoder's features and an objective.
+"""Heads between an encoder's features and an objective.
 
 Dimensions: B batch, D features, H hidden, P projection.
 """
@@ -11,7 +11,7 @@ __all__ = ["linear_projection", "mlp_head", "mlp_projector"]
 
 
 def linear_projection(dim: int, out_dim: int) -> nn.Linear:
-    """CLIP's projection: one matrix without bias, started at deviation D^-1/2 (Radford 2021, 2103.00020)."""
+    """CLIP's projection: one matrix without bias, deviation D^-1/2 (Radford 2021, 2103.00020)."""
     layer = nn.Linear(dim, out_dim, bias=False)
     nn.init.normal_(layer.weight, std=dim**-0.5)
     return layer
@@ -23,16 +23,15 @@ def mlp_projector(
     """SimCLR's projector (Chen 2020, 2002.05709, section 4.2): linear, BatchNorm, ReLU, ..., linear,
     BatchNorm.
 
-    Biases before a BatchNorm would be removed by it, so there are none, and the last BatchNorm shifts
-    nothing.
+    There are no biases before a BatchNorm, which would remove them, and the last BatchNorm has no shift.
 
     Args:
         dim: D, width of the features.
         hidden_dim: H.
         out_dim: P.
         num_layers: linear layers, at least 2.
-        scaled: the last BatchNorm learns a scale for each dimension, as in SimCLR's released code; in those
-            of SimSiam and MoCo v3 it learns nothing.
+        scaled: the last BatchNorm learns a scale per dimension, as in SimCLR's released code; in SimSiam's
+            and MoCo v3's it learns nothing.
 
     Returns:
         A module from (B, D) to (B, P).
@@ -54,7 +53,7 @@ def mlp_head(dim: int, hidden_dim: int, out_dim: int, *, batch_norm: bool = True
         dim: D, width of the input.
         hidden_dim: H.
         out_dim: P.
-        batch_norm: whether there is one.
+        batch_norm: with a BatchNorm.
 
     Returns:
         A module from (B, D) to (B, P).

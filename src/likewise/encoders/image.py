@@ -1,4 +1,4 @@
-"""Image encoders: a ViT, a ResNet or a ConvNeXt from Hugging Face transformers behind one small face.
+"""Image encoders: a ViT, a ResNet or a ConvNeXt of Hugging Face transformers with its pooling.
 
 Dimensions: B batch, S side in pixels, N patches (or cells of the last feature map), D width of the features.
 """
@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.fast.attention import attention_of
-from likewise.encoders.fast.install import make_lean
+from likewise.encoders.fast.install import install_fast_layers
+from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -23,9 +23,9 @@ from likewise.encoders.pretrained_vision import (
     num_prefix_tokens,
     pooling_of,
     resize_positions,
-    unused_parts,
 )
-from likewise.encoders.unused_weights import freeze_unread
+from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
 __all__ = [
@@ -37,16 +37,16 @@ __all__ = [
     "resnet_depth",
 ]
 
-# A ResNet's 7x7 stride-2 stem and max-pool throw away most of a small picture: CIFAR accuracy falls by
-# more than ten points. SimCLR (Chen 2020, appendix B.9) replaces both by one 3x3 convolution at 32 px, and
-# so do we; up to 96 px the convolution takes stride 2 (still without max-pool), so that the work stays
-# that of 32 to 48 px.
+# A ResNet's 7x7 stride-2 stem and max-pool lose most of a small image: CIFAR accuracy falls by more than ten
+# points. As SimCLR (Chen 2020, appendix B.9) we replace both by one 3x3 convolution at 32 px; between 48 and
+# 96 px it has stride 2 (still without max-pool), so that the cost stays that of 24 to 48 px. Upper bounds and
+# strides.
 _STEM_STRIDES = ((48, 1), (96, 2))
 
 _VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
 _RESNET_PRESETS = {"tiny": (32, 18), "small": (64, 18), "base": (64, 50)}  # width, depth
-# Blocks of each stage, by the number of layers that a ResNet is called after (He 2015, arXiv 1512.03385,
-# table 1; ResNet-10 is the few-shot literature's).
+# Blocks of each stage, by the number in a ResNet's name (He 2015, arXiv 1512.03385, table 1; ResNet-10 is
+# from the few-shot literature).
 _RESNET_BLOCKS = {
     10: ((1, 1, 1, 1), "basic"),
     18: ((2, 2, 2, 2), "basic"),
@@ -60,7 +60,7 @@ _CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "b
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoderConfig:
-    """The network that looks at pictures."""
+    """The image encoder."""
 
     architecture: Literal["vit", "resnet", "convnext"] = "vit"
     """Family of the backbone."""
@@ -71,10 +71,10 @@ class ImageEncoderConfig:
 
     pretrained: str | None = None
     """A pre-trained model to start from: a local folder or a name on the Hugging Face hub. Its architecture,
-    size, patches, pooling and dropout hold, whatever the other options say."""
+    size, patches, pooling and dropout override the other options."""
 
     image_size: int = 64
-    """Side of the square pictures the network is trained on, in pixels."""
+    """Side of the square input images, in pixels."""
 
     patch_size: int | None = None
     """Side of a ViT's patch in pixels; an eighth of the image below 128 px, else 16."""
@@ -89,23 +89,18 @@ class ImageEncoderConfig:
     """Overrides the preset's number of attention heads (ViT only); by default one for every 64 of width."""
 
     pooling: Literal["mean", "cls"] = "mean"
-    """What stands for the picture: the mean of a ViT's patches (better when trained from nothing, Beyer
-    2022, arXiv 2205.01580) or its [CLS], which a pre-trained ViT always uses (CLIP's through its last norm;
-    a BEiT has the mean, normed, a SigLIP its attention head). Convolutional networks take the mean."""
+    """The image's vector: the mean of a ViT's patches (better when trained from scratch, Beyer 2022, arXiv
+    2205.01580) or its [CLS]. A pre-trained ViT always uses [CLS] (CLIP's after its last norm; BEiT the normed
+    mean, SigLIP its attention head), convolutional networks the mean."""
 
     dropout: float = 0.0
-    """Dropout inside a ViT, in [0, 1); a pre-trained one keeps its own."""
+    """Dropout of a ViT, in [0, 1); a pre-trained one keeps its own."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, with the option's name."""
-        for name in ("patch_size", "width", "depth", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"image.{name} is {value}; expected at least 1.")
+        """Reject values that cannot work."""
+        check_sizes(self, "image", "patch_size", "width", "depth", "heads")
         if self.image_size < 8:
             raise ConfigError(f"image.image_size is {self.image_size} px; the smallest that works is 8.")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"image.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.patch_size is not None and self.image_size % self.patch_size:
             raise ConfigError(
                 f"image.patch_size {self.patch_size} does not divide image.image_size {self.image_size}; "
@@ -125,8 +120,8 @@ class ImageFeatures(NamedTuple):
     """What an image encoder returns.
 
     Attributes:
-        pooled: (B, D), one vector an image.
-        tokens: (B, N, D), one vector a patch or cell, row by row, without [CLS].
+        pooled: (B, D), one vector per image.
+        tokens: (B, N, D), one vector per patch or cell, row by row, without [CLS].
     """
 
     pooled: Tensor
@@ -138,12 +133,11 @@ class ImageEncoder(nn.Module):
 
     Args:
         backbone: the transformers model.
-        image_size: the side in pixels that it is used at.
-        stem_stride: the stride of the 3x3 convolution that replaces a ResNet's stem; None where the stem
-        is its own.
+        image_size: side of its inputs in pixels.
+        stem_stride: stride of the 3x3 convolution that replaces a ResNet's stem; None for the original stem.
         pooling: `mean` of the tokens, or `cls`: [CLS] or, where a pre-trained backbone has a pooling of its
-        own, what that makes.
-        mean, std: per channel, in [0, 1] units: what the pixels are normalised with.
+            own, the output of that.
+        mean, std: normalization of the pixels, per channel, in [0, 1] units.
     """
 
     def __init__(
@@ -165,30 +159,25 @@ class ImageEncoder(nn.Module):
         self.std = tuple(std)
         self.dim: int = _feature_dim(backbone.config)
         self.convolutional = is_convolutional(backbone.config)
-        if self.convolutional:  # oneDNN and cuDNN convolve channels-last without a copy in and out
+        if self.convolutional:  # oneDNN and cuDNN convolve channels-last without copies
             self.backbone.to(memory_format=torch.channels_last)
         else:
             self.num_prefix_tokens = num_prefix_tokens(backbone.config)
             self.pooled_by_backbone = is_pooled_by_itself(backbone.config)
-            make_lean(self.backbone)
+            install_fast_layers(self.backbone)
 
     @classmethod
     def build(cls, config: ImageEncoderConfig) -> ImageEncoder:
-        """A new encoder as the configuration says, or a pre-trained one.
+        """A new or a pre-trained encoder.
 
         Raises:
-            ConfigError: the pre-trained model cannot be loaded, or is not an image encoder.
+            ConfigError: the pre-trained model cannot be loaded, or is not a supported image encoder.
         """
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
-            encoder = cls(
-                backbone,
-                image_size=config.image_size,
-                pooling=pooling_of(backbone.config),
-                mean=mean,
-                std=std,
-            )
-            encoder.freeze_unread()
+            pooling, size = pooling_of(backbone.config), config.image_size
+            encoder = cls(backbone, image_size=size, pooling=pooling, mean=mean, std=std)
+            encoder.freeze_unused()
             return encoder
         backbone_config = _backbone_config(config)
         stride = _stem_stride(config.image_size) if config.architecture == "resnet" else None
@@ -200,7 +189,7 @@ class ImageEncoder(nn.Module):
         )
 
     def spec(self) -> dict[str, Any]:
-        """Everything needed to build the same network again with `from_spec`, without a hub."""
+        """What `from_spec` needs, as JSON; no hub is asked again."""
         return {
             "backbone": self.backbone.config.to_dict(),
             "image_size": self.image_size,
@@ -215,22 +204,16 @@ class ImageEncoder(nn.Module):
         """The inverse of `spec`, with fresh weights."""
         from transformers import AutoConfig
 
-        values = dict(spec["backbone"])
-        backbone_config = AutoConfig.for_model(values.pop("model_type"), **values)
-        return cls(
-            _build_backbone(backbone_config, spec["stem_stride"]),
-            image_size=spec["image_size"],
-            stem_stride=spec["stem_stride"],
-            pooling=spec["pooling"],
-            mean=tuple(spec["mean"]),
-            std=tuple(spec["std"]),
-        )
+        options = dict(spec)
+        values = dict(options.pop("backbone"))
+        config = AutoConfig.for_model(values.pop("model_type"), **values)
+        return cls(_build_backbone(config, spec["stem_stride"]), **options)
 
     def resize(self, image_size: int) -> None:
-        """Use it at another size of pictures: a ViT's positions are interpolated once.
+        """Change the image size; a ViT's positions are interpolated once.
 
         Raises:
-            ConfigError: a ResNet whose stem is made for other sizes, or patches that do not tile that size.
+            ConfigError: a ResNet's stem is made for other sizes, or a ViT's patches do not tile that size.
         """
         if self.stem_stride is not None and _stem_stride(image_size) != self.stem_stride:
             sizes = [size for size in range(8, 2048) if _stem_stride(size) == self.stem_stride]
@@ -243,33 +226,33 @@ class ImageEncoder(nn.Module):
             resize_positions(self.backbone, image_size)
         self.image_size = image_size
 
-    def freeze_unread(self) -> None:
-        """Leave weights out of training that no feature depends on; see `freeze_unread`."""
-        freeze_unread(self, torch.zeros(1, 3, self.image_size, self.image_size))
+    def freeze_unused(self) -> None:
+        """Freeze weights that no feature depends on."""
+        freeze_unused(self, torch.zeros(1, 3, self.image_size, self.image_size))
 
     def freeze_patches(self) -> None:
-        """Keep a ViT's patch projection as it is."""
+        """Freeze a ViT's patch projection."""
         self.backbone.embeddings.patch_embeddings.requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> ImageFeatures:
-        """Encode normalised pixels.
+        """Encode normalized pixels.
 
         Args:
-            pixels: (B, 3, S, S) float, normalised with `mean` and `std`; S equals `image_size`.
+            pixels: (B, 3, S, S) float, normalized with `mean` and `std`; S equals `image_size`.
 
         Returns:
-            The pooled vectors and the local ones, neither of unit length.
+            The pooled vectors and one per patch or cell, neither of unit length.
         """
         if self.convolutional:
             grid = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
-        found = self.backbone(pixels)
-        states = found.last_hidden_state  # (B, 1 + N, D)
+        output = self.backbone(pixels)
+        states = output.last_hidden_state  # (B, 1 + N, D)
         tokens = states[:, self.num_prefix_tokens :]
         if self.pooling != "cls":
             return ImageFeatures(tokens.mean(dim=1), tokens)
-        return ImageFeatures(found.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
+        return ImageFeatures(output.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
 
 
 def _feature_dim(config: Any) -> int:
@@ -278,7 +261,7 @@ def _feature_dim(config: Any) -> int:
 
 
 def resnet_depth(config: Any) -> int | None:
-    """Layers of a ResNet by its transformers configuration; None where it is none of the paper's."""
+    """The number in the name of a ResNet of this transformers configuration; None for other shapes."""
     shape = (tuple(config.depths), config.layer_type)
     return next((depth for depth, known in _RESNET_BLOCKS.items() if known == shape), None)
 
@@ -288,15 +271,11 @@ def _stem_stride(image_size: int) -> int | None:
 
 
 def _backbone_config(config: ImageEncoderConfig) -> Any:
-    """The transformers configuration that stands for ours."""
+    """The transformers configuration of our options."""
     from transformers import ConvNextConfig, ResNetConfig, ViTConfig
 
     if config.architecture == "vit":
-        width, depth = _VIT_PRESETS[config.preset]
-        width, depth = config.width or width, config.depth or depth
-        heads = config.heads or max(1, width // 64)
-        if width % heads:
-            raise ConfigError(f"image.width {width} is not a multiple of image.heads {heads}.")
+        width, depth, heads = width_depth_heads(config, "image", _VIT_PRESETS)
         patch = config.patch_size or (16 if config.image_size >= 128 else max(2, config.image_size // 8))
         if config.image_size % patch:
             raise ConfigError(
@@ -328,7 +307,7 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     return ConvNextConfig(
         hidden_sizes=[width * 2**stage for stage in range(4)],
         depths=list(depths),
-        # 4-pixel patches leave a 2x2 map of a 64 px picture after three halvings; 2-pixel patches leave 4x4.
+        # At 64 px, patches of 4 leave a 2x2 map after three halvings, patches of 2 a 4x4 map.
         patch_size=4 if _stem_stride(config.image_size) is None else 2,
         image_size=config.image_size,
     )
@@ -337,8 +316,7 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
 def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
     from transformers import AutoModel
 
-    kind = backbone_config.model_type
-    backbone: nn.Module = AutoModel.from_config(backbone_config, **unused_parts(kind), **attention_of(kind))
+    backbone: nn.Module = AutoModel.from_config(backbone_config, **without_pooler(backbone_config))
     if stem_stride is not None:
         stem: Any = backbone.embedder
         width = backbone_config.embedding_size

@@ -1,4 +1,4 @@
-"""Text encoders: a Transformer from Hugging Face transformers behind one small face.
+"""Text encoders: a Transformer of Hugging Face transformers with its pooling.
 
 Dimensions: B batch, L tokens, D width of the features.
 """
@@ -11,16 +11,16 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.fast.attention import attention_of
-from likewise.encoders.fast.install import make_lean
-from likewise.encoders.fast.unpadded_bert import packed_bert
-from likewise.encoders.unused_weights import freeze_unread
-from likewise.errors import ConfigError, first_line
+from likewise.encoders.fast.install import install_fast_layers
+from likewise.encoders.pretrained import load_backbone, load_config, without_pooler
+from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.unused_weights import freeze_unused
+from likewise.errors import ConfigError
 
 __all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
 
-# Which of a text's vectors stands for it, of the kinds that are known here: [CLS] or the end token.
-_READ_AT: dict[str, Literal["first", "last"]] = {
+# Supported model types, and the token whose state is the text's vector: [CLS] or the end token.
+_POOLED_AT: dict[str, Literal["first", "last"]] = {
     "albert": "first",
     "bert": "first",
     "camembert": "first",
@@ -37,35 +37,35 @@ _READ_AT: dict[str, Literal["first", "last"]] = {
     "xlm-roberta": "first",
 }
 _POSITIONS_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
-"""Kinds that count positions from the padding's number on, and so have fewer of them."""
+"""Model types whose positions start after the padding's id, which leaves fewer of them."""
 
 _PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderConfig:
-    """The network that reads texts, and its tokenizer."""
+    """The text encoder and its tokenizer."""
 
     architecture: Literal["clip", "bert"] = "clip"
-    """`clip`: pre-norm and causal, read at the end token (trains fastest from nothing); `bert`: both
-    directions, read at [CLS]."""
+    """`clip`: pre-norm and causal, pooled at the end token (trains fastest from scratch); `bert`:
+    bidirectional, pooled at [CLS]."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
     """Size: 192x4, 384x6 or 512x12 (width x layers)."""
 
     pretrained: str | None = None
     """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
-    architecture, size and dropout hold, whatever the other options say."""
+    architecture, size and dropout override the other options."""
 
     tokenizer: str | None = None
     """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or
-    one trained on the captions of the training part."""
+    one trained on the captions of the training split."""
 
     vocabulary_size: int = 8192
-    """Most entries of a tokenizer trained on the data; small data give fewer."""
+    """Maximum entries of a tokenizer trained on the data; small data give fewer."""
 
     max_tokens: int = 77
-    """Longest text in tokens, [CLS] and [SEP] included; what is longer is cut."""
+    """Maximum tokens of a text, [CLS] and [SEP] included; longer texts are cut."""
 
     width: int | None = None
     """Overrides the preset's width."""
@@ -77,31 +77,25 @@ class TextEncoderConfig:
     """Overrides the number of attention heads; by default one for every 64 of width."""
 
     dropout: float = 0.0
-    """Dropout inside the network, in [0, 1), in a clip of its attention alone; a pre-trained one keeps its
-    own."""
+    """Dropout in [0, 1), in a clip of the attention alone; a pre-trained encoder keeps its own."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, with the option's name."""
-        for name in ("width", "depth", "heads"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"text.{name} is {value}; expected at least 1.")
+        """Reject values that cannot work."""
+        check_sizes(self, "text", "width", "depth", "heads")
         if self.max_tokens < 3:
             raise ConfigError(f"text.max_tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
         if self.vocabulary_size < 300:
             raise ConfigError(
                 f"text.vocabulary_size is {self.vocabulary_size}; 256 bytes and the special tokens need 300."
             )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"text.dropout is {self.dropout}; expected a share in [0, 1).")
 
 
 class TextFeatures(NamedTuple):
     """What a text encoder returns.
 
     Attributes:
-        pooled: (B, D), one vector a text.
-        tokens: (B, L, D), one vector a token; those of padding mean nothing.
+        pooled: (B, D), one vector per text.
+        tokens: (B, L, D), one vector per token; those of padding mean nothing.
     """
 
     pooled: Tensor
@@ -113,35 +107,35 @@ class TextEncoder(nn.Module):
 
     Args:
         backbone: the transformers model.
-        pooling: which vector stands for the text: the `first` ([CLS]) or the `last` real token.
+        pooling: the token that stands for the text: the `first` ([CLS]) or the `last` real one.
     """
 
     def __init__(self, backbone: Any, *, pooling: Literal["first", "last"]) -> None:
         super().__init__()
         self.backbone: Any = backbone
-        make_lean(self.backbone)
+        install_fast_layers(self.backbone)
         self.pooling = pooling
         self.dim = int(backbone.config.hidden_size)
         self.causal = backbone.config.model_type == "clip_text_model"
 
     @classmethod
     def build(cls, config: TextEncoderConfig, *, vocabulary_size: int) -> TextEncoder:
-        """A new encoder as the configuration says, or a pre-trained one.
+        """A new or a pre-trained encoder.
 
         Args:
             config: the options.
             vocabulary_size: the tokenizer's number of entries.
 
         Raises:
-            ConfigError: the pre-trained model cannot be loaded, has another vocabulary than the tokenizer, or
-                reads fewer tokens.
+            ConfigError: the pre-trained model cannot be loaded, or has a smaller vocabulary or fewer
+                positions than wanted.
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
-            return cls(
-                _build_backbone(backbone_config), pooling="last" if config.architecture == "clip" else "first"
-            )
-        backbone = _load_backbone(config.pretrained)
+            pooling: Literal["first", "last"] = "last" if config.architecture == "clip" else "first"
+            return cls(_build_backbone(backbone_config), pooling=pooling)
+        found = load_config(config.pretrained, section="text", known=_POOLED_AT)
+        backbone = load_backbone(config.pretrained, found, section="text")
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
                 f"text.tokenizer has {vocabulary_size} entries, the pre-trained model "
@@ -153,12 +147,12 @@ class TextEncoder(nn.Module):
                 f"text.max_tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
                 f"give --text.max-tokens {most}."
             )
-        encoder = cls(backbone, pooling=_READ_AT[backbone.config.model_type])
-        encoder.freeze_unread()
+        encoder = cls(backbone, pooling=_POOLED_AT[backbone.config.model_type])
+        encoder.freeze_unused()
         return encoder
 
     def spec(self) -> dict[str, Any]:
-        """Everything needed to build the same network again with `from_spec`, without a hub."""
+        """What `from_spec` needs, as JSON; no hub is asked again."""
         return {"backbone": self.backbone.config.to_dict(), "pooling": self.pooling}
 
     @classmethod
@@ -167,13 +161,12 @@ class TextEncoder(nn.Module):
         from transformers import AutoConfig
 
         values = dict(spec["backbone"])
-        return cls(
-            _build_backbone(AutoConfig.for_model(values.pop("model_type"), **values)), pooling=spec["pooling"]
-        )
+        config = AutoConfig.for_model(values.pop("model_type"), **values)
+        return cls(_build_backbone(config), pooling=spec["pooling"])
 
-    def freeze_unread(self) -> None:
-        """Leave weights out of training that no feature depends on; see `freeze_unread`."""
-        freeze_unread(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+    def freeze_unused(self) -> None:
+        """Freeze weights that no feature depends on."""
+        freeze_unused(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
 
     def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
         """Encode tokens.
@@ -183,15 +176,12 @@ class TextEncoder(nn.Module):
             mask: (B, L) bool, True on real tokens.
 
         Returns:
-            The pooled vectors and one a token, neither of unit length.
+            The pooled vectors and one per token, neither of unit length.
         """
-        if self.backbone.config.model_type == "bert":
-            states = packed_bert(self.backbone, tokens, mask)  # (B, L, D)
-        else:
-            # Padding stands on the right, so a causal network's real tokens never see it: without a mask the
-            # fused causal attention runs, which is faster and gives the real tokens the same values.
-            seen = None if self.causal else mask
-            states = self.backbone(input_ids=tokens, attention_mask=seen).last_hidden_state
+        # Padding is on the right, so real tokens of a causal model never attend to it: without a mask the
+        # fused causal attention runs, which is faster and gives real tokens the same values.
+        attended = None if self.causal else mask
+        states = self.backbone(input_ids=tokens, attention_mask=attended).last_hidden_state  # (B, L, D)
         if self.pooling == "first":
             return TextFeatures(states[:, 0], states)
         last = mask.sum(dim=1) - 1  # (B,)
@@ -199,14 +189,10 @@ class TextEncoder(nn.Module):
 
 
 def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
-    """The transformers configuration that stands for ours."""
+    """The transformers configuration of our options."""
     from transformers import BertConfig, CLIPTextConfig
 
-    width, depth = _PRESETS[config.preset]
-    width, depth = config.width or width, config.depth or depth
-    heads = config.heads or max(1, width // 64)
-    if width % heads:
-        raise ConfigError(f"text.width {width} is not a multiple of text.heads {heads}.")
+    width, depth, heads = width_depth_heads(config, "text", _PRESETS)
     shared = {
         "vocab_size": vocabulary_size,
         "hidden_size": width,
@@ -224,9 +210,8 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
         **shared,
         hidden_dropout_prob=config.dropout,
         attention_probs_dropout_prob=config.dropout,
-        # BERT's own 0.02 is for 768: in a narrow network words then say next to nothing at first, and it
-        # learns at half the pace (192 wide, two layers, CLIP on scenes: 32 % instead of 46 % after 300
-        # steps). This keeps the size of what passes through.
+        # BERT's own 0.02 is for width 768; narrow networks learn at half the pace with it (width 192, two
+        # layers, CLIP on scenes: 32 % instead of 46 % after 300 steps). This keeps the scale of activations.
         initializer_range=width**-0.5,
     )
 
@@ -234,57 +219,16 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
 def _build_backbone(backbone_config: Any) -> nn.Module:
     from transformers import AutoModel, CLIPTextModel
 
-    kind = backbone_config.model_type
-    if kind == "clip_text_model":  # AutoModel does not list the text half
-        clip: nn.Module = CLIPTextModel._from_config(backbone_config, **attention_of(kind))
+    if backbone_config.model_type == "clip_text_model":  # AutoModel does not list the text half
+        clip: nn.Module = CLIPTextModel._from_config(backbone_config)
         return clip
-    bert: nn.Module = AutoModel.from_config(backbone_config, **_unused_parts(kind), **attention_of(kind))
+    bert: nn.Module = AutoModel.from_config(backbone_config, **without_pooler(backbone_config))
     return bert
 
 
 def _most_tokens(config: Any) -> int | None:
-    """For how many tokens a backbone has positions; None where it has no such bound."""
+    """The number of tokens that a backbone has positions for; None where it has no such limit."""
     count: int | None = getattr(config, "max_position_embeddings", None)
     if count is None or config.model_type not in _POSITIONS_AFTER_PADDING:
         return count
     return count - int(config.pad_token_id) - 1
-
-
-def _load_backbone(name: str) -> Any:
-    """A pre-trained model by hub name or folder."""
-    from transformers import AutoConfig, AutoModel
-
-    try:
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, ImportError) as error:
-        raise _cannot_load(name, error) from error
-    kind = config.model_type
-    if not hasattr(config, "vocab_size"):
-        raise ConfigError(
-            f"text.pretrained: {name!r} is a {kind}, not a text encoder; name its text half "
-            "(a folder with a CLIPTextModel, say) or a BERT."
-        )
-    if kind not in _READ_AT:
-        raise ConfigError(
-            f"text.pretrained: {name!r} is a {kind}, not a text encoder that is known here: "
-            f"{', '.join(_READ_AT)}."
-        )
-    try:
-        # Weights stay float32 however they were stored: precision is a matter of training.
-        return AutoModel.from_pretrained(
-            name, dtype=torch.float32, **_unused_parts(kind), **attention_of(kind)
-        )
-    except (OSError, ValueError, ImportError) as error:
-        raise _cannot_load(name, error) from error
-
-
-def _cannot_load(name: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"text.pretrained: cannot load {name!r} ({first_line(error)}). "
-        "Expected a folder written by transformers, or a hub name and a network to fetch it with."
-    )
-
-
-def _unused_parts(model_type: str) -> dict[str, bool]:
-    """BERT's pooler would be a weight without use or gradient: [CLS] is read directly."""
-    return {"add_pooling_layer": False} if model_type in ("bert", "roberta", "xlm-roberta") else {}

@@ -1,8 +1,8 @@
 """Tokenizers: one trained on the user's own captions, or a pre-trained model's.
 
-The trained one is byte-level BPE (Sennrich 2016, 1508.07909; over bytes as in GPT-2) on NFKC-normalised,
-lower-cased text: any Unicode text has tokens, none is ever unknown. Each Chinese or Japanese character is a
-word, as in BERT's tokenizer: what is written without spaces is no one long word.
+The trained one is byte-level BPE (Sennrich 2016, 1508.07909; over bytes as in GPT-2) on NFKC-normalized,
+lower-cased text, so no text has unknown tokens. Each Chinese or Japanese character is a word, as in BERT's
+tokenizer.
 """
 
 from __future__ import annotations
@@ -14,59 +14,68 @@ from typing import Any
 
 import numpy as np
 
-from likewise.errors import ConfigError, ModelError
+from likewise.data.text_encoding import is_text
+from likewise.errors import ConfigError, DataError, ModelError
 
 __all__ = ["TextTokenizer", "train_tokenizer"]
 
-# CJK and what follows it in Unicode.
+# The start of CJK in Unicode; scripts from there on put no spaces between words.
 _FIRST_WITHOUT_SPACES = "\u2e80"
-# Each of these is a word of its own in a tokenizer trained here: whole clauses would become single tokens.
+# Each of these characters is a word of its own in a tokenizer trained here, or clauses would become tokens.
 _OWN_WORDS = r"\p{Han}\p{Hiragana}\p{Katakana}"
-# Texts encoded at a time: what the library says of each is many times as large as its tokens.
+# Texts encoded at a time: the library's encodings are many times as large as their tokens.
 _CHUNK = 4096
 
 PAD, CLS, SEP, MASK = "[PAD]", "[CLS]", "[SEP]", "[MASK]"
 
 
 class TextTokenizer:
-    """Texts to token numbers, each text framed by a start and an end token.
+    """Texts to token ids, each text between a start and an end token.
 
     Args:
         tokenizer: of the `tokenizers` library.
-        pad_id: the number that fills short rows.
-        max_tokens: the longest row; longer texts are cut, keeping the end token.
+        pad_id: the padding's id.
+        max_tokens: maximum length; longer texts are cut before their end token.
     """
 
     def __init__(self, tokenizer: Any, *, pad_id: int, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self.pad_id = pad_id
         self.max_tokens = max_tokens
+        # "[SEP]" written in a caption is text and no control token.
+        tokenizer.encode_special_tokens = True
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
 
     @property
     def size(self) -> int:
-        """The number of entries."""
+        """The number of entries in the vocabulary."""
         return int(self._tokenizer.get_vocab_size())
 
     @property
     def mask_id(self) -> int | None:
-        """The number of the mask token, or None where there is none."""
+        """The mask token's id; None where there is none."""
         number = self._tokenizer.token_to_id(MASK)
         return None if number is None else int(number)
 
     @property
     def special_ids(self) -> tuple[int, ...]:
-        """Numbers that stand for no part of a text: padding, start, end, mask."""
+        """Ids that are no part of a text: padding, start, end, mask."""
         added = self._tokenizer.get_added_tokens_decoder()
         return tuple(sorted(number for number, token in added.items() if token.special))
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """The tokens of each text, not padded.
+        """The token ids of each text, not padded.
 
         Returns:
-            One (L,) int32 array a text, 2 <= L <= max_tokens.
+            One (L,) int32 array per text, 2 <= L <= max_tokens.
+
+        Raises:
+            DataError: a text holds lone surrogates, which are no Unicode text.
         """
+        wrong = next((text for text in texts if not is_text(text)), None)
+        if wrong is not None:
+            raise DataError(f"not a valid Unicode text (a lone surrogate in it): {wrong[:80]!r}")
         return [
             np.array(encoding.ids, dtype=np.int32)
             for start in range(0, len(texts), _CHUNK)
@@ -74,9 +83,9 @@ class TextTokenizer:
         ]
 
     def word_spans(self, text: str) -> list[tuple[str, list[int]]]:
-        """The words of a text, each with the places of its tokens in what `encode` returns.
+        """The words of a text, each with the positions of its tokens in the row of `encode`.
 
-        Where a script puts no spaces between words (Chinese, say), each character is one.
+        In scripts without spaces between words (Chinese, say), each character is a word.
         """
         encoding = self._tokenizer.encode(text)
         found: dict[Any, list[int]] = {}
@@ -102,11 +111,11 @@ class TextTokenizer:
         return tokens, mask
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of some token numbers, without the special ones."""
+        """The text of token ids, without the special ones."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def uncut(self) -> TextTokenizer:
-        """The same tokenizer, which reads texts of any length whole."""
+        """The same tokenizer without a maximum length."""
         from tokenizers import Tokenizer
 
         copy = Tokenizer.from_str(self._tokenizer.to_str())
@@ -121,13 +130,13 @@ class TextTokenizer:
         """Read a tokenizer.json, a folder that has one, or (with transformers) a hub name.
 
         Args:
-            path: of one of these.
-            max_tokens: the longest row; None for what the file says, which one that was saved here does.
-            pad_id: the number that fills short rows; by default that of the padding token.
+            path: one of these.
+            max_tokens: maximum length; None for the file's own, which files saved here have.
+            pad_id: the padding's id; by default that of the padding token.
 
         Raises:
             ConfigError: there is no such hub name.
-            ModelError: the file is no tokenizer, or does not say how long a row may be.
+            ModelError: the file is not a tokenizer, or has no maximum length.
         """
         from tokenizers import Tokenizer
 
@@ -145,7 +154,7 @@ class TextTokenizer:
             )
         if max_tokens is None:
             if tokenizer.truncation is None:
-                raise ModelError(f"{file} does not say how long a row may be.")
+                raise ModelError(f"{file} has no maximum length.")
             max_tokens = tokenizer.truncation["max_length"]
         return cls(tokenizer, pad_id=pad_id, max_tokens=max_tokens)
 
@@ -166,12 +175,12 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_tokens: i
     """Train a byte-level BPE tokenizer.
 
     Args:
-        texts: the training part's captions; never the held-out ones.
-        vocabulary_size: most entries; pairs seen once are not merged, so small data give fewer.
-        max_tokens: the longest row.
+        texts: captions of the training split alone.
+        vocabulary_size: maximum entries; pairs seen once are not merged, so small data give fewer.
+        max_tokens: maximum length.
 
     Returns:
-        A tokenizer with [PAD]=0, [CLS]=1, [SEP]=2, [MASK]=3 and the 256 bytes in it.
+        A tokenizer with [PAD]=0, [CLS]=1, [SEP]=2, [MASK]=3 and all 256 bytes.
     """
     from tokenizers import (
         Regex,
@@ -185,8 +194,8 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int, max_tokens: i
     )
 
     tokenizer = Tokenizer(models.BPE())
-    # A first word is the same token as a later one, behind a space; ByteLevel's own prefix would also go
-    # before what stands behind a Chinese character.
+    # A prepended space makes a first word the same token as a later one; ByteLevel's own prefix would also
+    # come after every Chinese character.
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["freeze_unread"]
+__all__ = ["freeze_unused"]
 
 
-def freeze_unread(encoder: nn.Module, *example: Tensor) -> None:
-    """Leave weights out of training that none of an encoder's features depends on.
+def freeze_unused(encoder: nn.Module, *example: Tensor) -> None:
+    """Freeze the weights that none of an encoder's features depends on.
 
-    They would never get a gradient, for which several replicas would wait in vain at every step.
+    They never get a gradient, and distributed training waits for the gradient of every trainable weight.
 
     Args:
         encoder: returns a tuple of features.

@@ -1,1 +1,1 @@
-"""Evaluation tasks: from a trained model and data to figures; the metrics are in `likewise.metrics`."""
+"""Evaluation: from a trained model and data to figures. The tasks are in `tasks/`, one file each."""

@@ -1,7 +1,6 @@
-"""What methods are built of, beside encoders and objectives: momentum twin, key queue, memory bank, BatchNorm
-over parts of a batch.
+"""Parts of methods that carry state between steps: EMA encoder, key queue, memory bank, BatchNorm handling.
 
-Their state lies in buffers, so it is saved, resumed and moved between devices with the method that has them.
+Their state is in buffers, so it is saved, resumed and moved between devices with the method.
 """
 
 from likewise.mechanisms.batch_norm import has_batch_norm, in_parts, running_statistics, view_by_view
@@ -11,9 +10,9 @@ from likewise.mechanisms.memory_bank import MemoryBank
 
 __all__ = [
     "LONGEST_QUEUE",
+    "EMAEncoder",
     "KeyQueue",
     "MemoryBank",
-    "EMAEncoder",
     "cosine_momentum",
     "has_batch_norm",
     "in_parts",

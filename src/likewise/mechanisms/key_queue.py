@@ -1,6 +1,6 @@
-"""The newest keys of a momentum encoder, first in, first out.
+"""A queue of an EMA encoder's newest keys.
 
-Dimensions: K queue, B rows that are pushed, D width of the keys.
+Dimensions: K queue, B pushed rows, D width of the keys.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 __all__ = ["LONGEST_QUEUE", "KeyQueue", "queue_size_for"]
 
 LONGEST_QUEUE = 65_536
-_NOBODY = -1
+_NO_GROUP = -1
 
 
 def queue_size_for(num_rows: int) -> int:
@@ -20,14 +20,14 @@ def queue_size_for(num_rows: int) -> int:
 
 
 class KeyQueue(nn.Module):
-    """K keys of unit length with the groups they belong to.
+    """K keys of unit length and their groups, first in, first out.
 
-    It starts full of random directions that belong to no group (He 2019, arXiv 1911.05722, algorithm 1), so
-    the number of negatives never changes. Across replicas push what `gather_rows` returns: every replica
-    then holds the same queue, and nothing has to be sent for it.
+    It starts full of random directions without a group (He 2019, arXiv 1911.05722, algorithm 1), so the
+    number of negatives is constant. With several processes push the result of `gather_rows`: all processes
+    then hold the same queue.
 
     Args:
-        size: K, any number: it need not be a multiple of the batch; 0 for a queue that stays empty.
+        size: K; it need not be a multiple of the batch. 0 for a queue that stays empty.
         dim: D.
     """
 
@@ -40,7 +40,7 @@ class KeyQueue(nn.Module):
         if size < 0:
             raise ValueError(f"a queue cannot have room for {size} keys")
         self.register_buffer("keys", nn.functional.normalize(torch.randn(size, dim), dim=1))
-        self.register_buffer("groups", torch.full((size,), _NOBODY, dtype=torch.int64))
+        self.register_buffer("groups", torch.full((size,), _NO_GROUP, dtype=torch.int64))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
     def __len__(self) -> int:
@@ -48,11 +48,11 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, keys: Tensor, groups: Tensor) -> None:
-        """Put keys in the place of the oldest; of more than K the last K stay.
+        """Replace the oldest keys; of more than K the last K stay.
 
         Args:
-            keys: (B, D), brought to unit length here.
-            groups: (B,) int64, not negative: equal numbers are the same thing.
+            keys: (B, D), normalised here.
+            groups: (B,) int64, not negative; rows of equal groups are never negatives.
         """
         if len(self) == 0:
             return
@@ -61,17 +61,17 @@ class KeyQueue(nn.Module):
 
     @torch.no_grad()
     def pushed(self, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """What a push would leave, the new keys belonging to no group; the queue stays as it is.
+        """The content after a push of keys without a group; the queue itself does not change.
 
         Args:
-            keys: (B, D), brought to unit length here.
+            keys: (B, D), normalised here.
 
         Returns:
             (K, D) keys and (K,) groups.
         """
         held, groups = self.keys.clone(), self.groups.clone()
         if len(self) > 0:
-            self._write(held, groups, keys, groups.new_full((len(keys),), _NOBODY))
+            self._write(held, groups, keys, groups.new_full((len(keys),), _NO_GROUP))
         return held, groups
 
     def _write(self, held: Tensor, held_groups: Tensor, keys: Tensor, groups: Tensor) -> None:

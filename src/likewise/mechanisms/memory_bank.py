@@ -1,4 +1,4 @@
-"""One slowly changing vector a training row.
+"""A memory bank: one slowly changing vector for each training row.
 
 Dimensions: N rows of the training part, B rows of a batch, D width of the vectors.
 """
@@ -12,9 +12,9 @@ __all__ = ["MemoryBank"]
 
 
 class MemoryBank(nn.Module):
-    """N unit vectors, at first random directions (Wu 2018, arXiv 1805.01978, section 3.1).
+    """N unit vectors, initially random directions (Wu 2018, arXiv 1805.01978, section 3.1).
 
-    Across replicas update with what `gather_rows` returns: every replica then holds the same bank.
+    With several processes update with the results of `gather_rows`: all processes then hold the same bank.
 
     Args:
         size: N.
@@ -23,7 +23,7 @@ class MemoryBank(nn.Module):
 
     vectors: Tensor  # (N, D)
     seen: Tensor  # (N,) bool
-    groups: Tensor  # (N,) int64; of rows that were not seen yet negative, and none like another
+    groups: Tensor  # (N,) int64; rows not seen yet have distinct negative ones
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
@@ -38,19 +38,19 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, index: Tensor, vectors: Tensor, groups: Tensor, momentum: float) -> None:
-        """Turn the rows' vectors towards new ones: momentum * old + (1 - momentum) * new, at unit length.
+        """Set the rows' vectors to momentum * old + (1 - momentum) * new, normalised.
 
-        A row that comes for the first time takes the new vector whole. In the paper it keeps half of its
-        random start, and is told from the others by that for some epochs instead of by what it shows.
+        A row seen for the first time takes the new vector. In the paper it keeps half of its random start,
+        which identifies it for some epochs instead of what the image shows.
 
         Args:
-            index: (B,) int64 places of the rows; of a row that comes again the first vector counts.
-            vectors: (B, D), brought to unit length here.
-            groups: (B,) int64, at least 0; equal numbers mean the same thing.
-            momentum: in [0, 1]; 0 keeps the new ones only.
+            index: (B,) int64 rows; if a row occurs twice its first vector counts.
+            vectors: (B, D), normalised here.
+            groups: (B,) int64, not negative; rows of equal groups are never negatives.
+            momentum: in [0, 1]; 0 keeps only the new vectors.
         """
         new = nn.functional.normalize(vectors.detach().to(self.vectors.dtype), dim=1)
-        # Written twice, a row would get either vector on a GPU, and replicas would differ.
+        # Written twice, a row would get either vector on a GPU, and processes would differ.
         places = torch.arange(len(index), device=index.device)
         first = index.new_full((len(self),), len(index)).scatter_reduce_(0, index, places, "amin")  # (N,)
         new = new[first[index]]

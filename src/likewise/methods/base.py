@@ -1,9 +1,11 @@
-"""What a method is: networks that embed a batch, and an objective that compares the embeddings."""
+"""What a method is: `embed` runs the networks on a batch, `objective` compares the embeddings."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -15,21 +17,34 @@ from likewise.data.columns import Needs
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
-from likewise.networks.registry import image_spec
+from likewise.networks.base import Network
+from likewise.networks.registry import encoder_spec
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
-__all__ = ["Embeddings", "BuildContext", "Method", "Progress", "LossOutput", "TokenizerInfo", "make_views"]
+__all__ = [
+    "BuildContext",
+    "Embeddings",
+    "LossOutput",
+    "Method",
+    "Phase",
+    "Progress",
+    "Step",
+    "TokenizerInfo",
+    "make_views",
+]
 
 Embeddings = dict[str, Tensor]
 
+_FAMILY_STRIDE = 1000  # more than the views of one family: view numbers of two families never meet
+
 
 class LossOutput(NamedTuple):
-    """What an objective returns.
+    """The result of an objective.
 
     Attributes:
-        total: (), the loss to go down, in nats unless the method says otherwise.
-        parts: named numbers to be logged; they carry no gradient.
+        total: (), the loss to minimize, in nats unless the method says otherwise.
+        parts: named numbers to log, without gradient.
     """
 
     total: Tensor
@@ -37,7 +52,7 @@ class LossOutput(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far training is: `step` steps of `total_steps` are done."""
+    """How far training is: `step` of `total_steps` steps are done."""
 
     step: int
     total_steps: int
@@ -45,23 +60,57 @@ class Progress(NamedTuple):
 
     @property
     def share(self) -> float:
-        """In [0, 1]."""
+        """Share of all steps, in [0, 1]."""
         return self.step / max(1, self.total_steps)
 
     @property
     def epoch(self) -> float:
-        """Passes over the training part that are done."""
+        """Passes over the training split."""
         return self.step / self.steps_per_epoch
 
 
-class TokenizerInfo(NamedTuple):
-    """What a method must know of the tokenizer to hide words.
+class Step(NamedTuple):
+    """What `embed` and `objective` know of the step.
 
     Attributes:
-        mask_id: the token that stands for a hidden word; None where there is none.
-        special_ids: tokens that are no words.
+        random: the step's random numbers.
+        progress: how far training is when the step begins.
+        phase: name of the phase that runs, "" for a method of one phase.
     """
 
+    random: StepRandom
+    progress: Progress = Progress(0, 1)
+    phase: str = ""
+
+
+class Phase(NamedTuple):
+    """One update of some of the weights; see `Method.phases`.
+
+    Attributes:
+        name: `step.phase` while it runs.
+        parts: submodules of the method whose weights it updates; None for all.
+        start: share of the training at which it begins.
+        stop: share of the training at which it ends.
+        repeats: updates a step.
+    """
+
+    name: str = ""
+    parts: tuple[str, ...] | None = None
+    start: float = 0.0
+    stop: float = 1.0
+    repeats: int = 1
+
+
+class TokenizerInfo(NamedTuple):
+    """What a method knows of the tokenizer.
+
+    Attributes:
+        vocabulary_size: number of tokens.
+        mask_id: the mask token; None if there is none.
+        special_ids: tokens that are never masked.
+    """
+
+    vocabulary_size: int
     mask_id: int | None
     special_ids: tuple[int, ...]
 
@@ -71,52 +120,57 @@ class BuildContext:
     """What a method is built from, besides its own options.
 
     Attributes:
-        image: the image encoder's options.
-        text: the text encoder's options.
-        views: how random views are made.
-        vocabulary_size: entries of the tokenizer; 0 where there are no texts.
-        words: of the tokenizer; None where there are no texts.
-        num_rows: rows of the training part (memory banks need it).
-        trained: `spec` of the network that the training starts from, whose weights follow once the method is
-            built; the encoders are made like its own then, whatever their options say.
+        image: options of the image encoder; None for a method that reads no images.
+        text: options of the text encoder; None for a method that reads no texts.
+        views: options of each view family.
+        tokenizer: None for a method that reads no texts.
+        num_rows: rows of the training split, for memory banks and queues.
+        trained: `spec` of the network that training starts from. The encoders are then built like that
+            network's, whatever their options say; its weights are loaded after the method is built.
     """
 
-    image: ImageEncoderConfig
-    text: TextEncoderConfig
-    views: ViewConfig
-    vocabulary_size: int = 0
-    words: TokenizerInfo | None = None
+    image: ImageEncoderConfig | None = None
+    text: TextEncoderConfig | None = None
+    views: Mapping[str, ViewConfig] = field(default_factory=dict)
+    tokenizer: TokenizerInfo | None = None
     num_rows: int = 0
     trained: dict[str, Any] | None = None
 
     @property
-    def starts_from_nothing(self) -> bool:
-        """Whether the image encoder's first weights are drawn."""
-        return self.trained is None and self.image.pretrained is None
+    def is_pretrained(self) -> bool:
+        """Whether every encoder starts from trained weights."""
+        options = [each for each in (self.image, self.text) if each is not None]
+        return self.trained is not None or all(each.pretrained is not None for each in options)
 
     def image_encoder(self) -> ImageEncoder:
-        """An image encoder for pictures of the size that the options say."""
+        """An image encoder for images of the configured size."""
+        assert self.image is not None, "the method's `needs` must name the column image"
         if self.trained is None:
             return ImageEncoder.build(self.image)
-        encoder = ImageEncoder.from_spec(image_spec(self.trained))
+        encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
         encoder.resize(self.image.image_size)
-        encoder.freeze_unread()
+        encoder.freeze_unused()
         return encoder
 
     def text_encoder(self) -> TextEncoder:
         """A text encoder for the tokenizer's vocabulary."""
+        assert self.text is not None, "the method's `needs` must name the column text"
+        assert self.tokenizer is not None
         if self.trained is None:
-            return TextEncoder.build(self.text, vocabulary_size=self.vocabulary_size)
-        encoder = TextEncoder.from_spec(self.trained["text"])
-        encoder.freeze_unread()
+            return TextEncoder.build(self.text, vocabulary_size=self.tokenizer.vocabulary_size)
+        encoder = TextEncoder.from_spec(encoder_spec(self.trained, "text"))
+        encoder.freeze_unused()
         return encoder
 
 
 class Method(nn.Module, ABC):
-    """The base of every method; see methods/simclr.py for how one reads.
+    """Base of every method; methods/image/simclr.py is a short example.
 
-    A method holds its networks and nothing of devices, files or replicas. The engine may run `embed` on
-    pieces of a batch and `objective` on the whole (cached gradients), unless `no_grad_cache_reason` says why.
+    A method knows nothing of devices, files or ranks. The engine may run `embed` on parts of a batch and
+    `objective` on the whole (cached gradients), unless `no_grad_cache_reason` says why not.
+
+    The docstring of a method is its description for users: the idea, then a paragraph that begins with
+    "Choose it when:".
     """
 
     name: ClassVar[str]
@@ -126,111 +180,139 @@ class Method(nn.Module, ABC):
     """One line for `likewise methods`."""
     paper: ClassVar[str]
     idea: ClassVar[str]
-    """Three sentences for `likewise methods NAME` and docs/methods.md."""
+    """First part of the docstring, for `likewise methods NAME` and docs/methods.md."""
     choose_when: ClassVar[str]
-    """For whom and for what data it is the right one."""
+    """Second part of the docstring: for which data and purpose to choose it."""
     cost: ClassVar[float | None] = None
-    """A step's time over SimCLR's, as benchmarks/image_methods_cifar10.py measured it; None where nothing
-    compares."""
+    """Time of a step relative to SimCLR's, by benchmarks/image_methods_cifar10.py; None if not
+    comparable."""
     needs: ClassVar[Needs]
     """The columns it reads."""
     options: ClassVar[type]
     """The method's Config."""
+    view_families: ClassVar[Mapping[str, Callable[[int], ViewConfig]]] = {}
+    """Families of random views: option section (`views`, then `views_strong` or the like) and its defaults by
+    image size in pixels."""
     image_defaults: ClassVar[dict[str, Any]] = {}
-    """Defaults of the image encoder's options that the method's paper asks for."""
+    """The paper's options of the image encoder."""
     text_defaults: ClassVar[dict[str, Any]] = {}
-    """Defaults of the text encoder's options that it needs."""
+    """The paper's options of the text encoder."""
     training_defaults: ClassVar[dict[str, Any]] = {}
-    """Defaults of the training options that the method's paper asks for."""
+    """The paper's training options."""
     presets: ClassVar[dict[str, dict[str, dict[str, Any]]]] = {}
-    """Settings that go together, by name and section, for `likewise train METHOD --preset NAME`."""
+    """Settings by preset name and section, for `likewise train METHOD --preset NAME`."""
     no_grad_cache_reason: ClassVar[str | None] = None
-    """Why `embed` cannot run on pieces of a batch; None where it can."""
-    compared: ClassVar[tuple[str, ...] | None] = None
-    """Names of the embeddings that signs of collapse are looked for in; all of shape (B, D) when None."""
+    """Why `embed` cannot run on parts of a batch; None if it can."""
+    monitored_embeddings: ClassVar[tuple[str, ...] | None] = None
+    """Embeddings that are checked for collapse; None for all of shape (B, D)."""
     constant_rate: ClassVar[tuple[str, ...]] = ()
-    """Names of the parts whose learning rate does not follow the schedule."""
+    """Submodules whose learning rate stays constant."""
+    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
+    """Updates of a step, in order: each runs `embed`, `objective`, backward and the optimizer on the same
+    batch. Several where a paper alternates or trains in stages."""
 
-    network: nn.Module
+    network: Network
     """What is kept after training."""
 
     local_batch_norm: bool = False
-    """Whether BatchNorm must see each replica's rows apart, whatever `training.sync_batch_norm` says."""
+    """Whether BatchNorm stays local to each process, whatever `training.sync_batch_norm` says."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read the idea and the advice from the docstring."""
+        super().__init_subclass__(**kwargs)
+        if "Choose it when:" in (cls.__doc__ or ""):
+            parts = inspect.cleandoc(cls.__doc__ or "").split("Choose it when:")
+            cls.idea, cls.choose_when = (" ".join(part.split()) for part in parts)
+
+    def __init__(self, config: Any, context: BuildContext) -> None:
+        super().__init__()
+        self.config = config
+        self.view_configs = dict(context.views)
+
+    @classmethod
+    def default_views(cls, image_size: int) -> dict[str, ViewConfig]:
+        """Options of each view family for images of that many pixels a side."""
+        return {family: defaults(image_size) for family, defaults in cls.view_families.items()}
 
     @classmethod
     def check_order(cls, config: Any, order: OrderName) -> None:
-        """Refuse an order of batches that the method can learn nothing from.
+        """Reject an order of batches that the method cannot learn from.
 
         Args:
-            config: its options.
+            config: the method's options.
             order: `training.order`.
 
         Raises:
-            ConfigError: it cannot; the message says what to ask for.
+            ConfigError: it cannot; the message says which order to choose.
         """
 
-    @classmethod
     @abstractmethod
-    def default_views(cls, image_size: int) -> ViewConfig:
-        """The random views its paper uses, for pictures of that many pixels a side."""
-
-    @abstractmethod
-    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
+    def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Run the networks on a batch.
 
         Args:
             batch: B rows on the training device.
-            draw: where random views come from.
+            step: its random numbers and the progress.
 
         Returns:
-            Named tensors, all that `objective` needs; most have B rows.
+            Named tensors that `objective` needs, most of B rows.
         """
 
     @abstractmethod
-    def objective(self, embeddings: Embeddings) -> LossOutput:
-        """Compare the embeddings of the whole batch (and, through `collectives`, of the other replicas')."""
+    def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
+        """Compare the embeddings of the whole batch and, through `collectives`, of the other processes."""
 
-    def copy_to_twins(self) -> None:
-        """Called when the network was given other weights: momentum twins start from these."""
+    def reset_ema(self) -> None:
+        """Copy the network into its EMA encoders. Called after other weights were loaded into the network."""
 
     def after_step(self, progress: Progress) -> None:
-        """Called after each optimizer step, without a graph: twins, queues, schedules of the method's own."""
-        del progress
+        """Update EMA encoders, queues and schedules. Called after each step, all phases done."""
+
+    def views(self, batch: Batch, step: Step, count: int = 1, *, family: str = "views") -> Tensor:
+        """Random views of a batch's images, normalised for the network's image encoder.
+
+        Args:
+            batch: B rows with images.
+            step: its random numbers.
+            count: V, views of each image.
+            family: a name in `view_families`.
+
+        Returns:
+            (V B, 3, S, S): the first view of every image, then the second.
+        """
+        encoder: Any = self.network.image
+        first = list(self.view_configs).index(family) * _FAMILY_STRIDE
+        return make_views(batch, step, encoder, self.view_configs[family], range(first, first + count))
 
 
 def make_views(
-    batch: Batch,
-    draw: StepRandom,
-    encoder: ImageEncoder,
-    config: ViewConfig,
-    *,
-    views: tuple[int, ...] = (0, 1),
+    batch: Batch, step: Step, encoder: ImageEncoder, config: ViewConfig, views: range = range(2)
 ) -> Tensor:
-    """Random views of a batch's pictures, as an encoder wants them.
+    """Random views of a batch's images; see `Method.views`.
 
     Args:
-        batch: B rows with pictures.
-        draw: the step's random numbers.
-        encoder: says size and normalisation.
-        config: which views.
-        views: numbers of the views, V of them; each picture's views are independent.
+        batch: B rows with images.
+        step: its random numbers.
+        encoder: gives size and normalisation.
+        config: options of the views.
+        views: V numbers; views of different numbers are drawn independently.
 
     Returns:
-        (V B, 3, S, S): the first view of every picture, then the second.
+        (V B, 3, S, S).
     """
-    assert batch.images is not None, "the engine prepares what `needs` names"
+    text = batch.text if "text" in batch else None
     made = [
         random_view(
-            batch.images,
+            batch.image,
             size=encoder.image_size,
             config=config,
-            draw=draw,
+            draw=step.random,
             index=batch.key,
             view=view,
             mean=encoder.mean,
             std=encoder.std,
-            keep_sides=batch.keep_sides,
-            keep_colours=batch.keep_colours,
+            keep_sides=None if text is None else text.keep_sides,
+            keep_colours=None if text is None else text.keep_colours,
         )
         for view in views
     ]

@@ -1,33 +1,36 @@
-"""Finds the methods: every module of `likewise.methods` that defines a `Method`.
+"""Finds the methods: every class that derives from `Method` in a module of `likewise.methods`.
 
-Adding a method is adding a file there; no other code lists them.
+A file is all it takes to add a method; nothing else lists them.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import inspect
 import pkgutil
 from functools import cache
 
+import likewise.methods as package
 from likewise.errors import ConfigError
+from likewise.messages import closest
 from likewise.methods.base import Method
 
 __all__ = ["find_method", "methods"]
 
 
-@cache
 def methods() -> dict[str, type[Method]]:
     """All methods by name, in alphabetical order."""
-    import likewise.methods as package
+    return _methods(tuple(package.__path__))
 
+
+@cache
+def _methods(path: tuple[str, ...]) -> dict[str, type[Method]]:
     found = {}
-    for module_info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+    for module_info in pkgutil.walk_packages(path, f"{package.__name__}."):
         module = importlib.import_module(module_info.name)
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Method) and value.__module__ == module.__name__:
-                if value is Method:
-                    continue
+            is_method = isinstance(value, type) and issubclass(value, Method)
+            if is_method and value.__module__ == module.__name__ and not inspect.isabstract(value):
                 found[value.name] = value
     return dict(sorted(found.items()))
 
@@ -41,6 +44,5 @@ def find_method(name: str) -> type[Method]:
     known = methods()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}."
+    hint = closest(name, known) or f"there are {', '.join(known)}."
     raise ConfigError(f"no method is called {name!r}; {hint}")

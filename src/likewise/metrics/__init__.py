@@ -1,7 +1,7 @@
-"""Metrics of embeddings and labels: pure functions that never see a model, a file or a trainer.
+"""Metrics of embeddings and labels: pure functions, without models, files or trainers.
 
-Arrays are torch tensors or numpy arrays. Shares lie in [0, 1]. A chance level is found under the figure's own
-name behind `chance_`. Wrong arguments and values that are not finite raise ValueError.
+Arrays are torch tensors or numpy arrays. Shares lie in [0, 1]. A figure's chance level has its key behind
+`chance_`. Wrong arguments and values that are not finite raise ValueError.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from likewise.metrics.collapse import (
 )
 from likewise.metrics.few_shot import Episode, episode_examples, few_shot, most_ways
 from likewise.metrics.linear_probe import ProbeResult, linear_probe
-from likewise.metrics.neighbours import Neighbours, knn_accuracy, knn_predict, nearest
+from likewise.metrics.neighbours import Neighbours, knn_predict, nearest
 from likewise.metrics.prompts import TEMPLATES, prompts
 from likewise.metrics.ranking import ranking
+from likewise.metrics.relevance import Relevance
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import first_ranks, retrieval
 from likewise.metrics.seeds import Spread, over_seeds
 from likewise.metrics.verification import best_threshold, equal_error_rate, verification
-from likewise.metrics.zero_shot import class_embeddings, zero_shot, zero_shot_predict
+from likewise.metrics.zero_shot import class_embeddings, zero_shot
 
 __all__ = [
     "Neighbours",
     "nearest",
     "knn_predict",
-    "knn_accuracy",
     "ProbeResult",
     "linear_probe",
     "retrieval",
+    "Relevance",
     "first_ranks",
     "reranked_retrieval",
     "reranked_ranks",
@@ -43,7 +44,6 @@ __all__ = [
     "prompts",
     "class_embeddings",
     "zero_shot",
-    "zero_shot_predict",
     "Episode",
     "few_shot",
     "episode_examples",

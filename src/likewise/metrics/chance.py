@@ -1,4 +1,4 @@
-"""What a model that knows nothing would score, so that no figure stands alone."""
+"""Chance levels: what a model without knowledge would score."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ __all__ = ["accuracy_chance", "first_hit_chance"]
 
 
 def accuracy_chance(labels: Array, *, top: int = 1) -> float:
-    """Share in [0, 1] of the commonest class: the accuracy of always answering it.
-
-    At least 1 / C, and equal to it when the classes are equally large.
+    """Accuracy of always answering the most frequent class: its share in [0, 1], at least 1 / C.
 
     Args:
-        labels: (N,) integers; negative ones (none known) are left out.
-        top: of so many commonest classes together, for answers that name several.
+        labels: (N,) integers; negative ones (unknown) are left out.
+        top: share of this many most frequent classes together, for top-k accuracy.
 
     Raises:
         ValueError: no row has a label.
@@ -34,17 +32,17 @@ def accuracy_chance(labels: Array, *, top: int = 1) -> float:
 
 
 def first_hit_chance(num_right: Sequence[int], num_candidates: int, at: Sequence[int]) -> dict[str, float]:
-    """Recall, median rank and mean reciprocal rank of candidates in an order drawn by lot, in closed form.
+    """Expected recall, median rank and mean reciprocal rank of a random order, in closed form.
 
     With m candidates, r of them right, none of the first k is right with probability C(m-r, k) / C(m, k).
 
     Args:
         num_right: right candidates of each query, each in [1, num_candidates].
-        num_candidates: how many there are.
+        num_candidates: m.
         at: the k of each recall.
 
     Returns:
-        `r{k}` for each k, `median_rank`, `mean_reciprocal_rank`, over the queries.
+        `r{k}` for each k, `median_rank`, `mean_reciprocal_rank`, over all queries.
 
     Raises:
         ValueError: no query, or a count outside its range.

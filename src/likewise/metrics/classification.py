@@ -19,31 +19,25 @@ __all__ = ["Classification", "classification_metrics", "most_confused"]
 
 @dataclass(frozen=True, kw_only=True)
 class Classification:
-    """How predictions compare with the truth. Shares in [0, 1]."""
+    """Figures of predicted classes. Shares in [0, 1]."""
 
     accuracy: float
-    """Share of the items whose class was found."""
+    """Share of items predicted right."""
     precision: float
-    """Mean over classes of: of the items called this class, the share that is."""
+    """Mean over classes: share of the items predicted as the class that are of it."""
     recall: float
-    """Mean over classes of: of the items of this class, the share that was called so."""
+    """Mean over classes: share of the items of the class that are predicted as it."""
     f1: float
     """Mean over classes of the harmonic mean of the two."""
     chance_accuracy: float
-    """Accuracy of always answering the commonest class."""
+    """Accuracy of always answering the most frequent class."""
     num_items: int
-    """How many items were counted."""
+    """Items with a label."""
     confusion: NDArray[np.int64]
     """(C, C) counts: row the true class, column the predicted one."""
-    precision_by_class: NDArray[np.float64]
-    """(C,); NaN for a class that neither occurs nor was predicted, 0 for one that was never predicted."""
-    recall_by_class: NDArray[np.float64]
-    """(C,); NaN for a class that neither occurs nor was predicted, 0 for one that does not occur."""
-    f1_by_class: NDArray[np.float64]
-    """(C,); NaN for a class that neither occurs nor was predicted."""
 
     def figures(self) -> dict[str, float]:
-        """The single numbers, ready for a table or a JSON file."""
+        """The numbers by name."""
         names = ("accuracy", "precision", "recall", "f1", "chance_accuracy", "num_items")
         return {name: getattr(self, name) for name in names}
 
@@ -53,11 +47,11 @@ def classification_metrics(
 ) -> Classification:
     """Compare predicted classes with true ones.
 
-    Means over classes ("macro") run over the classes that occur or were predicted, as scikit-learn's do by
-    default; a ratio of nothing to nothing counts as 0 there, as with its `zero_division=0`.
+    Means over classes (macro) are over the classes that occur or are predicted, as in scikit-learn; 0 / 0
+    counts as 0 there, as with its `zero_division=0`.
 
     Args:
-        labels: (N,) integers; items with a negative label (none known) are left out.
+        labels: (N,) integers; items with a negative label (unknown) are left out.
         predictions: (N,) integers in [0, C).
         num_classes: C; one more than the greatest number seen when None.
 
@@ -81,37 +75,29 @@ def classification_metrics(
 
 def _from_confusion(confusion: NDArray[np.int64], chance: float) -> Classification:
     """The figures of a (C, C) confusion matrix."""
-    hits, called, true = np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
-    seen = (called + true) > 0
-    by_class = {
-        "precision": np.where(seen, hits / np.maximum(called, 1), np.nan),
-        "recall": np.where(seen, hits / np.maximum(true, 1), np.nan),
-        "f1": np.where(seen, 2 * hits / np.maximum(called + true, 1), np.nan),
-    }
+    predicted, true = confusion.sum(axis=0), confusion.sum(axis=1)
+    seen = (predicted + true) > 0
+    hits, predicted, true = np.diagonal(confusion)[seen], predicted[seen], true[seen]
     return Classification(
         accuracy=float(hits.sum() / confusion.sum()),
-        precision=float(by_class["precision"][seen].mean()),
-        recall=float(by_class["recall"][seen].mean()),
-        f1=float(by_class["f1"][seen].mean()),
+        precision=float((hits / np.maximum(predicted, 1)).mean()),
+        recall=float((hits / np.maximum(true, 1)).mean()),
+        f1=float((2 * hits / (predicted + true)).mean()),
         chance_accuracy=chance,
         num_items=int(confusion.sum()),
         confusion=confusion,
-        precision_by_class=by_class["precision"],
-        recall_by_class=by_class["recall"],
-        f1_by_class=by_class["f1"],
     )
 
 
 def most_confused(confusion: NDArray[np.int64], count: int) -> list[tuple[int, int, int]]:
-    """The commonest mistakes.
+    """The most frequent mistakes.
 
     Args:
         confusion: (C, C) counts, row the true class, column the predicted one.
-        count: how many at most.
+        count: at most this many.
 
     Returns:
-        (true class, predicted class, how often), commonest first, only those that happened; of equally common
-        ones, by the numbers of the classes.
+        (true class, predicted class, count), most frequent first; of equal counts the lower classes first.
     """
     mistakes = confusion.copy()
     np.fill_diagonal(mistakes, 0)

@@ -1,6 +1,6 @@
 """Clustering: does k-means on the embeddings find the classes?
 
-N items, D width of the embedding, C clusters.
+N items, D embedding width, C clusters.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from likewise.metrics.inputs import Array, as_labels, as_unit_rows
 
 __all__ = ["Cluster", "clustering", "k_means", "describe_clusters"]
 
-# Of several starts of k-means the tightest counts; with many clusters starts differ little and cost much.
+# The best of several starts counts; with many clusters starts differ little and take long.
 _STARTS = 3
 _ONE_START_FROM = 100
-# Chance is the mean over so many shuffles of the classes.
+# Chance is the mean over this many shuffles of the classes.
 _SHUFFLES = 5
 
 
@@ -28,9 +28,9 @@ class Cluster:
     """One cluster of labelled items."""
 
     members: NDArray[np.int64]
-    """Its items, nearest its centre first."""
+    """Rows of its items, nearest the centre first."""
     majority: int
-    """Its commonest class; of equally common ones the lowest number."""
+    """Its most frequent class; the lowest of equally frequent ones."""
     purity: float
     """Share of its items that are of that class."""
 
@@ -38,17 +38,17 @@ class Cluster:
 def clustering(
     embeddings: Array, labels: Array, *, num_clusters: int | None = None, seed: int = 0
 ) -> dict[str, float]:
-    """Agreement of k-means' clusters with the classes.
+    """Agreement of k-means clusters with the classes.
 
     Args:
         embeddings: (N, D); scaled to unit length here.
-        labels: (N,) integers; items with a negative label (none known) are left out.
+        labels: (N,) integers; items with a negative label (unknown) are left out.
         num_clusters: C; as many as there are classes when None.
         seed: of the starts of k-means.
 
     Returns:
-        `nmi`, normalised mutual information (arithmetic mean of the two entropies) in [0, 1], beside what the
-        same clusters score with the classes shuffled; `ari`, the adjusted Rand index, 0 by lot and 1 at best;
+        `nmi`, normalised mutual information (arithmetic mean of the two entropies) in [0, 1]; `chance_nmi`,
+        of the same clusters with shuffled classes; `ari`, the adjusted Rand index, 0 by chance and at most 1;
         `num_clusters`, `num_items`.
 
     Raises:
@@ -56,7 +56,7 @@ def clustering(
             that are not finite.
 
     Reference:
-        Vinh et al. 2010, JMLR 11 (NMI_sum, and that it grows with C by lot alone); Hubert and Arabie 1985.
+        Vinh et al. 2010, JMLR 11 (NMI_sum, and that it grows with C by chance alone); Hubert and Arabie 1985.
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -84,15 +84,15 @@ def clustering(
 def k_means(
     embeddings: Array, num_clusters: int, *, seed: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Lloyd's k-means on unit embeddings, the tightest of three starts (of one from 100 clusters on).
+    """Lloyd's k-means on unit embeddings, the best of three starts (one start from 100 clusters on).
 
     Args:
         embeddings: (N, D); scaled to unit length here.
-        num_clusters: C, from 1 to N. Where fewer embeddings differ, fewer clusters come out.
+        num_clusters: C, from 1 to N; fewer clusters are returned where fewer embeddings differ.
         seed: of the starts.
 
     Returns:
-        (N,) cluster of each item, and (N,) its distance from the cluster's centre.
+        (N,) cluster of each item, and (N,) its distance from the centre.
 
     Raises:
         ValueError: C out of range; values that are not finite.
@@ -106,7 +106,7 @@ def k_means(
         raise ValueError(f"num_clusters must lie in [1, {len(rows)}], got {num_clusters}")
     starts = _STARTS if num_clusters < _ONE_START_FROM else 1
     model = KMeans(num_clusters, n_init=starts, max_iter=100, random_state=seed)
-    # One thread: these are seconds, but threads that wait for busy cores have made minutes of them.
+    # One thread: on busy cores, waiting threads turned seconds into minutes.
     with threadpool_limits(1), warnings.catch_warnings():
         # fewer distinct points than clusters: a collapsed model, which the figures show
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -118,9 +118,9 @@ def k_means(
 def describe_clusters(
     embeddings: Array, labels: Array, *, num_clusters: int | None = None, seed: int = 0
 ) -> list[Cluster]:
-    """Each cluster of k-means with its members, its commonest class and its purity; purest first.
+    """Clusters of k-means with members, most frequent class and purity; purest first.
 
-    Args: as `clustering`; members are rows of `embeddings`, those without a label left out.
+    Args: as `clustering`; members are rows of `embeddings`.
 
     Raises:
         ValueError: no labelled item; else as `k_means`.
@@ -144,7 +144,7 @@ def describe_clusters(
 
 
 def _labelled(embeddings: Array, labels: Array) -> tuple[torch.Tensor, NDArray[np.int64], NDArray[np.int64]]:
-    """The labelled rows (n, D), their classes (n,) and their places (n,)."""
+    """The labelled rows (n, D), their classes (n,) and row numbers (n,)."""
     rows = as_unit_rows(embeddings, "embeddings")
     classes = as_labels(labels, "labels", count=len(rows), device=rows.device)
     places = (classes >= 0).nonzero()[:, 0]

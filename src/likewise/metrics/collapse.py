@@ -1,6 +1,6 @@
 """Signs of collapse: do embeddings still differ, and in how many directions?
 
-N items, D dimension.
+N items, D embedding width.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = [
 ]
 
 SPREAD_BELOW = 0.1
-"""Collapse is suspected when the deviation is below this share of 1 / sqrt(D), that of evenly spread ones."""
+"""Collapse is suspected when the deviation is below this share of 1 / sqrt(D), that of an even spread."""
 
 RANK_SHARE_BELOW = 0.025
-"""Dimensional collapse is suspected when the effective rank is below this share of what it could be."""
+"""Dimensional collapse is suspected when the effective rank is below this share of its maximum."""
 
 
 def deviation(embeddings: Array) -> float:
-    """Standard deviation over the items of each dimension of the unit vectors, mean over dimensions.
+    """Standard deviation of each dimension of the unit vectors over items, mean over dimensions.
 
-    Near 1 / sqrt(D) when directions are spread evenly, 0 when all items are the same.
+    Near 1 / sqrt(D) for evenly spread directions, 0 when all items are equal.
 
     Args:
         embeddings: (N, D).
@@ -47,31 +47,31 @@ def deviation(embeddings: Array) -> float:
 
 
 def effective_rank(matrix: Array) -> float:
-    """The exponential of the entropy of the singular values' shares: the number of directions in use.
+    """Exponential of the entropy of the singular values' shares: the number of directions in use.
 
     Args:
-        matrix: (N, D); taken as it is: neither centred nor scaled here.
+        matrix: (N, D); neither centred nor scaled here.
 
     Returns:
-        In [1, min(N, D)]; 0 for a matrix of zeros, where the paper leaves it undefined.
+        In [1, min(N, D)]; 0 for a matrix of zeros, for which the paper does not define it.
 
     Reference:
         Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality", definition 1.
     """
     rows = as_matrix(matrix, "matrix").double()
-    # singular values by the smaller Gram matrix in float64: N x D with N large stays cheap
+    # by the smaller Gram matrix in float64: cheap for large N
     gram = rows.T @ rows if rows.shape[0] >= rows.shape[1] else rows @ rows.T
     squares = torch.linalg.eigvalsh(gram).clamp(min=0.0)
     if not bool(squares.max() > 0):
         return 0.0
-    # what is below the rounding of the Gram matrix is no singular value but noise, sqrt would raise it
+    # values below the rounding of the Gram matrix are noise, which sqrt would amplify
     squares = squares.where(squares > squares.max() * len(squares) * 2.3e-16, torch.zeros_like(squares))
     share = squares.sqrt() / squares.sqrt().sum()
     return float(torch.special.entr(share).sum().exp())
 
 
 def alignment(first: Array, second: Array) -> float:
-    """Mean squared distance of the unit vectors of positive pairs: 0 when they agree, 2 when at right angles.
+    """Mean squared distance of the unit vectors of positive pairs: 0 when equal, 2 when orthogonal.
 
     Args:
         first: (N, D).
@@ -87,13 +87,13 @@ def alignment(first: Array, second: Array) -> float:
 
 
 def uniformity(embeddings: Array, *, max_rows: int | None = None) -> float:
-    """Logarithm of the mean of exp(-2 |x - y|^2) over all pairs of two different items' unit vectors.
+    """Logarithm of the mean of exp(-2 |x - y|^2) over the unit vectors of all pairs of different items.
 
-    It is 0 when all items are the same, down to about -4 when spread evenly over a sphere of many dimensions.
+    0 when all items are equal, about -4 when spread evenly over a sphere of many dimensions.
 
     Args:
         embeddings: (N, D), N at least 2.
-        max_rows: above this many, evenly spaced rows stand for all; time grows with the square of the rows.
+        max_rows: use at most this many evenly spaced rows; time grows with their square.
 
     Reference:
         Wang and Isola 2020, 2005.10242, section 4.1, with t = 2.
@@ -109,17 +109,17 @@ def uniformity(embeddings: Array, *, max_rows: int | None = None) -> float:
 def signs_of_collapse(
     embeddings: Array, positives: Array | None = None, *, max_rows: int | None = 8192
 ) -> dict[str, float]:
-    """Everything in this file about one set of embeddings.
+    """All signs of one set of embeddings.
 
     Args:
         embeddings: (N, D), N at least 2.
         positives: (N, D), row i the positive of row i (a second view, the caption); adds `alignment`.
-        max_rows: rows that `uniformity` looks at.
+        max_rows: rows that `uniformity` uses.
 
     Returns:
-        `deviation`; `relative_deviation` (times sqrt(D), so 1 is spread evenly, 0 collapsed);
-        `effective_rank` of the centred unit vectors, so the number of directions in which items differ from
-        one another; `dimension`; `uniformity`; `num_items`; `alignment` with `positives`.
+        `deviation`; `relative_deviation` (times sqrt(D): 1 is an even spread, 0 is collapsed);
+        `effective_rank` of the centred unit vectors, the number of directions in which items differ;
+        `dimension`; `uniformity`; `num_items`; `alignment` with `positives`.
 
     Raises:
         ValueError: one item only, or a value that is not finite.
@@ -129,7 +129,7 @@ def signs_of_collapse(
         raise ValueError("signs of collapse need two items or more")
     spread = deviation(rows)
     centred = rows.double() - rows.double().mean(dim=0)
-    # equal float32 rows leave rounding behind, which has a rank but no meaning
+    # the rounding of equal float32 rows has a rank without meaning
     rank = effective_rank(centred) if spread > 1e-7 else 0.0
     signs = {
         "deviation": spread,
@@ -145,12 +145,12 @@ def signs_of_collapse(
 
 
 def collapse_warning(signs: Mapping[str, float], *, learnt_classes: bool = False) -> str | None:
-    """A plain sentence when `signs_of_collapse` shows collapse, None when it doesn't.
+    """A warning where `signs_of_collapse` show collapse, else None.
 
     Args:
-        signs: what `signs_of_collapse` returned; `num_classes` too, where the items' classes are known.
-        learnt_classes: the embeddings are of a method that learns from labels. All items of a class may then
-            lie in one place, so that C classes differ in C - 1 directions, and need no more.
+        signs: result of `signs_of_collapse`; with `num_classes` where the items' classes are known.
+        learnt_classes: the method learns from labels. All items of a class may then be equal, so C classes
+            need no more than C - 1 directions.
     """
     if signs["relative_deviation"] < SPREAD_BELOW:
         return (

@@ -1,7 +1,7 @@
-"""Which items an episode may be made of, and drawing them.
+"""Episodes of few-shot classification: which items can be in one, and drawing them.
 
-N items, E episodes, W ways, S shots, Q queries. A cell is the items of one class (in one domain, by one
-source).
+N items, E episodes, W ways, S shots, Q queries. A cell holds the items of one class in one domain from one
+source.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 __all__ = ["Pools", "usable_pools", "draw_episodes"]
 
-# Pairs of sources are looked at among so many sources of a domain, those with the most classes.
+# Pairs are formed of at most this many sources of a domain, those with the most classes.
 _MAX_SOURCES = 256
 
-# An error names the sizes of so many classes.
+# An error message names the sizes of this many classes.
 _MOST_SIZES = 5
 
 _Ints = NDArray[np.int64]
@@ -29,8 +29,8 @@ class Pools:
     cells: list[_Ints]
     """The rows of each cell."""
     pools: list[list[_Ints]]
-    """By domain, then by pair of sources (one pool without sources): (2, classes) the cell that supports
-    and the cell that queries of each class come from."""
+    """By domain, then by pair of sources (one pool without sources): (2, classes) cells that the supports
+    and the queries of each class come from."""
     num_ways: int
     """W classes of an episode."""
     num_shots: int
@@ -40,7 +40,7 @@ class Pools:
 
     @property
     def num_domains(self) -> int:
-        """Domains that can fill an episode."""
+        """Number of domains that can fill an episode."""
         return len(self.pools)
 
 
@@ -53,10 +53,10 @@ def usable_pools(
     within: _Ints | None = None,
     sources: _Ints | None = None,
 ) -> Pools:
-    """Sort the items into what can fill an episode.
+    """Cells that can fill an episode.
 
     Args:
-        labels: (N,) classes, negative where none is known.
+        labels: (N,) classes, negative where unknown.
         num_ways: classes of an episode, two or more.
         num_shots: supports of each, one or more.
         num_queries: queries of each, one or more.
@@ -71,9 +71,7 @@ def usable_pools(
             "an episode needs at least 2 ways, 1 shot and 1 query, "
             f"got {num_ways}, {num_shots} and {num_queries}"
         )
-    everything = np.zeros(len(labels), dtype=np.int64)
-    domains = everything if within is None else within
-    makers = everything if sources is None else sources
+    domains, makers = (np.zeros_like(labels) if given is None else given for given in (within, sources))
     rows = np.flatnonzero((labels >= 0) & (domains >= 0) & (makers >= 0))
     keys = np.stack([domains[rows], labels[rows], makers[rows]], axis=1)  # (n, 3)
     kinds, cell_of = np.unique(keys, axis=0, return_inverse=True)
@@ -145,10 +143,10 @@ def _there_are(labels: _Ints) -> str:
 
 
 def draw_episodes(pools: Pools, num_episodes: int, generator: np.random.Generator) -> tuple[_Ints, _Ints]:
-    """Draw: a domain, a pair of sources, classes, and of each class supports and queries, none of them twice.
+    """Draw a domain, a pair of sources, classes, and supports and queries of each class, without replacement.
 
     Args:
-        pools: what may be drawn.
+        pools: what to draw from.
         num_episodes: E.
         generator: of the draws.
 
@@ -167,21 +165,21 @@ def draw_episodes(pools: Pools, num_episodes: int, generator: np.random.Generato
     starts = np.cumsum(sizes) - sizes
     shots, queries = pools.num_shots, pools.num_queries
     if (support_cells == query_cells).all():
-        # One draw for both, so that no query is one of the supports.
+        # one draw for both, so that no query is a support
         places = _distinct(sizes[support_cells], shots + queries, generator)
         both = flat[starts[support_cells][..., None] + places]
         return both[..., :shots], both[..., shots:]
     supports = starts[support_cells][..., None] + _distinct(sizes[support_cells], shots, generator)
-    asked = starts[query_cells][..., None] + _distinct(sizes[query_cells], queries, generator)
-    return flat[supports], flat[asked]
+    others = starts[query_cells][..., None] + _distinct(sizes[query_cells], queries, generator)
+    return flat[supports], flat[others]
 
 
 def _distinct(sizes: _Ints, count: int, generator: np.random.Generator) -> _Ints:
-    """`count` different numbers below each of `sizes`, every arrangement as likely: (..., count)."""
+    """(..., count) different numbers below each of `sizes`, every arrangement equally likely."""
     drawn = np.empty((*sizes.shape, count), dtype=np.int64)
     for place in range(count):
         number = generator.integers(sizes - place)
-        # The number-th of those not drawn yet: step over the drawn ones, in their order.
+        # Skip the numbers already drawn, in ascending order.
         for earlier in np.moveaxis(np.sort(drawn[..., :place], axis=-1), -1, 0):
             number = number + (number >= earlier)
         drawn[..., place] = number

@@ -1,6 +1,6 @@
-"""Few-shot classification: a class is known by a handful of examples, a query goes to the nearest class mean.
+"""Few-shot classification: a query goes to the nearest mean of a class's examples.
 
-N items, D width of the embedding, E episodes, W ways (classes of an episode), S shots (supports of a class),
+N items, D embedding width, E episodes, W ways (classes of an episode), S shots (supports of a class),
 Q queries of a class.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,26 +19,26 @@ from likewise.metrics.inputs import TILE_ENTRIES, Array, as_labels, as_unit_rows
 
 __all__ = ["Episode", "few_shot", "episode_examples", "most_ways"]
 
-# Examples for a report are the most mistaken of so many episodes.
+# The examples of `episode_examples` are chosen from this many episodes.
 _EXAMPLES_OF = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One episode and how it was answered. Numbers of rows, and of ways in [0, W)."""
+    """One episode and its predictions."""
 
     supports: NDArray[np.int64]
     """(W, S) rows of the supports."""
     queries: NDArray[np.int64]
-    """(W, Q) rows of the queries; those of a row belong to that way."""
+    """(W, Q) rows of the queries; row w holds queries of way w."""
     predicted: NDArray[np.int64]
-    """(W, Q) the way each query was taken for."""
+    """(W, Q) predicted way of each query, in [0, W)."""
     similarities: NDArray[np.float32]
     """(W, Q, W) cosine of each query to each way's mean."""
 
     @property
     def num_mistakes(self) -> int:
-        """Queries taken for another way."""
+        """Queries predicted wrong."""
         return int((self.predicted != np.arange(len(self.predicted))[:, None]).sum())
 
 
@@ -59,21 +58,21 @@ def few_shot(
 
     Args:
         embeddings: (N, D); scaled to unit length here, before the mean over a class's supports.
-        labels: (N,) integers; items with a negative label (none known) are left out.
+        labels: (N,) integers; items with a negative label (unknown) are left out.
         num_ways: W classes drawn for an episode.
         num_shots: S supports of each.
         num_queries: Q queries of each.
         num_episodes: E, two or more.
         seed: of the draws; equal seeds draw equal episodes.
-        within: (N,) integers, such as an alphabet's number: an episode stays inside one domain, each domain
-            that can fill an episode being drawn as often as another. Items below 0 are left out.
-        sources: (N,) integers, who made each item: an episode's supports all come from one source and its
-            queries all from another. Items below 0 are left out.
+        within: (N,) domains, such as alphabets: an episode stays inside one; each domain that can fill an
+            episode is equally likely. Items below 0 are left out.
+        sources: (N,) integers, such as who drew each item: an episode's supports come from one source, its
+            queries from another. Items below 0 are left out.
 
     Returns:
-        `accuracy` in [0, 1] (of ways with exactly equal cosines the first is answered; ways are in an order
-        drawn by lot, so a collapsed model scores chance); `confidence_interval`, half the width of its 95 %
-        interval over the episodes drawn (how far other draws from these items would fall, not other items);
+        `accuracy` in [0, 1] (exactly equal cosines predict the first way; ways are in random order, so a
+        collapsed model scores chance); `confidence_interval`, half the width of its 95 % interval over the
+        episodes drawn (variation over draws from these items, not over other items);
         `chance_accuracy`; `num_ways`, `num_shots`, `num_queries`, `num_episodes`, and `num_domains`
         under `within`.
 
@@ -110,7 +109,7 @@ def few_shot(
 
 
 def _t_quantile(count: int) -> float:
-    """Standard errors in half of a 95 % interval around the mean of so many draws (Student's t)."""
+    """Standard errors in half of a 95 % interval around the mean of `count` draws (Student's t)."""
     from scipy.special import stdtrit
 
     return float(stdtrit(count - 1, 0.975))
@@ -128,9 +127,9 @@ def episode_examples(
     within: Array | None = None,
     sources: Array | None = None,
 ) -> list[Episode]:
-    """Episodes to look at: the most mistaken of 200, worst first.
+    """The episodes with the most mistakes of 200, worst first.
 
-    Args: as `few_shot`; `num_examples` is how many come back at most.
+    Args: as `few_shot`; at most `num_examples` are returned.
 
     Raises:
         ValueError: as `few_shot`.
@@ -140,7 +139,7 @@ def episode_examples(
     supports, queries = draw_episodes(pools, _EXAMPLES_OF, np.random.default_rng(seed))
     worst: list[Episode] = []
     for first, similarities in _similarities(rows, supports, queries):
-        # each a copy of its own: a view would keep the whole tile
+        # copies: a view would keep the whole tile in memory
         episodes = [
             Episode(
                 supports=supports[index],
@@ -155,12 +154,12 @@ def episode_examples(
 
 
 def most_ways(labels: Array, *, num_items: int = 2, within: Array | None = None) -> int:
-    """The most ways an episode can have: classes with `num_items` items or more, of the richest domain.
+    """The most ways an episode can have: classes with at least `num_items` items, in the domain with most.
 
     Args:
-        labels: (N,) integers, negative where no class is known.
+        labels: (N,) integers, negative where unknown.
         num_items: supports and queries of a class.
-        within: (N,) integers; the domain an episode stays inside.
+        within: (N,) domains; an episode stays inside one.
     """
     classes = np.asarray(torch.as_tensor(labels).cpu())
     domains = np.zeros_like(classes) if within is None else np.asarray(torch.as_tensor(within).cpu())
@@ -179,31 +178,23 @@ def _pools(
     within: Array | None,
     sources: Array | None,
 ) -> Pools:
-    numbers: dict[str, Any] = {"labels": labels, "within": within, "sources": sources}
-    checked = {
-        name: None
+    classes, domains, makers = (
+        None
         if values is None
         else as_labels(values, name, count=len(rows), device=torch.device("cpu")).numpy()
-        for name, values in numbers.items()
-    }
-    num_ways, num_shots, num_queries = counts
-    found = checked["labels"]
-    assert found is not None
+        for name, values in (("labels", labels), ("within", within), ("sources", sources))
+    )
+    assert classes is not None
+    ways, shots, queries = counts
     return usable_pools(
-        found,
-        num_ways=num_ways,
-        num_shots=num_shots,
-        num_queries=num_queries,
-        within=checked["within"],
-        sources=checked["sources"],
+        classes, num_ways=ways, num_shots=shots, num_queries=queries, within=domains, sources=makers
     )
 
 
 def _similarities(
     rows: torch.Tensor, supports: NDArray[np.int64], queries: NDArray[np.int64]
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Cosine of each query to the mean of each way's supports, some episodes at a time: all of them at once
-    would be gigabytes of many ways.
+    """Cosine of each query to the mean of each way's supports, a tile of episodes at a time to save memory.
 
     Args:
         rows: (N, D) unit rows.
@@ -219,8 +210,7 @@ def _similarities(
     step = max(1, TILE_ENTRIES // entries)
     for start in range(0, num_episodes, step):
         chosen = torch.from_numpy(supports[start : start + step]).to(rows.device)
-        asked = torch.from_numpy(queries[start : start + step]).to(rows.device)
+        tile = torch.from_numpy(queries[start : start + step]).to(rows.device)
         means = F.normalize(rows[chosen].mean(dim=2), dim=-1, eps=1e-12)  # (e, W, D)
-        asking = rows[asked].flatten(1, 2)  # (e, W * Q, D)
-        cosines = asking @ means.transpose(1, 2)  # (e, W * Q, W)
+        cosines = rows[tile].flatten(1, 2) @ means.transpose(1, 2)  # (e, W * Q, W)
         yield start, cosines.reshape(-1, num_ways, num_queries, num_ways)

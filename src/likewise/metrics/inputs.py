@@ -1,4 +1,4 @@
-"""What every evaluation function asks of its arrays, said once, in errors that name the argument."""
+"""Checks of the arrays that metrics take; errors name the argument."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ __all__ = ["Array", "TILE_ENTRIES", "as_matrix", "as_labels", "as_unit_rows", "a
 Array: TypeAlias = "torch.Tensor | np.ndarray[Any, Any]"
 
 TILE_ENTRIES = 1 << 22
-"""The most similarities held at once: 4,194,304, 16 MiB in float32."""
+"""Most similarities in memory at once: 16 MiB in float32."""
 
 
 def as_matrix(values: Array, name: str) -> torch.Tensor:
     """Checked embeddings.
 
     Args:
-        values: (N, D) any float dtype, torch or numpy.
-        name: what to call it in errors.
+        values: (N, D) of any float dtype, torch or numpy.
+        name: its name in errors.
 
     Returns:
-        (N, D) float32, or float64 where it came so, detached, on the device it came on.
+        (N, D) float32, or float64 for float64, detached, on its device.
 
     Raises:
         ValueError: not two dimensions, empty, not floating point, or a value that is not finite.
@@ -49,7 +49,7 @@ def as_unit_rows(values: Array, name: str) -> torch.Tensor:
     """Checked embeddings (N, D), each row scaled to length one; a row of zeros stays zeros.
 
     Raises:
-        ValueError: as `as_matrix`, or values so great that a row's length overflows.
+        ValueError: as `as_matrix`, or values so large that a row's length overflows.
     """
     rows = as_matrix(values, name)
     lengths: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
@@ -73,9 +73,9 @@ def as_labels(values: Array | list[int], name: str, *, count: int, device: torch
 
     Args:
         values: (N,) integers.
-        name: what to call it in errors.
-        count: the N that is expected.
-        device: where the result shall lie.
+        name: its name in errors.
+        count: the N expected.
+        device: of the result.
 
     Returns:
         (N,) int64.
@@ -91,6 +91,6 @@ def as_labels(values: Array | list[int], name: str, *, count: int, device: torch
     return tensor.to(device=device, dtype=torch.int64)
 
 
-def rows_per_tile(num_columns: int, entries: int = TILE_ENTRIES) -> int:
-    """How many rows of `num_columns` similarities fit in `entries`; at least one."""
-    return max(1, entries // max(1, num_columns))
+def rows_per_tile(num_columns: int) -> int:
+    """How many rows of `num_columns` similarities fit in `TILE_ENTRIES`; at least one."""
+    return max(1, TILE_ENTRIES // max(1, num_columns))

@@ -1,31 +1,38 @@
-"""Linear probe: what a linear classifier can read from frozen embeddings.
+"""Linear probe: what can a linear classifier read from frozen embeddings?
 
-N training rows, M evaluation rows, D dimension, C classes.
+N training rows, M evaluation rows, D embedding width, C classes.
 """
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from likewise.metrics.chance import accuracy_chance
 from likewise.metrics.inputs import Array, as_labels, as_matrix
 
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+
 __all__ = ["ProbeResult", "linear_probe", "L2_GRID", "NOT_CONVERGED"]
 
 L2_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Regularisations tried: the factor before half the squared weights, beside a mean cross-entropy in nats."""
+"""Regularisations tried: l2 in loss = mean cross-entropy in nats + l2 / 2 * squared weights."""
 
 NOT_CONVERGED = (
     "the fit ended before it converged, so a linear classifier may read more or less than the accuracy says"
 )
-"""What to say beside the figures of a probe that is not `converged`."""
+"""Remark for the figures of a probe that has not `converged`."""
+
+# Which regularisation is best shows long before the weakest ones converge; the final fit does converge.
+_SWEEP_ITERATIONS = 150
+_GRADIENT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,37 +42,30 @@ class ProbeResult:
     accuracy: float
     """On the evaluation part, which chose nothing."""
     chance_accuracy: float
-    """Accuracy of always answering the commonest class of the evaluation part."""
+    """Accuracy of always answering the most frequent class of the evaluation part."""
     l2: float
-    """The regularisation chosen."""
+    """Regularisation chosen."""
     selection_accuracy: dict[float, float]
     """Regularisation to accuracy on the rows that chose it."""
     converged: bool
-    """Whether the final fit ended with every entry of its gradient below 1e-5, not at `max_iterations`."""
+    """Whether the final fit ended before `max_iterations`."""
     num_train: int
     """Rows of the final fit."""
     num_items: int
-    """Evaluation rows counted."""
+    """Evaluation rows with a label."""
     predictions: NDArray[np.int64]
     """(M,) classes of all evaluation rows."""
 
-    def figures(self) -> dict[str, float]:
-        """The single numbers, ready for a table or a JSON file."""
-        names = ("accuracy", "chance_accuracy", "l2", "converged", "num_train", "num_items")
-        return {name: getattr(self, name) for name in names}
 
+class _Part(NamedTuple):
+    """Rows with known labels."""
 
-_SWEEP_ITERATIONS = 150
+    features: NDArray[np.float64]
+    """(N, D)."""
+    labels: NDArray[np.int64]
+    """(N,)."""
 
-
-@dataclass(frozen=True)
-class _Part:
-    """Rows with known labels: features (N, D) float64 on the CPU, labels (N,)."""
-
-    features: torch.Tensor
-    labels: torch.Tensor
-
-    def rows(self, mask: torch.Tensor) -> _Part:
+    def rows(self, mask: NDArray[np.bool_]) -> _Part:
         return _Part(self.features[mask], self.labels[mask])
 
 
@@ -84,19 +84,19 @@ def linear_probe(
 ) -> ProbeResult:
     """Fit multinomial logistic regression on frozen embeddings, to convergence, and measure it.
 
-    Features are standardised with the training part's mean and deviation (a dimension that does not vary
-    becomes 0). The loss, mean cross-entropy plus l2 / 2 times the squared weights (bias free), is convex;
-    L-BFGS in float64 runs until the gradient's largest entry is below 1e-6.
+    Features are standardised with the training part's mean and deviation (a constant dimension becomes 0).
+    The loss, mean cross-entropy plus l2 / 2 times the squared weights (without bias), is convex; L-BFGS in
+    float64 runs until the gradient's largest entry is below 1e-6 or the loss no longer changes.
 
-    The regularisation is chosen where the evaluation part is not looked at: on `selection_*` when given (the
+    The regularisation is chosen without looking at the evaluation part: on `selection_*` when given (the
     protocol when train, validation and test parts exist), else on a share `holdout` of each class of the
-    training part, drawn by `seed`, after which the probe is fitted again on all of it. Of equal accuracies
-    the stronger regularisation is taken.
+    training part, drawn by `seed`; the probe is then fitted again on all of it. Of equal accuracies the
+    stronger regularisation wins.
 
     Args:
         train_embeddings: (N, D).
-        train_labels: (N,); rows with a negative label (none known) are left out, here and below.
-        embeddings: (M, D) rows to evaluate on.
+        train_labels: (N,); rows with a negative label (unknown) are left out, here and below.
+        embeddings: (M, D) evaluation rows.
         labels: (M,).
         selection_embeddings: (S, D) or None.
         selection_labels: (S,) or None.
@@ -113,128 +113,93 @@ def linear_probe(
         raise ValueError(f"l2_grid needs values above 0 and holdout a share, got {l2_grid} and {holdout}")
     train = _labelled(train_embeddings, train_labels, "train")
     test = _labelled(embeddings, labels, "evaluation")
-    num_classes = int(max(train.labels.max(), test.labels.max())) + 1
-    if len(torch.unique(train.labels)) < 2:
+    if len(np.unique(train.labels)) < 2:
         raise ValueError("train_labels: one class only, there is nothing to tell apart")
     if (selection_embeddings is None) != (selection_labels is None):
         raise ValueError("selection_embeddings and selection_labels come together or not at all")
     if selection_embeddings is None or selection_labels is None:
-        held = _held_out(train.labels, holdout, seed)
+        held = _holdout_rows(train.labels, holdout, seed)
         fit_on, choose_on = train.rows(~held), train.rows(held)
     else:
         fit_on, choose_on = train, _labelled(selection_embeddings, selection_labels, "selection")
-        num_classes = max(num_classes, int(choose_on.labels.max()) + 1)
-    # Which regularisation is best shows long before the weakest ones converge; the final fit does converge.
-    accuracies = _sweep(fit_on, choose_on, num_classes, l2_grid, min(max_iterations, _SWEEP_ITERATIONS))
+    accuracies = _sweep(fit_on, choose_on, l2_grid, min(max_iterations, _SWEEP_ITERATIONS))
     l2 = max(accuracies, key=lambda value: (accuracies[value], value))
-    probe = _Probe(train, num_classes)
-    converged = probe.fit(l2, max_iterations)
-    everything = as_matrix(embeddings, "embeddings").double().cpu()
+    model = _classifier(max_iterations)
+    standardised = _standardise(train.features, by=train.features)
+    converged = _fit(model, standardised, train.labels, l2)
+    everything = as_matrix(embeddings, "embeddings").double().cpu().numpy()
+    predictions = model.predict(_standardise(everything, by=train.features))
+    known = np.asarray(torch.as_tensor(labels).cpu()) >= 0
     return ProbeResult(
-        accuracy=float((probe.predict(test.features) == test.labels).double().mean()),
+        accuracy=float((predictions[known] == test.labels).mean()),
         chance_accuracy=accuracy_chance(test.labels),
         l2=l2,
         selection_accuracy=accuracies,
         converged=converged,
         num_train=len(train.labels),
         num_items=len(test.labels),
-        predictions=probe.predict(everything).numpy(),
+        predictions=predictions,
     )
 
 
 def _labelled(embeddings: Array, labels: Array, name: str) -> _Part:
     """The rows with a label, checked."""
-    # float64 on the CPU: some accelerators have no float64, and the problem is small
     features = as_matrix(embeddings, f"{name} embeddings").double().cpu()
     numbers = as_labels(labels, f"{name} labels", count=len(features), device=features.device)
     if not bool((numbers >= 0).any()):
         raise ValueError(f"{name} labels: no row has a label")
-    return _Part(features, numbers).rows(numbers >= 0)
+    return _Part(features.numpy(), numbers.numpy()).rows((numbers >= 0).numpy())
 
 
-def _held_out(labels: torch.Tensor, share: float, seed: int) -> torch.Tensor:
-    """(N,) bool: a share of each class, at least one row where the class has two, never all of them."""
+def _holdout_rows(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """(N,) a share of each class, at least one row where the class has two, never all of them."""
     generator = torch.Generator().manual_seed(seed)
-    held = torch.zeros(len(labels), dtype=torch.bool)
-    for number in torch.unique(labels):
-        rows = (labels == number).nonzero()[:, 0]
-        rows = rows[torch.randperm(len(rows), generator=generator)]
+    held = np.zeros(len(labels), dtype=bool)
+    for number in np.unique(labels):
+        rows = np.flatnonzero(labels == number)
+        rows = rows[torch.randperm(len(rows), generator=generator).numpy()]
         held[rows[: min(max(1, round(share * len(rows))), len(rows) - 1)]] = True
-    if not bool(held.any()):
+    if not held.any():
         raise ValueError("no class has two training rows: give selection_embeddings to choose l2 on")
     return held
 
 
-def _sweep(
-    fit_on: _Part, choose_on: _Part, num_classes: int, grid: Sequence[float], max_iterations: int
-) -> dict[float, float]:
-    """Accuracy on `choose_on` for each regularisation, strongest first, each fit starting from the last."""
-    probe = _Probe(fit_on, num_classes)
+def _sweep(fit_on: _Part, choose_on: _Part, grid: Sequence[float], max_iterations: int) -> dict[float, float]:
+    """Accuracy on `choose_on` for each regularisation, strongest first; each fit starts from the last."""
+    model = _classifier(max_iterations)
+    features, others = (_standardise(part.features, by=fit_on.features) for part in (fit_on, choose_on))
     accuracies = {}
     for l2 in sorted(grid, reverse=True):
-        probe.fit(l2, max_iterations)
-        hits = probe.predict(choose_on.features) == choose_on.labels
-        accuracies[l2] = float(hits.double().mean())
+        _fit(model, features, fit_on.labels, l2)
+        accuracies[l2] = float((model.predict(others) == choose_on.labels).mean())
     return accuracies
 
 
-class _Probe:
-    """Weights of a linear classifier on standardised features, and how to fit them."""
+def _standardise(features: NDArray[np.float64], *, by: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, D) features, scaled by mean and deviation of the rows of `by` (M, D)."""
+    spread = by.std(axis=0)
+    # a spread that is only rounding says nothing; dividing by it would amplify noise
+    constant = spread <= 1e-6 * np.abs(by).max(axis=0).clip(min=1e-30)
+    scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
+    return np.asarray((features - by.mean(axis=0)) * scale)
 
-    def __init__(self, train: _Part, num_classes: int) -> None:
-        self.mean = train.features.mean(dim=0)
-        spread = train.features.std(dim=0, correction=0)
-        # a dimension whose spread is rounding says nothing; dividing by it would make it shout
-        constant = spread <= 1e-6 * train.features.abs().amax(dim=0).clamp(min=1e-30)
-        self.scale = torch.where(
-            constant, torch.zeros_like(spread), 1 / spread.where(~constant, torch.ones(()))
-        )
-        self.features, self.labels = self._standardised(train.features), train.labels
-        self.weights = torch.zeros(num_classes, self.features.shape[1] + 1, dtype=torch.float64)  # bias last
 
-    def _standardised(self, features: torch.Tensor) -> torch.Tensor:
-        return (features - self.mean) * self.scale
+def _classifier(max_iterations: int) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
 
-    def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """(N,) classes of raw features (N, D)."""
-        logits = torch.addmm(self.weights[:, -1], self._standardised(features), self.weights[:, :-1].T)
-        return logits.argmax(dim=1)
+    return LogisticRegression(tol=_GRADIENT_TOLERANCE, max_iter=max_iterations, warm_start=True)
 
-    def fit(self, l2: float, max_iterations: int) -> bool:
-        """Minimise from where the weights are; True when the gradient vanished."""
-        from scipy.optimize import minimize
 
-        found = minimize(
-            self._loss_and_gradient,
-            self.weights.flatten().numpy(),
-            args=(l2,),
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxiter": max_iterations,
-                "maxfun": 4 * max_iterations,
-                "gtol": 1e-6,
-                "ftol": 0.0,
-                "maxcor": 20,
-            },
-        )
-        self.weights = torch.from_numpy(np.array(found.x)).reshape(self.weights.shape)
-        return float(np.abs(found.jac).max()) < 1e-5
+def _fit(
+    model: LogisticRegression, features: NDArray[np.float64], labels: NDArray[np.int64], l2: float
+) -> bool:
+    """Fit on standardised features; True where the fit converged."""
+    from sklearn.exceptions import ConvergenceWarning
 
-    def _loss_and_gradient(self, flat: NDArray[np.float64], l2: float) -> tuple[float, NDArray[np.float64]]:
-        weights = torch.from_numpy(flat).reshape(self.weights.shape)
-        logits = torch.addmm(weights[:, -1], self.features, weights[:, :-1].T)  # (N, C)
-        log_probability = F.log_softmax(logits, dim=1)
-        rows = torch.arange(len(self.labels))
-        loss = -log_probability[rows, self.labels].mean() + l2 / 2 * weights[:, :-1].square().sum()
-        slope = log_probability.exp()
-        slope[rows, self.labels] -= 1
-        slope /= len(rows)
-        gradient = torch.cat(
-            [slope.T @ self.features + l2 * weights[:, :-1], slope.sum(dim=0)[:, None]], dim=1
-        )
-        if not math.isfinite(float(loss)):
-            raise ValueError(
-                "the probe's loss is not finite: are the embeddings many orders of magnitude apart?"
-            )
-        return float(loss), gradient.flatten().numpy()
+    # scikit-learn weighs the sum of losses by C. Of two classes it fits one weight vector, the difference of
+    # the two, whose squared length is twice that of both together.
+    model.C = (2 if len(np.unique(labels)) == 2 else 1) / (l2 * len(labels))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, labels)
+    return bool(model.n_iter_.max() < model.max_iter)

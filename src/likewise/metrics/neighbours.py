@@ -1,6 +1,6 @@
 """Nearest neighbours, and classification by their weighted vote.
 
-N queries, M bank, D dimension, K neighbours, C classes.
+N queries, M rows of the bank, D embedding width, K neighbours, C classes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import torch
 
 from likewise.metrics.inputs import Array, as_labels, as_unit_pair, rows_per_tile
 
-__all__ = ["Neighbours", "nearest", "knn_predict", "knn_accuracy"]
+__all__ = ["Neighbours", "nearest", "knn_predict"]
 
 
 class Neighbours(NamedTuple):
-    """The nearest of a bank to each query, nearest first."""
+    """The nearest rows of a bank for each query, nearest first."""
 
     similarities: torch.Tensor
     """(N, K) cosines."""
@@ -23,40 +23,35 @@ class Neighbours(NamedTuple):
     """(N, K) int64 rows of the bank."""
 
 
-def nearest(
-    queries: Array, bank: Array, k: int, *, leave_one_out: bool = False, tile_rows: int | None = None
-) -> Neighbours:
+def nearest(queries: Array, bank: Array, k: int, *, leave_one_out: bool = False) -> Neighbours:
     """The `k` rows of the bank with the greatest cosine to each query; exact, a tile of queries at a time.
 
     Args:
         queries: (N, D); scaled to unit length here.
         bank: (M, D); scaled to unit length here.
-        k: how many; fewer come back when the bank holds fewer.
-        leave_one_out: queries are the bank, row by row, and a row is no neighbour of itself.
-        tile_rows: queries compared at a time; chosen so that 16 MiB of similarities are held when None.
+        k: how many; fewer are returned when the bank holds fewer.
+        leave_one_out: queries and bank are the same rows, and a row is no neighbour of itself.
 
     Returns:
-        Similarities and indices, (N, min(k, M)) each (M - 1 under `leave_one_out`). Which of exactly equal
-        neighbours comes first is not defined.
+        Similarities and indices, (N, min(k, M)) each (M - 1 under `leave_one_out`). The order of
+        exactly equal neighbours is not defined.
 
     Raises:
         ValueError: shapes that don't fit, values that are not finite, k below 1, nothing to be a neighbour.
     """
     query_rows, bank_rows = as_unit_pair(queries, bank, ("queries", "bank"))
-    return _nearest(query_rows, bank_rows, k, leave_one_out, tile_rows)
+    return _nearest(query_rows, bank_rows, k, leave_one_out)
 
 
-def _nearest(
-    queries: torch.Tensor, bank: torch.Tensor, k: int, leave_one_out: bool, tile_rows: int | None = None
-) -> Neighbours:
-    """`nearest` of unit rows that were checked."""
+def _nearest(queries: torch.Tensor, bank: torch.Tensor, k: int, leave_one_out: bool) -> Neighbours:
+    """`nearest` for checked unit rows."""
     if leave_one_out and len(queries) != len(bank):
         raise ValueError(f"leave_one_out: {len(queries)} queries are not the bank's {len(bank)} rows")
     available = len(bank) - int(leave_one_out)
     if k < 1 or available < 1:
-        raise ValueError(f"no neighbours to be had: k is {k}, the bank offers {available}")
+        raise ValueError(f"no neighbours: k is {k}, the bank offers {available}")
     k = min(k, available)
-    step = rows_per_tile(len(bank)) if tile_rows is None else tile_rows
+    step = rows_per_tile(len(bank))
     tiles = []
     for start in range(0, len(queries), step):
         similarity = queries[start : start + step] @ bank.T  # (n, M)
@@ -77,44 +72,31 @@ def knn_predict(
     num_classes: int | None = None,
     leave_one_out: bool = False,
 ) -> torch.Tensor:
-    """Class of each row by the vote of its `k` nearest training rows, weighing exp(cosine / temperature).
+    """Class of each row by the vote of its `k` nearest training rows, with weights exp(cosine / temperature).
 
     Args:
         train_embeddings: (M, D).
-        train_labels: (M,) in [0, C); rows with a negative label (none known) don't vote.
+        train_labels: (M,) in [0, C); rows with a negative label (unknown) don't vote.
         embeddings: (N, D).
         k: voters; Wu et al. use 200 on ImageNet, 20 is steadier on small sets.
         temperature: above 0.
         num_classes: C; one more than the greatest label of the training part when None.
-        leave_one_out: `embeddings` are `train_embeddings`, row by row, and a row does not vote on itself.
+        leave_one_out: the two parts are the same rows, and a row does not vote on itself.
 
     Returns:
-        (N,) int64, on the device of `embeddings`. Of classes with exactly equal votes, the lowest number.
+        (N,) int64, on the device of `embeddings`. The lowest number among exactly equal votes.
 
     Raises:
         ValueError: as `nearest`; no labelled row; a label not below `num_classes`; temperature not above 0.
 
     Reference:
-        Wu et al. 2018, 1805.01978, section 3.4. The weights are divided by that of the nearest, which changes
-        no vote and cannot overflow.
+        Wu et al. 2018, 1805.01978, section 3.4. The weights are divided by the nearest one's, which
+        changes no vote and cannot overflow.
     """
     rows, bank = as_unit_pair(embeddings, train_embeddings, ("embeddings", "train_embeddings"))
-    return _predict(bank, train_labels, rows, k, temperature, num_classes, leave_one_out)
-
-
-def _predict(
-    bank: torch.Tensor,
-    train_labels: Array,
-    rows: torch.Tensor,
-    k: int,
-    temperature: float,
-    num_classes: int | None,
-    leave_one_out: bool,
-) -> torch.Tensor:
-    """`knn_predict` of unit rows that were checked."""
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    # On the processor: each of the questions below would wait for a device.
+    # On the CPU: each of the checks below would wait for a device.
     labels = as_labels(train_labels, "train_labels", count=len(bank), device=torch.device("cpu"))
     labelled = labels >= 0
     if not bool(labelled.any()):
@@ -126,7 +108,7 @@ def _predict(
         raise ValueError("leave_one_out: every row needs a label; select the labelled rows first")
     found = _nearest(rows, bank[labelled], k, leave_one_out)
     weights = ((found.similarities - found.similarities[:, :1]) / temperature).exp()  # (N, K)
-    voters = labels[labelled].to(found.indices.device)[found.indices]  # (N, K), where the queries lie
+    voters = labels[labelled].to(found.indices.device)[found.indices]  # (N, K), on the queries' device
     step = rows_per_tile(classes)
     answers = []
     for start in range(0, len(weights), step):
@@ -134,37 +116,3 @@ def _predict(
         votes = tile.new_zeros(len(tile), classes).scatter_add_(1, voters[start : start + step], tile)
         answers.append(votes.argmax(dim=1))
     return torch.cat(answers)
-
-
-def knn_accuracy(
-    train_embeddings: Array,
-    train_labels: Array,
-    embeddings: Array,
-    labels: Array,
-    *,
-    k: int = 20,
-    temperature: float = 0.07,
-    num_classes: int | None = None,
-    leave_one_out: bool = False,
-) -> float:
-    """Share in [0, 1] of the labelled rows whose class `knn_predict` finds.
-
-    Args:
-        train_embeddings: (M, D).
-        train_labels: (M,); negative means none.
-        embeddings: (N, D).
-        labels: (N,); rows with a negative label are left out of the share.
-        k: voters.
-        temperature: above 0.
-        num_classes: C; one more than the greatest label of the training part when None.
-        leave_one_out: the two parts are one, and a row does not vote on itself.
-
-    Raises:
-        ValueError: as `knn_predict`; no row with a label.
-    """
-    rows, bank = as_unit_pair(embeddings, train_embeddings, ("embeddings", "train_embeddings"))
-    truth = as_labels(labels, "labels", count=len(rows), device=rows.device)
-    if not bool((truth >= 0).any()):
-        raise ValueError("labels: no row has a label")
-    predicted = _predict(bank, train_labels, rows, k, temperature, num_classes, leave_one_out)
-    return float((predicted == truth)[truth >= 0].double().mean())

@@ -1,4 +1,4 @@
-"""Sentences that turn the name of a class into a caption, for zero-shot classification.
+"""Prompts of zero-shot classification: sentences that turn a class name into a caption.
 
 The English ones are those of CLIP (Radford et al. 2021, 2103.00020, section 3.1.4, and the prompts published
 with its code). Each holds one `{}`.
@@ -14,7 +14,7 @@ _PHOTO = ("a photo of a {}.",)
 
 _PLAIN = ("{}",)
 
-# the seven that CLIP's authors found best together on ImageNet, by forward selection among the eighty
+# chosen by CLIP's authors on ImageNet, by forward selection among their eighty
 _SEVEN = (
     "itap of a {}.",
     "a bad photo of the {}.",
@@ -61,15 +61,15 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     "cifar": _CIFAR,
     "chinese": _CHINESE,
 }
-"""Sets of templates by name. "plain" is the class name itself, for data whose captions are bare names."""
+"""Sets of templates by name; "plain" is the class name alone, for data whose captions are bare names."""
 
 
 def prompts(class_names: Sequence[str], templates: str | Sequence[str] = "photo") -> list[list[str]]:
-    """Every class name in every template.
+    """Each class name in each template.
 
     Args:
-        class_names: C names; underscores become spaces, as in folder names.
-        templates: a name of `TEMPLATES`, or T sentences with one `{}` each.
+        class_names: C names; underscores, as in folder names, become spaces.
+        templates: a key of `TEMPLATES`, or T sentences with one `{}` each.
 
     Returns:
         C lists of T captions.

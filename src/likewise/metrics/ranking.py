@@ -1,6 +1,6 @@
-"""Ranking by class: each item asks, the others are ordered by cosine.
+"""Ranking by class: each item is a query, the others are ordered by cosine.
 
-N items, Q queries, D width of the embedding, R other items of the query's class.
+N items, Q queries, D embedding width, R other items of the query's class.
 """
 
 from __future__ import annotations
@@ -22,26 +22,24 @@ def ranking(
     *,
     within: Array | None = None,
     max_queries: int | None = None,
-    tile_rows: int | None = None,
 ) -> dict[str, float]:
-    """How purely items of its own class come first when an item asks among all others.
+    """How purely items of the query's class come first among all other items.
 
     Ties count against the model: an item of another class whose cosine is within 1e-6 goes first. So a
     collapsed model scores 0.
 
     Args:
         embeddings: (N, D); scaled to unit length here.
-        labels: (N,) integers; items with a negative label (none known) neither ask nor answer. An item
-            without another of its class answers but does not ask.
-        within: (N,) integers; items ask among those of their own domain. Items below 0 are left out, and so
+        labels: (N,) integers; items with a negative label (unknown) are left out. An item alone in its
+            class is a candidate, but no query.
+        within: (N,) domains; a query's candidates are of its own domain. Items below 0 are left out, and so
             are domains of one class, where any order is right.
-        max_queries: ask with so many items only, evenly spaced; all of them when None.
-        tile_rows: queries compared at a time; chosen so that 16 MiB of similarities are held when None.
+        max_queries: use only this many queries, evenly spaced; all of them when None.
 
     Returns:
-        Means over queries, in [0, 1]: `map_at_r` (mean over the first R places of the precision at those that
-        hold an item of the class), `r_precision` (share of the first R that are of the class),
-        `precision_at_1`; the same behind `chance_` for an order drawn by lot; `num_items` that asked.
+        Means over queries, in [0, 1]: `map_at_r` (mean over the first R ranks of the precision there, 0 at an
+        item of another class), `r_precision` (share of the first R that are of the class), `precision_at_1`;
+        the same keys behind `chance_` for a random order; `num_items`, the number of queries.
 
     Raises:
         ValueError: fewer than two classes (in each domain), or no two items of one; values that are not
@@ -68,28 +66,24 @@ def ranking(
     for part in parts:
         own = torch.unique(classes[part], return_inverse=True)[1]
         num_right = own.bincount()[own] - 1  # (n,) R of each
-        asking = (num_right > 0).nonzero()[:, 0]
+        queries = (num_right > 0).nonzero()[:, 0]
         if max_queries is not None and num_known > max_queries:
-            count = min(len(asking), max(1, round(max_queries * len(part) / num_known)))
-            asking = asking[torch.from_numpy(np.linspace(0, len(asking) - 1, count).astype(np.int64))]
-        if len(asking):
-            found.append(_by_query(rows[part], own, num_right, asking, tile_rows))
-            chances.append(_by_lot(num_right[asking], len(part)))
+            count = min(len(queries), max(1, round(max_queries * len(part) / num_known)))
+            queries = queries[torch.from_numpy(np.linspace(0, len(queries) - 1, count).astype(np.int64))]
+        if len(queries):
+            found.append(_by_query(rows[part], own, num_right, queries))
+            chances.append(_chance(num_right[queries], len(part)))
     if not found:
         raise ValueError(f"labels: no two of {num_known} labelled items are of one class")
     means = torch.cat(found).mean(dim=0).tolist()
-    by_lot = torch.cat(chances).mean(dim=0).tolist()
+    chance = torch.cat(chances).mean(dim=0).tolist()
     figures = dict(zip(_NAMES, means, strict=True))
-    figures |= {f"chance_{name}": value for name, value in zip(_NAMES, by_lot, strict=True)}
+    figures |= {f"chance_{name}": value for name, value in zip(_NAMES, chance, strict=True)}
     return figures | {"num_items": sum(len(part) for part in found)}
 
 
 def _by_query(
-    rows: torch.Tensor,
-    classes: torch.Tensor,
-    num_right: torch.Tensor,
-    asking: torch.Tensor,
-    tile_rows: int | None,
+    rows: torch.Tensor, classes: torch.Tensor, num_right: torch.Tensor, queries: torch.Tensor
 ) -> torch.Tensor:
     """(Q, 3) float64: average precision at R, R-precision and precision at 1 of each query.
 
@@ -97,18 +91,17 @@ def _by_query(
         rows: (N, D) unit rows.
         classes: (N,).
         num_right: (N,) R of each.
-        asking: (Q,) places of the queries.
-        tile_rows: queries at a time.
+        queries: (Q,) rows of the queries.
     """
-    step = rows_per_tile(len(rows)) if tile_rows is None else tile_rows
     tiles = []
-    for start in range(0, len(asking), step):
-        queries = asking[start : start + step]
-        similarity = rows[queries] @ rows.T  # (q, N)
-        right = classes[queries, None] == classes  # (q, N)
+    step = rows_per_tile(len(rows))
+    for start in range(0, len(queries), step):
+        tile = queries[start : start + step]
+        similarity = rows[tile] @ rows.T  # (q, N)
+        right = classes[tile, None] == classes  # (q, N)
         similarity += TIE * ~right
-        similarity[torch.arange(len(queries), device=rows.device), queries] = -torch.inf
-        wanted = num_right[queries, None]  # (q, 1)
+        similarity[torch.arange(len(tile), device=rows.device), tile] = -torch.inf
+        wanted = num_right[tile, None]  # (q, 1)
         depth = int(wanted.max())
         first = right.gather(1, similarity.topk(depth, dim=1).indices)  # (q, depth), best first
         place = torch.arange(1, depth + 1, device=rows.device)
@@ -119,10 +112,10 @@ def _by_query(
     return torch.cat(tiles)
 
 
-def _by_lot(num_right: torch.Tensor, num_items: int) -> torch.Tensor:
-    """(Q, 3) float64: what is to be expected of an order by lot.
+def _chance(num_right: torch.Tensor, num_items: int) -> torch.Tensor:
+    """(Q, 3) float64: expectation for a random order.
 
-    One place holds an item of the class with probability p = R / (n - 1), and then each place before it with
+    A rank holds an item of the class with probability p = R / (n - 1), and then each rank before it with
     q = (R - 1) / (n - 2); so the expected average precision at R is the mean over i of p (1 + (i - 1) q) / i.
 
     Args:

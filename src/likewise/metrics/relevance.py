@@ -1,6 +1,6 @@
 """Which candidates are right answers to which queries.
 
-N images, M texts, Q queries, P candidates, G groups, T different texts.
+N images, M texts, Q queries, P candidates.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ __all__ = ["Relevance", "ids_of_texts", "images_and_texts"]
 
 @dataclass(frozen=True)
 class Relevance:
-    """Queries and candidates, each by a key, and which keys belong together.
+    """Queries and candidates, each with a key, and which keys belong together.
 
     Attributes:
-        own: (Q,) int64, keys of the queries.
-        theirs: (P,) int64, keys of the candidates.
-        relation: (query keys, candidate keys) of a sparse matrix, true where they belong together; None
-            where equal keys do.
+        queries: (Q,) int64 keys of the queries.
+        candidates: (P,) int64 keys of the candidates.
+        relation: sparse matrix (query keys, candidate keys), true where they belong together; None where
+            equal keys do.
     """
 
-    own: torch.Tensor
-    theirs: torch.Tensor
+    queries: torch.Tensor
+    candidates: torch.Tensor
     relation: Any = None
 
     def rows(self, start: int, stop: int) -> torch.Tensor:
         """(q, P) bool, which candidates are right for the queries from `start` to before `stop`."""
-        own = self.own[start:stop]
+        keys = self.queries[start:stop]
         if self.relation is None:
-            return own[:, None] == self.theirs
-        of_keys = torch.from_numpy(self.relation[own.cpu().numpy()].toarray())  # (q, candidate keys)
-        return of_keys.to(self.theirs.device)[:, self.theirs]
+            return keys[:, None] == self.candidates
+        of_keys = torch.from_numpy(self.relation[keys.cpu().numpy()].toarray())  # (q, candidate keys)
+        return of_keys.to(self.candidates.device)[:, self.candidates]
 
     def counts(self) -> NDArray[np.int64]:
         """(Q,) how many right answers each query has."""
-        own, theirs = self.own.cpu().numpy(), self.theirs.cpu().numpy()
+        queries, candidates = self.queries.cpu().numpy(), self.candidates.cpu().numpy()
         if self.relation is None:
-            keys, place = np.unique(np.concatenate([theirs, own]), return_inverse=True)
-            of_keys = np.bincount(place[: len(theirs)], minlength=len(keys))
-            return np.asarray(of_keys[place[len(theirs) :]], dtype=np.int64)
-        of_keys = np.bincount(theirs, minlength=self.relation.shape[1])
-        return np.asarray((self.relation.astype(np.int64) @ of_keys)[own], dtype=np.int64)
+            keys, place = np.unique(np.concatenate([candidates, queries]), return_inverse=True)
+            of_keys = np.bincount(place[: len(candidates)], minlength=len(keys))
+            return np.asarray(of_keys[place[len(candidates) :]], dtype=np.int64)
+        of_keys = np.bincount(candidates, minlength=self.relation.shape[1])
+        return np.asarray((self.relation.astype(np.int64) @ of_keys)[queries], dtype=np.int64)
 
 
 def ids_of_texts(texts: Sequence[str]) -> NDArray[np.int64]:
-    """(M,) numbers, equal for texts that differ by case and space at most."""
+    """(M,) numbers, equal for texts that differ only in case and white space."""
     plain = [" ".join(text.casefold().split()) for text in texts]
     ids = np.unique(np.array(plain, dtype=object), return_inverse=True)[1]
     return np.asarray(ids, dtype=np.int64)
@@ -67,11 +67,11 @@ def images_and_texts(
     Args:
         image_groups: (N,) integers.
         text_groups: (M,) integers; a text belongs to the images of its group.
-        text_ids: (M,) integers, equal for equal texts: each of these is right wherever one of them is. None
-            where texts are right for their own group alone.
+        text_ids: (M,) integers, equal for equal texts: each is right wherever one of them is. None: texts are
+            right for their own group only.
 
     Returns:
-        Of images as queries, and of texts as queries.
+        For images as queries, and for texts as queries.
     """
     image_groups, text_groups = torch.as_tensor(image_groups), torch.as_tensor(text_groups)
     if text_ids is None:
@@ -81,6 +81,6 @@ def images_and_texts(
     groups, place = torch.unique(torch.cat([image_groups, text_groups]), return_inverse=True)
     of_images, of_texts = place[: len(image_groups)], place[len(image_groups) :]
     texts, ids = torch.unique(torch.as_tensor(text_ids), return_inverse=True)
-    said = (of_texts.cpu().numpy(), ids.cpu().numpy())  # group by group what is said of it
-    relation = csr_matrix((np.ones(len(ids), dtype=bool), said), shape=(len(groups), len(texts)))
+    pairs = (of_texts.cpu().numpy(), ids.cpu().numpy())  # each group with its texts
+    relation = csr_matrix((np.ones(len(ids), dtype=bool), pairs), shape=(len(groups), len(texts)))
     return Relevance(of_images, ids, relation), Relevance(ids, of_images, relation.T.tocsr())

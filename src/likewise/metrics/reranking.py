@@ -1,50 +1,36 @@
-"""Retrieval in two stages: all candidates by cosine, the best of them again by a judge of pairs.
+"""Retrieval in two stages: all candidates by cosine, then the best of them by a judge of pairs.
 
-Q queries, P candidates, D dimension, k candidates that are judged.
+Q queries, P candidates, D embedding width, k re-ranked candidates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from likewise.metrics.inputs import Array, as_labels, as_unit_pair, rows_per_tile
-from likewise.metrics.relevance import Relevance, images_and_texts
-from likewise.metrics.retrieval import ranks_in, summarise_ranks
+from likewise.metrics.inputs import Array, rows_per_tile
+from likewise.metrics.relevance import Relevance
+from likewise.metrics.retrieval import checked_pair, ranks_in, summarise_ranks
 
-__all__ = ["Judge", "chance_of", "reranked_ranks", "reranked_retrieval"]
+__all__ = ["Judge", "reranked_ranks", "reranked_retrieval"]
 
 Judge = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From places of images and of texts, (p,) each, to (p,) scores; the greater, the more likely a pair."""
-
-
-def chance_of(figures: Mapping[str, Any], name: str) -> Any:
-    """What a figure of a task would be by chance; the order by chance is no better for being judged again."""
-    return figures.get(f"chance_{name.removeprefix('reranked_')}")
+"""From rows of images and of texts, (p,) each, to (p,) scores; higher means more likely a pair."""
 
 
 def reranked_ranks(
-    queries: Array,
-    candidates: Array,
-    query_groups: Array,
-    candidate_groups: Array,
-    *,
-    judge: Judge,
-    num_judged: int,
+    queries: torch.Tensor, candidates: torch.Tensor, relevance: Relevance, *, judge: Judge, num_judged: int
 ) -> torch.Tensor:
-    """Rank of the best right candidate of each query, after the k best by cosine were put in the judge's
-    order; the others stay behind them, as they were.
+    """Rank of each query's best right candidate, after the judge re-ordered the k best by cosine.
 
-    Ties count against the model, as in `first_ranks`.
+    The other candidates stay behind them in their order. Ties count against the model, as in `first_ranks`.
 
     Args:
-        queries: (Q, D).
-        candidates: (P, D).
-        query_groups: (Q,) integers.
-        candidate_groups: (P,) integers; right where equal to the query's.
+        queries: (Q, D) unit rows.
+        candidates: (P, D) unit rows.
+        relevance: which candidates are right.
         judge: scores pairs of a query and a candidate.
         num_judged: k; all candidates where there are fewer.
 
@@ -54,22 +40,6 @@ def reranked_ranks(
     Reference:
         Li et al. 2021, arXiv 2107.07651, section 3.3; Yang et al. 2022, arXiv 2202.10401, section 4.2.
     """
-    query_rows, candidate_rows = as_unit_pair(queries, candidates, ("queries", "candidates"))
-    own = as_labels(query_groups, "query_groups", count=len(query_rows), device=query_rows.device)
-    theirs = as_labels(
-        candidate_groups, "candidate_groups", count=len(candidate_rows), device=query_rows.device
-    )
-    return _unit_ranks(query_rows, candidate_rows, Relevance(own, theirs), judge, num_judged)
-
-
-def _unit_ranks(
-    queries: torch.Tensor,
-    candidates: torch.Tensor,
-    belonging: Relevance,
-    judge: Judge,
-    num_judged: int,
-) -> torch.Tensor:
-    """`reranked_ranks` of unit rows, by what is right."""
     k = min(num_judged, len(candidates))
     if k < 1:
         raise ValueError(f"at least one candidate must be judged, got {num_judged}")
@@ -77,15 +47,15 @@ def _unit_ranks(
     ranks = []
     for start in range(0, len(queries), step):
         similarity = queries[start : start + step] @ candidates.T  # (q, P)
-        right = belonging.rows(start, start + step)  # (q, P)
+        right = relevance.rows(start, start + step)  # (q, P)
         best = similarity.topk(k, dim=1).indices  # (q, k)
-        asked = torch.arange(start, start + len(best), device=best.device)[:, None].expand_as(best)
-        scores = judge(asked.flatten().cpu().numpy(), best.flatten().cpu().numpy())
+        rows = torch.arange(start, start + len(best), device=best.device)[:, None].expand_as(best)
+        scores = judge(rows.flatten().cpu().numpy(), best.flatten().cpu().numpy())
         score = torch.from_numpy(scores).to(best.device).view_as(best)
         of_best = right.gather(1, best)  # (q, k)
         top = score.masked_fill(~of_best, -torch.inf).amax(dim=1, keepdim=True)
         judged = 1 + ((score >= top) & ~of_best).sum(dim=1)
-        # Where the judge saw no right one, the first right one stands behind all it saw.
+        # Without a right one among the k, the first right one keeps its rank by cosine.
         ranks.append(torch.where(of_best.any(dim=1), judged, ranks_in(similarity, right)))
     return torch.cat(ranks)
 
@@ -106,32 +76,26 @@ def reranked_retrieval(
         image_embeddings: (N, D).
         text_embeddings: (M, D).
         image_groups: (N,) integers.
-        text_groups: (M,) integers; a text belongs to the images with its group.
-        judge: scores pairs, given places of images and of texts.
-        num_judged: candidates of each query that it judges; all of them where there are fewer.
-        text_ids: (M,) integers, equal for equal texts, as of `retrieval`.
+        text_groups: (M,) integers; a text belongs to the images of its group.
+        judge: scores pairs, given rows of images and of texts.
+        num_judged: candidates of each query to re-rank; all of them where there are fewer.
+        text_ids: (M,) integers, equal for equal texts, as in `retrieval`.
 
     Returns:
         The figures of `retrieval` behind `reranked_`, and `num_judged`, no more than there are candidates in
         the direction that has more of them.
     """
-    images, texts = as_unit_pair(image_embeddings, text_embeddings, ("image_embeddings", "text_embeddings"))
-    image_of = as_labels(image_groups, "image_groups", count=len(images), device=images.device)
-    text_of = as_labels(text_groups, "text_groups", count=len(texts), device=texts.device)
-    if text_ids is not None:
-        text_ids = as_labels(text_ids, "text_ids", count=len(texts), device=texts.device)
-    of_images, of_texts = images_and_texts(image_of, text_of, text_ids)
-
-    def judge_turned(of_texts: np.ndarray, of_images: np.ndarray) -> np.ndarray:
-        return judge(of_images, of_texts)
-
-    directions = {
-        "image_to_text": _unit_ranks(images, texts, of_images, judge, num_judged),
-        "text_to_image": _unit_ranks(texts, images, of_texts, judge_turned, num_judged),
-    }
+    images, texts, of_images, of_texts = checked_pair(
+        image_embeddings, text_embeddings, image_groups, text_groups, text_ids
+    )
     figures: dict[str, float] = {"num_judged": min(num_judged, max(len(images), len(texts)))}
-    for name, ranks in directions.items():
-        figures |= {
-            f"reranked_{name}_{key}": value for key, value in summarise_ranks(ranks[ranks > 0]).items()
-        }
+    for name, ranks in (
+        ("image_to_text", reranked_ranks(images, texts, of_images, judge=judge, num_judged=num_judged)),
+        (
+            "text_to_image",
+            reranked_ranks(texts, images, of_texts, judge=lambda t, i: judge(i, t), num_judged=num_judged),
+        ),
+    ):
+        summary = summarise_ranks(ranks[ranks > 0])
+        figures |= {f"reranked_{name}_{key}": value for key, value in summary.items()}
     return figures

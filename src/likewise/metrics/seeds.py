@@ -1,4 +1,4 @@
-"""Several seeds, one figure: mean and deviation."""
+"""Mean and deviation of figures over several seeds."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ __all__ = ["Spread", "over_seeds"]
 
 
 class Spread(TypedDict):
-    """A figure over several runs: a dict, which JSON keeps with its names and a report shows."""
+    """A figure over several runs, as JSON and reports hold it."""
 
     mean: float
     deviation: float | None
-    """Sample standard deviation (divided by n - 1); None for a single run, which has none."""
+    """Sample standard deviation (n - 1); None for a single run."""
     num_runs: int
 
 
 def over_seeds(runs: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
-    """Mean and sample deviation of each figure over runs that differ in their seed alone.
+    """Mean and sample deviation of each figure over runs that differ only in their seed.
 
     Args:
-        runs: one dict of figures a run, all with the same names. A value that is not a number in every run
-            (a curve, a fingerprint, yes or no) is left out.
+        runs: figures of each run, all with the same keys. Values that are not numbers in every run (a curve,
+            a fingerprint, a flag) are left out.
 
     Returns:
-        Name to `Spread`, in the order of the first run.
+        Spread by key, in the order of the first run.
 
     Raises:
-        ValueError: no run, names that differ between runs, or a figure that is not finite.
+        ValueError: no run, keys that differ between runs, or a figure that is not finite.
     """
     if len(runs) == 0:
         raise ValueError("over_seeds needs one run or more")

@@ -1,6 +1,6 @@
-"""Verification: are two items of the same class? Judged by their cosine and a threshold.
+"""Verification: are two items of the same class, by a threshold on their cosine?
 
-N items, D width of the embedding, P pairs.
+N items, D embedding width, P pairs.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from likewise.metrics.inputs import Array, as_labels, as_unit_rows, rows_per_tile
-from likewise.metrics.pairs import draw_pairs, halves_of_classes
 
-__all__ = ["verification", "best_threshold", "equal_error_rate"]
+__all__ = ["verification", "best_threshold", "draw_pairs", "equal_error_rate", "halves_of_classes"]
 
 _MAX_ROC_POINTS = 100
 _FEWEST_PAIRS = 4
-# Beyond every cosine: the threshold that refuses all pairs, and its negative, which accepts all.
+# Beyond every cosine: as a threshold it rejects all pairs, its negative accepts all.
 _ONE_ANSWER = 2.0
 
 _Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
 
 def verification(
@@ -35,29 +35,29 @@ def verification(
 ) -> dict[str, Any]:
     """How well the cosine of two items tells whether they are of one class.
 
-    The threshold of the accuracy is never chosen where it is measured, nor on the same classes: the classes
+    The threshold of the accuracy is chosen on other pairs, of other classes, than it is measured on: classes
     are dealt into two halves, the best threshold for the pairs of one half is measured on those of the other,
-    both ways, and the mean is reported.
+    both ways, and the mean is returned.
 
     Args:
         embeddings: (N, D); scaled to unit length here.
-        labels: (N,) integers, negative where no class is known.
-        num_pairs: P pairs drawn, half of one class and half of two, both items in the same half of the
+        labels: (N,) integers, negative where unknown.
+        num_pairs: P pairs to draw, half of one class and half of two, both items in the same half of the
             classes; fewer when there are fewer.
-        pairs: (P, 2) rows of the pairs to judge instead. Pairs between the halves then count for the curve,
-            not for the accuracy.
-        within: (N,) integers; drawn pairs stay inside a domain.
+        pairs: (P, 2) rows of given pairs, instead of drawn ones. Pairs between the halves then count for the
+            curve, not for the accuracy.
+        within: (N,) domains; drawn pairs stay inside one.
         seed: of the halves and the pairs.
 
     Returns:
         `accuracy`, `roc_auc`, `equal_error_rate` (where the share of pairs wrongly accepted equals that
-        wrongly refused; interpolated), in [0, 1], with their chance levels; `threshold`, the mean of the
-        chosen cosines (a half that is best served by one answer for all of its pairs chooses none; None where
-        both are); `num_pairs`, `num_classes`; `roc`, at most 100 points [share of different pairs accepted,
+        wrongly rejected; interpolated), in [0, 1], with their chance levels; `threshold`, the mean of the
+        chosen cosines (a half whose best choice is one answer for all pairs has none; None where both are);
+        `num_pairs`, `num_classes`; `roc`, at most 100 points [share of different pairs accepted,
         share of same pairs accepted] from [0, 0] to [1, 1].
 
     Raises:
-        ValueError: fewer than four pairs asked for; a half of the classes without a pair of each kind (four
+        ValueError: `num_pairs` below four; a half of the classes without a pair of each kind (four
             classes are needed, two of them with two items or more); values that are not finite; shapes that
             don't fit.
     """
@@ -123,19 +123,19 @@ def _figures(scores: _Floats, same: NDArray[np.bool_], halves: list[NDArray[np.b
 
 
 def best_threshold(scores: _Floats, same: NDArray[np.bool_]) -> float:
-    """The cosine from which on pairs are accepted, with the greatest accuracy on these pairs.
+    """The threshold on the cosine with the highest accuracy on these pairs.
 
     Args:
         scores: (P,) cosines.
         same: (P,) whether each pair is of one class.
 
     Returns:
-        Midway between two neighbouring scores; 2 where refusing every pair is best, -2 where accepting every
-        one is. Of equally good ones the lowest.
+        Midway between two neighbouring scores; 2 where rejecting every pair is best, -2 where accepting every
+        pair is. The lowest of equally good ones.
     """
     order = np.argsort(scores, kind="stable")
     sorted_scores, sorted_same = scores[order], same[order]
-    # refusing the first i pairs: right are the different ones among them and the same ones after them
+    # rejecting the first i pairs: right are the different ones among them and the same ones after them
     right = np.concatenate([[0], np.cumsum(~sorted_same)]) + np.concatenate(
         [np.cumsum(sorted_same[::-1])[::-1], [0]]
     )
@@ -187,3 +187,64 @@ def _checked_pairs(pairs: Array, classes: NDArray[np.int64]) -> NDArray[np.int64
     if (classes[given] < 0).any():
         raise ValueError("pairs: an item of a pair has no class")
     return given.astype(np.int64)
+
+
+def draw_pairs(
+    labels: _Ints, *, num_pairs: int, generator: np.random.Generator, within: _Ints | None = None
+) -> _Ints:
+    """Distinct pairs, half of one class and half of two; every pair of a kind is equally likely.
+
+    Pairs are numbered item by item and numbers are drawn, so memory grows with N and P only.
+
+    Args:
+        labels: (N,) classes, negative where unknown; such items are in no pair.
+        num_pairs: P; fewer are returned where a kind has fewer than half of it.
+        generator: of the draws.
+        within: (N,) domains; both items of a pair are in one. Items below 0 are in no pair.
+
+    Returns:
+        (P, 2) rows, the pairs of one class first; (0, 2) when a kind has none.
+    """
+    domains = np.zeros_like(labels) if within is None else within
+    known = np.flatnonzero((labels >= 0) & (domains >= 0))
+    order = known[np.lexsort((labels[known], domains[known]))]
+    place = np.arange(len(order))
+    if len(order) == 0:
+        return np.empty((0, 2), dtype=np.int64)
+    new_domain = np.diff(domains[order], prepend=-1) != 0
+    new_class = new_domain | (np.diff(labels[order], prepend=-1) != 0)
+    domain_start = np.maximum.accumulate(np.where(new_domain, place, 0))
+    class_start = np.maximum.accumulate(np.where(new_class, place, 0))
+    kinds = ((class_start, place - class_start), (domain_start, class_start - domain_start))
+    count = min(num_pairs // 2, *(int(partners.sum()) for _, partners in kinds))
+    drawn = [_draw(first, partners, count, generator) for first, partners in kinds]
+    return order[np.concatenate(drawn)]
+
+
+def _draw(first: _Ints, partners: _Ints, count: int, generator: np.random.Generator) -> _Ints:
+    """(count, 2) distinct pairs of item i with one of the `partners[i]` items from `first[i]` on."""
+    ends = np.cumsum(partners)
+    number = np.sort(generator.choice(int(ends[-1]), size=count, replace=False))
+    item = np.searchsorted(ends, number, side="right")
+    other = first[item] + number - (ends[item] - partners[item])
+    return np.stack([item, other], axis=1)
+
+
+def halves_of_classes(
+    labels: _Ints, generator: np.random.Generator, within: _Ints | None = None
+) -> NDArray[np.bool_]:
+    """Two halves that share no class: (N,) True for the items of the first.
+
+    Classes with several items are dealt in turn, in random order, then those with one; under `within` domain
+    by domain, so that both halves have classes of each.
+
+    Args:
+        labels: (N,) classes, negative where unknown (False).
+        generator: of the order.
+        within: (N,) domains.
+    """
+    known = np.flatnonzero(labels >= 0)
+    classes, first, counts = np.unique(labels[known], return_index=True, return_counts=True)
+    domains = np.zeros(len(classes), dtype=np.int64) if within is None else within[known][first]
+    order = np.lexsort((generator.permutation(len(classes)), domains, counts < 2))
+    return np.asarray(np.isin(labels, classes[order[::2]]))

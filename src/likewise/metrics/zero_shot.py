@@ -1,6 +1,6 @@
-"""Classification by the nearest caption: no image of the classes is needed.
+"""Zero-shot classification: the nearest class caption names the image.
 
-N images, C classes, T templates, D dimension.
+N images, C classes, T templates, D embedding width.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from likewise.metrics.classification import classification_metrics
 from likewise.metrics.inputs import Array, as_labels, as_unit_pair, as_unit_rows
 from likewise.metrics.retrieval import TIE
 
-__all__ = ["class_embeddings", "zero_shot_predict", "zero_shot"]
+__all__ = ["class_embeddings", "zero_shot"]
 
 
 def class_embeddings(prompt_embeddings: Array) -> torch.Tensor:
-    """One unit vector a class: the direction of the mean of its prompts' unit vectors.
+    """One unit vector per class: the direction of the mean of its prompts' unit vectors.
 
     Args:
-        prompt_embeddings: (C, T, D), or (C, D) for one prompt a class.
+        prompt_embeddings: (C, T, D), or (C, D) for one prompt per class.
 
     Returns:
         (C, D), unit length.
@@ -42,35 +42,23 @@ def class_embeddings(prompt_embeddings: Array) -> torch.Tensor:
     return F.normalize(unit.reshape(prompts.shape).mean(dim=1), dim=1)
 
 
-def zero_shot_predict(image_embeddings: Array, prompt_embeddings: Array) -> torch.Tensor:
-    """(N,) int64: the class whose vector has the greatest cosine to each of (N, D) images.
-
-    Of exactly equal ones the lowest number.
-    """
-    images, classes = as_unit_pair(
-        image_embeddings, class_embeddings(prompt_embeddings), ("image_embeddings", "prompt_embeddings")
-    )
-    return (images @ classes.T).argmax(dim=1)
-
-
 def zero_shot(
     image_embeddings: Array, prompt_embeddings: Array, labels: Array, *, at: Sequence[int] = (5,)
 ) -> dict[str, float]:
     """How well the nearest class caption names the image.
 
-    Ties count against the model, as in retrieval: where another class comes within 1e-6 of the right one,
-    that one is the answer. So captions that are all embedded alike score 0.
+    Ties count against the model, as in retrieval: another class within 1e-6 of the right one is the answer.
+    So equal embeddings of all captions score 0.
 
     Args:
         image_embeddings: (N, D).
-        prompt_embeddings: (C, T, D) embeddings of `templates.prompts`, or (C, D).
-        labels: (N,) in [0, C); images with a negative label (none known) are left out.
-        at: further k for which the share with the right class among the first k is wanted; those below C are
-            given.
+        prompt_embeddings: (C, T, D) embeddings of `prompts`, or (C, D).
+        labels: (N,) in [0, C); images with a negative label (unknown) are left out.
+        at: each k below C for which to return the share with the right class among the first k.
 
     Returns:
         `accuracy`, `precision`, `recall`, `f1` (means over classes), `chance_accuracy`, `num_items`, and
-        `top_{k}` with `chance_top_{k}`, the share of the k commonest classes.
+        `top_{k}` with `chance_top_{k}`, the share of the k most frequent classes.
 
     Raises:
         ValueError: shapes that don't fit, a label that is no class, or a value that is not finite.

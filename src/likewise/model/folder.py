@@ -1,7 +1,7 @@
-"""The model folder: how it is written, found, checked and read.
+"""The model folder: writes, finds, checks and reads it.
 
-It holds `config.json`, `model.safetensors`, `tokenizer.json` (where texts are read) and `README.md`, the
-model card. Nothing in it is code: opening a stranger's model runs none.
+It holds `config.json`, `model.safetensors`, `tokenizer.json` (if the network reads texts) and `README.md`,
+the model card. There is no pickle and no code in it, so opening a stranger's model runs none.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import nn
 
 from likewise.atomic_files import sync_folder
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import ConfigError, ModelError, first_line, first_names
-from likewise.networks.abilities import EncodesTexts
+from likewise.errors import ConfigError, ModelError
+from likewise.messages import first_line, first_names
+from likewise.model.runtime import Runtime
+from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
-
-if TYPE_CHECKING:
-    from likewise.model.model import Model
 
 __all__ = ["FORMAT", "misfit_of_weights", "read_config", "read_model", "write_model"]
 
 FORMAT = 1
-"""Of config.json; a newer one is refused."""
+"""Version of config.json; newer ones are rejected."""
 
 _CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 
-_AGAIN = "it is no model of likewise or was changed since it was saved: save or fetch it again"
+_AGAIN = "it is not a model of likewise or was changed since it was saved: save or fetch it again"
 
 
 def _is_whole(value: Any, *, least: int = 1) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-# What config.json must hold, by its dotted name: in words, and as a question to what it holds.
+# The required parts of config.json by dotted name: in words, and as a check.
 _PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "format": ("a whole number from 1", _is_whole),
     "method": ("the method's name", lambda value: isinstance(value, str)),
-    "network": ("an object that says what the network is made of", _is_object),
-    "images": ("an object that says how pictures become square", _is_object),
+    "network": ("an object, the parts of the network", lambda value: isinstance(value, dict)),
+    "images": (
+        "an object, or null where no images are read",
+        lambda value: isinstance(value, (dict, type(None))),
+    ),
     "images.fit": ("crop, pad or squash", lambda value: value in ("crop", "pad", "squash")),
     "images.store_size": ("a whole number from 1 or null", lambda value: value is None or _is_whole(value)),
-    "texts": ("an object, or null where no texts are read", lambda value: value is None or _is_object(value)),
+    "texts": (
+        "an object, or null where no texts are read",
+        lambda value: isinstance(value, (dict, type(None))),
+    ),
     "texts.max_tokens": ("a whole number from 1", _is_whole),
     "texts.pad_id": ("a whole number from 0", lambda value: _is_whole(value, least=0)),
 }
@@ -61,15 +61,15 @@ _PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 # -- writing
 
 
-def write_model(model: Model, path: str | os.PathLike[str]) -> None:
+def write_model(model: Runtime, path: str | os.PathLike[str]) -> None:
     """Write the model folder, whole or not at all.
 
     Args:
-        model: what is written.
-        path: a folder that is not there, is empty or holds a model, which is replaced.
+        model: the model.
+        path: a folder that does not exist, is empty or holds a model, which is replaced.
 
     Raises:
-        ModelError: something else is there, or it cannot be written (a full disk).
+        ModelError: the folder holds something else, or cannot be written (a full disk).
     """
     from safetensors import SafetensorError
 
@@ -85,7 +85,7 @@ def write_model(model: Model, path: str | os.PathLike[str]) -> None:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Refuse to write a model over anything but a model: what was there would be lost."""
+    """Reject a folder that holds anything but a model: it would be lost."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -97,7 +97,7 @@ def _check_replaceable(folder: Path) -> None:
         raise ModelError(f"{folder} holds {shown}, which a model would replace; name another folder.")
 
 
-def _write(model: Model, folder: Path) -> None:
+def _write(model: Runtime, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -106,22 +106,17 @@ def _write(model: Model, folder: Path) -> None:
     )
     weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
     save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    shutil.copymode(folder / _CONFIG, folder / _WEIGHTS)  # it would be for its owner alone
+    shutil.copymode(folder / _CONFIG, folder / _WEIGHTS)  # safetensors lets only the owner read it
     if model.tokenizer is not None:
         model.tokenizer.save(folder / _TOKENIZER)
     (folder / _CARD).write_text(_card(model), encoding="utf-8")
     for file in folder.iterdir():
-        _sync_file(file)
-
-
-def _sync_file(path: Path) -> None:
-    """Make a file's content last through a power cut."""
-    with path.open("r+b") as file:  # Windows syncs only what may be written
-        os.fsync(file.fileno())
+        with file.open("r+b") as opened:  # Windows syncs only writable files
+            os.fsync(opened.fileno())
 
 
 def _replace_folder(new: Path, folder: Path) -> None:
-    """Put `new` where `folder` is; a full folder cannot be renamed over, so the old one steps aside."""
+    """Rename `new` to `folder`; what is there is moved aside first, and removed."""
     old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
@@ -132,19 +127,17 @@ def _replace_folder(new: Path, folder: Path) -> None:
             old.rename(folder)
         raise
     sync_folder(folder.parent)
-    # The old one, and what a process killed while saving has left.
+    # The old one, and leftovers of processes killed while saving.
     for rest in (*_beside(folder, "writing"), *_beside(folder, "old")):
         shutil.rmtree(rest, ignore_errors=True)
 
 
 def _beside(folder: Path, kind: str) -> Iterator[Path]:
-    """What processes have put beside a folder while they replaced it: what they wrote, or what was there."""
+    """Leftovers beside a folder: `writing`, a new one, or `old`, the one it replaced."""
     return folder.parent.glob(f".{glob.escape(folder.name)}.{kind}-*")
 
 
-def _card(model: Model) -> str:
-    data = model.config.get("trained_on")
-    weights = sum(parameter.numel() for parameter in model.network.parameters())
+def _card(model: Runtime) -> str:
     lines = [
         "---",
         "library_name: likewise",
@@ -152,25 +145,24 @@ def _card(model: Model) -> str:
         "",
         f"# A {model.config['method']} model",
         "",
-        f"Trained with Likewise. {weights / 1e6:.1f} million weights, embeddings of {model.dim} dimensions, "
-        f"abilities: {', '.join(model.abilities)}.",
+        f"Trained with Likewise. {model.num_weights / 1e6:.1f} million weights, embeddings of {model.dim} "
+        f"dimensions, abilities: {', '.join(model.abilities)}.",
         "",
         "```python",
         "import likewise",
         "",
         'model = likewise.load("path/to/this/folder")',
-        *(['model.encode_images(["picture.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
+        *(['model.encode_images(["image.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
         *(['model.encode_texts(["a text"])  # (1, D)'] if "encode_texts" in model.abilities else []),
         "```",
         "",
         "## What it was trained on",
         "",
         "```json",
-        json.dumps(data, indent=2, ensure_ascii=False),
+        json.dumps(model.config.get("trained_on"), indent=2, ensure_ascii=False),
         "```",
         "",
-        "It knows what this data showed and shares its gaps and biases; measure it on your own data before "
-        "relying on it.",
+        "The model shares the gaps and biases of this data; evaluate it on your own before relying on it.",
         "",
     ]
     return "\n".join(lines)
@@ -181,51 +173,55 @@ def _card(model: Model) -> str:
 
 def read_model(
     path: str | os.PathLike[str], *, device: str | torch.device
-) -> tuple[nn.Module, dict[str, Any], TextTokenizer | None]:
-    """What a model is made of: its network, what config.json holds, and its tokenizer.
+) -> tuple[Network, dict[str, Any], TextTokenizer | None]:
+    """The parts of a model: its network, the content of config.json, and its tokenizer.
 
     Args:
         path: a model folder, a run's folder, or a name on the Hugging Face hub.
-        device: where the network shall compute.
+        device: of the network.
 
     Raises:
         ConfigError: there is no such device.
-        ModelError: nothing usable is there; the message says what was looked for.
+        ModelError: there is no usable model; the message says what was looked for.
     """
     _check_device(device)
     folder = _find_folder(path)
     config = _checked_config(folder)
     network = _built_network(folder, config["network"])
+    for name, is_read in (
+        ("images", network.image_encoder is not None),
+        ("texts", "encode_texts" in network.abilities()),
+    ):
+        if is_read and config[name] is None:
+            raise ModelError(
+                f"{folder / _CONFIG} has null as {name!r}, but its network reads {name}; {_AGAIN}."
+            )
     tokenizer = None
     if config["texts"] is not None:
         if not (folder / _TOKENIZER).is_file():
             raise ModelError(f"{folder} reads texts, but its {_TOKENIZER} is missing.")
-        texts = config["texts"]
-        tokenizer = TextTokenizer.load(
-            folder / _TOKENIZER, max_tokens=texts["max_tokens"], pad_id=texts["pad_id"]
-        )
-    elif isinstance(network, EncodesTexts):
-        raise ModelError(f"{folder / _CONFIG} has null as 'texts', but its network reads texts; {_AGAIN}.")
+        options = {name: config["texts"][name] for name in ("max_tokens", "pad_id")}
+        tokenizer = TextTokenizer.load(folder / _TOKENIZER, **options)
     network.to(device).eval()
     return network, config, tokenizer
 
 
 def _check_device(device: str | torch.device) -> None:
-    """Compute a little there: what is spelled right may still not be on this machine."""
+    """Compute a little: a device that exists elsewhere may be missing on this machine."""
     try:
         torch.device(device)
-    except RuntimeError as error:  # it would list every kind of device there could be
+    except RuntimeError as error:  # whose message lists every kind of device
         raise ConfigError(f"device {device} cannot be used here; expected cpu, cuda, cuda:1, ...") from error
     try:
         torch.zeros(1, device=device).add(1).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
-            f"device {device} cannot be used here ({first_line(error)}); cpu always can."
+            f"device {device} cannot be used here ({first_line(error)}); cpu always works."
         ) from error
 
 
 def _find_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder with config.json: the path, the run's `model`, or a snapshot from the hub."""
+    """The folder with config.json: the path, a run's `model`, or a snapshot from the hub."""
     folder = Path(path)
     for candidate in (folder, folder / "model"):
         if (candidate / _CONFIG).is_file():
@@ -239,8 +235,8 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
         )
     if former := sorted(_beside(folder.resolve(), "old")):
         raise ModelError(
-            f"{folder} is not there: a process was killed while it replaced it. The former one is "
-            f"{former[-1]}; give it back its name."
+            f"{folder} does not exist: a process was killed while it replaced it. The former model is "
+            f"{former[-1]}; rename that folder."
         )
     name = str(path)
     if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
@@ -255,15 +251,15 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What config.json of a model holds; path and errors as of `read_model`."""
+    """The content of a model's config.json; path and errors as of `read_model`."""
     return _checked_config(_find_folder(path))
 
 
 def _checked_config(folder: Path) -> dict[str, Any]:
-    """What config.json holds, if every part that a model is asked for later is there.
+    """The content of config.json, with every part checked.
 
     Raises:
-        ModelError: a part is missing or cannot be what it is; the message names it and the file.
+        ModelError: a part is missing or invalid; the message names it and the file.
     """
     file = folder / _CONFIG
     try:
@@ -271,17 +267,17 @@ def _checked_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, dict):
-        raise ModelError(f"{file} holds {type(config).__name__}, not the object of a model; {_AGAIN}.")
+        raise ModelError(f"{file} holds {type(config).__name__}, not an object; {_AGAIN}.")
     version = _part(file, config, "format")
-    if version > FORMAT:  # whose other parts may be others
-        raise ModelError(f"{file} is of format {version}, of a newer likewise; update to open it.")
+    if version > FORMAT:  # whose parts may differ
+        raise ModelError(f"{file} has format {version}, of a newer likewise; update to open it.")
     for name in _PARTS:
         _part(file, config, name)
     return config
 
 
 def _part(file: Path, config: dict[str, Any], name: str) -> Any:
-    """A part by its dotted name, what it lies in having been checked; None of what is null as a whole."""
+    """A part by its dotted name, whose parent was checked before; None where the parent is null."""
     *outer, key = name.split(".")
     holder = config[outer[0]] if outer else config
     if holder is None:
@@ -294,7 +290,7 @@ def _part(file: Path, config: dict[str, Any], name: str) -> Any:
     return holder[key]
 
 
-def _built_network(folder: Path, spec: dict[str, Any]) -> nn.Module:
+def _built_network(folder: Path, spec: dict[str, Any]) -> Network:
     """The network of a spec, with the weights of the folder."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -319,7 +315,7 @@ def _built_network(folder: Path, spec: dict[str, Any]) -> nn.Module:
 def misfit_of_weights(error: RuntimeError) -> str:
     """The first reasons why weights do not fit a network, with the first names of each.
 
-    torch's first line names the network alone, and one of the next may name every weight.
+    torch's first line names the network only, and one of the next may name every weight.
     """
     reasons = []
     for line in str(error).splitlines()[1:3]:

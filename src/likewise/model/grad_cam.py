@@ -1,15 +1,15 @@
-"""Where a model looks when it judges a picture and a text: Grad-CAM over cross-attention.
+"""The image regions behind a match: Grad-CAM over cross-attention.
 
 Selvaraju et al. 2016, arXiv 1610.02391, on the attention of words to patches as in Li et al. 2021, arXiv
-2107.07651, section 6.2: attention times the positive part of the match logit's gradient for it, mean over the
-heads. Dimensions: P pairs, H heads, L tokens, N patches, W words, g side of the grid of patches.
+2107.07651, section 6.2: attention times the positive part of its gradient of the match logit, mean over the
+heads. Dimensions: P pairs, H heads, L tokens, N patches, W words, g side of the patch grid.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,85 +17,84 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.errors import AbilityError
+from likewise.model.runtime import Runtime
 from likewise.networks.fusion import FusionNetwork
-
-if TYPE_CHECKING:
-    from likewise.model.model import Model
 
 __all__ = ["Explanation", "can_explain", "explain", "explainable", "overlay", "word_maps"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Where the words of a text look in a picture."""
+    """The image regions that each word of a text attends to."""
 
     words: list[str]
-    """W words, as they stand in the text."""
+    """W words, as written in the text."""
     maps: NDArray[np.float32]
-    """(W, g, g), at least 0: how much each region speaks for the match, word by word; not scaled."""
+    """(W, g, g), at least 0: how much each region supports the match, word by word; not scaled."""
     whole: NDArray[np.float32]
-    """(g, g), the same for the text as a whole ([CLS])."""
+    """(g, g), the same for the whole text ([CLS])."""
     probability: float
-    """That picture and text belong together."""
+    """Of the match of image and text."""
 
     def phrase(self, first: int, last: int) -> NDArray[np.float32]:
         """(g, g), the mean over the words `first` to `last`, both included."""
         return np.asarray(self.maps[first : last + 1].mean(axis=0), np.float32)
 
 
-def can_explain(model: Model) -> bool:
-    """Whether the model has a fusion encoder of two layers or more."""
+def can_explain(model: Runtime) -> bool:
+    """Whether the model has a fusion encoder of at least two layers."""
     return isinstance(model.network, FusionNetwork) and len(model.network.fusion.layers) > 1
 
 
-def explainable(model: Model) -> FusionNetwork:
-    """The model's network, if it has a fusion encoder whose words bear on the match.
+def explainable(model: Runtime) -> FusionNetwork:
+    """The model's network, whose words must affect the match.
 
     Raises:
-        AbilityError: it has none, or one of a single layer.
+        AbilityError: it has no fusion encoder, or one of a single layer.
     """
     network = model.network
     if not isinstance(network, FusionNetwork):
         raise AbilityError(
-            f"this model ({model.config['method']}) has no attention between words and pictures to look at; "
+            f"this model ({model.config['method']}) has no attention between words and images to explain; "
             "models of tcl have."
         )
     if not can_explain(model):
         raise AbilityError(
-            "this model's fusion encoder has one layer, in which no word but [CLS] bears on the match; train "
+            "this model's fusion encoder has one layer, in which only [CLS] affects the match; train "
             "with --method.fusion-depth 2 or more."
         )
     return network
 
 
-def explain(model: Model, stored: Tensor, texts: list[str], *, layer: int | None = None) -> list[Explanation]:
+def explain(
+    model: Runtime, stored: Tensor, texts: list[str], *, layer: int | None = None
+) -> list[Explanation]:
     """Explain pairs.
 
     Args:
         model: has a fusion encoder.
         stored: (P, 3, S, S) uint8 squares.
         texts: P texts.
-        layer: which fusion layer's attention; the middle one when None (the third of six, as in the paper).
+        layer: index of the fusion layer; the middle one when None (the third of six, as in the paper).
 
     Raises:
         AbilityError: the model has no fusion encoder, or one of a single layer.
         ValueError: there is no such layer, or it is the last.
     """
     network = explainable(model)
-    assert model.tokenizer is not None
-    tokens, mask = (
-        torch.from_numpy(part).to(model.device) for part in model.tokenizer.pad(model.tokenizer.encode(texts))
-    )
+    tokenizer = model.tokenizer
+    assert tokenizer is not None
+    tokens, mask = model.tokens(texts)
     training = network.training
     network.eval()
     try:
         maps, logits = word_maps(network, model.pixels(stored), tokens, mask, layer=layer)
     finally:
         network.train(training)
-    odds = (logits[:, 1] - logits[:, 0]).sigmoid().tolist()
+    probabilities = (logits[:, 1] - logits[:, 0]).sigmoid().tolist()
     return [
-        _by_words(model.tokenizer.word_spans(text), rows.float().cpu().numpy(), probability)
-        for text, rows, probability in zip(texts, maps, odds, strict=True)
+        _by_words(tokenizer.word_spans(text), rows.float().cpu().numpy(), probability)
+        for text, rows, probability in zip(texts, maps, probabilities, strict=True)
     ]
 
 
@@ -114,14 +113,14 @@ def _by_words(
 def word_maps(
     network: FusionNetwork, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Grad-CAM of the match logit on one fusion layer's attention to the picture.
+    """Grad-CAM of the match logit on one fusion layer's attention to the image.
 
     Args:
         network: in evaluation mode.
-        pixels: (P, 3, S, S) normalised.
+        pixels: (P, 3, S, S) normalized.
         tokens: (P, L) int64.
         mask: (P, L) bool.
-        layer: place of the fusion layer; the middle one when None.
+        layer: index of the fusion layer; the middle one when None.
 
     Returns:
         (P, L, g, g) maps, at least 0, and (P, 2) match logits.
@@ -131,41 +130,39 @@ def word_maps(
     if not -depth <= place < depth:
         raise ValueError(f"the fusion encoder has {depth} layers, got layer {place}")
     if place % depth == depth - 1:
-        raise ValueError(
-            f"in the last layer, {place}, no word but [CLS] bears on the match; choose a lower one"
-        )
+        raise ValueError(f"in the last layer, {place}, only [CLS] affects the match; choose a lower one")
     with torch.no_grad():
         image_states, text_states = network.image_states(pixels), network.text_states(tokens, mask)
     with torch.enable_grad():
-        # The states become leaves, so that there is a graph even where all weights are frozen.
+        # The states are leaves, so that there is a graph even if all weights are frozen.
         leaves = text_states.requires_grad_(), mask, image_states.requires_grad_()
         fused, weights = network.fusion.with_attention(*leaves, layer=place)  # (P, L, F), (P, H, L, 1 + N)
         logits = network.match_head(fused[:, 0])
         (gradient,) = torch.autograd.grad(logits[:, 1].sum(), weights)
-    # (P, L, N): the first of the image's tokens is the pooled one, which stands nowhere in the picture.
+    # (P, L, N): the first image token is the pooled one, which has no place in the image.
     cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]
     side = math.isqrt(cam.shape[2])
     return cam.reshape(*cam.shape[:2], side, side), logits.detach()
 
 
-def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32], *, strength: float = 0.6) -> Any:
-    """A picture with a map over it, as a PIL image.
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], *, strength: float = 0.6) -> Any:
+    """An image with a map over it, as a PIL image.
 
     Args:
-        picture: (3, S, S) uint8.
+        image: (3, S, S) uint8.
         heat: (g, g), at least 0; scaled to its own maximum.
-        strength: of the colours where the map is at its maximum, in [0, 1].
+        strength: opacity at the map's maximum, in [0, 1].
     """
     import matplotlib
     from PIL import Image
 
-    side = picture.shape[1]
+    side = image.shape[1]
     scaled = heat / max(float(heat.max()), 1e-12)
     wide = np.asarray(
         Image.fromarray(scaled.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     )
     wide = np.clip(wide, 0, 1)[..., None]
-    colours = matplotlib.colormaps["inferno"](wide[..., 0])[..., :3] * 255
+    colors = matplotlib.colormaps["inferno"](wide[..., 0])[..., :3] * 255
     share = strength * np.sqrt(wide)
-    mixed = (1 - share) * picture.transpose(1, 2, 0) + share * colours
+    mixed = (1 - share) * image.transpose(1, 2, 0) + share * colors
     return Image.fromarray(mixed.round().astype(np.uint8))

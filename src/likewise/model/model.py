@@ -1,4 +1,4 @@
-"""A trained model as users meet it: what it can do. What it is kept in is a `model_folder`.
+"""A trained model as users meet it. `folder` reads and writes it, `runtime` runs its network.
 
 Dimensions: N items, D width of the embedding, S side in pixels.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
@@ -15,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import AbilityError, DataError
+from likewise.errors import DataError
 from likewise.model.folder import FORMAT, read_model, write_model
-from likewise.networks.abilities import EncodesImages, EncodesTexts, MatchesPairs
-from likewise.views import center_view
+from likewise.model.grad_cam import Explanation, explain, explainable
+from likewise.model.pair_scorer import PairScorer
+from likewise.model.runtime import Runtime
+from likewise.networks.base import Network
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from likewise.data.dataset import Dataset
-    from likewise.model.grad_cam import Explanation
-    from likewise.model.pair_scorer import PairScorer
 
 __all__ = ["ImageInput", "Model", "load"]
 
@@ -37,33 +36,22 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
 
     Args:
         path: a model folder, a run's folder, or a name on the Hugging Face hub.
-        device: where it computes.
+        device: of the network.
 
     Raises:
         ConfigError: there is no such device.
-        ModelError: nothing usable is there; the message says what was looked for.
+        ModelError: there is no usable model; the message says what was looked for.
     """
     return Model.load(path, device=device)
 
 
-class Model:
-    """A network with all that is needed to feed it.
-
-    Args:
-        network: what computes; its methods say what it can do.
-        config: what config.json holds.
-        tokenizer: reads texts; None where the network does not.
-    """
-
-    def __init__(self, network: nn.Module, config: dict[str, Any], tokenizer: TextTokenizer | None) -> None:
-        self.network = network
-        self.config = config
-        self.tokenizer = tokenizer
+class Model(Runtime):
+    """A trained network that takes images and texts in any form; see `Runtime` for the arguments."""
 
     @classmethod
     def trained(
         cls,
-        network: nn.Module,
+        network: Network,
         *,
         tokenizer: TextTokenizer | None,
         method: str,
@@ -74,71 +62,58 @@ class Model:
         """A model around a network that was just trained (they share weights).
 
         Args:
-            network: of `likewise.networks.registry`.
-            tokenizer: reads texts.
+            network: of `likewise.networks`.
+            tokenizer: None where the network reads no texts.
             method: the method's name.
-            fit: how pictures become square.
-            store_size: the side at which training saw them before a view was taken.
-            trained_on: what the data was, for the model card.
+            fit: how images became square; no matter where the network reads none.
+            store_size: side of the stored images, from which training took views.
+            trained_on: a description of the data, for the model card.
         """
+        images = {"fit": fit, "store_size": store_size}
+        texts = tokenizer and {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id}
         config = {
             "format": FORMAT,
             "method": method,
-            "network": network.spec(),  # type: ignore[operator]
-            "images": {"fit": fit, "store_size": store_size},
-            "texts": None
-            if tokenizer is None
-            else {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id},
+            "network": network.spec(),
+            "images": None if network.image_encoder is None else images,
+            "texts": texts,
             "trained_on": trained_on,
         }
         return cls(network, config, tokenizer)
 
-    @property
-    def abilities(self) -> list[str]:
-        """What this model can do, such as `encode_images`."""
-        protocols = {"encode_images": EncodesImages, "encode_texts": EncodesTexts, "match": MatchesPairs}
-        return [name for name, protocol in protocols.items() if isinstance(self.network, protocol)]
-
-    @property
-    def dim(self) -> int:
-        """D, the width of its embeddings."""
-        return int(cast(int, self.network.dim))
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        return next(self.network.parameters()).device
+    def __repr__(self) -> str:
+        """Method, abilities and sizes."""
+        return (
+            f"<Model of {self.config['method']}: {', '.join(self.abilities)}; embeddings of {self.dim} "
+            f"dimensions, {self.num_weights:,} weights>"
+        )
 
     def to(self, device: str | torch.device) -> Model:
-        """The same model, computing elsewhere."""
+        """Move the network; returns this model."""
         self.network.to(device)
         return self
-
-    # -- encoding
-    # ------------------------------------------------------------------------------------------------
 
     def encode_images(
         self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256, normalize: bool = True
     ) -> np.ndarray:
-        """Embed pictures of any size.
+        """Embed images of any size.
 
         Args:
             images: one or several of: a path, encoded bytes, a PIL image, a uint8 array (H, W, 3) or (H,
-                W), a uint8 tensor (3, H, W). Addresses (http://...) are refused: fetch them first.
-            batch_size: pictures computed at once.
-            normalize: bring the vectors to unit length.
+                W), a uint8 tensor (3, H, W). URLs are rejected: download them first.
+            batch_size: images per forward pass.
+            normalize: scale the vectors to unit length.
 
         Returns:
-            (N, D) float32; (1, D) for a single picture.
+            (N, D) float32; (1, D) for a single image.
 
         Raises:
             AbilityError: the model has no image encoder.
-            DataError: a picture cannot be read; the message says which.
+            DataError: an image cannot be read; the message says which.
             ValueError: `batch_size` below 1.
         """
-        several = _several_images(images)
-        stored = (self._stored(several[rows], rows.start) for rows in _batches(len(several), batch_size))
-        return self._collect((self._image_vectors(batch) for batch in stored), normalize)
+        self.needs("encode_images")  # before any image is read
+        return self._collect(map(self._embed_images, self._stored_batches(images, batch_size)), normalize)
 
     def encode_texts(
         self, texts: str | Sequence[str], *, batch_size: int = 256, normalize: bool = True
@@ -146,9 +121,9 @@ class Model:
         """Embed texts.
 
         Args:
-            texts: one or several; longer ones than the model reads are cut.
-            batch_size: texts computed at once.
-            normalize: bring the vectors to unit length.
+            texts: one or several; those longer than the model reads are cut.
+            batch_size: texts per forward pass.
+            normalize: scale the vectors to unit length.
 
         Returns:
             (N, D) float32; (1, D) for a single text.
@@ -158,173 +133,126 @@ class Model:
             DataError: a text is empty or not a string.
             ValueError: `batch_size` below 1.
         """
-        several = _checked_texts(texts)
-        vectors = (self._text_vectors(several[rows]) for rows in _batches(len(several), batch_size))
-        return self._collect(vectors, normalize)
+        network, several = self.needs("encode_texts"), _checked_texts(texts)
+
+        def embed(rows: slice) -> Tensor:
+            with self.computing():
+                return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
+
+        return self._collect(map(embed, _batches(len(several), batch_size)), normalize)
 
     def match(
         self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 256
     ) -> np.ndarray:
-        """Probability that each picture and text belong together.
+        """Probability that each image and text belong together.
 
         Args:
             images: N, in any form that `encode_images` takes.
-            texts: as many; or one for all pictures, or one picture for all texts.
-            batch_size: pairs computed at once.
+            texts: as many; or one for all images, or one image for all texts.
+            batch_size: pairs per forward pass.
 
         Returns:
             (N,) float32 in [0, 1].
 
         Raises:
             AbilityError: the model cannot match pairs.
-            DataError: other numbers of pictures and texts; a picture or text that cannot be read.
+            DataError: the numbers of images and texts differ, or one cannot be read.
             ValueError: `batch_size` below 1.
         """
-        from likewise.model.pair_scorer import PairScorer
-
-        self.needs("match", MatchesPairs)  # before any picture is read
-        several = _several_images(images)
-        sentences = _checked_texts(texts)
+        self.needs("match")  # before any image is read
+        several, sentences = _several_images(images), _checked_texts(texts)
         lengths = {len(several), len(sentences)}
         if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
             raise DataError(
-                f"{len(several)} pictures and {len(sentences)} texts do not make pairs; "
+                f"{len(several)} images and {len(sentences)} texts do not make pairs; "
                 "give as many of each, or one of either."
             )
-        found = np.empty(max(lengths), np.float32)
-        for rows in _batches(len(found), batch_size):
-            one = slice(0, 1)  # stands in every pair, and is encoded again for each batch of the others
-            seen, read = (rows if len(given) == len(found) else one for given in (several, sentences))
-            stored, captions = self._stored(several[seen], seen.start), sentences[read]
-            judge = PairScorer(self, [stored], captions, batch_size=batch_size)
-            pairs = np.arange(len(found[rows]))
-            found[rows] = judge.probabilities(pairs % len(stored), pairs % len(captions))
-        return found
-
-    def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
-        """(N, D) float32 unit vectors of all pictures of a dataset, read from its cache."""
-        places = np.arange(len(dataset))
-        stored = (dataset.images(places[rows]) for rows in _batches(len(dataset), batch_size))
-        return self._collect((self._image_vectors(batch) for batch in stored), normalize=True)
+        probabilities = np.empty(max(lengths), np.float32)
+        for rows in _batches(len(probabilities), batch_size):
+            # A single image or text is in every pair, and encoded again for each batch of the others.
+            of_images, of_texts = (
+                rows if len(given) == len(probabilities) else slice(0, 1) for given in (several, sentences)
+            )
+            stored = self.stored_squares(several[of_images], first=of_images.start)
+            scorer = PairScorer(self, [stored], sentences[of_texts], batch_size=batch_size)
+            pairs = np.arange(len(probabilities[rows]))
+            probabilities[rows] = scorer.probabilities(pairs % len(stored), pairs % len(sentences[of_texts]))
+        return probabilities
 
     def explain(
         self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 64
     ) -> list[Explanation]:
-        """Where the words of texts look in pictures; see `likewise.model.grad_cam`.
+        """The image regions that each word attends to; see `likewise.model.grad_cam`.
 
         Args:
             images: N, in any form that `encode_images` takes.
             texts: N.
-            batch_size: pairs computed at once, with their gradients.
+            batch_size: pairs per pass, forward and backward.
 
         Raises:
             AbilityError: the model has no fusion encoder.
-            DataError: other numbers of pictures and texts; a picture or text that cannot be read.
+            DataError: the numbers of images and texts differ, or one cannot be read.
             ValueError: `batch_size` below 1.
         """
-        from likewise.model.grad_cam import explain, explainable
-
-        explainable(self)  # before any picture is read
-        several = _several_images(images)
-        sentences = _checked_texts(texts)
+        explainable(self)  # before any image is read
+        several, sentences = _several_images(images), _checked_texts(texts)
         if len(several) != len(sentences):
             raise DataError(
-                f"{len(several)} pictures and {len(sentences)} texts do not make pairs; give as many of each."
+                f"{len(several)} images and {len(sentences)} texts do not make pairs; give as many of each."
             )
-        found: list[Explanation] = []
+        explanations: list[Explanation] = []
         for rows in _batches(len(several), batch_size):
-            found += explain(self, self._stored(several[rows], rows.start), sentences[rows])
-        return found
+            stored = self.stored_squares(several[rows], first=rows.start)
+            explanations += explain(self, stored, sentences[rows])
+        return explanations
+
+    def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
+        """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
+        self.needs("encode_images")
+        return self._collect(map(self._embed_images, _dataset_batches(dataset, batch_size)), normalize=True)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
-        """A judge of pairs of a dataset's pictures and some texts, each encoded once."""
-        from likewise.model.pair_scorer import PairScorer
+        """A scorer of pairs of a dataset's images and texts, each encoded once."""
+        return PairScorer(self, _dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
 
-        places = np.arange(len(dataset))
-        stored = (dataset.images(places[rows]) for rows in _batches(len(dataset), batch_size))
-        return PairScorer(self, stored, texts, batch_size=batch_size)
+    def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
+        """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
+
+        Args:
+            images: N.
+            first: number of the first one, for messages.
+        """
+        from likewise.data.images.inputs import square_images
+
+        size, options = self.image_encoder.image_size, self.config["images"]
+        return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+
+    def _stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
+        several = _several_images(images)
+        for rows in _batches(len(several), batch_size):
+            yield self.stored_squares(several[rows], first=rows.start)
+
+    def _embed_images(self, stored: Tensor) -> Tensor:
+        """(B, D) of stored (B, 3, S, S) uint8 squares."""
+        with self.computing():
+            return cast(Tensor, self.needs("encode_images").encode_images(self.pixels(stored)))
 
     def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
-        # A batch at a time off the device: N vectors may be more than fit there.
+        # Each batch leaves the device: all N vectors may not fit there.
         vectors = [
             (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
             for batch in batches
         ]
         return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
-    def _image_vectors(self, stored: Tensor) -> Tensor:
-        """(B, D) of stored (B, 3, S, S) uint8 squares."""
-        network = self.needs("encode_images", EncodesImages)
-        with self.computing():
-            return cast(Tensor, network.encode_images(self.pixels(stored)))
-
-    def pixels(self, stored: Tensor) -> Tensor:
-        """(B, 3, S, S) of stored (B, 3, S', S') uint8 squares, as the image encoder wants them."""
-        encoder = cast(Any, self.network).image
-        return center_view(
-            stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
-        )
-
-    def _text_vectors(self, texts: Sequence[str]) -> Tensor:
-        """(B, D) of some texts."""
-        network = self.needs("encode_texts", EncodesTexts)
-        assert self.tokenizer is not None
-        tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
-        with self.computing():
-            device = self.device
-            return cast(
-                Tensor,
-                network.encode_texts(torch.from_numpy(tokens).to(device), torch.from_numpy(mask).to(device)),
-            )
-
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Evaluation mode without a graph; training mode comes back afterwards."""
-        training = self.network.training
-        self.network.eval()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            self.network.train(training)
-
-    def needs(self, ability: str, protocol: type) -> Any:
-        """The network, if it has an ability; else an AbilityError that says which methods give it."""
-        if isinstance(self.network, protocol):
-            return self.network
-        able = {
-            "encode_images": "models of the methods that learn from images can, see `likewise methods`",
-            "encode_texts": "models of the methods that learn from texts can, see `likewise methods`",
-            "match": "a model trained by tcl can",
-        }[ability]
-        raise AbilityError(
-            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}; {able}."
-        )
-
-    def stored_squares(self, images: Sequence[ImageInput]) -> Tensor:
-        """(N, 3, S, S) uint8 squares of pictures given in any form, as training saw them."""
-        return self._stored(images, 0)
-
-    def _stored(self, images: Sequence[ImageInput], first: int) -> Tensor:
-        """(B, 3, S, S) uint8 squares of pictures given in any form."""
-        from likewise.data.images.inputs import square_pictures
-
-        options = self.config["images"]
-        encoder = self.needs("encode_images", EncodesImages).image
-        size = options["store_size"] or encoder.image_size
-        return square_pictures(images, size=size, fit=options["fit"], first=first)
-
-    # -- the folder
-    # ----------------------------------------------------------------------------------------------
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.
 
         Args:
-            path: a folder that is not there, is empty or holds a model, which is replaced.
+            path: a folder that does not exist, is empty or holds a model, which is replaced.
 
         Raises:
-            ModelError: something else is there, or it cannot be written (a full disk).
+            ModelError: the folder holds something else, or cannot be written (a full disk).
         """
         write_model(self, path)
 
@@ -332,6 +260,12 @@ class Model:
     def load(cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
         """See `load`."""
         return cls(*read_model(path, device=device))
+
+
+def _dataset_batches(dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
+    """Stored images of a dataset."""
+    places = np.arange(len(dataset))
+    return (dataset.images(places[rows]) for rows in _batches(len(dataset), batch_size))
 
 
 def _batches(count: int, batch_size: int) -> Iterator[slice]:
@@ -351,12 +285,10 @@ def _checked_texts(texts: str | Sequence[str]) -> list[str]:
 
 
 def _several_images(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
-    return cast("list[ImageInput]", [images] if _is_single_image(images) else list(cast(Any, images)))
-
-
-def _is_single_image(images: Any) -> bool:
-    if isinstance(images, (str, bytes, os.PathLike)):
-        return True
     if isinstance(images, (np.ndarray, Tensor)):
-        return images.ndim <= 3
-    return not isinstance(images, Sequence)
+        is_single = images.ndim <= 3
+    elif isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)):
+        is_single = True
+    else:
+        is_single = not isinstance(images, Sequence)
+    return cast("list[ImageInput]", [images] if is_single else list(cast(Any, images)))

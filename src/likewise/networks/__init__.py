@@ -1,1 +1,1 @@
-"""Networks that a model folder holds; one file each."""
+"""The networks a model folder can hold, one file each; `registry` finds them."""

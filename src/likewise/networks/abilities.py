@@ -1,33 +1,33 @@
-"""The abilities a network can have, as protocols; listed once, here.
+"""What a network can do: each ability, its protocol and the methods that train it.
 
-The protocols name what stands on the class alone: since Python 3.12 `isinstance` does not see the submodules
-of an `nn.Module`.
+This is the only list of abilities. A network has an ability when its class has the methods of the protocol.
+Protocols name methods alone: since Python 3.12 `isinstance` does not see the submodules of an `nn.Module`.
 
 Dimensions: B batch, S side in pixels, L tokens, D width of the embedding.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from likewise.encoders.fusion import Pairing
+from likewise.encoders.pairing import Pairing
 
-__all__ = ["EncodesImages", "EncodesTexts", "MatchesPairs"]
+__all__ = ["ABILITIES", "Ability", "EncodesImages", "EncodesTexts", "MatchesPairs"]
 
 
 @runtime_checkable
 class EncodesImages(Protocol):
-    """The ability to turn pixels into vectors; such a network has its encoder as `image`."""
+    """Turns pixels into vectors."""
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels to (B, D) vectors, not of unit length."""
+        """(B, 3, S, S) normalized pixels to (B, D) vectors, not of unit length."""
 
 
 @runtime_checkable
 class EncodesTexts(Protocol):
-    """The ability to turn texts into vectors; such a network has its encoder as `text`."""
+    """Turns texts into vectors."""
 
     def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L) tokens and mask to (B, D) vectors, not of unit length."""
@@ -35,23 +35,43 @@ class EncodesTexts(Protocol):
 
 @runtime_checkable
 class MatchesPairs(Protocol):
-    """The ability to judge whether a text belongs to a picture."""
+    """Decides whether a text belongs to an image."""
 
     def image_states(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels to (B, N, E) tokens."""
+        """(B, 3, S, S) normalized pixels to (B, N, E) tokens."""
 
     def text_states(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L) tokens and mask to (B, L, F)."""
 
     @property
     def temperature(self) -> Tensor:
-        """(), what cosines in the shared space are divided by."""
+        """(), the divisor of cosines in the shared space."""
 
     def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
-        """States of N pictures (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and
-        (M, D) of the shared space; their first tokens alone are read."""
+        """States of N images (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and
+        (M, D) of the shared space; only the first token of each is used."""
 
     def match_logits(
         self, text_states: Tensor, mask: Tensor, image_states: Tensor, pairing: Pairing | None = None
     ) -> Tensor:
         """(P, L, F), (P, L) and (M, N, E) to (P, 2); class 1 is "they belong together"."""
+
+
+class Ability(NamedTuple):
+    """One entry of `ABILITIES`.
+
+    Attributes:
+        protocol: the methods a network needs for it.
+        methods: the training methods that give it, for messages.
+    """
+
+    protocol: type
+    methods: str
+
+
+ABILITIES: dict[str, Ability] = {
+    "encode_images": Ability(EncodesImages, "the methods that learn from images"),
+    "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
+    "match": Ability(MatchesPairs, "tcl"),
+}
+"""By name. To add one (caption, answer, compare, entail, ground, classify), add its protocol and an entry."""

@@ -5,27 +5,26 @@ Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.encoders.heads import linear_projection
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
+from likewise.networks.base import Network
+from likewise.networks.registry import network
 
 __all__ = ["DualNetwork"]
 
 
-class DualNetwork(nn.Module):
-    """An image and a text encoder with one linear projection each into a shared space.
+@network("dual")
+class DualNetwork(Network):
+    """An image and a text encoder, each with a linear projection into the shared space.
 
     Args:
         image: the image encoder.
         text: the text encoder.
         dim: D, width of the shared space.
     """
-
-    kind = "dual"
 
     def __init__(self, image: ImageEncoder, text: TextEncoder, *, dim: int) -> None:
         super().__init__()
@@ -36,7 +35,7 @@ class DualNetwork(nn.Module):
         self.dim = dim
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels to (B, D)."""
+        """(B, 3, S, S) normalized pixels to (B, D)."""
         projected: Tensor = self.image_projection(self.image(pixels).pooled)
         return projected
 
@@ -44,7 +43,3 @@ class DualNetwork(nn.Module):
         """(B, L) tokens and mask to (B, D)."""
         projected: Tensor = self.text_projection(self.text(tokens, mask).pooled)
         return projected
-
-    def spec(self) -> dict[str, Any]:
-        """What `network_from_spec` needs."""
-        return {"kind": self.kind, "dim": self.dim, "image": self.image.spec(), "text": self.text.spec()}

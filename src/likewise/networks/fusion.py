@@ -1,4 +1,4 @@
-"""The network that TCL and its kin leave: it embeds pictures and texts, and judges pairs of them.
+"""The network of TCL: it embeds images and texts and matches pairs of them.
 
 Dimensions: B batch, P pairs, L tokens, N patches, D width of the shared space, E, F widths of the encoders.
 """
@@ -6,31 +6,31 @@ Dimensions: B batch, P pairs, L tokens, N patches, D width of the shared space, 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.fusion import FusionEncoder, LanguageHead, Pairing, cut_fusion
+from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
 from likewise.encoders.image import ImageEncoder, ImageFeatures
+from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder
+from likewise.networks.base import Network
+from likewise.networks.registry import network
 
 __all__ = ["FusionNetwork"]
 
 
-class FusionNetwork(nn.Module):
+@network("fusion")
+class FusionNetwork(Network):
     """An image encoder, a text encoder, and a fusion encoder on top of both.
 
     Args:
         image: the image encoder.
         text: the lower half of a BERT.
         fusion: the upper half, with cross-attention.
-        dim: D, width of the space that pictures and texts share.
-        vocabulary_size: of the head for hidden words.
-        temperature: where the learned temperature starts.
+        dim: D, width of the shared space of images and texts.
+        vocabulary_size: of the masked-language-modeling head.
     """
-
-    kind = "fusion"
 
     def __init__(
         self,
@@ -40,7 +40,6 @@ class FusionNetwork(nn.Module):
         *,
         dim: int,
         vocabulary_size: int,
-        temperature: float = 0.07,
     ) -> None:
         super().__init__()
         self.image, self.text, self.fusion = image, text, fusion
@@ -48,16 +47,15 @@ class FusionNetwork(nn.Module):
         self.text_projection = nn.Linear(text.dim, dim)
         self.match_head = nn.Linear(text.dim, 2)
         self.language_head = LanguageHead(text.dim, vocabulary_size)
-        # What cosines are divided by; its logarithm is learned. (TCL's published code learns the temperature
-        # itself: an optimizer's steps are of the learning rate's size, whatever the gradient's, and at 1e-3
-        # carry 0.07 to its bound within a hundred steps.)
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+        # Deviation from TCL's code, which learns the temperature itself: Adam's steps are about the learning
+        # rate's size whatever the gradient's, and at 1e-3 they carry 0.07 to its bound within 100 steps.
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))
         self.dim = dim
         self.vocabulary_size = vocabulary_size
 
     @property
     def temperature(self) -> Tensor:
-        """(), what cosines in the shared space are divided by."""
+        """(), the divisor of cosines in the shared space."""
         return self.log_temperature.exp()
 
     @classmethod
@@ -71,12 +69,14 @@ class FusionNetwork(nn.Module):
         vocabulary_size: int,
         temperature: float = 0.07,
     ) -> FusionNetwork:
-        """From an image encoder and a whole BERT, which is cut in two."""
+        """From an image encoder and a whole BERT, which is split in two; `temperature` is the first one."""
         fusion = cut_fusion(text, depth=fusion_depth, image_dim=image.dim)
-        return cls(image, text, fusion, dim=dim, vocabulary_size=vocabulary_size, temperature=temperature)
+        made = cls(image, text, fusion, dim=dim, vocabulary_size=vocabulary_size)
+        nn.init.constant_(made.log_temperature, math.log(temperature))
+        return made
 
     def image_states(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels to (B, 1 + N, E): the pooled token, then one a patch."""
+        """(B, 3, S, S) normalized pixels to (B, 1 + N, E): the pooled token, then one per patch."""
         features: ImageFeatures = self.image(pixels)
         return torch.cat([features.pooled[:, None], features.tokens], dim=1)
 
@@ -86,13 +86,13 @@ class FusionNetwork(nn.Module):
         return states
 
     def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
-        """States of N pictures (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and
-        (M, D) of the shared space; their first tokens alone are read."""
+        """States of N images (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and
+        (M, D) of the shared space; only the first token of each is used."""
         images, texts = self.image_projection(image_states[:, 0]), self.text_projection(text_states[:, 0])
         return nn.functional.normalize(images.float(), dim=1), nn.functional.normalize(texts.float(), dim=1)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels to (B, D)."""
+        """(B, 3, S, S) normalized pixels to (B, D)."""
         projected: Tensor = self.image_projection(self.image(pixels).pooled)
         return projected
 
@@ -116,31 +116,9 @@ class FusionNetwork(nn.Module):
         return logits
 
     def word_logits(self, states: Tensor) -> Tensor:
-        """(M, F) fused states of hidden words to (M, V)."""
+        """(M, F) fused states of masked tokens to (M, V)."""
         words: Tensor = self.text.backbone.get_input_embeddings().weight
-        if len(words) > self.vocabulary_size:  # some pre-trained models are padded to a round number
+        if len(words) > self.vocabulary_size:  # some pre-trained vocabularies are padded to a round size
             words = words[: self.vocabulary_size]
         logits: Tensor = self.language_head(states, words)
         return logits
-
-    def spec(self) -> dict[str, Any]:
-        """What `from_spec` needs."""
-        return {
-            "kind": self.kind,
-            "dim": self.dim,
-            "vocabulary_size": self.vocabulary_size,
-            "image": self.image.spec(),
-            "text": self.text.spec(),
-            "fusion": self.fusion.spec(),
-        }
-
-    @classmethod
-    def from_spec(cls, spec: dict[str, Any]) -> FusionNetwork:
-        """The inverse of `spec`, with fresh weights."""
-        return cls(
-            ImageEncoder.from_spec(spec["image"]),
-            TextEncoder.from_spec(spec["text"]),
-            FusionEncoder.from_spec(spec["fusion"]),
-            dim=spec["dim"],
-            vocabulary_size=spec["vocabulary_size"],
-        )

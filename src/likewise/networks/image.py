@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.encoders.heads import linear_projection
 from likewise.encoders.image import ImageEncoder
+from likewise.networks.base import Network
+from likewise.networks.registry import network
 
 __all__ = ["ImageNetwork"]
 
 
-class ImageNetwork(nn.Module):
+@network("image")
+class ImageNetwork(Network):
     """One image encoder; its pooled features are the embedding (projectors are for training only).
 
     Args:
         image: the encoder.
-        dim: D, of a linear map of the pooled features which is the embedding then; None for the features.
+        dim: D, width of a linear projection of the features; None to use the features themselves.
     """
-
-    kind = "image"
 
     def __init__(self, image: ImageEncoder, *, dim: int | None = None) -> None:
         super().__init__()
@@ -29,13 +30,15 @@ class ImageNetwork(nn.Module):
         self.dim = dim or image.dim
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalised pixels to (B, D)."""
+        """(B, 3, S, S) normalized pixels to (B, D)."""
         pooled: Tensor = self.image(pixels).pooled
         return pooled if self.projection is None else self.projection(pooled)
 
     forward = encode_images
 
     def spec(self) -> dict[str, Any]:
-        """What `network_from_spec` needs."""
-        own = {} if self.projection is None else {"dim": self.dim}
-        return {"kind": self.kind, "image": self.image.spec(), **own}
+        """See `Network.spec`; `dim` is that of the projection, if there is one."""
+        spec = super().spec()
+        if self.projection is None:
+            del spec["dim"]
+        return spec

@@ -1,53 +1,81 @@
-"""Builds a network again from its `spec`."""
+"""Networks by kind. Adding one is adding a file to this folder with a class under `@network("kind")`."""
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
-from likewise.encoders.image import ImageEncoder
-from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
-from likewise.networks.dual import DualNetwork
-from likewise.networks.fusion import FusionNetwork
-from likewise.networks.image import ImageNetwork
-from likewise.networks.multiview import MultiViewNetwork
+from likewise.networks.base import Network
 
-__all__ = ["image_spec", "network_from_spec"]
+__all__ = ["encoder_spec", "network", "network_from_spec", "networks"]
+
+_REGISTERED: dict[str, type[Network]] = {}
+
+N = TypeVar("N", bound=type[Network])
 
 
-def image_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    """Of a network's `spec` that of its image encoder; those of several views are made alike."""
-    found: dict[str, Any] = spec["images"][0] if "images" in spec else spec["image"]
+def network(kind: str) -> Callable[[N], N]:
+    """Register a network under a kind, which config.json stores."""
+
+    def register(cls: N) -> N:
+        other = _REGISTERED.setdefault(kind, cls)
+        if (other.__module__, other.__name__) != (cls.__module__, cls.__name__):
+            raise ValueError(f"two networks of kind {kind!r}: {other.__module__} and {cls.__module__}")
+        cls.kind = kind
+        return cls
+
+    return register
+
+
+def networks() -> dict[str, type[Network]]:
+    """All networks by kind: every module of `likewise.networks` is imported, and registers its own."""
+    import likewise.networks as package
+
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+    return dict(sorted(_REGISTERED.items()))
+
+
+def encoder_spec(spec: dict[str, Any], name: str) -> dict[str, Any]:
+    """One encoder's part of a network's `spec`.
+
+    Args:
+        spec: of a network.
+        name: `image` or `text`; of several encoders (`images`), which are alike, the first.
+
+    Raises:
+        ModelError: the network has no such encoder.
+    """
+    parts = [spec[name]] if name in spec else spec.get(f"{name}s", ())
+    if not parts:
+        raise ModelError(f"a network of kind {spec.get('kind')!r} has no {name} encoder.")
+    found: dict[str, Any] = parts[0]
     return found
 
 
-def network_from_spec(spec: dict[str, Any]) -> nn.Module:
+def network_from_spec(spec: dict[str, Any]) -> Network:
     """Build a network from its `spec`, with fresh weights.
 
     Raises:
-        ModelError: the spec is of a kind this version does not know, or lacks a part.
+        ModelError: the kind is unknown, or a part is missing or cannot be built.
     """
+    known = networks()
     try:
-        # Weights are about to be loaded: leave the caller's stream alone.
+        kind = spec["kind"]
+        if kind not in known:
+            raise ModelError(
+                f"the network is of kind {kind!r}, which this version does not know ({', '.join(known)}); "
+                "try a newer version of likewise."
+            )
+        # The weights are loaded next, so the caller's random state stays as it is.
         with torch.random.fork_rng(devices=[]):
-            if spec["kind"] == ImageNetwork.kind:
-                return ImageNetwork(ImageEncoder.from_spec(spec["image"]), dim=spec.get("dim"))
-            if spec["kind"] == MultiViewNetwork.kind:
-                encoders = [ImageEncoder.from_spec(one) for one in spec["images"]]
-                return MultiViewNetwork(encoders, channels=spec["channels"])
-            if spec["kind"] == FusionNetwork.kind:
-                return FusionNetwork.from_spec(spec)
-            if spec["kind"] == DualNetwork.kind:
-                image, text = ImageEncoder.from_spec(spec["image"]), TextEncoder.from_spec(spec["text"])
-                return DualNetwork(image, text, dim=spec["dim"])
+            return known[kind].from_spec(spec)
     except KeyError as error:
         raise ModelError(f"the model's config.json lacks {error}.") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"no network can be built from the model's config.json: {error}") from error
-    raise ModelError(
-        f"the model is of kind {spec['kind']!r}, which this version does not know (image, multiview, dual, "
-        "fusion); try a newer version of likewise."
-    )

@@ -1,11 +1,11 @@
 """Objectives: pure functions of tensors, exact, with memory linear in the batch.
 
-They compute in float32 or better whatever the inputs' dtype and return a scalar. Wrong shapes raise
-`ValueError`; inside `checked_inputs()` so do an inf or a NaN. Across replicas see `likewise.collectives`.
+They compute in float32 or better for any input dtype and return a scalar. Wrong shapes raise `ValueError`;
+inside `checked_inputs()` an inf or a NaN does too. For several processes see `likewise.collectives`.
 """
 
 from ._numerics import checked_inputs
-from .contrastive import clip_loss, info_nce, moco_loss, nt_xent
+from .contrastive import info_nce, moco_loss
 from .domains import (
     coral,
     cross_view_consistency,
@@ -21,6 +21,7 @@ from .metric import pair_loss, siamese_loss, triplet_loss
 from .negatives import draw_hard_negatives
 from .regression import byol_loss, simsiam_loss
 from .supervised import supervised_contrastive
+from .symmetric import clip_loss, nt_xent
 
 __all__ = [
     # contrastive

@@ -1,4 +1,4 @@
-"""What a comparison of queries with keys takes in and leaves out, tile by tile.
+"""Positives, masks and targets of a comparison of queries with keys, tile by tile.
 
 Legend: B queries, M keys, D feature width; a tile is a range of query rows by a range of key columns.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ._numerics import Precision, check_choice, exact, unit_rows
+from ._numerics import Precision, check_choice, sum_dtype, unit_rows
 
 __all__ = ["Rules", "Teacher", "Tile", "group_counts", "group_shares"]
 
@@ -27,17 +27,23 @@ class Tile:
     left: int
     right: int
 
+    @staticmethod
+    def whole(queries: Tensor, keys: Tensor) -> Tile:
+        """All queries against all keys."""
+        return Tile(0, queries.shape[0], 0, keys.shape[0])
+
     def points(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the entries (i, index[i]) stand, for each row of the tile: (rows, 1) columns, counted from
-        its corner, and whether they lie in it at all. Some column is named for those that don't: to ask the
-        device which do would be to wait for it."""
+        """The entries (i, index[i]): (rows, 1) columns relative to the tile, and whether they lie in it.
+
+        Columns outside are clamped: dropping those rows would wait for the device.
+        """
         column = index[self.top : self.bottom, None] - self.left
         inside = (column >= 0) & (column < self.right - self.left)
         return column.clamp(0, self.right - self.left - 1), inside
 
     @property
-    def turned(self) -> Tile:
-        """The tile on the other side of the diagonal."""
+    def mirrored(self) -> Tile:
+        """The tile mirrored at the diagonal."""
         return Tile(self.left, self.right, self.top, self.bottom)
 
 
@@ -50,14 +56,14 @@ def _set_points(mask: Tensor, index: Tensor, tile: Tile, value: bool) -> None:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A frozen pair of features whose softmax over the keys is the target, made again in every tile.
+    """Features without gradient whose softmax over the keys is the target, recomputed in every tile.
 
     Attributes:
-        queries: (B, D') of unit length or not, with no gradient.
+        queries: (B, D').
         keys: (M, D').
         scale: 0-d, 1 / the teacher's temperature.
         normalize: bring both to unit length.
-        row_lse: (B,) log-sum-exp of each row, in nats; needed where tiles are less than the whole.
+        row_lse: (B,) log-sum-exp of each row, in nats; required for streamed tiles.
     """
 
     queries: Tensor
@@ -67,54 +73,48 @@ class Teacher:
     row_lse: Tensor | None = None
 
     def probabilities(self, tile: Tile, mask: Tensor | None) -> Tensor:
-        """(rows, columns) of softmax over all keys; masked entries get none."""
+        """(rows, columns) of the softmax over all keys; masked entries are 0."""
         queries = unit_rows(self.queries[tile.top : tile.bottom], self.normalize) * self.scale
         keys = unit_rows(self.keys[tile.left : tile.right], self.normalize)
         logits = queries @ keys.to(queries.dtype).t()
-        row_lse = self.row_lse
-        if row_lse is None:
-            if len(keys) != len(self.keys):
-                raise ValueError("the teacher's rows were not summed yet")
-            seen = logits if mask is None else logits.masked_fill(mask, -torch.inf)
-            return seen.softmax(1)
-        logits.sub_(row_lse[tile.top : tile.bottom, None]).exp_()
+        if self.row_lse is None:
+            assert len(keys) == len(self.keys), "tiles need row_lse"
+            return (logits if mask is None else logits.masked_fill(mask, -torch.inf)).softmax(1)
+        logits.sub_(self.row_lse[tile.top : tile.bottom, None]).exp_()
         return logits if mask is None else logits.masked_fill_(mask, 0.0)
 
 
 def group_counts(group_queries: Tensor, group_keys: Tensor) -> Tensor:
-    """(B,) how many keys are of each query's group. By sorting: `torch.unique` would wait for the device."""
-    ordered, asked = group_keys.sort().values, group_queries.contiguous()
-    return torch.searchsorted(ordered, asked, right=True) - torch.searchsorted(ordered, asked)
+    """(B,) number of keys in each query's group. By sorting: `torch.unique` would wait for the device."""
+    ordered, wanted = group_keys.sort().values, group_queries.contiguous()
+    return torch.searchsorted(ordered, wanted, right=True) - torch.searchsorted(ordered, wanted)
 
 
 def group_shares(group_queries: Tensor, group_keys: Tensor, excluded: Tensor | None) -> Tensor:
-    """(B,) 1 / how many keys share the query's group (itself left out where excluded); 0 for none.
-
-    Linear in B + M: groups may be any integers, so a table as long as the largest would not do.
-    """
+    """(B,) 1 / number of keys in the query's group, without the excluded key; 0 for none."""
     counts = group_counts(group_queries, group_keys)
     if excluded is not None:
         counts = counts - (group_keys[excluded] == group_queries).long()
-    return torch.where(counts > 0, 1.0 / counts.clamp_min(1).to(exact(group_queries)), 0.0)
+    return torch.where(counts > 0, 1.0 / counts.clamp_min(1).to(sum_dtype(group_queries)), 0.0)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Everything about a comparison but its features and scale.
+    """A comparison without its features and scale.
 
     Attributes:
-        positives: (B,) int64, each query's key; with `group_*` its group mates are then no negatives.
+        positives: (B,) int64, each query's key.
         excluded: (B,) int64, a key that each query never sees (itself).
-        group_queries, group_keys: (B,) and (M,) int64.
-        shares: (B,) weight of each same-group key as a target (1 / their number). When given, group mates are
-            positives that share the target; when None they are left out of the sum.
-        targets: (B, M) soft targets held by the caller.
-        teacher: soft targets made tile by tile.
-        columns: also sum down the columns (the other direction of a symmetric loss).
+        group_queries, group_keys: (B,) and (M,) int64. Other keys of the query's group are masked, or
+            positives if `shares` is given.
+        shares: (B,) weight of each same-group key as a target (1 / their number).
+        targets: (B, M) soft targets.
+        teacher: soft targets computed tile by tile.
+        columns: also sum over the columns (the other direction of a symmetric loss).
         symmetric: keys are the queries; only tiles on and above the diagonal are computed.
         normalize: bring features to unit length.
         precision: of the products.
-        tile: (rows, columns) to use instead of the ones found from the shapes.
+        tile: (rows, columns); chosen by shape when None.
     """
 
     positives: Tensor | None = None
@@ -131,23 +131,24 @@ class Rules:
     tile: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a precision that there is not: products would be taken in float32 and say nothing."""
         check_choice("precision", self.precision, ("bfloat16", None))
 
-    def same_group(self, tile: Tile) -> Tensor | None:
-        """(rows, columns) bool: equal groups, the excluded key not counted."""
-        if self.group_queries is None or self.group_keys is None:
-            return None
+    def same_group(self, tile: Tile) -> Tensor:
+        """(rows, columns) bool: equal groups, without the excluded key."""
+        assert self.group_queries is not None
+        assert self.group_keys is not None
         same = self.group_queries[tile.top : tile.bottom, None] == self.group_keys[tile.left : tile.right]
         if self.excluded is not None:
             _set_points(same, self.excluded, tile, False)
         return same
 
     def mask(self, tile: Tile) -> Tensor | None:
-        """(rows, columns) bool: entries that take no part in the sums, or None when all do."""
-        mask = self.same_group(tile) if self.shares is None else None
-        if mask is not None and self.positives is not None:
-            _set_points(mask, self.positives, tile, False)
+        """(rows, columns) bool: entries that the sums leave out, or None for none."""
+        mask = None
+        if self.shares is None and self.group_queries is not None:
+            mask = self.same_group(tile)
+            if self.positives is not None:
+                _set_points(mask, self.positives, tile, False)
         if self.excluded is not None:
             if mask is None:
                 size = tile.bottom - tile.top, tile.right - tile.left

@@ -1,8 +1,8 @@
-"""The streaming comparison: an autograd function over tiles. See `_tiles.compare` for what it gives.
+"""The streaming comparison: an autograd function over tiles. See `_tiles.compare` for its results.
 
-Logits are kept in base 2 inside (exp2 is the cheaper kernel): the unit queries carry scale * log2(e), so no
-pass over a tile is spent on scaling. Nothing of the size of the features is held but the gradients: a tile's
-rows are brought to unit length in a small buffer, and the derivative of that is applied in place at the end.
+Logits are in base 2 inside (exp2 is the cheaper kernel): the unit queries carry scale * log2(e), so scaling
+costs no pass over a tile. Nothing of the size of the features is allocated but the gradients: a tile's rows
+are brought to unit length in a small buffer, and the derivative of that is applied in place at the end.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._numerics import exact, inverse_lengths, refuse_second_derivative, working
+from ._numerics import compute_dtype, forbid_double_backward, inverse_lengths, sum_dtype
 from ._rules import LN_2, LOG2_E, Rules, Tile
 
-__all__ = ["Streamed", "through_length"]
+__all__ = ["Streamed", "normalize_backward"]
 
 # With |logit| below this, exp(logit) needs no shift: sums over 1e9 keys and their inverses stay normal
-# floats. One exponential then serves rows and columns. Above it (temperature below 1/40) running maxima are
+# floats, and one exponential serves rows and columns. Above it (temperature below 1/40) running maxima are
 # kept.
 UNSHIFTED = 40.0
-# Processor: a tile of logits and its rows fit the last cache, large products nearly reach their full rate,
-# and the matrix library's own buffers (tens of MB for larger tiles) stay small.
+# CPU: a tile of logits and its rows fit the last cache, large products nearly reach their full rate, and the
+# matrix library's own buffers (tens of MB for larger tiles) stay small.
 TILE_ROWS, TILE_COLUMNS = 1024, 512
 # Accelerator: few launches matter more.
 LARGE_TILE = (4096, 4096)
@@ -43,7 +43,7 @@ class _Walk:
 
     def __init__(self, queries: Tensor, keys: Tensor, scale: float, rules: Rules) -> None:
         self.queries, self.keys, self.rules = queries, keys, rules
-        self.dtype = working(queries, keys)
+        self.dtype = compute_dtype(queries, keys)
         self.product = torch.bfloat16 if rules.precision == "bfloat16" else self.dtype
         self.scale = scale
         self.height, self.width = rules.tile or _tile_size(queries, keys)
@@ -59,15 +59,11 @@ class _Walk:
         self._queries = new((self.height, width), dtype=self.product)
         self._keys = new((self.width, width), dtype=self.product)
         self._logits = new(self.height * self.width, dtype=self.dtype)
+        self.reduced = self.product != self.dtype  # products in another dtype than the sums
         self._product = new(self.height * self.width, dtype=self.product) if self.reduced else self._logits
 
-    @property
-    def reduced(self) -> bool:
-        """Whether products are taken in another dtype than the sums."""
-        return self.product != self.dtype
-
     def _bound(self) -> float:
-        """The largest |logit| possible, by Cauchy and Schwarz."""
+        """The largest possible |logit|, by Cauchy-Schwarz."""
         if self.rules.normalize:
             return abs(self.scale)
         if not (self.queries.shape[0] and self.keys.shape[0]):
@@ -95,7 +91,7 @@ class _Walk:
     ) -> Tensor:
         rows = out[: stop - start]
         if inverse is None:
-            # A half-precision tensor times a number is rounded, and overflows, before it reaches `out`.
+            # A half-precision tensor times a number rounds, and may overflow, before it reaches `out`.
             return torch.mul(features[start:stop].to(self.dtype), factor, out=rows)
         return torch.mul(features[start:stop], (inverse[start:stop] * factor)[:, None], out=rows)
 
@@ -112,16 +108,16 @@ class _Walk:
 
 
 class _Sums:
-    """Running log-sum-exp, in base 2, of n rows (or columns) that arrive in pieces."""
+    """Running log-sum-exp, in base 2, of n rows (or columns)."""
 
     def __init__(self, count: int, like: Tensor, shifted: bool) -> None:
-        # float64: a few values a row, and sums over many tiles then cost no digits.
-        self.sum = torch.zeros(count, dtype=exact(like), device=like.device)
+        # float64: a few values a row, and sums over many tiles lose no digits.
+        self.sum = torch.zeros(count, dtype=sum_dtype(like), device=like.device)
         self.peak = self.sum - math.inf
         self.shifted = shifted
 
     def add(self, start: int, stop: int, tile: Tensor, dim: int) -> None:
-        """Take in a tile: of exponentials when unshifted, of logits otherwise."""
+        """Add a tile: of exponentials if unshifted, of logits otherwise."""
         if not self.shifted:
             self.sum[start:stop] += tile.sum(dim)
             return
@@ -133,7 +129,7 @@ class _Sums:
         self.peak[start:stop] = torch.where(new == -math.inf, new, shift.to(new.dtype))
 
     def lse(self) -> Tensor:
-        """The log-sum-exp in nats; minus infinity for rows that saw nothing."""
+        """The log-sum-exp in nats; minus infinity for fully masked rows."""
         lse = self.sum.log2()
         return (torch.where(self.sum > 0, lse + self.peak, -math.inf) if self.shifted else lse) * LN_2
 
@@ -148,7 +144,7 @@ def _forward(walk: _Walk) -> tuple[_Sums, _Sums, Tensor, Tensor]:
     for tile, logits, _, _ in walk:
         mask = rules.mask(tile)
         mirrored = rules.symmetric and tile.left != tile.top
-        _take_hard(hard, tile, logits, rules, mirrored)
+        _read_hard(hard, tile, logits, rules, mirrored)
         targets = rules.soft_targets(tile, mask)
         if targets is not None:
             soft[tile.top : tile.bottom] += (targets * logits).sum(1)
@@ -162,21 +158,19 @@ def _forward(walk: _Walk) -> tuple[_Sums, _Sums, Tensor, Tensor]:
     return rows, columns, hard * LN_2, soft * LN_2
 
 
-def _take_hard(hard: Tensor, tile: Tile, logits: Tensor, rules: Rules, mirrored: bool) -> None:
+def _read_hard(hard: Tensor, tile: Tile, logits: Tensor, rules: Rules, mirrored: bool) -> None:
     if rules.shares is not None:
-        same = rules.same_group(tile)
-        assert same is not None
-        kept = torch.where(same, logits, 0.0)
+        kept = torch.where(rules.same_group(tile), logits, 0.0)
         hard[tile.top : tile.bottom] += kept.sum(1) * rules.shares[tile.top : tile.bottom]
         if mirrored:
             hard[tile.left : tile.right] += kept.sum(0) * rules.shares[tile.left : tile.right]
     elif rules.positives is not None:
-        _take_points(hard, tile, logits, rules.positives)
+        _read_points(hard, tile, logits, rules.positives)
         if mirrored:
-            _take_points(hard, tile.turned, logits.t(), rules.positives)
+            _read_points(hard, tile.mirrored, logits.t(), rules.positives)
 
 
-def _take_points(hard: Tensor, tile: Tile, logits: Tensor, positives: Tensor) -> None:
+def _read_points(hard: Tensor, tile: Tile, logits: Tensor, positives: Tensor) -> None:
     column, inside = tile.points(positives)
     own = hard[tile.top : tile.bottom, None]
     own.copy_(torch.where(inside, logits.gather(1, column).to(hard.dtype), own))
@@ -185,24 +179,19 @@ def _take_points(hard: Tensor, tile: Tile, logits: Tensor, positives: Tensor) ->
 class _Weights:
     """Turns a tile of base-2 logits into the gradient by those logits (in nats)."""
 
-    def __init__(
-        self,
-        walk: _Walk,
-        sums: tuple[Tensor, Tensor],
-        peaks: tuple[Tensor, Tensor],
-        gradients: tuple[Tensor, ...],
-    ) -> None:
+    def __init__(self, walk: _Walk, sums: tuple[Tensor, ...], gradients: tuple[Tensor, ...]) -> None:
         self.walk, self.rules = walk, walk.rules
+        row_sum, column_sum, row_peak, column_peak = sums
         g_rows, g_columns, self.g_hard, self.g_soft = gradients
-        self.rows, self.row_peaks = self._prepare(g_rows, sums[0], peaks[0])
-        self.columns, self.column_peaks = self._prepare(g_columns, sums[1], peaks[1])
+        self.rows, self.row_peaks = self._prepare(g_rows, row_sum, row_peak)
+        self.columns, self.column_peaks = self._prepare(g_columns, column_sum, column_peak)
         if self.rules.symmetric:
             self.columns, self.column_peaks = self.rows, self.row_peaks
 
     def _prepare(self, gradient: Tensor, total: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
-        # exp(logit - peak) / sum rather than exp(logit - lse): the first difference is exact, so that the
-        # probability of a clear winner is 1 to rounding at any temperature. A row that saw nothing has sum 0
-        # and peak minus infinity; with plus infinity its probabilities are 0 rather than NaN.
+        # exp(logit - peak) / sum rather than exp(logit - lse): the first difference is exact, so that a clear
+        # winner has probability 1 to rounding at any temperature. A fully masked row has sum 0 and peak minus
+        # infinity; with plus infinity its probabilities are 0 rather than NaN.
         weight = torch.where(total > 0, gradient / total, 0.0)
         return weight.to(self.walk.dtype), torch.where(peak == -math.inf, math.inf, peak).to(self.walk.dtype)
 
@@ -229,21 +218,18 @@ class _Weights:
     def _add_targets(self, values: Tensor, tile: Tile, mask: Tensor | None, mirrored: bool) -> None:
         rules, dtype = self.rules, values.dtype
         if rules.shares is not None:
-            same = rules.same_group(tile)
-            assert same is not None
             weight = (self.g_hard * rules.shares).to(dtype)
             each = weight[tile.top : tile.bottom, None]
             each = each + weight[tile.left : tile.right] if mirrored else each
-            values.add_(torch.where(same, each, 0.0))
+            values.add_(torch.where(rules.same_group(tile), each, 0.0))
         elif rules.positives is not None:
             self._add_points(values, tile, rules.positives)
             if mirrored:
-                self._add_points(values.t(), tile.turned, rules.positives)
+                self._add_points(values.t(), tile.mirrored, rules.positives)
         targets = rules.soft_targets(tile, mask)
         if targets is not None:
-            values.addcmul_(
-                targets.to(dtype), self.g_soft[tile.top : tile.bottom, None].to(dtype).expand_as(values)
-            )
+            soft = self.g_soft[tile.top : tile.bottom, None].to(dtype)
+            values.addcmul_(targets.to(dtype), soft.expand_as(values))
 
     def _add_points(self, values: Tensor, tile: Tile, positives: Tensor) -> None:
         column, inside = tile.points(positives)
@@ -254,7 +240,7 @@ class _Weights:
 def _backward(
     walk: _Walk, weights: _Weights, needed: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients by the unit queries and unit keys; with a symmetric walk their sum, as the first."""
+    """Gradients by the unit queries and unit keys; for a symmetric walk their sum, as the first."""
     by_queries = torch.zeros_like(walk.queries, dtype=walk.dtype) if needed[0] else None
     by_keys = torch.zeros_like(walk.keys, dtype=walk.dtype) if needed[1] else None
     if walk.rules.symmetric:
@@ -265,7 +251,7 @@ def _backward(
         if by_queries is not None:
             _add_product(by_queries[tile.top : tile.bottom], values, keys, walk.scale)
         if by_keys is not None:
-            # The queries carry scale * log2(e); ln 2 takes the base-2 part out again.
+            # The queries carry scale * log2(e); ln 2 removes the base-2 part.
             _add_product(by_keys[tile.left : tile.right], values.t(), queries, LN_2)
     return by_queries, None if walk.rules.symmetric else by_keys
 
@@ -277,9 +263,9 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor, factor: float) -> N
         total.add_(left @ right, alpha=factor)
 
 
-def through_length(gradient: Tensor, features: Tensor, inverse: Tensor | None, step: int) -> Tensor:
-    """From the gradient by unit rows to that by rows, in place; returns the sum of <unit row, gradient>."""
-    total = torch.zeros((), dtype=exact(gradient), device=gradient.device)
+def normalize_backward(gradient: Tensor, features: Tensor, inverse: Tensor | None, step: int) -> Tensor:
+    """The gradient by unit rows becomes that by rows, in place; returns the sum of <unit row, gradient>."""
+    total = torch.zeros((), dtype=sum_dtype(gradient), device=gradient.device)
     for start in range(0, features.shape[0], step):
         piece = gradient[start : start + step]
         unit = features[start : start + step].to(piece.dtype)
@@ -292,9 +278,9 @@ def through_length(gradient: Tensor, features: Tensor, inverse: Tensor | None, s
 
 
 class Streamed(torch.autograd.Function):
-    """(queries, keys, scale, rules) to (rows, columns, hard, soft), sums and mean logits in nats and `exact`.
+    """(queries, keys, scale, rules) to (rows, columns, hard, soft), in nats: log-sum-exps and mean logits.
 
-    Parts that the rules do not ask for hold nothing of use.
+    Results that the rules do not ask for are meaningless.
     """
 
     @staticmethod
@@ -308,31 +294,25 @@ class Streamed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
-        refuse_second_derivative()
-        queries, keys, scale, row_sum, column_sum, row_peak, column_peak = ctx.saved_tensors
+        forbid_double_backward()
+        queries, keys, scale, *sums = ctx.saved_tensors
         with torch.autocast(queries.device.type, enabled=False):
-            walk = _Walk(queries, keys, ctx.scale, ctx.rules)  # asked of the device once
-            weights = _Weights(walk, (row_sum, column_sum), (row_peak, column_peak), gradients)
-            by_queries, by_keys = _backward(walk, weights, _needed(ctx))
-            along = None
-            if by_queries is not None:
-                along = through_length(by_queries, queries, walk.inverse_queries, walk.height)
-                along = along / 2 if ctx.rules.symmetric else along
+            walk = _Walk(queries, keys, ctx.scale, ctx.rules)  # the scale was read from the device once
+            by_queries, by_keys = _backward(walk, _Weights(walk, tuple(sums), gradients), _needed(ctx))
+            along = torch.zeros_like(scale)
             if by_keys is not None:
-                by_columns = through_length(by_keys, keys, walk.inverse_keys, walk.width)
-                along = by_columns if along is None else along
-            by_scale = None
-            if along is not None and ctx.needs_input_grad[2]:
-                by_scale = (along / walk.scale).to(scale.dtype)
-        by_queries = (
-            by_queries.to(queries.dtype) if by_queries is not None and ctx.needs_input_grad[0] else None
-        )
-        by_keys = by_keys.to(keys.dtype) if by_keys is not None else None
+                along = normalize_backward(by_keys, keys, walk.inverse_keys, walk.width)
+                by_keys = by_keys.to(keys.dtype)
+            if by_queries is not None:
+                along = normalize_backward(by_queries, queries, walk.inverse_queries, walk.height)
+                along = along / 2 if ctx.rules.symmetric else along
+                by_queries = by_queries.to(queries.dtype)
+            by_scale = (along / walk.scale).to(scale.dtype)
         return by_queries, by_keys, by_scale, None
 
 
 def _needed(ctx: Any) -> tuple[bool, bool]:
-    """Which products to make; the scale's gradient is read off either, so it asks for one."""
+    """Which products to compute; the scale's gradient needs one of them."""
     queries, keys, scale, _ = ctx.needs_input_grad
     if ctx.rules.symmetric:
         return (queries or scale), False

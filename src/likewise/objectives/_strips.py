@@ -1,4 +1,4 @@
-"""Sums over all pairs, a strip of rows at a time, each strip made again on the way back.
+"""Sums over all pairs, a strip of rows at a time, each strip recomputed in the backward pass.
 
 For objectives whose pairs need more than a log-sum-exp (distances, hinges, orderings). Autograd does the
 rest: a strip's intermediate tensors live only while the strip does, so memory is linear in the rows.
@@ -12,29 +12,28 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ._numerics import SHORTEST
-from ._tiles import MORE_ON_DEVICE
+from ._numerics import MIN_LENGTH
+from ._tiles import DEVICE_FACTOR
 
-__all__ = ["distances", "squared_distances", "strip_values"]
+__all__ = ["distances", "map_strips", "squared_distances"]
 
-# Pairs held at a time, at least; and rows, at least (fewer make thin products and many sums of key
-# gradients).
+# Least pairs, and least rows, of a strip: fewer rows make thin products and many sums of key gradients.
 STRIP_ENTRIES = 256 * 1024
 STRIP_ROWS = 128
 
 
-def strip_values(function: Callable[..., Tensor], width: int, *rows: Tensor) -> Tensor:
-    """Apply `function` to strips of the given rows and join what it gives a row.
+def map_strips(function: Callable[..., Tensor], width: int, *rows: Tensor) -> Tensor:
+    """Apply `function` to strips of the given rows and concatenate the results.
 
     Args:
-        function: takes a strip of each of `rows`, returns (r,) or (r, k): values of these rows only.
-        width: pairs a row makes.
+        function: takes a strip of each of `rows`, returns (r,) or (r, k), values of these rows only.
+        width: pairs of a row.
         rows: each (B, ...).
 
     Returns:
         (B,) or (B, k).
     """
-    entries = STRIP_ENTRIES * (1 if rows[0].device.type == "cpu" else MORE_ON_DEVICE)
+    entries = STRIP_ENTRIES * (1 if rows[0].device.type == "cpu" else DEVICE_FACTOR)
     height = max(STRIP_ROWS, entries // max(width, 1))
     if rows[0].shape[0] <= height:
         return function(*rows)
@@ -51,5 +50,5 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
 
 
 def distances(squared: Tensor) -> Tensor:
-    """Square root with gradient 0 at 0, where the direction is not defined."""
-    return torch.where(squared > SHORTEST, squared.clamp_min(SHORTEST).sqrt(), 0.0)
+    """Square root with gradient 0 at 0, where the direction is undefined."""
+    return torch.where(squared > MIN_LENGTH, squared.clamp_min(MIN_LENGTH).sqrt(), 0.0)

@@ -1,9 +1,10 @@
-"""Bring two domains' features together.
+"""Domain adaptation: make the features of two domains alike.
 
 Legend: N source rows, M target rows, D feature width, C classes.
 
-`mmd`, `coral` and `mean_difference` are statistics of the whole batch: across replicas pass gathered
-features; each replica then has the whole value, and DDP's mean of gradients is the single-process gradient.
+`mmd`, `coral` and `mean_difference` are statistics of the whole batch: with several processes pass gathered
+features. Each process then computes the whole value, and DDP's mean of gradients is the single-process
+gradient.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from ._numerics import (
     check_matrix,
     check_pairs,
     check_positive,
-    exact,
+    compute_dtype,
     objective,
     row_mean,
     scalar,
-    working,
+    sum_dtype,
 )
-from ._strips import squared_distances, strip_values
+from ._strips import map_strips, squared_distances
 
 __all__ = [
     "coral",
@@ -37,8 +38,7 @@ __all__ = [
     "reversal_strength",
 ]
 
-# Rows of each domain that the median distance is taken from: a million pairs say enough, and memory stays
-# bounded.
+# Rows of each domain for the median distance: a million pairs are enough, and memory stays bounded.
 MEDIAN_ROWS = 512
 
 
@@ -46,16 +46,15 @@ MEDIAN_ROWS = 512
 def mmd(
     source: Tensor, target: Tensor, *, bandwidth: float | Tensor | None = None, num_kernels: int = 5
 ) -> Tensor:
-    """Squared maximum mean discrepancy, unbiased (so it may fall below 0), several Gaussian kernels.
+    """Squared maximum mean discrepancy, unbiased (so it may be below 0), with several Gaussian kernels.
 
-    The kernel is the mean of exp(-d^2 / (bandwidth 2^k)), k = -(K-1)/2 ... (K-1)/2 in steps of one. For odd K
-    the middle one has the bandwidth itself.
+    The kernel is the mean of exp(-d^2 / (bandwidth 2^k)), k = -(K-1)/2 ... (K-1)/2 in steps of one.
 
     Args:
-        source: (N, D), two rows at least; taken as they are, not normalised.
+        source: (N, D), two rows at least; not normalized.
         target: (M, D), two rows at least.
-        bandwidth: of the middle kernel, a squared distance; the median squared distance of different rows
-            when None (of up to 512 rows of each domain, evenly spaced), without gradient.
+        bandwidth: of the middle kernel, a squared distance. When None, the median squared distance of
+            different rows (up to 512 of each domain, evenly spaced), without gradient.
         num_kernels: K.
 
     Returns:
@@ -72,10 +71,10 @@ def mmd(
         raise ValueError(f"num_kernels must be at least 1, got {num_kernels}")
     N, M = source.shape[0], target.shape[0]
     if min(N, M) < 2:
-        raise ValueError(f"the unbiased estimate needs two rows of each domain at least, got {N} and {M}")
-    dtype = working(source, target)
+        raise ValueError(f"the unbiased estimate needs at least two rows of each domain, got {N} and {M}")
+    dtype = compute_dtype(source, target)
     source, target = source.to(dtype), target.to(dtype)
-    # Distances are the same from any origin; from the common mean the Gram matrix loses fewest digits.
+    # Distances do not depend on the origin; at the common mean the Gram matrix loses the fewest digits.
     centre = torch.cat([source, target]).mean(0).detach()
     source, target = source - centre, target - centre
     width = _median(source, target) if bandwidth is None else scalar(bandwidth, source)
@@ -83,11 +82,11 @@ def mmd(
 
     def kernel_sum(rows: Tensor, others: Tensor) -> Tensor:
         def per_row(own: Tensor) -> Tensor:
-            return _kernels(squared_distances(own, others) / widest, num_kernels).sum(1, dtype=exact(own))
+            return _kernels(squared_distances(own, others) / widest, num_kernels).sum(1, dtype=sum_dtype(own))
 
-        return strip_values(per_row, others.shape[0], rows).sum()
+        return map_strips(per_row, others.shape[0], rows).sum()
 
-    # A row's kernel with itself is 1 whatever the row: taking N ones out leaves the pairs of different rows.
+    # A row's kernel with itself is 1: subtracting N leaves the pairs of different rows.
     within_source = (kernel_sum(source, source) - N) / (N * (N - 1))
     within_target = (kernel_sum(target, target) - M) / (M * (M - 1))
     between = kernel_sum(source, target) / (N * M)
@@ -99,7 +98,7 @@ def coral(source: Tensor, target: Tensor) -> Tensor:
     """Squared difference of the covariances: |C_s - C_t|_F^2 / (4 D^2).
 
     Args:
-        source: (N, D), two rows at least; taken as they are.
+        source: (N, D), two rows at least; not normalized.
         target: (M, D), two rows at least.
 
     Returns:
@@ -112,10 +111,10 @@ def coral(source: Tensor, target: Tensor) -> Tensor:
     check_finite(source=source, target=target)
     if min(source.shape[0], target.shape[0]) < 2:
         raise ValueError(
-            f"a covariance needs two rows at least, got {source.shape[0]} source and {target.shape[0]} target"
+            f"a covariance needs at least two rows, got {source.shape[0]} source and {target.shape[0]} target"
         )
-    apart = _covariance(source) - _covariance(target)
-    return (apart * apart).sum() / (4 * source.shape[1] ** 2)
+    difference = _covariance(source) - _covariance(target)
+    return (difference * difference).sum() / (4 * source.shape[1] ** 2)
 
 
 @objective
@@ -123,7 +122,7 @@ def mean_difference(source: Tensor, target: Tensor) -> Tensor:
     """|mean of source - mean of target|_1.
 
     Args:
-        source: (N, D); taken as they are.
+        source: (N, D); not normalized.
         target: (M, D).
 
     Returns:
@@ -131,12 +130,12 @@ def mean_difference(source: Tensor, target: Tensor) -> Tensor:
     """
     check_matrix(source=source, target=target)
     check_finite(source=source, target=target)
-    dtype = working(source, target)
+    dtype = compute_dtype(source, target)
     return (source.to(dtype).mean(0) - target.to(dtype).mean(0)).abs().sum()
 
 
 def gradient_reversal(features: Tensor, strength: float) -> Tensor:
-    """The features themselves; their gradient comes back times -strength.
+    """Identity whose gradient is multiplied by -strength.
 
     Args:
         features: any shape.
@@ -150,10 +149,10 @@ def gradient_reversal(features: Tensor, strength: float) -> Tensor:
 
 
 def reversal_strength(progress: float, *, sharpness: float = 10.0) -> float:
-    """2 / (1 + exp(-sharpness p)) - 1: from 0 to nearly 1 as training goes on.
+    """2 / (1 + exp(-sharpness p)) - 1: rises from 0 to nearly 1 during training.
 
     Args:
-        progress: p, the share of training that is done, in [0, 1].
+        progress: p, the share of training done, in [0, 1].
         sharpness: gamma of the paper.
 
     Reference:
@@ -166,18 +165,18 @@ def reversal_strength(progress: float, *, sharpness: float = 10.0) -> float:
 
 @objective
 def cross_view_consistency(first: Tensor, second: Tensor) -> Tensor:
-    """The same sample in two views or styles must be predicted alike: symmetric Kullback-Leibler divergence.
+    """Symmetric Kullback-Leibler divergence of the predictions for two views or styles of a sample.
 
     Args:
         first: (B, C) logits of one view.
-        second: (B, C) logits of the other.
+        second: (B, C) logits of the other; both get gradients.
 
     Returns:
-        Scalar, nats: (KL(p || q) + KL(q || p)) / 2, mean over the rows. Both views get gradients.
+        Scalar, nats: (KL(p || q) + KL(q || p)) / 2, mean over the rows.
     """
     check_pairs(first=first, second=second)
     check_finite(first=first, second=second)
-    dtype = working(first, second)
+    dtype = compute_dtype(first, second)
     log_p, log_q = F.log_softmax(first.to(dtype), 1), F.log_softmax(second.to(dtype), 1)
     return row_mean(((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1) / 2, dtype)
 
@@ -197,13 +196,13 @@ def _median(source: Tensor, target: Tensor) -> Tensor:
     both = torch.cat([rows[:: -(-rows.shape[0] // MEDIAN_ROWS)] for rows in (source, target)])
     above = torch.triu_indices(both.shape[0], both.shape[0], 1, device=both.device)
     median = squared_distances(both, both)[above[0], above[1]].median()
-    # All rows equal: any width gives the same kernels, but 0 would divide 0 by 0.
+    # If all rows are equal any width gives the same kernels, but 0 would divide 0 by 0.
     return torch.where(median > 0, median, 1.0)
 
 
 def _covariance(features: Tensor) -> Tensor:
-    centred = features.to(working(features))
-    centred = centred - centred.mean(0)
+    features = features.to(compute_dtype(features))
+    centred = features - features.mean(0)
     return centred.t() @ centred / (features.shape[0] - 1)
 
 

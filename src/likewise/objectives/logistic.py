@@ -1,6 +1,6 @@
-"""Contrast by yes or no, pair by pair, instead of a choice among all.
+"""Binary contrast: a logistic loss for each pair, instead of a softmax over all keys.
 
-Legend: b own rows, B rows of all replicas, K noise samples, D feature width.
+Legend: b own rows, B rows of all processes, K noise samples, D feature width.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ._numerics import (
     check_pairs,
     inverse,
     objective,
-    own_places,
+    own_indices,
     row_mean,
     scalar,
     unit_rows,
 )
-from ._strips import strip_values
+from ._strips import map_strips
 
 __all__ = ["nce", "nce_log_normalizer", "sigmoid_loss"]
 
@@ -41,20 +41,19 @@ def sigmoid_loss(
     all_groups: Tensor | None = None,
     normalize: bool = True,
 ) -> Tensor:
-    """Every image with every text is a question of its own: a pair or not?
+    """Binary classification of every image-text pair: match or not.
 
-    Across replicas the own images against the texts of all are every pair once, so no gathered images are
-    taken.
+    With several processes the own images against all texts cover every pair once, so images are not gathered.
 
     Args:
-        images: (b, D) this replica's rows.
+        images: (b, D) rows of this process.
         texts: (b, D), row i matches image i.
         temperature: above 0, 1/t of the paper; a tensor gets its gradient.
         bias: added to every logit (the paper starts at -10); a tensor gets its gradient.
-        all_texts: (B, D) the texts of all replicas; the own ones when None.
-        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
-        groups: (b,) int64; a text of the image's group that is not its own is neither pair nor non-pair.
-        all_groups: (B,) of all replicas.
+        all_texts: (B, D) texts of all processes; the own texts when None.
+        rows: (b,) int64 indices of the own rows among all; required with gathered rows.
+        groups: (b,) int64 group ids; other texts of the image's group are left out.
+        all_groups: (B,) of all processes.
         normalize: bring features to unit length.
 
     Returns:
@@ -66,7 +65,7 @@ def sigmoid_loss(
     check_pairs(images=images, texts=texts)
     check_finite(images=images, texts=texts, bias=bias)
     others = texts if all_texts is None else all_texts
-    rows = own_places(rows, texts, others, gathered=others is not texts)
+    rows = own_indices(rows, texts, others)
     all_groups = groups if all_groups is None else all_groups
     check_groups(len(images), len(others), groups=groups, all_groups=all_groups)
     scale = inverse(temperature, images)
@@ -79,11 +78,11 @@ def sigmoid_loss(
         if all_groups is not None:
             skipped = (group[:, None] == all_groups).scatter(1, place[:, None], False)
             logits = logits.masked_fill(skipped, -math.inf)
-        # -log sigmoid(-x) = softplus(x) for non-pairs; for the pair softplus(-x) = softplus(x) - x.
+        # -log sigmoid(-x) = softplus(x) for negatives; for the positive softplus(-x) = softplus(x) - x.
         return F.softplus(logits).sum(1) - positive
 
     group = rows if groups is None else groups
-    return row_mean(strip_values(per_image, others.shape[0], queries, rows, group), scale.dtype)
+    return row_mean(map_strips(per_image, others.shape[0], queries, rows, group), scale.dtype)
 
 
 @objective
@@ -97,15 +96,15 @@ def nce(
     log_normalizer: float | Tensor,
     normalize: bool = True,
 ) -> Tensor:
-    """Tell a query's own item from noise items drawn evenly from all, with a fixed normaliser.
+    """Noise-contrastive estimation: a query's item against uniformly drawn items, with a fixed normalizer.
 
     Args:
         queries: (B, D).
         positives: (B, D) the item of each query, from the memory bank.
-        noise: (K, D) items drawn evenly, shared by the batch, or (B, K, D) of each query's own.
+        noise: (K, D) items shared by the batch, or (B, K, D).
         temperature: above 0.
-        num_items: N, how many items the noise is drawn from.
-        log_normalizer: log Z, of `nce_log_normalizer` on the first batch and kept since.
+        num_items: N, the number of items that the noise is drawn from.
+        log_normalizer: log Z, from `nce_log_normalizer` on the first batch.
         normalize: bring features to unit length.
 
     Returns:
@@ -131,7 +130,7 @@ def nce(
 def nce_log_normalizer(
     queries: Tensor, noise: Tensor, *, temperature: float | Tensor, num_items: int, normalize: bool = True
 ) -> Tensor:
-    """Log Z of `nce`, estimated: log N + log mean exp(s / tau) over the noise; 0-d. Arguments as there."""
+    """0-d estimate of `nce`'s log Z: log N + log mean exp(s / tau) over the noise. Arguments as there."""
     check_matrix(queries=queries)
     _check_noise(queries, noise)
     check_finite(queries=queries, noise=noise)

@@ -1,4 +1,4 @@
-"""Regression of one view's feature on the other's: no negatives.
+"""Regression of one view's features on the other's, without negatives.
 
 Legend: B batch, D feature width.
 """

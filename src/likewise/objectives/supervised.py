@@ -1,6 +1,6 @@
-"""Contrast with labels: all that share a label are positives.
+"""Contrast with labels: rows of one label are positives.
 
-Legend: b own rows, B rows of all replicas, D feature width.
+Legend: b own rows, B rows of all processes, D feature width.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ._numerics import (
     Precision,
     check_finite,
     check_matrix,
-    check_rows,
+    check_shape,
     inverse,
     objective,
-    own_part,
-    own_places,
+    own_divisor,
+    own_indices,
 )
 from ._rules import Rules, group_shares
 from ._tiles import compare
@@ -37,18 +37,18 @@ def supervised_contrastive(
     precision: Precision = None,
     tile: tuple[int, int] | None = None,
 ) -> Tensor:
-    """-log softmax over all others, averaged over the positives outside the logarithm.
+    """-log softmax over all other rows, averaged over the positives outside the logarithm.
 
     Args:
         features: (b, D); several views of a sample are several rows.
-        labels: (b,) int64, any integers.
+        labels: (b,) int64.
         temperature: above 0; a tensor gets its gradient.
-        all_features: (B, D) the rows of all replicas; the own ones when None.
+        all_features: (B, D) rows of all processes; the own rows when None.
         all_labels: (B,).
-        rows: (b,) int64 where the own rows stand among all; required with gathered rows.
+        rows: (b,) int64 indices of the own rows among all; required with gathered rows.
         normalize: bring features to unit length.
-        precision: "bfloat16" takes the matrix products in bf16, sums stay float32.
-        tile: (rows, columns) of a tile, and no dense way; found from the shapes when None.
+        precision: "bfloat16" computes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile; always streams. Chosen by shape when None.
 
     Returns:
         Scalar, nats, mean over the anchors that have a positive; 0 when none has.
@@ -58,12 +58,12 @@ def supervised_contrastive(
     """
     everyone = features if all_features is None else all_features
     check_matrix(features=features, all_features=everyone)
-    check_rows(features.shape[0], labels=labels)
     check_finite(features=features)
     all_labels = labels if all_labels is None else all_labels
-    check_rows(everyone.shape[0], all_labels=all_labels)
-    rows = own_places(rows, features, everyone, gathered=everyone is not features)
-    # Of all replicas' rows: how many are anchors, every replica must know.
+    check_shape(features.shape[:1], labels=labels)
+    check_shape(everyone.shape[:1], all_labels=all_labels)
+    rows = own_indices(rows, features, everyone)
+    # For the rows of all processes: each must know how many anchors there are.
     all_shares = group_shares(all_labels, all_labels, torch.arange(len(all_labels), device=features.device))
     shares = all_shares[rows]
     rules = Rules(
@@ -77,7 +77,5 @@ def supervised_contrastive(
         tile=tile,
     )
     scale = inverse(temperature, features)
-    gap = compare(features, everyone, scale, rules).hard
-    assert gap is not None
-    own = torch.where(shares > 0, gap, 0.0).sum()
-    return (own / own_part((all_shares > 0).sum(), labels, all_labels)).to(scale.dtype)
+    own = torch.where(shares > 0, compare(features, everyone, scale, rules).hard, 0.0).sum()
+    return (own / own_divisor((all_shares > 0).sum(), labels, all_labels)).to(scale.dtype)

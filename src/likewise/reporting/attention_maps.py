@@ -1,4 +1,4 @@
-"""Where each word looks: maps over pictures, for pairs that the model found right and wrong."""
+"""Attention maps of words over images, for pairs that the model found right and wrong."""
 
 from __future__ import annotations
 
@@ -8,47 +8,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.model.grad_cam import overlay
+from likewise.reporting.galleries import image_uri
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
-from likewise.reporting.pictures import picture_uri
 
-__all__ = ["LookRow", "find_looks"]
+__all__ = ["MapRow", "find_attention_maps"]
 
-_MOST_WORDS = 16
+_MAX_WORDS = 16
 
 
 @dataclass(frozen=True)
-class LookRow:
-    """One pair: its picture, and the maps of its text and words as `data:` addresses."""
+class MapRow:
+    """One pair: its image, and the maps of its text and words as data URIs."""
 
     caption: str
     right: bool
     probability: float
-    picture: str
+    image: str
     whole: str
     words: list[tuple[str, str]]
     num_hidden: int
     """Words that are not shown."""
 
 
-def find_looks(inputs: ReportInputs) -> list[LookRow]:
-    """A row for each explained pair, the right ones first."""
-    ordered = sorted(inputs.explanations, key=lambda pair: not pair.right)
-    return [_row(pair) for pair in ordered]
+def find_attention_maps(inputs: ReportInputs) -> list[MapRow]:
+    """A row for each explained pair, the right ones first.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not inputs.explanations:
+        raise ValueError("It needs a model whose fusion encoder has two or more layers.")
+    return [_row(pair) for pair in sorted(inputs.explanations, key=lambda pair: not pair.right)]
 
 
-def _row(pair: ExplainedPair) -> LookRow:
+def _row(pair: ExplainedPair) -> MapRow:
     found = pair.explanation
-    shown = list(zip(found.words, found.maps, strict=True))[:_MOST_WORDS]
-    return LookRow(
+    return MapRow(
         caption=pair.caption,
         right=pair.right,
         probability=found.probability,
-        picture=picture_uri(pair.picture),
-        whole=_over(pair.picture, found.whole),
-        words=[(word, _over(pair.picture, heat)) for word, heat in shown],
-        num_hidden=len(found.words) - len(shown),
+        image=image_uri(pair.image),
+        whole=_overlay_uri(pair.image, found.whole),
+        words=[
+            (word, _overlay_uri(pair.image, heat))
+            for word, heat in zip(found.words[:_MAX_WORDS], found.maps, strict=False)
+        ],
+        num_hidden=max(0, len(found.words) - _MAX_WORDS),
     )
 
 
-def _over(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
-    return picture_uri(np.moveaxis(np.asarray(overlay(picture, heat)), -1, 0))
+def _overlay_uri(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
+    return image_uri(np.moveaxis(np.asarray(overlay(image, heat)), -1, 0))

@@ -1,4 +1,4 @@
-"""What a reader can check by eye of classes: few-shot episodes with their mistakes, sheets of clusters."""
+"""Examples of classes to check by eye: few-shot episodes with their mistakes, clusters."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 
 from likewise.metrics.clustering import Cluster, describe_clusters
 from likewise.metrics.few_shot import Episode, episode_examples, most_ways
-from likewise.reporting.galleries import Tile
+from likewise.reporting.galleries import Tile, image_tile
 from likewise.reporting.inputs import ReportInputs
-from likewise.reporting.pictures import picture_uri
 
-__all__ = ["EpisodeColumn", "EpisodeTable", "Sheet", "find_clusters", "find_episodes"]
+__all__ = ["ClusterSheet", "EpisodeColumn", "EpisodeTable", "find_clusters", "find_episodes"]
 
-_MOST_WAYS = 20
+_MAX_WAYS = 20
 _SMALLEST_CLUSTER = 3
 
 
@@ -25,21 +24,21 @@ class EpisodeColumn:
     support: Tile
     query: Tile
     taken_for: Tile | None
-    """The support of the class that the query was wrongly taken for."""
+    """The support image of the class predicted for the query, where that is wrong."""
 
 
 @dataclass(frozen=True)
 class EpisodeTable:
-    """One episode, the mistaken classes first."""
+    """One episode, mistakes first."""
 
     columns: list[EpisodeColumn]
     num_right: int
     domain: str | None
-    """The domain that it stays inside."""
+    """The domain of all its images, where episodes stay inside one."""
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ClusterSheet:
     """One cluster."""
 
     majority: str
@@ -47,97 +46,79 @@ class Sheet:
     size: int
     num_classes: int
     members: list[Tile]
-    """Nearest the centre first; right where of the majority's class."""
+    """Nearest to the centre first; right where of the majority's class."""
 
 
 def find_episodes(inputs: ReportInputs, *, count: int = 3) -> list[EpisodeTable]:
-    """The most mistaken one-shot episodes of 200, inside a domain where there are several.
+    """The one-shot episodes with most mistakes of 200, inside one domain where there are several.
 
     Raises:
-        ValueError: fewer than two classes with two images.
+        ValueError: no thumbnails, or fewer than two classes with two images.
     """
-    assert inputs.image_embeddings is not None
-    assert inputs.labels is not None
+    inputs.shown_thumbnails()
+    embeddings, labels = inputs.labelled_embeddings()
     domains = inputs.several_domains()
-    if domains is not None and most_ways(inputs.labels, within=domains) < 2:
+    if domains is not None and most_ways(labels, within=domains) < 2:
         domains = None
-    ways = most_ways(inputs.labels, within=domains)
+    ways = most_ways(labels, within=domains)
     if ways < 2:
         raise ValueError("An episode needs two classes with two images each.")
     found = episode_examples(
-        inputs.image_embeddings,
-        inputs.labels,
-        num_ways=min(_MOST_WAYS, ways),
-        within=domains,
-        num_examples=count,
+        embeddings, labels, num_ways=min(_MAX_WAYS, ways), within=domains, num_examples=count
     )
     return [_episode_table(inputs, episode, domains is not None) for episode in found]
 
 
 def _episode_table(inputs: ReportInputs, episode: Episode, inside: bool) -> EpisodeTable:
-    supports, queries = episode.supports[:, 0], episode.queries[:, 0]
+    supports, queries = episode.supports[:, 0].tolist(), episode.queries[:, 0].tolist()
     predicted, similarities = episode.predicted[:, 0], episode.similarities[:, 0]  # (W,), (W, W)
-    num_ways = len(supports)
-    # mistakes first, the surest of them before the others
-    margin = similarities.max(axis=1) - similarities[np.arange(num_ways), np.arange(num_ways)]
-    wrong = predicted != np.arange(num_ways)
+    wrong = predicted != np.arange(len(supports))
+    # Mistakes first, those of the largest margin before the others.
+    margin = similarities.max(axis=1) - similarities.diagonal()
     columns = []
     for way in np.lexsort((-margin, ~wrong)).tolist():
         answer = int(predicted[way])
+        taken_for = image_tile(inputs, supports[answer], None, float(similarities[way, answer]))
         columns.append(
             EpisodeColumn(
-                _tile(inputs, int(supports[way]), None, float(similarities[way, way])),
-                _tile(inputs, int(queries[way]), not bool(wrong[way]), None),
-                None
-                if not wrong[way]
-                else _tile(inputs, int(supports[answer]), None, float(similarities[way, answer])),
+                image_tile(inputs, supports[way], None, float(similarities[way, way])),
+                image_tile(inputs, queries[way], not wrong[way], None),
+                taken_for if wrong[way] else None,
             )
         )
-    domain = inputs.domain_name(int(supports[0])) if inside else None
-    return EpisodeTable(columns, num_ways - int(wrong.sum()), domain)
+    domain = inputs.domain_name(supports[0]) if inside else None
+    return EpisodeTable(columns, int((~wrong).sum()), domain)
 
 
 def find_clusters(
     inputs: ReportInputs, *, count: int = 5, num_members: int = 10
-) -> tuple[list[Sheet], list[Sheet]]:
+) -> tuple[list[ClusterSheet], list[ClusterSheet]]:
     """The purest clusters of k-means, and the most mixed; small ones only where there are no others.
 
     Raises:
-        ValueError: no labelled image.
+        ValueError: no thumbnails or no labels.
     """
-    assert inputs.image_embeddings is not None
-    assert inputs.labels is not None
-    clusters = describe_clusters(inputs.image_embeddings, inputs.labels)
-    large = [cluster for cluster in clusters if len(cluster.members) >= _SMALLEST_CLUSTER]
-    shown = large or clusters
+    inputs.shown_thumbnails()
+    clusters = describe_clusters(*inputs.labelled_embeddings())
+    shown = [cluster for cluster in clusters if len(cluster.members) >= _SMALLEST_CLUSTER] or clusters
     count = min(count, (len(shown) + 1) // 2)
-    pure = shown[:count]
     mixed = [cluster for cluster in shown[count:] if cluster.purity < 1]
     mixed.sort(key=lambda cluster: (cluster.purity, -len(cluster.members)))
     return (
-        [_sheet(inputs, cluster, num_members) for cluster in pure],
+        [_sheet(inputs, cluster, num_members) for cluster in shown[:count]],
         [_sheet(inputs, cluster, num_members) for cluster in mixed[:count]],
     )
 
 
-def _sheet(inputs: ReportInputs, cluster: Cluster, num_members: int) -> Sheet:
-    assert inputs.labels is not None
-    labels = np.asarray(inputs.labels)[cluster.members]
-    return Sheet(
+def _sheet(inputs: ReportInputs, cluster: Cluster, num_members: int) -> ClusterSheet:
+    _, labels = inputs.labelled_embeddings()
+    return ClusterSheet(
         inputs.label_name(cluster.majority),
         cluster.purity,
         len(cluster.members),
-        len(np.unique(labels)),
+        len(np.unique(labels[cluster.members])),
         [
-            _tile(inputs, int(row), bool(label == cluster.majority), None)
-            for row, label in zip(cluster.members[:num_members], labels[:num_members], strict=True)
+            image_tile(inputs, row, bool(labels[row] == cluster.majority))
+            for row in cluster.members[:num_members].tolist()
         ],
-    )
-
-
-def _tile(inputs: ReportInputs, row: int, right: bool | None, similarity: float | None) -> Tile:
-    assert inputs.thumbnails is not None
-    assert inputs.labels is not None
-    return Tile(
-        inputs.label_name(int(inputs.labels[row])), picture_uri(inputs.thumbnails[row]), right, similarity
     )

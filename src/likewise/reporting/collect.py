@@ -1,93 +1,138 @@
-"""From a run's folder to what its report shows."""
+"""From a run's folder to its report."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from likewise.data import Splits
-from likewise.evaluation.tasks import Embedded
+from likewise.data import DataConfig, Splits
+from likewise.evaluation.context import Context
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
 from likewise.model.model import Model
-from likewise.reporting.formatting import method_name
+from likewise.reporting.formatting import method_title
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
+from likewise.reporting.page import write_report
 from likewise.runs.folder import RunFolder
+from likewise.runs.open import CHANGED, fingerprint_of_run, open_model, open_own_splits
 from likewise.runs.settings import read_settings
 
-__all__ = ["gather_report_inputs"]
+__all__ = ["collect_inputs", "report"]
 
 _MAX_ROWS = 2000
 
-# Pairs of either kind whose words are mapped.
-_EXPLAINED = 3
+# Pairs whose attention maps are shown: so many right ones, and so many wrong ones.
+_NUM_EXPLAINED = 3
 
 
-def gather_report_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:
-    """Everything that a report of this run shows.
+def report(
+    run: str | Path, out: str | Path | None = None, *, device: str = "auto", data: DataConfig | None = None
+) -> Path:
+    """Write the report of a run.
 
     Args:
-        run: its metrics, results and settings.
-        model: its model.
-        splits: its data, as the model sees it.
+        run: the run's folder.
+        out: the HTML file; report.html in the run's folder when None.
+        device: computes the embeddings.
+        data: where the run's own data is now; where training found it when None.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: the folder is not a run.
+        IsADirectoryError: `out` is a folder.
+        DataError: the run's data cannot be read.
+    """
+    folder = RunFolder.existing(run)
+    file = folder.report if out is None else Path(out)
+    model = open_model(str(run), device)
+    splits = open_own_splits(model, str(run), data)
+    if fingerprint_of_run(str(run)) not in (None, splits.summary["fingerprint"]):
+        print(
+            f"warning: {CHANGED.format(source=splits.summary['source'])}, so the report's validation samples "
+            "may have been trained on.",
+            file=sys.stderr,
+            flush=True,
+        )
+    write_report(collect_inputs(folder, model, splits), file)
+    return file
+
+
+def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:
+    """Everything that the report of a run shows.
+
+    Args:
+        run: has metrics, results and settings.
+        model: the run's model.
+        splits: the run's data, prepared for the model.
     """
     settings = read_settings(run.config)
     sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
-    shared: dict[str, Any] = {
-        "title": f"{method_name(settings.method_name)} on {settings.data.source}",
+    known: dict[str, Any] = {
+        "title": f"{method_title(settings.method_name)} on {_without_folder(settings.data.source)}",
         "method": settings.method_name,
-        "settings": sections,
+        "settings": _without_folder(sections),
         "metrics": run.read_metrics(),
         "results": run.read_json(run.results),
-        "data_summary": splits.summary,
-        "bad_records": [dataclasses.asdict(record) for record in splits.bad_records],
+        "data_summary": _without_folder(splits.summary),
+        "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
     }
     if splits.validation is None:
-        return ReportInputs(**shared)
-    embedded = Embedded(model, splits, max_rows=_MAX_ROWS)
-    held_out = embedded.held_out
-    texts: dict[str, Any] = {}
-    if "encode_texts" in model.abilities and held_out.texts is not None:
-        texts = {
-            "text_embeddings": embedded.texts,
-            "captions": embedded.captions,
-            "caption_image": embedded.caption_rows,
-            "text_groups": held_out.groups[embedded.caption_rows],
+        return ReportInputs(**known)
+    context = Context(model, splits, max_rows=_MAX_ROWS)
+    validation = context.validation
+    if "encode_texts" in model.abilities and validation.texts is not None:
+        known |= {
+            "text_embeddings": context.texts,
+            "captions": context.captions,
+            "caption_image": context.caption_rows,
+            "text_groups": validation.groups[context.caption_rows],
+            "explanations": _explain_pairs(context) if can_explain(model) else (),
         }
     return ReportInputs(
-        **shared,
-        **texts,
-        explanations=_explained(embedded) if texts and can_explain(model) else (),
-        image_embeddings=embedded.images,
-        thumbnails=held_out.images(np.arange(len(held_out))).numpy(),
-        image_groups=held_out.groups,
-        labels=held_out.labels,
-        label_names=held_out.label_names,
-        domains=held_out.domains,
-        domain_names=held_out.domain_names,
+        **known,
+        image_embeddings=context.images,
+        thumbnails=validation.images(np.arange(len(validation))).numpy(),
+        image_groups=validation.groups,
+        labels=validation.labels,
+        label_names=validation.label_names,
+        domains=validation.domains,
+        domain_names=validation.domain_names,
     )
 
 
-def _explained(embedded: Embedded) -> list[ExplainedPair]:
-    """Captions with the picture that comes first for them: some right, some wrong."""
-    first = np.asarray(nearest(embedded.texts, embedded.images, 1).indices)[:, 0]  # (M,)
-    groups = embedded.held_out.groups
-    _, of_texts = images_and_texts(groups, groups[embedded.caption_rows], embedded.caption_ids)
+def _without_folder(value: Any) -> Any:
+    """Absolute paths cut to their names, in nested values too: reports are shared."""
+    if isinstance(value, dict):
+        return {name: _without_folder(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folder(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _explain_pairs(context: Context) -> list[ExplainedPair]:
+    """Captions with the image that ranks first for each: some right, some wrong."""
+    first = np.asarray(nearest(context.texts, context.images, 1).indices)[:, 0]  # (M,)
+    groups = context.validation.groups
+    _, of_texts = images_and_texts(groups, groups[context.caption_rows], context.caption_ids)
     right = np.take_along_axis(of_texts.rows(0, len(first)).numpy(), first[:, None], axis=1)[:, 0]  # (M,)
-    pairs = []
+    chosen: list[int] = []
     for wanted in (True, False):
-        places = np.flatnonzero(right == wanted)
-        # Spread over the whole part; sources are often sorted.
-        chosen = places[np.linspace(0, len(places) - 1, min(_EXPLAINED, len(places))).astype(np.int64)]
-        pairs += [(int(caption), int(first[caption])) for caption in chosen]
-    pictures = embedded.held_out.images([row for _, row in pairs])
-    captions = [embedded.captions[caption] for caption, _ in pairs]
+        found = np.flatnonzero(right == wanted)
+        # Evenly spaced: sources are often sorted.
+        places = np.linspace(0, len(found) - 1, min(_NUM_EXPLAINED, len(found))).astype(np.int64)
+        chosen += found[places].tolist()
+    images = context.validation.images(first[chosen].tolist())
+    captions = [context.captions[caption] for caption in chosen]
     return [
-        ExplainedPair(caption=text, picture=picture.numpy(), right=bool(right[caption]), explanation=found)
-        for (caption, _), text, picture, found in zip(
-            pairs, captions, pictures, explain(embedded.model, pictures, captions), strict=True
+        ExplainedPair(caption=text, image=image.numpy(), right=bool(right[caption]), explanation=found)
+        for caption, text, image, found in zip(
+            chosen, captions, images, explain(context.model, images, captions), strict=True
         )
     ]

@@ -1,4 +1,7 @@
-"""Which classes are taken for one another by their nearest neighbours."""
+"""Classes that are confused by their nearest neighbours.
+
+C classes that occur.
+"""
 
 from __future__ import annotations
 
@@ -9,85 +12,77 @@ from numpy.typing import NDArray
 
 from likewise.metrics.classification import classification_metrics, most_confused
 from likewise.metrics.neighbours import knn_predict
-from likewise.reporting.galleries import Tile
+from likewise.reporting.galleries import Tile, image_tile
 from likewise.reporting.inputs import ReportInputs
-from likewise.reporting.pictures import picture_uri
 
-__all__ = ["Confusions", "ConfusedPair", "find_confusions"]
+__all__ = ["ConfusedPair", "Confusions", "find_confusions"]
 
 _LARGEST_MATRIX = 20
 
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """A mistake that is made often."""
+    """A frequent mistake."""
 
     true: str
     predicted: str
     count: int
     total: int
-    """Items of the true class."""
+    """Images of the true class."""
     examples: list[Tile]
 
 
 @dataclass(frozen=True)
 class Confusions:
-    """Confusions of a vote of neighbours, each item left out of its own vote."""
+    """Confusions of a leave-one-out vote of nearest neighbours."""
 
     pairs: list[ConfusedPair]
     accuracy: float
     chance: float
     num_items: int
-    """Items that were asked."""
+    """Images that are classified."""
     num_alone: int
-    """Items without another of their class: they vote, but nobody could vote right for them."""
+    """Images without another of their class: they vote, but no vote could classify them correctly."""
     k: int
     names: list[str]
-    """Of the classes, in the order of the matrix; empty when there are too many to show."""
+    """Classes in the order of the matrix; empty where there are too many to show."""
     matrix: list[list[tuple[int, float]]]
-    """Counts and shares of the true class; row the true class, column the predicted one."""
+    """(C, C) counts and shares of the true class; rows are true classes, columns predicted ones."""
 
 
 def find_confusions(
     inputs: ReportInputs, *, k: int = 20, num_pairs: int = 8, num_examples: int = 4
 ) -> Confusions:
-    """Confusions among the labelled images of the report, which need two or more.
+    """Confusions among the labelled images.
 
     Raises:
-        ValueError: every image is alone in its class.
+        ValueError: no labels, or each image is alone in its class.
     """
-    assert inputs.image_embeddings is not None
-    assert inputs.labels is not None
-    rows = np.flatnonzero(np.asarray(inputs.labels) >= 0)
-    labels = np.asarray(inputs.labels, dtype=np.int64)[rows]
-    embeddings = np.asarray(inputs.image_embeddings)[rows]
+    embeddings, labels = inputs.labelled_embeddings()
+    rows = np.flatnonzero(labels >= 0)
+    embeddings, labels = embeddings[rows], labels[rows]
     predicted = knn_predict(embeddings, labels, embeddings, k=k, leave_one_out=True).cpu().numpy()
     num_voters = len(rows)
-    asked = np.bincount(labels)[labels] > 1
-    if not asked.any():
+    classified = np.bincount(labels)[labels] > 1
+    if not classified.any():
         raise ValueError(
             f"Each of {num_voters:,} labelled images is alone in its class: no vote can be right."
         )
-    rows, labels, predicted = rows[asked], labels[asked], predicted[asked]
+    rows, labels, predicted = rows[classified], labels[classified], predicted[classified]
     result = classification_metrics(labels, predicted)
-    pairs = []
-    for true, guess, count in most_confused(result.confusion, num_pairs):
-        shown = rows[(labels == true) & (predicted == guess)][:num_examples]
-        pairs.append(
-            ConfusedPair(
-                inputs.label_name(true),
-                inputs.label_name(guess),
-                count,
-                int((labels == true).sum()),
-                [
-                    Tile(
-                        f"{inputs.label_name(true)} taken for {inputs.label_name(guess)}",
-                        _uri(inputs, int(place)),
-                    )
-                    for place in shown
-                ],
-            )
+    pairs = [
+        ConfusedPair(
+            inputs.label_name(true),
+            inputs.label_name(guess),
+            count,
+            int((labels == true).sum()),
+            [
+                image_tile(inputs, row)
+                for row in rows[(labels == true) & (predicted == guess)][:num_examples].tolist()
+            ],
         )
+        for true, guess, count in most_confused(result.confusion, num_pairs)
+    ]
     names, matrix = _matrix(inputs, result.confusion)
     return Confusions(
         pairs=pairs,
@@ -101,19 +96,14 @@ def find_confusions(
     )
 
 
-def _uri(inputs: ReportInputs, index: int) -> str | None:
-    return None if inputs.thumbnails is None else picture_uri(inputs.thumbnails[index])
-
-
 def _matrix(
     inputs: ReportInputs, confusion: NDArray[np.int64]
 ) -> tuple[list[str], list[list[tuple[int, float]]]]:
-    """The classes that occur, and their confusion; both empty when there are more than fit a page."""
+    """Names and confusion of the classes that occur; both empty where they do not fit a page."""
     seen = np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
     if len(seen) > _LARGEST_MATRIX:
         return [], []
-    rows = []
-    for true in seen:
-        total = max(1, int(confusion[true].sum()))
-        rows.append([(int(confusion[true, guess]), int(confusion[true, guess]) / total) for guess in seen])
-    return [inputs.label_name(int(label)) for label in seen], rows
+    counts = confusion[np.ix_(seen, seen)]
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    cells = [list(zip(*row, strict=True)) for row in zip(counts.tolist(), shares.tolist(), strict=True)]
+    return [inputs.label_name(label) for label in seen.tolist()], cells

@@ -1,21 +1,24 @@
-"""Training curves: which of the logged numbers go together into one chart."""
+"""Training curves: charts of the logged numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from likewise.evaluation.registry import figure_of
+from likewise.reporting.axes import Point
 from likewise.reporting.charts import NUM_COLOURS, Series, line_chart
 from likewise.reporting.formatting import (
-    count_in_words,
+    format_count,
     format_percent,
     format_plain,
-    is_share,
-    name_of,
-    task_name,
+    number_in,
+    task_title,
+    title_of,
 )
 
 __all__ = ["training_charts"]
@@ -26,157 +29,141 @@ _APART = {
     "learning_rate": "Learning rate",
     "temperature": "Temperature",
     "gradient_norm": "Gradient norm",
-    "images_per_second": "Images a second",
+    "images_per_second": "Images per second",
     "waiting_share": "Share of time waiting for data",
 }
-"""Training numbers with a scale of their own; all others are parts of the loss."""
+"""Training numbers with a chart of their own; all others are parts of the loss."""
 
 _SCHEDULED = {"learning_rate", "temperature"}
-"""Smooth by themselves: a running mean would only bend them."""
+"""Smooth already; a running mean would distort them."""
 
-_NO_CURVES = frozenset({"dimension", "deviation"})
-"""Constant, or another curve's own; so are counts, chance levels and intervals, by any name."""
-
-_COMPARED = {
-    "relative_deviation": "Spread of what is compared (1 is even, 0 collapsed)",
-    "effective_rank": "Effective rank of what is compared",
+_MONITORED = {
+    "relative_deviation": "Spread of the compared embeddings (1 is even, 0 collapsed)",
+    "effective_rank": "Effective rank of the compared embeddings",
 }
-"""What is logged of each embedding that the objective compares, behind the embedding's name."""
+"""Logged under `compared/`, for each embedding that the objective compares."""
+
+_NOT_DRAWN = {"deviation"}
+"""Logged, but proportional to another curve."""
 
 _MAX_CHARTS = 16
 
 
 def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
-    """Charts of everything logged: the loss with its parts, held-out figures by task, then the rest.
+    """Charts of everything logged: the loss with its parts, validation figures by task, then the rest.
 
     Args:
         metrics: lines of metrics.jsonl, oldest first.
 
     Returns:
-        Figures, at most sixteen; none when nothing was logged.
+        Figures, at most sixteen.
     """
-    train = _by_name(line for line in metrics if line.get("kind") == "train")
-    looks = [line for line in metrics if line.get("kind") == "evaluation"]
-    held_out = _by_name(_with_breaks(looks))
-    # a single look is no curve: its figures stand in the table of results
-    held_out = {
-        name: points
-        for name, points in held_out.items()
-        if sum(math.isfinite(value) for _, value in points) > 1
-    }
-    charts = []
-    # an objective of one part is its own total
+    logged = _by_task(line for line in metrics if line.get("kind") == "train")
+    train = _task_curves(logged.get("", []), min_points=1)
+    # An objective of one part logs it a second time as the total.
     parts = [
         name for name in train if name not in _APART and (name == "loss" or train[name] != train.get("loss"))
     ]
-    parts.sort(key=lambda name: name != "loss")  # the total first, the parts as they were logged
+    parts.sort(key=lambda name: name != "loss")  # the total first
+    charts = []
     if parts:
-        lines = [Series(name_of(name), train[name]) for name in parts[:NUM_COLOURS]]
+        lines = [Series(title_of(name), train[name]) for name in parts[:NUM_COLOURS]]
         charts.append(line_chart("Loss", lines, format_plain, smooth=True))
-    charts += _held_out_charts(held_out, looks)
+    charts += _validation_charts([line for line in metrics if line.get("kind") == "evaluation"])
     for name, title in _APART.items():
         if name in train:
             form = format_percent if name == "waiting_share" else format_plain
-            noisy = name not in _SCHEDULED
-            charts.append(line_chart(title, [Series(title, train[name])], form, smooth=noisy))
+            line = Series(title, train[name])
+            charts.append(line_chart(title, [line], form, smooth=name not in _SCHEDULED))
     return charts[:_MAX_CHARTS]
 
 
-def _held_out_charts(
-    figures: Mapping[str, tuple[tuple[float, float], ...]], looks: Sequence[Mapping[str, Any]]
-) -> list[Markup]:
-    """One chart for the shares of each task, one for each figure that is no share.
-
-    Args:
-        figures: the curves, by task and metric.
-        looks: the lines that they come from, which hold what was counted.
-    """
-    shares: dict[str, list[Series]] = {}
-    compared: dict[str, list[Series]] = {}
-    single = []
-    for name, points in figures.items():
-        task, _, metric = name.rpartition("/")
-        if metric.startswith(("chance_", "num_")) or metric.endswith("confidence_interval"):
-            continue  # constant, or the same curve as another
-        kind = next((kind for kind in _COMPARED if task == "compared" and metric.endswith(f"_{kind}")), None)
-        if kind is not None:
-            embedding = metric.removesuffix(f"_{kind}").replace("_", " ")
-            compared.setdefault(kind, []).append(Series(embedding, points))
-        elif is_share(metric):
-            shares.setdefault(task, []).append(Series(name_of(metric), points))
-        elif metric not in _NO_CURVES and not metric.endswith("mean_reciprocal_rank"):
-            title = name_of(metric)
-            if task not in ("", "collapse", "retrieval"):
-                title = f"{task_name(task)}: {title}"
-            note = _what_changed(looks, task)
-            single.append(line_chart(title, [Series(name_of(metric), points)], format_plain, note=note))
-    together = [
-        line_chart(
-            f"{task_name(task)}, held out" if task else "Held out",
-            lines[:NUM_COLOURS],
-            format_percent,
-            note=_what_changed(looks, task),
-        )
-        for task, lines in shares.items()
-    ]
+def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """A chart for the shares of each task, one for each other figure, and those of compared embeddings."""
+    together, single, monitored = [], [], defaultdict(list)
+    for task, measured in _by_task(lines).items():
+        shares, note = [], _counts_note(task, [figures for _, figures in measured])
+        for key, points in _task_curves(measured, min_points=2).items():
+            kind = next(
+                (kind for kind in _MONITORED if task == "compared" and key.endswith(f"_{kind}")), None
+            )
+            figure = figure_of(task, key)
+            if kind is not None:
+                monitored[kind].append(Series(key.removesuffix(f"_{kind}").replace("_", " "), points))
+            elif not figure.curve or key in _NOT_DRAWN:
+                continue
+            elif figure.unit == "share":
+                shares.append(Series(figure.title, points))
+            else:
+                title = figure.title
+                single.append(line_chart(title, [Series(title, points)], format_plain, note=note))
+        if shares:
+            title = f"{task_title(task)}, validation"
+            together.append(line_chart(title, shares[:NUM_COLOURS], format_percent, note=note))
     spread = [
-        line_chart(_COMPARED[kind], lines[:NUM_COLOURS], format_plain) for kind, lines in compared.items()
+        line_chart(title, monitored[kind][:NUM_COLOURS], format_plain)
+        for kind, title in _MONITORED.items()
+        if kind in monitored
     ]
     return together + single + spread
 
 
-def _with_breaks(looks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """The same lines, with a break of a task's curves wherever what it was measured on changes.
+def _by_task(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, dict[str, Any]]]]:
+    """Steps and figures of each task, from names such as `retrieval/num_images`; other names under ""."""
+    found: dict[str, list[tuple[float, dict[str, Any]]]] = {}
+    for line in lines:
+        step, tasks = number_in(line.get("step")), defaultdict[str, dict[str, Any]](dict)
+        if step is None:
+            continue
+        for name, value in line.items():
+            task, _, key = name.rpartition("/")
+            if key not in _NOT_CURVES and number_in(value) is not None:
+                tasks[task][key] = value
+        for task, figures in tasks.items():
+            found.setdefault(task, []).append((step, figures))
+    return found
 
-    While training at most `training.evaluation_rows` are looked at, at the end all of them: among more
-    candidates the right one is harder to find, so a line on to the last figure would show a fall where there
-    is none.
+
+def _task_curves(
+    measured: Sequence[tuple[float, Mapping[str, Any]]], *, min_points: int
+) -> dict[str, tuple[Point, ...]]:
+    """Curves of one task with enough finite points; they break where the task's counts change.
+
+    During training at most `training.evaluation_rows` rows are evaluated, at the end all: the right candidate
+    is harder to find among more, so a line to the last figure would show a fall where there is none.
     """
-    before: dict[str, dict[str, Any]] = {}
-    for look in looks:
-        now = {task: _counts(look, task) for name in look if (task := name.rpartition("/")[0])}
-        changed = {task for task, counts in now.items() if before.get(task, counts) != counts}
-        broken = {name: math.nan for name in look if name.rpartition("/")[0] in changed}
-        if broken:
-            yield {"step": look.get("step")} | broken
-        yield look
-        before |= now
+    curves: dict[str, list[Point]] = defaultdict(list)
+    before: dict[str, Any] | None = None
+    for step, figures in measured:
+        counts = _counts(figures)
+        for key, value in figures.items():
+            curves[key] += [(step, math.nan)] * (before not in (None, counts))
+            curves[key].append((step, float(value)))
+        before = counts
+    return {
+        key: tuple(points)
+        for key, points in curves.items()
+        if sum(math.isfinite(value) for _, value in points) >= min_points
+    }
 
 
-def _counts(look: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """What a task's figures of one look were measured on, by name."""
-    return {name: value for name, value in look.items() if name.startswith(f"{task}/num_")}
+def _counts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that say how much was measured."""
+    return {key: value for key, value in figures.items() if key.startswith("num_")}
 
 
-def _what_changed(looks: Sequence[Mapping[str, Any]], task: str) -> str:
-    """A sentence on a task's counts where they are not the same at all looks; else nothing."""
-    found = [counts for look in looks if (counts := _counts(look, task))]
-    told = [
+def _counts_note(task: str, measured: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence on the task's counts where they change; else nothing."""
+    found = [counts for figures in measured if (counts := _counts(figures))]
+    words = [
         " and ".join(
-            count_in_words(name.rpartition("/")[2], value)
-            for name, value in counts.items()
-            if any(other.get(name) != value for other in found)
+            format_count(figure_of(task, key), value)
+            for key, value in counts.items()
+            if any(other.get(key) != value for other in found)
         )
         for counts in found
     ]
-    several = list(dict.fromkeys(words for words in told if words))
-    if len(several) < 2:
+    different = list(dict.fromkeys(filter(None, words)))
+    if len(different) < 2:
         return ""
-    return f"Measured on {', then on '.join(several)}: figures on either side of a break do not compare."
-
-
-def _by_name(lines: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[float, float], ...]]:
-    """Name to (step, value) points; what is no number, and names without a finite one, left out."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for line in lines:
-        step = line.get("step")
-        if not isinstance(step, (int, float)):
-            continue
-        for name, value in line.items():
-            if name not in _NOT_CURVES and isinstance(value, (int, float)) and not isinstance(value, bool):
-                curves.setdefault(name, []).append((float(step), float(value)))
-    return {
-        name: tuple(points)
-        for name, points in curves.items()
-        if any(math.isfinite(value) for _, value in points)
-    }
+    return f"Measured on {', then on '.join(different)}: figures on either side of a break do not compare."

@@ -1,119 +1,60 @@
-"""Numbers as people read them: names, units and formats of the figures in a report."""
+"""Numbers and names as text."""
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Mapping
+from typing import Any
 
+from likewise.evaluation.base import Figure
+from likewise.evaluation.registry import tasks
 from likewise.methods.catalog import methods
 
 __all__ = [
-    "name_of",
-    "task_name",
-    "method_name",
-    "is_share",
-    "format_value",
-    "count_in_words",
-    "format_plain",
+    "format_count",
+    "format_figure",
     "format_percent",
+    "format_plain",
+    "method_title",
+    "number_in",
+    "task_title",
+    "title_of",
 ]
 
-_NAMES = {
-    "r1": "R@1",
-    "r5": "R@5",
-    "r10": "R@10",
-    "f1": "F1 (mean over classes)",
-    "precision": "Precision (mean over classes)",
-    "recall": "Recall (mean over classes)",
-    "num_images": "Images",
-    "num_texts": "Texts",
-    "num_items": "Items",
-    "num_judged": "Candidates judged again",
-    "num_train": "Training rows",
-    "num_left_out": "Left out, as trained on",
-    "l2": "Regularisation chosen",
-    "k": "Neighbours that vote",
-    "neighbours": "Nearest neighbours",
-    "probe": "Linear probe",
-    "zero-shot": "Zero-shot classification",
-    "few-shot": "Few-shot classification",
-    "verification": "Same class or not",
-    "ranking": "Ranking by class",
-    "clustering": "Clustering by k-means",
-    "map_at_r": "MAP@R",
-    "r_precision": "R-precision",
-    "precision_at_1": "Precision at 1",
-    "roc_auc": "Area under the ROC curve",
-    "equal_error_rate": "Equal error rate",
-    "nmi": "Normalised mutual information",
-    "ari": "Adjusted Rand index",
-    "confidence_interval": "95 % interval, plus or minus",
-    "threshold": "Threshold (cosine)",
-    "num_ways": "Ways",
-    "num_shots": "Shots",
-    "num_queries": "Queries",
-    "num_episodes": "Episodes",
-    "num_pairs": "Pairs",
-    "num_classes": "Classes",
-    "num_clusters": "Clusters",
-    "num_domains": "Domains",
-    "num_ways_within_domain": "Ways within a domain",
-    "collapse": "Health of the embeddings",
-    "relative_deviation": "Spread (1 is even, 0 collapsed)",
-    "deviation": "Deviation a dimension",
-}
 
-_SHARE = re.compile(
-    r"(^|_)(r\d+|accuracy|precision|recall|f1|top_\d+|share|nmi|ari|map_at_r|precision_at_1|roc_auc|equal_error_rate|"
-    r"confidence_interval)$"
-)
-
-_DIRECTION = re.compile(r"^(image_to_text|text_to_image)_(.+)$")
+def title_of(key: str) -> str:
+    """A key as words: `learning_rate` is "Learning rate"."""
+    return key.replace("_", " ").strip().capitalize() or key
 
 
-def name_of(metric: str) -> str:
-    """A metric's name in words: `image_to_text_r1` is "Image to text, R@1"."""
-    directed = _DIRECTION.match(metric)
-    if directed is not None:
-        inner = name_of(directed[2])
-        inner = inner if inner.startswith("R@") else inner[0].lower() + inner[1:]
-        return f"{directed[1].replace('_', ' ').capitalize()}, {inner}"
-    if metric.startswith("reranked_"):
-        inner = name_of(metric.removeprefix("reranked_"))
-        return f"Re-ranked: {inner[0].lower() + inner[1:]}"
-    if metric in _NAMES:
-        return _NAMES[metric]
-    if metric.startswith("within_domain_"):
-        inner = name_of(metric.removeprefix("within_domain_"))
-        return f"Within a domain: {inner[0].lower() + inner[1:] if inner[1].islower() else inner}"
-    return metric.replace("_", " ").strip().capitalize() or metric
+def task_title(name: str) -> str:
+    """A task's title; the data after " on " stays as it is."""
+    task, on, source = name.partition(" on ")
+    known = tasks().get(task)
+    return (title_of(task) if known is None else known.title) + on + source
 
 
-def task_name(task: str) -> str:
-    """A task's name in words; the source that it was measured on stays as it is."""
-    name, on, source = task.partition(" on ")
-    return name_of(name) + on + source
-
-
-def method_name(name: str) -> str:
-    """A method as people write it; what is no method of ours stays as it is."""
+def method_title(name: str) -> str:
+    """A method's title; an unknown name stays as it is."""
     method = methods().get(name)
     return name if method is None else method.title
 
 
-def is_share(metric: str) -> bool:
-    """Whether a metric lies in [0, 1] and reads best as a percentage."""
-    return _SHARE.search(metric.removeprefix("chance_")) is not None
+def number_in(value: Any) -> float | None:
+    """A figure, or its mean over several seeds; None for anything else."""
+    if isinstance(value, Mapping):
+        value = value.get("mean")
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def format_value(metric: str, value: float) -> str:
-    """A metric's value with its unit."""
-    return format_percent(value) if is_share(metric) else format_plain(value)
+def format_figure(figure: Figure, value: float) -> str:
+    """A figure's value with its unit."""
+    return format_percent(value) if figure.unit == "share" else format_plain(value)
 
 
-def count_in_words(metric: str, value: float) -> str:
-    """A count with what it counts: `num_images` of 1 is "1 image"."""
-    words = name_of(metric).lower()
+def format_count(figure: Figure, value: float) -> str:
+    """A count with what it counts: "1 image"."""
+    words = figure.title.lower()
     if value == 1:
         words = words.removesuffix("ies") + "y" if words.endswith("ies") else words.removesuffix("s")
     return f"{format_plain(value)} {words}"
@@ -128,7 +69,7 @@ def format_percent(share: float) -> str:
 
 
 def format_plain(value: float) -> str:
-    """A number in at most four significant digits, thousands separated."""
+    """A number with at most four significant digits and separated thousands."""
     if isinstance(value, float) and not math.isfinite(value):
         return "not a number"
     if float(value).is_integer() and abs(value) < 1e15:

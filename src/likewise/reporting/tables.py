@@ -1,4 +1,4 @@
-"""Tables of a report: results beside chance, settings, the data, what was set aside, confusions."""
+"""Tables of a report: results beside chance, settings, data, records set aside."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.evaluation.base import Figure
+from likewise.evaluation.registry import figure_of
 from likewise.metrics.linear_probe import NOT_CONVERGED
-from likewise.metrics.reranking import chance_of
-from likewise.reporting.formatting import count_in_words, format_value, name_of, task_name
+from likewise.reporting.formatting import format_count, format_figure, number_in, task_title
 
-__all__ = ["ResultRow", "ResultTable", "result_tables", "KeyTable", "key_tables", "reasons"]
+__all__ = ["KeyTable", "ResultRow", "ResultTable", "key_tables", "reasons", "result_tables"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class ResultRow:
     name: str
     value: str
     chance: str
-    """Empty where chance has no meaning."""
+    """Empty where it has none."""
+    lower_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -34,36 +36,29 @@ class ResultTable:
     counts: str
     """How much was measured."""
     fingerprint: str | None
-    """Of the data the figures belong to."""
+    """Of the data."""
     remarks: list[str]
-    """What the reader of the figures must know."""
+    """Caveats of the figures."""
 
 
 def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]:
-    """One table a task; a figure's chance level stands beside it, not in a row of its own."""
+    """One table per task; a figure's chance level stands beside it."""
     tables = []
     for task, figures in results.items():
-        rows = [
-            ResultRow(name_of(name), _value(name, value), _value(name, chance_of(figures, name)))
-            for name, value in figures.items()
-            if _is_figure(value) and not name.startswith(("chance_", "num_"))
-        ]
-        counts = [
-            count_in_words(name, value["mean"] if isinstance(value, Mapping) else value)
-            for name, value in figures.items()
-            if name.startswith("num_") and _is_figure(value)
-        ]
+        rows, counts = [], []
+        for key, value in figures.items():
+            number, figure = number_in(value), figure_of(task, key)
+            if number is None or key.startswith("chance_"):
+                continue
+            if figure.unit == "count":
+                counts.append(format_count(figure, number))
+                continue
+            chance = _text_of(figure, figure.chance_in(figures))
+            rows.append(ResultRow(figure.title, _text_of(figure, value), chance, figure.better == "lower"))
         fingerprint = figures.get("data_fingerprint")
+        mark = None if fingerprint is None else str(fingerprint)
         if rows:
-            tables.append(
-                ResultTable(
-                    task_name(task),
-                    rows,
-                    ", ".join(counts),
-                    None if fingerprint is None else str(fingerprint),
-                    _remarks(figures),
-                )
-            )
+            tables.append(ResultTable(task_title(task), rows, ", ".join(counts), mark, _remarks(figures)))
     return tables
 
 
@@ -73,22 +68,17 @@ def _remarks(figures: Mapping[str, Any]) -> list[str]:
     return [f"{remark[0].upper()}{remark[1:]}." for remark in remarks]
 
 
-def _is_figure(value: Any) -> bool:
-    if isinstance(value, Mapping):  # over several seeds
-        return _is_figure(value.get("mean"))
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _value(name: str, value: Any) -> str:
-    """A figure, or a mean with its deviation; empty for None."""
-    if value is None:
+def _text_of(figure: Figure, value: Any) -> str:
+    """A figure's value, or its mean with deviation; empty for None."""
+    number = number_in(value)
+    if number is None:
         return ""
+    text = format_figure(figure, number)
     if isinstance(value, Mapping):
-        spread = value.get("deviation")
-        runs = value.get("num_runs")
-        tail = "" if spread is None else f" ± {format_value(name, float(spread))}"
-        return format_value(name, float(value["mean"])) + tail + ("" if runs is None else f" ({runs} runs)")
-    return format_value(name, value)
+        spread, runs = value.get("deviation"), value.get("num_runs")
+        text += "" if spread is None else f" ± {format_figure(figure, float(spread))}"
+        text += "" if runs is None else f" ({runs} runs)"
+    return text
 
 
 @dataclass(frozen=True)
@@ -100,15 +90,13 @@ class KeyTable:
 
 
 def key_tables(values: Mapping[str, Any], top: str, max_rows: int | None = None) -> list[KeyTable]:
-    """Nested values as flat tables: those at the top under the name `top`, then a table for each section.
+    """Nested values as flat tables: the plain ones under the name `top`, then a table for each section.
 
-    Deeper nesting is spelled with dots; of a table, `max_rows` are shown and the others counted.
+    Names of deeper values are joined by dots. At most `max_rows` rows of a table are shown, the rest counted.
     """
-    plain = [(name, _text(value)) for name, value in values.items() if not isinstance(value, Mapping)]
-    tables = [KeyTable(top, plain)] if plain else []
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            tables.append(KeyTable(name, _flat(value)))
+    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
+    sections = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    tables = [KeyTable(name, _flat(value)) for name, value in ({top: plain} | sections).items() if value]
     if max_rows is None:
         return tables
     return [KeyTable(table.name, _cut(table.rows, max_rows)) for table in tables]
@@ -148,6 +136,6 @@ def _text(value: Any) -> str:
 
 
 def reasons(bad_records: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """Why records were set aside, commonest first; what follows a colon is the single record's own."""
+    """Reasons why records were set aside, most frequent first; text after a colon is of the single record."""
     counts = Counter(str(record.get("reason", "no reason given")).split(":")[0] for record in bad_records)
     return counts.most_common()

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from likewise.atomic_files import written_whole
 from likewise.data import BadRecord
 from likewise.errors import ConfigError, ModelError
-from likewise.atomic_files import written_whole
 
 __all__ = ["RunFolder"]
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from likewise.data.columns import Needs
 from likewise.data import DataConfig, Splits, prepare
+from likewise.data.columns import Needs
 from likewise.data.files import is_remote
 from likewise.data.splits import Parts
 from likewise.errors import ConfigError, DataError, SourceError

@@ -4,22 +4,22 @@ order."""
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from likewise.methods.catalog import find_method
+from likewise.atomic_files import written_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
-from likewise.option_flags import parse_flags
+from likewise.messages import closest
 from likewise.methods.base import Method
-from likewise.runs.training_options import TrainingConfig
+from likewise.methods.catalog import find_method
+from likewise.option_flags import parse_flags
 from likewise.runs.option_types import checked_values, misfit
+from likewise.runs.training_options import TrainingConfig
 from likewise.views import ViewConfig
-from likewise.atomic_files import written_whole
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -60,9 +60,10 @@ class Settings(Generic[C]):
     Attributes:
         method_name: which method.
         data: the source.
-        image: the image encoder.
+        image: the image encoder (methods that read images).
         text: the text encoder (methods that read texts).
-        views: the random views.
+        views: the first family of random views.
+        more_views: further view families, by section.
         method: the method's own Config.
         training: the loop.
     """
@@ -74,11 +75,14 @@ class Settings(Generic[C]):
     views: ViewConfig
     method: C
     training: TrainingConfig
+    more_views: Mapping[str, ViewConfig] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse values that no option has, with the option's name, and what cannot go together."""
-        for name, section in self.sections().items():
-            object.__setattr__(self, name, checked_values(name, section))
+        checked = {name: checked_values(name, section) for name, section in self.sections().items()}
+        object.__setattr__(self, "more_views", {name: checked.pop(name) for name in self.more_views})
+        for name, section in checked.items():
+            object.__setattr__(self, name, section)
         self.method_type.check_order(self.method, self.training.order)
 
     @property
@@ -88,10 +92,16 @@ class Settings(Generic[C]):
 
     def sections(self) -> dict[str, Any]:
         """The sections that this method uses, by name."""
-        names = ["data", "image", "text", "views", "method", "training"]
-        return {
-            name: getattr(self, name) for name in names if name != "text" or "text" in self.method_type.needs
-        }
+        unused = {"image", "text"} - set(self.method_type.needs)
+        unused |= set() if self.method_type.view_families else {"views"}
+        names = ("data", "image", "text", "views", "method", "training")
+        return {name: getattr(self, name) for name in names if name not in unused} | dict(self.more_views)
+
+    def with_sections(self, sections: Mapping[str, Any]) -> Settings[C]:
+        """The same settings with some sections replaced, by name."""
+        more = {name: sections.get(name, views) for name, views in self.more_views.items()}
+        own = {name: section for name, section in sections.items() if name not in more}
+        return dataclasses.replace(self, more_views=more, **own)
 
 
 def default_settings(method: str | type[Method], source: str, *, image_size: int = 64) -> Settings[Any]:
@@ -107,12 +117,14 @@ def default_settings(method: str | type[Method], source: str, *, image_size: int
     """
     if isinstance(method, str):
         method = find_method(method)
+    views = method.default_views(image_size)
     return Settings(
         method_name=method.name,
         data=DataConfig(source=source),
         image=ImageEncoderConfig(image_size=image_size, **method.image_defaults),
         text=TextEncoderConfig(**method.text_defaults),
-        views=method.default_views(image_size),
+        views=views.pop("views", ViewConfig()),
+        more_views=views,
         method=method.options(),
         training=TrainingConfig(**method.training_defaults),
     )
@@ -173,7 +185,7 @@ def _parse(
         prog=prog,
         description=f"{method.name}: {method.summary} ({method.paper}).",
     )
-    settings = dataclasses.replace(defaults, **{name: getattr(options, name) for name in defaults.sections()})
+    settings = defaults.with_sections({name: getattr(options, name) for name in defaults.sections()})
     return settings, options
 
 
@@ -252,8 +264,7 @@ def _flag(section: str, key: str, value: Any) -> list[str]:
 def _check_known(name: str, known: Any, where: str) -> None:
     if name in known:
         return
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}."
+    hint = closest(name, known) or f"there are {', '.join(sorted(known))}."
     raise ConfigError(f"{where} {name!r} is unknown; {hint}")
 
 
@@ -323,7 +334,7 @@ def read_settings(path: Path) -> Settings[Any]:
         hints = get_type_hints(type(section))
         said = {key: _from_file(hints[key], value) for key, value in tables.get(name, {}).items()}
         sections[name] = dataclasses.replace(section, **said)
-    return dataclasses.replace(defaults, **sections)
+    return defaults.with_sections(sections)
 
 
 def _from_file(hint: Any, value: Any) -> Any:

@@ -32,9 +32,13 @@ class TrainingConfig:
     training starts from; of --image and --text only --image.image-size may say something else, and a ViT's
     positions are interpolated then."""
 
-    order: Literal["shuffled", "classes", "pairs"] = "shuffled"
+    order: Literal["shuffled", "classes", "pairs", "domains"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
-    side by side; `pairs`, half of them of one class, half of two. The last two need labels."""
+    side by side; `pairs`, half of them of one class, half of two; `domains`, some of the source and some of
+    the target (--data.target). `classes` and `pairs` need labels."""
+
+    source_share: float = 0.5
+    """Share of a batch that is drawn from the source where the order is `domains`."""
 
     examples_per_class: int = 4
     """Examples of a class that stand side by side where the order is `classes`."""
@@ -113,6 +117,10 @@ class TrainingConfig:
         for name in ("warmup_share", "final_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; expected a share in [0, 1].")
+        if not 0 < self.source_share < 1:
+            raise ConfigError(
+                f"training.source_share is {self.source_share}; expected a share above 0 and below 1."
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"training.betas are {self.betas}; expected each at least 0 and below 1.")
         if self.devices != "auto" and self.devices < 1:

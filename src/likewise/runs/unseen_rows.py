@@ -8,6 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from likewise.data import DataConfig, Dataset, Splits
+from likewise.data.leakage import said_of_overlap, trained_on
+from likewise.errors import DataError
+from likewise.evaluation.registry import find_task
+from likewise.model.model import Model
+from likewise.runs.folder import RunFolder
 from likewise.runs.open import (
     CHANGED,
     fingerprint_of_run,
@@ -18,12 +24,6 @@ from likewise.runs.open import (
     own_data,
     run_data_config,
 )
-from likewise.data import DataConfig, Dataset, Splits
-from likewise.data.leakage import said_of_overlap, trained_on
-from likewise.errors import DataError
-from likewise.evaluation.tasks import LEARNING_TASKS
-from likewise.model.model import Model
-from likewise.runs.folder import RunFolder
 from likewise.runs.settings import read_settings
 
 __all__ = ["Measured", "open_measured"]
@@ -69,7 +69,7 @@ class Measured:
 
     def lines(self, tasks: Sequence[str]) -> Iterator[str]:
         """The same for some tasks in sentences, then the warnings."""
-        learning = [task for task in tasks if task in LEARNING_TASKS]
+        learning = [task for task in tasks if find_task(task).learns]
         if len(learning) < len(tasks) or not tasks:
             yield f"measured on {self.described()}"
         if learning:
@@ -80,7 +80,7 @@ class Measured:
 
     def beside(self, task: str) -> dict[str, Any]:
         """What is kept with a task's figures."""
-        learns = task in LEARNING_TASKS
+        learns = find_task(task).learns
         kept: dict[str, Any] = {"measured_on": self.described(learning=learns)}
         if not self.own:
             kept["num_left_out"] = self.num_left_out

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from likewise.atomic_files import sync_folder
-from likewise.errors import TrainingError, first_line
+from likewise.errors import TrainingError
+from likewise.messages import first_line
 
 __all__ = ["latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 

@@ -1,4 +1,4 @@
-"""Optimizers, which weights decay, and the learning rate of each step."""
+"""Optimizers, weight decay, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ __all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights that decay (and whose rate LARS adapts) apart from biases, norms and learned scalars; and those
-    whose rate stays constant, where the module names some, apart from the others.
+    """Parameter groups by weight decay (and LARS adaptation) and by constant learning rate.
 
-    Papers from SimCLR to CLIP leave out every tensor with fewer than two dimensions; a temperature that
-    decays would drift to 1.
+    Biases, norms and learned scalars do not decay: papers from SimCLR to CLIP leave out every tensor with
+    fewer than two dimensions, and a temperature that decays would drift to 1.
+
+    Args:
+        module: its `constant_rate`, if any, names submodules whose learning rate stays constant.
+        weight_decay: of the weights that decay.
     """
     names: tuple[str, ...] = getattr(module, "constant_rate", ())
     constant = {id(weight) for name in names for weight in module.get_submodule(name).parameters()}
@@ -37,7 +40,7 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
 
 
 def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer that the options name, over the weights of `module`."""
+    """The configured optimizer for the weights of `module`."""
     groups = parameter_groups(module, config.weight_decay)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
@@ -51,7 +54,7 @@ def learning_rate(step: int, total_steps: int, config: TrainingConfig) -> float:
     peak.
 
     Args:
-        step: steps already done; the first step runs at `step=0`.
+        step: steps done; 0 in the first step.
         total_steps: of the whole run.
         config: the options.
     """
@@ -73,18 +76,14 @@ class LARS(torch.optim.Optimizer):
     def __init__(
         self, params: Any, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 1e-3
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-            "trust": trust,
-            "adapt": True,
-        }
-        super().__init__(params, defaults)
+        super().__init__(
+            params,
+            {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True},
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step on the gradients at hand."""
+        """Update the weights by their gradients."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
             for weight in group["params"]:
@@ -98,7 +97,7 @@ class LARS(torch.optim.Optimizer):
                 state = self.state[weight]
                 if "momentum" not in state:
                     state["momentum"] = torch.zeros_like(weight)
-                # The rate goes into the buffer: when it falls, steps already gathered keep their length.
+                # The rate is part of the buffer: when it falls, accumulated updates keep their length.
                 state["momentum"].mul_(group["momentum"]).add_(update, alpha=group["lr"])
                 weight.sub_(state["momentum"])
         return loss

@@ -1,4 +1,4 @@
-"""What a run says while it trains: the terminal, metrics.jsonl, TensorBoard."""
+"""The display of a training: the terminal, metrics.jsonl, TensorBoard, Weights & Biases."""
 
 from __future__ import annotations
 
@@ -14,37 +14,32 @@ from typing import IO, Any
 from torch import Tensor
 
 from likewise.collectives import rank
-from likewise.errors import ConfigError, first_line
-from likewise.methods.base import LossOutput
+from likewise.errors import ConfigError
+from likewise.messages import first_line
+from likewise.methods.base import LossOutput, Progress
 from likewise.runs.folder import RunFolder
 from likewise.runs.training_options import TrainingConfig
 
 __all__ = ["Display", "check_loggers"]
 
 _PLAIN_LINE_SECONDS = 15.0
+# Endings of the figures that metrics.jsonl keeps, and of those that the terminal shows.
 _CURVES = (
-    "_r1",
-    "_r5",
-    "_r10",
-    "accuracy",
-    "r_precision",
-    "map_at_r",
-    "deviation",
-    "effective_rank",
-    "alignment",
-    "uniformity",
+    *("_r1", "_r5", "_r10", "accuracy", "r_precision", "map_at_r"),
+    *("deviation", "effective_rank", "alignment", "uniformity"),
 )
+_SHOWN = ("_r1", "_r10", "accuracy", "effective_rank")
 
 
 class Display:
-    """Loss parts, rows a second, share of time waiting for data, time left.
+    """Shows and writes the loss, rows per second, the share of time waiting for data, and the time left.
 
     Args:
-        run: where metrics.jsonl goes.
-        options: of training.
-        batch_size: rows a step, over all replicas together.
+        run: has metrics.jsonl.
+        options: training options.
+        batch_size: rows of a step, over all processes.
         total_steps: of the whole run.
-        show: write to the terminal; a live bar on a screen, a line now and then in a log.
+        show: write to the terminal: a progress bar, or a line now and then if it is not interactive.
     """
 
     def __init__(
@@ -63,13 +58,13 @@ class Display:
         self._step = 0
         self._since = _Mark()
         self._next_line = 0.0
-        self._said_no_gradient = False
+        self._warned_of_no_gradient = False
 
     def __enter__(self) -> Display:
         if self._writes:
             self._file = self._run.metrics.open("a", encoding="utf-8")
             for name in self._options.loggers:
-                with self._does_without(name):
+                with self._dropping(name):
                     self._loggers[name] = _logger(name, self._run)
         if self._show:
             self._open_bar()
@@ -81,7 +76,7 @@ class Display:
             self._bar.stop()
             self._bar = None
         for name, logger in list(self._loggers.items()):
-            with self._does_without(name):
+            with self._dropping(name):
                 logger.finalize("success")
         self._loggers = {}
         if self._file is not None:
@@ -89,27 +84,28 @@ class Display:
             self._file = None
 
     def resumed(self, step: int) -> None:
-        """Start counting at `step`."""
+        """Count from `step` on."""
         self._step = step
         if self._show and step:
             print(f"going on after step {step} of {self._total_steps}", file=sys.stderr)
 
     def wants(self, step: int) -> bool:
-        """Count a step, and say whether it is one to be told in full."""
+        """Count a step; return whether it is one to log."""
         self._step = step
         if self._bar is not None:
             self._bar.update(self._task, completed=step)
         return step % self._options.log_every == 0 or step == self._total_steps
 
     def step(
-        self, step: int, epoch: float, terms: LossOutput, norm: Tensor, rate: float, waited_seconds: float
+        self, progress: Progress, loss: LossOutput, norm: Tensor, rate: float, waited_seconds: float
     ) -> None:
-        """Say how the steps since the last call went."""
+        """Log the newest loss, and the speed since the last call."""
+        step = progress.step
         now = _Mark(step=step, waited=waited_seconds)
         seconds = max(now.at - self._since.at, 1e-9)
         values = {
-            "loss": float(terms.total),
-            **{name: float(value) for name, value in terms.parts.items()},
+            "loss": float(loss.total),
+            **{name: float(value) for name, value in loss.parts.items()},
             "gradient_norm": float(norm),
             "learning_rate": rate,
             "images_per_second": (step - self._since.step) * self._batch_size / seconds,
@@ -117,20 +113,20 @@ class Display:
             "seconds": seconds,
         }
         self._since = now
-        self._write("train", step, epoch, values)
-        self._say(step, values, {name: values[name] for name in terms.parts})
-        if values["gradient_norm"] == 0 and self._show and not self._said_no_gradient:
-            self._said_no_gradient = True
+        self._write("train", progress, values)
+        self._show_step(step, values, list(loss.parts))
+        if values["gradient_norm"] == 0 and not self._warned_of_no_gradient:
+            self._warned_of_no_gradient = True
             self.warn(
                 step,
-                "the gradient is exactly 0: this step taught nothing. If it stays so, look at the batch "
-                "size, the data and the options of the method.",
+                "the gradient is exactly 0: this step taught nothing. If this goes on, check the batch size, "
+                "the data and the method's options.",
             )
 
     def evaluation(
-        self, step: int, epoch: float, figures: dict[str, dict[str, Any]], warning: str | None, seconds: float
+        self, progress: Progress, figures: dict[str, dict[str, Any]], warning: str | None, seconds: float
     ) -> None:
-        """The held-out part was looked at; its time does not count as training's."""
+        """Log figures of the validation split; the time they took does not count as training."""
         values = {
             f"{task}/{name}": value
             for task, of_task in figures.items()
@@ -138,24 +134,30 @@ class Display:
             if (name.endswith(_CURVES) or name.startswith("num_")) and not name.startswith("chance_")
         }
         self._since.at += seconds
-        self._write("evaluation", step, epoch, values)
+        self._write("evaluation", progress, values)
         if self._show:
-            shown = [f"{name} {value:.3f}" for name, value in values.items() if _worth_showing(name)]
-            self._print(f"step {step}: held out: {', '.join(shown)}")
-            if warning is not None:
-                self.warn(step, warning)
+            # "compared" serves the warning, and is kept in metrics.jsonl.
+            shown = [
+                f"{name} {value:.3f}"
+                for name, value in values.items()
+                if name.endswith(_SHOWN) and not name.startswith("compared/")
+            ]
+            self._print(f"step {progress.step}: validation: {', '.join(shown)}")
+        if warning is not None:
+            self.warn(progress.step, warning)
 
     def warn(self, step: int, warning: str) -> None:
-        """Say something that the user should look at."""
+        """Show a warning."""
         if self._show:
             self._print(f"step {step}: WARNING: {warning}")
 
-    def _say(self, step: int, values: dict[str, float], parts: dict[str, float]) -> None:
+    def _show_step(self, step: int, values: dict[str, float], parts: list[str]) -> None:
         if not self._show:
             return
+        listed = ", ".join(f"{name} {values[name]:.3f}" for name in parts)
         text = (
-            f"loss {values['loss']:.3f}{_parts(parts)}  {values['images_per_second']:.0f} rows/s  "
-            f"waiting {100 * values['waiting_share']:.1f} %"
+            f"loss {values['loss']:.3f}{f' ({listed})' if len(parts) > 1 else ''}  "
+            f"{values['images_per_second']:.0f} rows/s  waiting {100 * values['waiting_share']:.1f} %"
         )
         if self._bar is not None:
             self._bar.update(self._task, numbers=text)
@@ -171,41 +173,43 @@ class Display:
         else:
             print(line, file=sys.stderr, flush=True)
 
-    def _write(self, kind: str, step: int, epoch: float, values: dict[str, float]) -> None:
+    def _write(self, kind: str, progress: Progress, values: dict[str, float]) -> None:
         if not self._writes:
             return
-        line = json.dumps(
-            {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}, ensure_ascii=False
-        )
+        line = {"kind": kind, "step": progress.step, "epoch": round(progress.epoch, 4), **values}
         assert self._file is not None, "the display is not open"
-        self._file.write(line + "\n")
+        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
         for name, logger in list(self._loggers.items()):
-            with self._does_without(name):
-                logger.log_metrics({f"{kind}/{figure}": value for figure, value in values.items()}, step=step)
+            with self._dropping(name):
+                logger.log_metrics(
+                    {f"{kind}/{figure}": value for figure, value in values.items()}, progress.step
+                )
 
     @contextmanager
-    def _does_without(self, name: str) -> Iterator[None]:
-        """Drop a logger that fails inside: training goes on, and metrics.jsonl has all that it was told."""
+    def _dropping(self, name: str) -> Iterator[None]:
+        """Drop a logger that fails inside: training goes on, and metrics.jsonl has everything."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever another library's logger may raise
+        except Exception as error:  # noqa: BLE001 - another library's logger may raise anything
             self._loggers.pop(name, None)
-            reason = first_line(error.__cause__ or error)  # TensorBoard's blames the number for any of them
-            self.warn(self._step, f"{name} is written no more ({reason}); metrics.jsonl goes on.")
+            reason = first_line(
+                error.__cause__ or error
+            )  # TensorBoard's own message always blames the number
+            self.warn(self._step, f"logging to {name} stops ({reason}); metrics.jsonl goes on.")
 
     def _open_bar(self) -> None:
         if not sys.stderr.isatty():
             return
+        from rich import progress as rich
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
+        self._bar = rich.Progress(
+            rich.TextColumn("training"),
+            rich.BarColumn(),
+            rich.MofNCompleteColumn(),
+            rich.TimeRemainingColumn(),
+            rich.TextColumn("{task.fields[numbers]}"),
             console=Console(stderr=True),
         )
         self._bar.start()
@@ -213,7 +217,7 @@ class Display:
 
 
 class _Mark:
-    """A moment: when, after how many steps, having waited how long for data."""
+    """A moment: the clock, the step, and the seconds spent waiting for data until then."""
 
     def __init__(self, step: int = 0, waited: float = 0.0) -> None:
         self.at = time.perf_counter()
@@ -221,23 +225,8 @@ class _Mark:
         self.waited = waited
 
 
-def _parts(parts: dict[str, float]) -> str:
-    """The loss's parts behind it, where it has several."""
-    return (
-        ""
-        if len(parts) < 2
-        else " (" + ", ".join(f"{name} {value:.3f}" for name, value in parts.items()) + ")"
-    )
-
-
-def _worth_showing(name: str) -> bool:
-    if name.startswith("compared/"):  # they are looked at for the warning, and kept in metrics.jsonl
-        return False
-    return name.endswith(("_r1", "_r10", "accuracy", "effective_rank"))
-
-
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse loggers that cannot log, before a run begins.
+    """Reject loggers that are not installed, before a run begins.
 
     Raises:
         ConfigError: Weights & Biases is not installed.
@@ -257,7 +246,7 @@ def _logger(name: str, run: RunFolder) -> Any:
 
 
 class _Wandb:
-    """Weights & Biases with the two calls that are used of a logger."""
+    """Weights & Biases with the two functions of a Fabric logger."""
 
     def __init__(self, run: Any) -> None:
         self._run = run

@@ -1,34 +1,41 @@
-"""What comes before the first step: a free folder, the data, the tokenizer."""
+"""What comes before the first step: a free folder, the data, the tokenizer, the method."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from typing import Any
 
+import torch
+
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
+from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
-from likewise.errors import ConfigError, DataError, TooManyBadRecords, first_names
+from likewise.errors import ConfigError, DataError, TooManyBadRecords
+from likewise.messages import first_names
+from likewise.methods.base import BuildContext, Method, TokenizerInfo
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, differences, read_settings
-from likewise.training.replicas import first_before_others
+from likewise.training.distributed import run_rank_zero_first
+from likewise.training.warm_start import load_trained_weights, trained_spec
 
-__all__ = ["check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
+__all__ = ["build_method", "check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
+
+_MARKER = ".likewise"  # in a folder whose files are those of a rejected start
 
 
 def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
-    """Refuse a folder that holds another run: none is ever overwritten.
+    """Check that the folder is free, or holds this run and is to be resumed: no run is ever overwritten.
 
     Returns:
-        The settings; of a run that goes on, with what was decided when its data was first seen.
+        The settings; of a resumed run, with the batch size that was chosen at its start.
     """
     if not run.config.is_file():
-        _check_nothing_else(run)
-        _check_none_ignored(settings)
+        _check_no_other_files(run)
+        _check_used(settings)
         return settings
     if not resume:
         raise ConfigError(
@@ -47,54 +54,42 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
     return settings
 
 
-def _check_nothing_else(run: RunFolder) -> None:
-    """Refuse a folder that is no run and holds more than a refused start leaves."""
+def _check_no_other_files(run: RunFolder) -> None:
+    """Reject a folder that is not a run and holds more than a rejected start leaves. Hidden files are
+    ignored: no file of a run has such a name."""
     if not run.path.is_dir():
         return
-    ours = {run.bad_records.name} if _is_list_of_bad_records(run) else set()
-    if _is_summary(run):  # it is written first, so a tokenizer without it is somebody else's
-        ours |= {run.data.name, run.tokenizer.name, run.network.name}
-    # Hidden files are passed over: nothing of a run has such a name.
+    left = {run.bad_records.name, run.data.name, run.tokenizer.name, run.network.name}
+    ours = left if (run.path / _MARKER).exists() else set()
     others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
     if others:
         shown = first_names(others, most=3)
         raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
 
 
-def _is_summary(run: RunFolder) -> bool:
-    try:
-        found = json.loads(run.data.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "fingerprint" in found
+def _check_used(settings: Settings[Any]) -> None:
+    """Reject non-default options that have no effect.
 
-
-def _is_list_of_bad_records(run: RunFolder) -> bool:
-    try:
-        lines = run.bad_records.read_text(encoding="utf-8").split("\n")
-        return all(json.loads(line).keys() == {"id", "place", "reason"} for line in lines if line)
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _check_none_ignored(settings: Settings[Any]) -> None:
-    """Refuse options that nothing would read, where their values are not those that nobody named.
-
-    Of new runs alone: one that began when they were ignored goes on, and can be measured.
+    Only for new runs: one that began when they were ignored can be resumed and measured.
     """
     training, text = settings.training, settings.text
-    unsaid = default_settings(settings.method_type, settings.data.source)
-    if training.optimizer != "adamw" and training.betas != unsaid.training.betas:
+    defaults = default_settings(settings.method_type, settings.data.source)
+    if training.optimizer != "adamw" and training.betas != defaults.training.betas:
         raise ConfigError(
             f"training.betas are {training.betas}, and {training.optimizer} has no such averages; leave them "
             "out, or use --training.optimizer adamw."
         )
-    if training.order != "classes" and training.examples_per_class != unsaid.training.examples_per_class:
+    if training.order != "classes" and training.examples_per_class != defaults.training.examples_per_class:
         raise ConfigError(
             f"training.examples_per_class is {training.examples_per_class}, which --training.order "
-            f"{training.order} does not look at; leave it out, or use --training.order classes."
+            f"{training.order} ignores; leave it out, or use --training.order classes."
         )
-    if text.tokenizer is not None and text.vocabulary_size != unsaid.text.vocabulary_size:
+    if training.order != "domains" and training.source_share != defaults.training.source_share:
+        raise ConfigError(
+            f"training.source_share is {training.source_share}, which --training.order {training.order} "
+            "ignores; leave it out, or use --training.order domains."
+        )
+    if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
             f"text.vocabulary_size is {text.vocabulary_size}, and text.tokenizer {text.tokenizer} has a "
             "vocabulary already; leave one of the two out."
@@ -102,7 +97,7 @@ def _check_none_ignored(settings: Settings[Any]) -> None:
 
 
 def with_batch_size(settings: Settings[Any], train: Dataset, world_size: int) -> Settings[Any]:
-    """The settings with a batch size, where none was asked for."""
+    """The settings with a batch size, if none was given."""
     options = settings.training
     if options.batch_size is not None:
         return settings
@@ -117,57 +112,65 @@ def _with_training(settings: Settings[Any], **changes: Any) -> Settings[Any]:
 
 
 def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: bool) -> Splits:
-    """Read the data, on the first replica first (it may build the cache), and write down what was found."""
+    """Read the data, on rank 0 first (it may build the cache), and write a summary into the run."""
     needs = settings.method_type.needs
     size = settings.image.image_size if "image" in needs else None
     progress = show and fabric.is_global_zero
     try:
-        splits = first_before_others(
+        splits = run_rank_zero_first(
             fabric, lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress)
         )
     except TooManyBadRecords as error:
-        run.write_bad_records(error.bad_records)  # a refusal is when one wants to read them
+        _mark(run)
+        run.write_bad_records(error.bad_records)  # this is when users want to read them
         raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
+    fingerprint = splits.summary["fingerprint"]
     began_with = run.read_json(run.data).get("fingerprint") if run.config.is_file() else None
-    if began_with is not None and began_with != splits.summary["fingerprint"]:
+    if began_with not in (None, fingerprint):
         raise DataError(
             f"{settings.data.source} has changed since {run.path} began with it (its fingerprint is "
-            f"{splits.summary['fingerprint']}, and was {began_with}); start another run."
+            f"{fingerprint}, and was {began_with}); start another run."
         )
-    fabric.barrier()  # all replicas have looked at the folder before one writes into it
+    fabric.barrier()  # all ranks have read the folder before one writes into it
     if fabric.is_global_zero:
+        _mark(run)
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
-        for note in dict.fromkeys(splits.summary["notes"]) if show else ():
+    if progress:
+        for note in dict.fromkeys(splits.summary["notes"]):
             print(f"note: {note}.", file=sys.stderr)
-        if splits.validation is None and show:
-            print("no held-out part: nothing can be measured; see --data.validation.", file=sys.stderr)
-        if splits.summary["overlap"] is not None and show:
+        if splits.validation is None:
+            print("no validation split: nothing can be measured; see --data.validation.", file=sys.stderr)
+        if splits.summary["overlap"] is not None:
             print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
     return splits
+
+
+def _mark(run: RunFolder) -> None:
+    run.path.mkdir(parents=True, exist_ok=True)
+    (run.path / _MARKER).touch()
 
 
 def prepare_tokenizer(
     settings: Settings[Any], run: RunFolder, data: Dataset, fabric: Any, trained: Model | None
 ) -> TextTokenizer | None:
-    """The tokenizer of the model that the training starts from, the one that is named, or one trained on the
-    training part's captions.
+    """The tokenizer of the model that training starts from, the configured one, or one trained on the
+    captions of the training split; None for methods that read no texts.
 
-    Either way the run keeps it: a run that goes on needs nothing but itself and its data.
+    The run keeps it: a resumed run needs nothing but itself and its data.
     """
     if "text" not in settings.method_type.needs:
         return None
 
-    def kept() -> TextTokenizer:
-        # The others find what the first has kept. One left by a refused start is made anew.
-        is_kept = run.tokenizer.is_file() and (run.config.is_file() or not fabric.is_global_zero)
-        if not is_kept:
+    def read_or_make() -> TextTokenizer:
+        # Other ranks read what rank 0 has written. One left by a rejected start is made anew.
+        if not run.tokenizer.is_file() or (fabric.is_global_zero and not run.config.is_file()):
             tokenizer = _new_tokenizer(settings, data, trained)
             with written_whole(run.tokenizer) as beside:
                 tokenizer.save(beside)
         return TextTokenizer.load(run.tokenizer, max_tokens=None)
 
-    return first_before_others(fabric, kept)
+    return run_rank_zero_first(fabric, read_or_make)
 
 
 def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None) -> TextTokenizer:
@@ -181,5 +184,36 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
     named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)
-    texts = (text for row in data.texts or [] for text in row)
+    texts = training_texts(data, settings.method_type.needs)
     return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
+
+
+def build_method(
+    settings: Settings[Any],
+    run: RunFolder,
+    tokenizer: TextTokenizer | None,
+    num_rows: int,
+    trained: Model | None,
+    fabric: Any,
+) -> Method:
+    """The method with its first weights: random, pre-trained, or those of the model that training starts
+    from."""
+    sections, method_type = settings.sections(), settings.method_type
+    info = None
+    if tokenizer is not None:
+        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
+    torch.manual_seed(settings.training.seed)
+    method = method_type(
+        settings.method,
+        BuildContext(
+            image=sections.get("image"),
+            text=sections.get("text"),
+            views={family: sections[family] for family in method_type.view_families},
+            tokenizer=info,
+            num_rows=num_rows,
+            trained=trained_spec(settings, run, trained, fabric),
+        ),
+    )
+    if trained is not None and settings.training.start_from is not None:
+        load_trained_weights(method, trained, settings.training.start_from)
+    return method

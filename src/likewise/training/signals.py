@@ -1,4 +1,4 @@
-"""Stopping on request, between two steps."""
+"""Stop between two steps on SIGTERM and SIGINT."""
 
 from __future__ import annotations
 
@@ -13,43 +13,40 @@ import torch
 
 from likewise.collectives import world_size
 
-__all__ = ["asked_to_stop"]
+__all__ = ["stop_signal"]
 
-
-_LONG = timedelta(days=7)
+_TIMEOUT = timedelta(days=7)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], str | None]]:
-    """Turn SIGTERM and SIGINT into a question that the loop asks after each step.
+def stop_signal() -> Iterator[Callable[[], str | None]]:
+    """Catch SIGTERM and SIGINT; the yielded function returns the signal's name, or None.
 
-    Outside the main thread, to which Python gives all signals, there is no asking to stop: they stay with
-    whoever started the thread.
+    Every process calls it after each step and gets the same answer, whichever process got the signal. A
+    second signal interrupts at once. Outside the main thread signals are left alone, as Python requires.
     """
-    asked: list[str] = []
-    # A group of its own over gloo: the question crosses once a step, and must not wait for a GPU.
-    # The others wait in it while the first replica looks at the held-out part, however long that takes.
-    group = torch.distributed.new_group(backend="gloo", timeout=_LONG) if world_size() > 1 else None
+    caught: list[str] = []
+    # A gloo group of its own, so that the exchange at every step does not wait for a GPU. The other ranks
+    # wait in it while rank 0 evaluates, however long that takes.
+    group = torch.distributed.new_group(backend="gloo", timeout=_TIMEOUT) if world_size() > 1 else None
 
-    def note(number: int, frame: Any) -> None:
-        del frame
-        if asked:  # the second time, at once
+    def catch(number: int, frame: Any) -> None:
+        if caught:
             raise KeyboardInterrupt
-        asked.append(signal.Signals(number).name)
+        caught.append(signal.Signals(number).name)
 
-    def answer() -> str | None:
-        # Every replica must stop after the same step, whichever got the signal.
+    def current() -> str | None:
+        names: list[str | None] = [caught[0] if caught else None]
         if world_size() > 1:
-            flags: list[str | None] = [None] * world_size()
-            torch.distributed.all_gather_object(flags, asked[0] if asked else None, group=group)
-            return next((flag for flag in flags if flag is not None), None)
-        return asked[0] if asked else None
+            own, names = names[0], [None] * world_size()
+            torch.distributed.all_gather_object(names, own, group=group)
+        return next((name for name in names if name is not None), None)
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    heard = numbers if threading.current_thread() is threading.main_thread() else ()
-    previous = {number: signal.signal(number, note) for number in heard}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if is_main else ()
+    previous = {number: signal.signal(number, catch) for number in numbers}
     try:
-        yield answer
+        yield current
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,6 +1,6 @@
-"""Starting from a trained model: its tokenizer, encoders that are made like its own, and its weights.
+"""Start from a trained model: its tokenizer, encoders built like its own, and its weights.
 
-The model is opened once, before the first step. What a run that goes on must know of it, the run keeps.
+The model is opened once, before the first step. The run keeps what it needs to be resumed without it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,29 @@ from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
 from likewise.networks.image import ImageNetwork
-from likewise.networks.registry import image_spec
+from likewise.networks.registry import encoder_spec
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, read_settings
 from likewise.training.checkpoints import latest_checkpoint
 
-__all__ = ["image_size_of", "network_to_start_from", "open_trained", "start_from"]
+__all__ = ["image_size_of", "load_trained_weights", "open_trained", "trained_spec"]
 
 
 def image_size_of(path: str) -> int:
-    """The side in pixels of the pictures that a trained model takes.
+    """The image size of a trained model, in pixels a side.
 
     Raises:
         ModelError: there is no model.
     """
-    return int(image_spec(read_config(path)["network"])["image_size"])
+    return int(encoder_spec(read_config(path)["network"], "image")["image_size"])
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
-    """The model that `training.start_from` names; None without that option, and for a run that goes on.
-
-    Such a run has all weights itself, whatever became of the model.
+    """The model that `training.start_from` names; None without that option, and for a resumed run, which has
+    all weights itself.
 
     Raises:
-        ConfigError: options of the encoders say that they are others than the model's.
+        ConfigError: encoder options contradict the model.
         ModelError: there is no model.
     """
     path = settings.training.start_from
@@ -51,30 +50,30 @@ def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
 
 
 def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
-    """Refuse options that would be passed over: neither defaults, nor what the model's run had, nor true."""
-    unsaid = default_settings(settings.method_type, settings.data.source)
-    former = read_settings(RunFolder(path).config) if RunFolder(path).config.is_file() else unsaid
-    asked = []
+    """Reject encoder options that `start_from` would ignore."""
+    defaults = default_settings(settings.method_type, settings.data.source)
+    former = read_settings(RunFolder(path).config) if RunFolder(path).config.is_file() else defaults
+    ignored = []
     for section in {"image", "text"} & settings.sections().keys():
-        true = _facts(getattr(model.network, section, None))
+        facts = _facts(getattr(model.network, section, None))
         for option in dataclasses.fields(getattr(settings, section)):
             if option.name == "image_size":
                 continue
             value, *known = (
-                getattr(getattr(one, section), option.name) for one in (settings, unsaid, former)
+                getattr(getattr(one, section), option.name) for one in (settings, defaults, former)
             )
-            if value not in (*known, true.get(option.name)):
-                asked.append(f"{section}.{option.name} {value}")
-    if asked:
+            if value not in (*known, facts.get(option.name)):
+                ignored.append(f"{section}.{option.name} {value}")
+    if ignored:
         raise ConfigError(
             f"training.start_from: the network of {path} is another than these settings make "
-            f"({', '.join(sorted(asked))}). It brings its encoders and its tokenizer: leave the --image and "
-            "--text options out, but --image.image-size."
+            f"({', '.join(sorted(ignored))}). It brings its encoders and its tokenizer: leave all --image "
+            "and --text options out except --image.image-size."
         )
 
 
 def _facts(encoder: Any) -> dict[str, Any]:
-    """Of an encoder, what options may say of it all the same."""
+    """Options that are true of an encoder, and may therefore be given."""
     config: Any = getattr(getattr(encoder, "backbone", None), "config", None)
     kind: Any = getattr(config, "model_type", None)
     facts: dict[str, Any] = {
@@ -90,19 +89,19 @@ def _facts(encoder: Any) -> dict[str, Any]:
     return facts
 
 
-def network_to_start_from(
+def trained_spec(
     settings: Settings[Any], run: RunFolder, trained: Model | None, fabric: Any
 ) -> dict[str, Any] | None:
-    """`spec` of the network that a training starts from or, where it goes on, once started from.
+    """`spec` of the network that training starts from, or once started from if the run is resumed.
 
     Args:
         settings: of the training.
-        run: keeps it.
-        trained: what `open_trained` returned.
-        fabric: its first replica writes.
+        run: keeps the spec.
+        trained: from `open_trained`.
+        fabric: its rank 0 writes.
 
     Raises:
-        ConfigError: the run has lost it.
+        ConfigError: the run has lost the spec.
     """
     if settings.training.start_from is None:
         return None
@@ -118,13 +117,13 @@ def network_to_start_from(
     return spec
 
 
-def start_from(method: Method, trained: Model, path: str) -> None:
-    """Give a method's network the weights of a trained model.
+def load_trained_weights(method: Method, trained: Model, path: str) -> None:
+    """Load the weights of a trained model into a method's network.
 
     Args:
-        method: just built; its momentum twins start from these weights too.
-        trained: the model; its encoders are resized in place to the method's size of pictures.
-        path: where it was, for messages.
+        method: just built; its EMA encoders start from these weights too.
+        trained: the model; its image encoders are resized in place to the method's image size.
+        path: its path, for messages.
 
     Raises:
         ConfigError: the model has another network.
@@ -146,12 +145,12 @@ def start_from(method: Method, trained: Model, path: str) -> None:
             f"training.start_from: the network of {path} is another than these settings make: "
             f"{misfit_of_weights(error)}. Give the same --method options as its run had."
         ) from error
-    method.copy_to_twins()
+    method.reset_ema()
 
 
 def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
-    """A trained network's weights. The linear map after an image encoder is a head, as a projector is: where
-    only one of the two networks has it, or of another width, the new network's stays as it is."""
+    """A trained network's weights. The linear projection after an image encoder is a head: if only one of the
+    two networks has it, or of another width, the new network keeps its own."""
     state = trained.state_dict()
     if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
         return state

@@ -1,4 +1,4 @@
-"""Random views of images and hidden words, a batch at a time, on the device that trains."""
+"""Random views of images and masked tokens, a batch at a time, on the training device."""
 
 from likewise.views.captions import caption_flags
 from likewise.views.config import PRESETS, ViewConfig, simclr_views, view_preset

@@ -1,11 +1,10 @@
-"""Brightness, contrast, saturation, hue and grey as torchvision has them, each image in an order of its own.
+"""Brightness, contrast, saturation, hue and grey as in torchvision, in a random order for each image.
 
-Values are clamped to the range of pixels after each operation, and hue is turned in HSV: what is burnt out
-stays so, and luma changes with hue. Linear maps alone, multiplied into one and clamped once, would be
-quicker; but SimCLR then learnt a little less on CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of 51.2
-and 49.7 %, one run each).
+Values are clamped after each operation, and hue is shifted in HSV. One linear map, clamped once, would be
+faster, but SimCLR learnt a little less with it on CIFAR-10 (nearest neighbours 50.6 and 48.8 % instead of
+51.2 and 49.7 %, one run each).
 
-Dimensions: B images, P pixels.
+Legend: B images, P pixels.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ import torch
 from torch import Tensor
 
 from likewise.hardware import constant
-from likewise.views.chosen import apply_where
+from likewise.views.selection import apply_where
 
 __all__ = ["GREY", "ColourDraws", "change_colours", "turn_hue"]
 
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow and torchvision
 
-_CONTRAST, _HUE = 1, 3  # their numbers in an order
+_CONTRAST, _HUE = 1, 3  # in `ColourDraws.order`
 
 
 class ColourDraws(NamedTuple):
-    """What is drawn for each image.
+    """Random parameters of each image.
 
     Attributes:
-        factors: (B, 3) of brightness, contrast, saturation; 1 changes nothing.
-        turn: (B,) of hue, in shares of the colour circle; 0 changes nothing.
+        factors: (B, 3) of brightness, contrast, saturation; 1 is the identity.
+        turn: (B,) hue shift as a share of the colour circle; 0 is the identity.
         order: (B, 4) int64, a permutation of 0 brightness, 1 contrast, 2 saturation, 3 hue.
-        jitter: (B,) bool, False leaves these four out.
-        grey: (B,) bool, True turns the image grey at last.
+        jitter: (B,) bool, whether to apply these four.
+        grey: (B,) bool, whether to convert to grey at the end.
     """
 
     factors: Tensor
@@ -43,15 +42,15 @@ class ColourDraws(NamedTuple):
     grey: Tensor
 
     def of(self, part: slice) -> ColourDraws:
-        """Those of some images."""
+        """The parameters of some images."""
         return ColourDraws(*(one[part] for one in self))
 
 
 def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
-    """Do to each image what was drawn for it.
+    """Apply each image's operations.
 
     Args:
-        pixels: (B, 3, P) float32 in [0, 255], RGB; written over.
+        pixels: (B, 3, P) float32 in [0, 255], RGB; overwritten.
         draws: of B images.
 
     Returns:
@@ -63,10 +62,10 @@ def change_colours(pixels: Tensor, draws: ColourDraws) -> Tensor:
 
 
 def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
-    """The four operations, each image's in its own order; at each step some turn their hue."""
+    """The four operations in each image's order; at each position some images shift their hue."""
     matrices, pulls = _linear_parts(draws)
     turned = (draws.order == _HUE) & _turns(draws)[:, None]  # (B, 4)
-    other = torch.empty_like(pixels)  # to write to: fresh memory at each step would cost as much as the step
+    other = torch.empty_like(pixels)  # reused: allocating at each step would cost as much as the step
     for k in range(4):
         pixels, other = _linear(pixels, matrices[:, k], pulls[:, k], other), pixels
         pixels = apply_where(turned[:, k], turn_hue, pixels, draws.turn)
@@ -74,8 +73,10 @@ def _in_turn(pixels: Tensor, draws: ColourDraws) -> Tensor:
 
 
 def _hue_once(pixels: Tensor, draws: ColourDraws) -> Tensor:
-    """The same for a device, which would stall to be asked who turns its hue at a step; and to turn all of
-    them at each costs most by far. So all take their steps before the hue, turn it, and take those after."""
+    """The same on an accelerator: the steps before the hue shift, the shift, the steps after it.
+
+    Reading which images shift their hue at a step would stall it, and shifting all at each step is slow.
+    """
     matrices, pulls = _linear_parts(draws)
     place = (draws.order == _HUE).long().argmax(1)  # (B,)
     identity = torch.eye(3, device=pixels.device)
@@ -95,7 +96,7 @@ def _hue_once(pixels: Tensor, draws: ColourDraws) -> Tensor:
 
 
 def _turns(draws: ColourDraws) -> Tensor:
-    """(B,) whose hue is turned."""
+    """(B,) bool, whether the hue is shifted."""
     return draws.jitter & (draws.turn != 0)
 
 
@@ -106,8 +107,10 @@ def _linear(pixels: Tensor, matrix: Tensor, pull: Tensor, out: Tensor) -> Tensor
 
 
 def _linear_parts(draws: ColourDraws) -> tuple[Tensor, Tensor]:
-    """Each image's steps as `matrix @ colour + pull * mean luma`: (B, 4, 3, 3) and (B, 4), in the
-    image's own order. Hue, which is not linear, stands as the identity."""
+    """Each image's steps, in its order, as `matrix @ colour + pull * mean luma`: (B, 4, 3, 3) and (B, 4).
+
+    Hue is not linear; its matrix is the identity.
+    """
     B, device = draws.factors.shape[0], draws.factors.device
     identity = torch.eye(3, device=device).expand(B, 3, 3)
     to_grey = constant(GREY, device).expand(B, 3, 3)  # every row the grey weights
@@ -124,11 +127,11 @@ def _linear_parts(draws: ColourDraws) -> tuple[Tensor, Tensor]:
 
 
 def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
-    """Turn hues in HSV; value and saturation stay as they are.
+    """Shift the hue in HSV; value and saturation are unchanged.
 
     Args:
         pixels: (B, 3, P) float, RGB.
-        turn: (B,) in shares of the colour circle, from red to yellow where above 0.
+        turn: (B,) share of the colour circle, positive from red to yellow.
 
     Returns:
         (B, 3, P).
@@ -138,8 +141,8 @@ def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     least = torch.minimum(torch.minimum(red, green), blue)
     chroma = value - least
     scale = chroma.clamp_min(1e-6).reciprocal_()
-    # The hue in sixths of the circle. Chosen by lerp with weights of 0 and 1: `where` takes ten times as long
-    # on a processor, which cannot foresee the choice.
+    # The hue in sixths of the circle. Selected by lerp with weights 0 and 1: on CPU `where` takes ten times
+    # as long, by branch misprediction.
     is_greatest = torch.empty_like(value)
     hue = (red - green).mul_(scale).add_(4)
     hue.lerp_((blue - red).mul_(scale).add_(2), torch.eq(value, green, out=is_greatest))
@@ -147,7 +150,7 @@ def turn_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     hue.add_(6 * turn[:, None])
     hue.sub_((hue / 6).floor_(), alpha=6)  # back to [0, 6)
     turned = torch.empty_like(pixels)
-    # A channel is full for two sixths, rises and falls within one on either side, and is empty for two.
+    # A channel is full for two sixths, rises and falls over one sixth on either side, and is 0 for two.
     shares = (hue - 3).abs_().sub_(1), (hue - 2).abs_().neg_().add_(2), (hue - 4).abs_().neg_().add_(2)
     for channel, share in enumerate(shares):
         torch.addcmul(least, chroma, share.clamp_(0, 1), out=turned[:, channel])

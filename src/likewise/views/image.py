@@ -2,10 +2,10 @@
 
 Legend: B images, H = W side of the stored images, S side of the views, in pixels.
 
-Every number is drawn from (seed, step, index, view), so a view does not depend on the batch it is in, on the
-device, on workers or on replicas. Blur is a linear map of the rows and columns as cropping is, so it is
-folded into the resampling matrices of the images that drew it, and costs no pass over pixels. It therefore
-comes before the colours and not behind them, which is the same up to their clamping and turning of hue.
+Random numbers depend on (seed, step, index, view) only, so a view does not depend on its batch, the device,
+or the number of workers and processes. Blur, like cropping, is linear in rows and columns, so it is
+multiplied into the resampling matrices and costs no pass over pixels. It therefore comes before the colour
+operations instead of after them; the results differ only by their clamping and hue shift.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ from likewise.views.resample import (
 
 __all__ = ["center_view", "random_view"]
 
-# The places of an image's random numbers. Adding one at the end changes none of the others.
+# Slots of an image's random numbers. Appending one does not change the others.
 _FLIP, _JITTER, _GREY, _BLUR, _SIGMA, _SOLARIZE, _ROTATION, _TURN = range(8)
 _FACTORS, _ORDER, _BOX, _NUM_SLOTS = 8, 11, 15, 37
 
-# Radians. Turned by up to 45 degrees, what lies left of something else is still more left of it than above or
-# below; turned by more it is no longer, and by more than 90 it lies right.
-_LEFT_STAYS_LEFT = math.pi / 4
+# Radians. Up to 45 degrees an object on the left stays more to the left than above or below.
+_MAX_SAFE_ANGLE = math.pi / 4
 
-# Images at a time on CPU: few enough that what is in flight stays in the cache, and enough that calls cost
-# little beside pixels. Half and twice as many took a fifth and two fifths longer (80 to 64 px, one thread).
+# Bytes of images processed at a time on CPU: small enough for the cache, large enough that calls cost little.
+# Half and twice as many took a fifth and two fifths longer (80 to 64 px, one thread).
 _CHUNK_BYTES = 5_000_000
 
 
@@ -65,17 +64,16 @@ def random_view(
     Args:
         images: (B, 3, H, W) uint8, square, RGB.
         size: side of the views, S.
-        config: which views.
+        config: the operations and their strengths.
         draw: the step's random numbers.
-        index: (B,) int64, the images' keys: their places in their dataset, or other numbers where one of them
-            comes again (`Batch.key`).
-        view: which of an image's views; different numbers are independent.
+        index: (B,) int64, the images' keys (`Batch.key`); equal keys get equal views.
+        view: number of the view; different numbers are independent.
         mean: of each channel, in [0, 1].
         std: of each channel.
         keep_sides: (B,) bool, no flip and no large rotation where True. Ignored unless `config.caption_safe`.
-        keep_colours: (B,) bool, no hue change, no grey, no solarizing and no operation of RandAugment on
-            single channels where True. Ignored unless `config.caption_safe`.
-        dtype: of the result; everything before is computed in float32.
+        keep_colours: (B,) bool, no hue shift, grey, solarizing, autocontrast or equalize where True. Ignored
+            unless `config.caption_safe`.
+        dtype: of the result; computed in float32.
 
     Returns:
         (B, 3, S, S) of `dtype`, (value in [0, 1] - mean) / std.
@@ -90,7 +88,7 @@ def random_view(
     uniform = draw.uniform(index.to(images.device), slots, purpose=f"view {view}")  # (B, 37 and more)
     safe = config.caption_safe
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
-    with _as_written(images.device):
+    with _full_precision(images.device):
         recipe = _draw_recipe(
             uniform,
             config,
@@ -109,7 +107,7 @@ def random_view(
             if config.randaugment > 0:
                 operations = recipe.operations.of(part)
                 pixels = randaugment(pixels.clamp_(0, 255), operations, magnitude=config.magnitude, size=size)
-            views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
+            views[part] = _normalize(pixels, mean, std).view(-1, 3, size, size)
     return views
 
 
@@ -121,26 +119,26 @@ def center_view(
     std: Sequence[float],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """The evaluation view: the whole stored square, shrunk area-correctly.
+    """The evaluation view: the whole stored square, resized with antialiasing.
 
-    Arguments, result and errors are as of `random_view`.
+    Arguments, result and errors as in `random_view`.
     """
     _check(images, size)
     side = images.shape[2]
     whole = torch.full((1,), float(side), device=images.device)
     weights = triangle_weights(torch.zeros_like(whole), whole, source=side, size=size)  # (1, S, H)
     views = torch.empty((len(images), 3, size, size), dtype=dtype, device=images.device)
-    with _as_written(images.device):
+    with _full_precision(images.device):
         for part in _parts(images):
             shared = weights.expand(len(images[part]), size, side)
             pixels = resample(images[part], shared, shared)
-            views[part] = _normalise(pixels, mean, std).view(-1, 3, size, size)
+            views[part] = _normalize(pixels, mean, std).view(-1, 3, size, size)
     return views
 
 
 @contextmanager
-def _as_written(device: torch.device) -> Iterator[None]:
-    """No graph, and no autocast: a product of pixels in bf16 would be off by more than a grey level."""
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """No graph, and no autocast: bf16 products of pixels are off by more than a grey level."""
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         yield
 
@@ -153,7 +151,7 @@ def _check(images: Tensor, size: int) -> None:
     if images.shape[2] != images.shape[3]:
         raise ValueError(
             f"views are made from square images, got {images.shape[2]} x {images.shape[3]};"
-            " the data's `fit` option says how pictures become square"
+            " the data's `fit` option makes them square"
         )
     if size < 1:
         raise ValueError(f"the side of a view must be at least 1 pixel, got {size}")
@@ -161,7 +159,7 @@ def _check(images: Tensor, size: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """What was drawn for each of B images."""
+    """Random parameters of B images."""
 
     boxes: Tensor  # (B, 4) left, top, width, height in pixels of the stored image
     flip: Tensor  # (B,) bool
@@ -176,14 +174,14 @@ class _Recipe:
 def _draw_recipe(
     uniform: Tensor, config: ViewConfig, *, side: int, keep_sides: Tensor | None, keep_colours: Tensor | None
 ) -> _Recipe:
-    """Turns (B, 37 and more) uniform numbers into what happens to each image."""
+    """Turn (B, 37 or more) uniform numbers into the parameters of each image."""
     flip = uniform[:, _FLIP] < config.flip
-    farthest, swing = math.radians(config.rotation_degrees), 2 * uniform[:, _ROTATION] - 1
-    angle = farthest * swing
+    max_angle, swing = math.radians(config.rotation_degrees), 2 * uniform[:, _ROTATION] - 1
+    angle = max_angle * swing
     if keep_sides is not None:
         kept = keep_sides.to(flip.device)
         flip = flip & ~kept
-        angle = torch.where(kept, min(farthest, _LEFT_STAYS_LEFT) * swing, angle)
+        angle = torch.where(kept, min(max_angle, _MAX_SAFE_ANGLE) * swing, angle)
     turn = config.hue * (2 * uniform[:, _TURN] - 1)
     grey = uniform[:, _GREY] < config.grey
     solarized = uniform[:, _SOLARIZE] < config.solarize
@@ -215,7 +213,7 @@ def _draw_recipe(
 
 
 def _parts(images: Tensor) -> list[slice]:
-    """The slices of a batch that are worked on together."""
+    """Slices of a batch to process one after the other."""
     if images.device.type != "cpu":
         return [slice(0, len(images))]
     chunk = max(1, _CHUNK_BYTES // (images[0].numel() * 4)) if len(images) > 0 else 1
@@ -244,22 +242,21 @@ _NO_BLUR = 1e-3  # pixels: a Gaussian this narrow is the identity, exactly
 
 
 def _fold_blur(rows: Tensor, columns: Tensor, blurred: Tensor, sigma: Tensor) -> None:
-    """Multiplies the blur into the resampling weights (b, S, H) of the images that drew it, in place."""
+    """Multiply the blur into the resampling weights (b, S, H) of the blurred images, in place."""
     if rows.device.type == "cpu":
         chosen = torch.nonzero(blurred)[:, 0]
         blur = gaussian_weights(sigma[chosen], rows.shape[1])  # (c, S, S)
         for weights in (rows, columns):
             weights[chosen] = torch.bmm(blur, weights[chosen])
     else:
-        # Which images drew it is known on the device only: asking would stall it, so the others get the
-        # identity.
+        # Reading which images are blurred would stall the device, so the others get the identity.
         blur = gaussian_weights(torch.where(blurred, sigma, _NO_BLUR), rows.shape[1])
         for weights in (rows, columns):
             weights.copy_(torch.bmm(blur, weights))
 
 
-def _normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Clamps (B, 3, S * S) to [0, 255] and normalises it, in place."""
+def _normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Clamp (B, 3, S * S) to [0, 255] and normalize, in place."""
     scale = constant(tuple(1 / (255 * one) for one in std), pixels.device)
     shift = constant(tuple(-m / s for m, s in zip(mean, std, strict=True)), pixels.device)
     return pixels.clamp_(0, 255).mul_(scale[:, None]).add_(shift[:, None])

@@ -1,11 +1,11 @@
-"""RandAugment without operations on colours: a few operations drawn for each image, all of one magnitude.
+"""RandAugment without colour operations: a few operations drawn for each image, all of one magnitude.
 
 Cubuk et al., 2019, arXiv 1909.13719. Operations and constants are those of ALBEF's code (Li 2021, arXiv
-2107.07651), which TCL shares: ten operations, each drawn one done with probability half, and grey where a
-shift or a turn uncovers the outside. What is counted there in pixels of a picture of 256 is a share of the
-side here; pixels are not rounded between operations.
+2107.07651), which TCL shares: ten operations, each applied with probability 0.5, and grey outside the image.
+Shifts are shares of the side, where that code has pixels of a 256-pixel image; pixels are not rounded between
+operations.
 
-Dimensions: B images, N operations an image, S side, P = S * S pixels.
+Legend: B images, N operations an image, S side, P = S * S pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from likewise.views.chosen import apply_where
+from likewise.views.selection import apply_where
 
 __all__ = ["OPERATIONS", "SLOTS", "Operations", "draw_operations", "randaugment"]
 
@@ -34,28 +34,28 @@ OPERATIONS = (
     "translate_x",
     "translate_y",
 )
-SLOTS = 3  # random numbers of an operation: which, whether, which way
+SLOTS = 3  # random numbers of an operation: its kind, whether to apply it, its sign
 
 _AUTOCONTRAST, _EQUALIZE, _BRIGHTNESS, _SHARPNESS, _ROTATE = range(1, 6)
 _SHEAR_X, _SHEAR_Y, _TRANSLATE_X, _TRANSLATE_Y = range(6, 10)
-# At magnitude 10. Brightness and sharpness go from 0.1 to 1.9 and have no sign.
+# At magnitude 10. Brightness and sharpness range from 0.1 to 1.9 and have no sign.
 _DEGREES, _SHEAR, _SHIFT, _ENHANCE = 30.0, 0.3, 10 / 256, (0.1, 1.8)
 _OUTSIDE = 128.0
 
 
 class Operations(NamedTuple):
-    """What is drawn for each image.
+    """Random parameters of each image.
 
     Attributes:
-        kinds: (B, N) int64, places in `OPERATIONS`.
-        signs: (B, N) float32, -1 or 1: the way of a turn, a shear or a shift.
+        kinds: (B, N) int64, indices into `OPERATIONS`.
+        signs: (B, N) float32, -1 or 1, of a rotation, shear or translation.
     """
 
     kinds: Tensor
     signs: Tensor
 
     def of(self, part: slice) -> Operations:
-        """Those of some images."""
+        """The parameters of some images."""
         return Operations(self.kinds[part], self.signs[part])
 
 
@@ -64,8 +64,8 @@ def draw_operations(uniform: Tensor, keep_colours: Tensor | None) -> Operations:
 
     Args:
         uniform: (B, 3 N) in [0, 1).
-        keep_colours: (B,) bool, no autocontrast and no equalizing where True: they treat each channel by
-            itself.
+        keep_colours: (B,) bool, no autocontrast and no equalize where True: they change each channel
+            separately.
     """
     count = uniform.shape[1] // SLOTS
     which, whether, way = uniform.reshape(len(uniform), count, SLOTS).unbind(2)  # (B, N) each
@@ -108,14 +108,14 @@ def randaugment(pixels: Tensor, operations: Operations, *, magnitude: float, siz
 
 
 def _autocontrast(pixels: Tensor) -> Tensor:
-    """Each channel stretched to the whole range; one of a single level stays."""
+    """Stretch each channel to the full range; constant channels are unchanged."""
     low, high = (bound.round() for bound in torch.aminmax(pixels, dim=2, keepdim=True))
     scale = torch.where(high > low, 255 / (high - low), 1.0)
     return ((pixels - torch.where(high > low, low, 0.0)) * scale).clamp_(0, 255)
 
 
 def _equalize(pixels: Tensor) -> Tensor:
-    """Each channel's histogram made even, as Pillow does it; one of nearly a single level stays."""
+    """Equalize each channel's histogram as Pillow does; nearly constant channels are unchanged."""
     levels = pixels.round().long()  # (B, 3, P)
     counts = torch.zeros((*levels.shape[:2], 256), dtype=torch.long, device=levels.device)
     counts.scatter_add_(2, levels, torch.ones_like(levels))
@@ -127,7 +127,7 @@ def _equalize(pixels: Tensor) -> Tensor:
 
 
 def _sharpness(pixels: Tensor, factor: float, size: int) -> Tensor:
-    """Away from the smoothed picture for factors above 1, towards it below; the border stays."""
+    """Away from the smoothed image for factors above 1, towards it below; the border is unchanged."""
     if size < 3:
         return pixels
     square = pixels.reshape(-1, 3, size, size).clone()
@@ -140,10 +140,10 @@ def _sharpness(pixels: Tensor, factor: float, size: int) -> Tensor:
 
 
 def _inverse_maps(kind: Tensor, strength: Tensor, size: int) -> Tensor:
-    """(B, 2, 3) from a place in the result to that in the image, in pixels from the first one's middle.
+    """(B, 2, 3) affine maps from result to image coordinates, in pixels from the centre of the first one.
 
     Args:
-        kind: (B,) a turn, a shear or a shift.
+        kind: (B,) a rotation, a shear or a translation.
         strength: (B,) in [-1, 1].
         size: S.
     """
@@ -163,12 +163,12 @@ def _inverse_maps(kind: Tensor, strength: Tensor, size: int) -> Tensor:
 
 
 def _move(pixels: Tensor, maps: Tensor, size: int) -> Tensor:
-    """The images at the places that `maps` (B, 2, 3) say, between pixels by bilinear interpolation."""
+    """Sample the images at the coordinates given by `maps` (B, 2, 3), bilinearly."""
     line = torch.arange(size, device=pixels.device, dtype=torch.float32)
     y, x = torch.meshgrid(line, line, indexing="ij")
     places = torch.stack([x, y, torch.ones_like(x)]).flatten(1)  # (3, P)
     grid = ((maps @ places).transpose(1, 2) * 2 + 1) / size - 1  # (B, P, 2)
-    # Zero is what lies outside for `grid_sample`.
+    # `grid_sample` pads with zeros.
     square = pixels.view(-1, 3, size, size) - _OUTSIDE
     moved = F.grid_sample(square, grid.view(-1, size, size, 2), padding_mode="zeros", align_corners=False)
     return moved.add_(_OUTSIDE).flatten(2)

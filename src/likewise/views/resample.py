@@ -1,11 +1,10 @@
-"""Crop, flip and resizing as two matrix products an image, with Pillow's area-correct triangle filter.
+"""Crop, flip and resize as two matrix products per image, with Pillow's antialiasing triangle filter.
 
 Legend: B images, H and W their height and width, S side of the views, in pixels.
 
 Resizing is linear and separable: a view is `rows @ image @ columns^T`, with one (S, H) and one (S, W) matrix
-for each image. Their weights are those of Pillow's `resize(box=..., resample=BILINEAR)`: a triangle as wide
-as the shrinking, so that a view that shrinks is area-correct. The crop is where the triangles stand, the flip
-is the order of the rows.
+for each image. Their weights are those of Pillow's `resize(box=..., resample=BILINEAR)`: triangles that widen
+with the downscaling factor. The crop sets where the triangles lie, the flip the order of the rows.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ def draw_boxes(
     height: int,
     width: int,
 ) -> Tensor:
-    """Random crops as of torchvision's RandomResizedCrop, but not rounded to whole pixels.
+    """Random crops as in torchvision's RandomResizedCrop, but not rounded to whole pixels.
 
     Args:
-        uniform: (B, 22) in [0, 1): two for the place, then ten attempts of two (area, ratio); the first
-            attempt that fits is taken, and the largest centred crop of an allowed ratio when none does.
-        scale: least and greatest share of the area.
-        ratio: least and greatest width / height.
+        uniform: (B, 22) in [0, 1): two for the position, then ten attempts of two (area, ratio). The first
+            attempt that fits is used, or else the largest centred crop of an allowed ratio.
+        scale: minimum and maximum share of the area.
+        ratio: minimum and maximum width / height.
         height: H.
         width: W.
 
@@ -62,17 +61,17 @@ def draw_boxes(
 def triangle_weights(
     start: Tensor, length: Tensor, *, source: int, size: int, reverse: Tensor | None = None
 ) -> Tensor:
-    """Weights that resize one axis of each image, as Pillow's BILINEAR computes them.
+    """Weights that resize one axis of each image, as Pillow's BILINEAR.
 
     Args:
-        start: (B,) where the crop begins, in pixels of the source.
-        length: (B,) how long it is.
+        start: (B,) start of the crop, in pixels of the source.
+        length: (B,) length of the crop.
         source: pixels of the source along this axis, N.
         size: pixels of the view, S.
-        reverse: (B,) bool, the rows in reverse order where True.
+        reverse: (B,) bool, reverse the rows where True.
 
     Returns:
-        (B, S, N) float32, each row adding up to 1.
+        (B, S, N) float32; rows sum to 1.
     """
     places = torch.arange(size, device=start.device, dtype=torch.float32) + 0.5
     pixels = torch.arange(source, device=start.device, dtype=torch.float32) + 0.5
@@ -80,7 +79,7 @@ def triangle_weights(
     if reverse is not None:
         places = torch.where(reverse[:, None], size - places, places)
     reach = step.clamp_min(1.0)
-    # Scaled by the reach before the large array is made: its weight is 1 - |pixel - centre| / reach.
+    # The weight is 1 - |pixel - centre| / reach; divided by the reach before the large array is made.
     centres = (start[:, None] + places * step) / reach  # (B, S)
     away = (pixels / reach)[:, None, :] - centres[:, :, None]  # (B, S, N)
     weights = away.abs_().neg_().add_(1.0).clamp_min_(0.0)
@@ -90,8 +89,8 @@ def triangle_weights(
 def gaussian_weights(sigma: Tensor, size: int) -> Tensor:
     """(B, S, S) matrices that blur one axis by `sigma` (B,) pixels.
 
-    The image is mirrored at its borders, the border pixels not doubled. The whole Gaussian is used, not a
-    window of it; rows add up to 1.
+    The image is mirrored at its borders without repeating the border pixels. The Gaussian is not truncated;
+    rows sum to 1.
     """
     reach = torch.arange(2 * size - 1, device=sigma.device)
     curve = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)  # (B, 2S - 1) by distance
@@ -106,7 +105,7 @@ def gaussian_weights(sigma: Tensor, size: int) -> Tensor:
 
 
 def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """`rows @ image @ columns^T` of every image and channel.
+    """`rows @ image @ columns^T` for every image and channel.
 
     Args:
         images: (B, 3, H, W) uint8.
@@ -118,8 +117,8 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     B, C, H, W = images.shape
     S = rows.shape[1]
-    # Channels go between the axes, while becoming floats, so that each axis is one large product and nothing
-    # is copied: (H, 3, W) times columns, then rows times (H, 3 S).
+    # Channels move between the axes during the conversion to float, so each axis is one large product without
+    # copies: (H, 3, W) times columns, then rows times (H, 3 S).
     pixels = torch.empty((B, H, C, W), device=images.device).copy_(images.permute(0, 2, 1, 3))
     across = torch.bmm(pixels.view(B, H * C, W), columns.transpose(1, 2))  # (B, 3 H, S)
     view = torch.bmm(rows, across.view(B, H, C * S))  # (B, S, 3 S)
@@ -129,14 +128,14 @@ def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def resample_rotated(images: Tensor, boxes: Tensor, flip: Tensor, angle: Tensor, size: int) -> Tensor:
     """Crop, flip and rotation about the crop's centre in one bilinear sampling.
 
-    Outside the image it is mirrored, so that no black corners give the angle away. What shrinks is sampled
-    several times a pixel and averaged, so it stays close to area-correct.
+    The image is mirrored at its borders: black corners would reveal the angle. Downscaling averages several
+    samples per pixel, which approximates antialiasing.
 
     Args:
         images: (B, 3, H, W) uint8.
         boxes: (B, 4) left, top, width, height in pixels.
         flip: (B,) bool.
-        angle: (B,) radians, counter-clockwise as seen.
+        angle: (B,) radians, counter-clockwise.
         size: S.
 
     Returns:
@@ -145,7 +144,9 @@ def resample_rotated(images: Tensor, boxes: Tensor, flip: Tensor, angle: Tensor,
     B, _, H, W = images.shape
     finer = max(1, math.ceil(max(H, W) / size))
     side = finer * size
-    line = (torch.arange(side, device=boxes.device) + 0.5) / side - 0.5  # (side,) in crops, from its centre
+    line = (
+        torch.arange(side, device=boxes.device) + 0.5
+    ) / side - 0.5  # (side,) in crop sides, from the centre
     left, top, wide, tall = (boxes[:, k, None, None] for k in range(4))
     x = torch.where(flip[:, None, None], -line, line) * wide  # (B, 1, side) pixels
     y = line[:, None] * tall  # (B, side, 1)

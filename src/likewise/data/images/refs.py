@@ -1,4 +1,4 @@
-"""The ways to an image's bytes: a file, a member of a tar shard, a cell of a Parquet or Arrow table."""
+"""References to an image's bytes: a file, a member of a tar shard, a cell of a Parquet or Arrow table."""
 
 from __future__ import annotations
 
@@ -10,23 +10,30 @@ from typing import Any
 
 from likewise.data.files import open_binary, read_range, read_whole, stat_entry
 from likewise.data.record import ImageRef
+from likewise.data.tables.arrow_cells import cell_value, open_arrow
 from likewise.errors import DataError, OutOfReach, RecordError
 
 __all__ = ["KEPT_BYTES", "ArrowImage", "FileImage", "MemberImage", "ParquetImage", "parquet_bytes"]
 
 
-@dataclass(frozen=True, slots=True)
-class FileImage:
-    """An image in a file of its own. `version` is the time of change in nanoseconds, or an etag."""
+class _Ref:
+    """An image's key is all its fields."""
 
-    address: str
-    num_bytes: int
-    version: str
+    __slots__: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """See ImageRef."""
-        return f"{self.address}\t{self.num_bytes}\t{self.version}"
+        return "\t".join([str(getattr(self, name)) for name in self.__slots__])
+
+
+@dataclass(frozen=True, slots=True)
+class FileImage(_Ref):
+    """An image in its own file. `version` is the modification time in nanoseconds, or an etag."""
+
+    address: str
+    num_bytes: int
+    version: str
 
     def read(self) -> bytes:
         """See ImageRef."""
@@ -34,18 +41,13 @@ class FileImage:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberImage:
-    """An image inside an uncompressed tar shard, read by its place without scanning the shard."""
+class MemberImage(_Ref):
+    """An image inside an uncompressed tar shard, read at its offset without scanning the shard."""
 
     shard: str
     shard_version: str
     offset: int
     num_bytes: int
-
-    @property
-    def key(self) -> str:
-        """See ImageRef."""
-        return f"{self.shard}\t{self.shard_version}\t{self.offset}\t{self.num_bytes}"
 
     def read(self) -> bytes:
         """See ImageRef."""
@@ -56,7 +58,7 @@ class MemberImage:
 
 
 @dataclass(frozen=True, slots=True)
-class ParquetImage:
+class ParquetImage(_Ref):
     """An image in a column of a Parquet file: raw bytes, or Hugging Face's {bytes, path}."""
 
     file: str
@@ -64,16 +66,7 @@ class ParquetImage:
     column: str
     row_group: int
     row: int  # within the row group
-
-    @property
-    def key(self) -> str:
-        """See ImageRef."""
-        return f"{self.file}\t{self.file_version}\t{self.column}\t{self.row_group}\t{self.row}"
-
-    @property
-    def num_bytes(self) -> int:
-        """See ImageRef."""
-        return 0
+    num_bytes = 0
 
     def read(self) -> bytes:
         """See ImageRef."""
@@ -94,40 +87,29 @@ class ParquetImage:
 
 
 @dataclass(frozen=True, slots=True)
-class ArrowImage:
-    """An image in a column of a memory-mapped Arrow file, as Hugging Face datasets write them."""
+class ArrowImage(_Ref):
+    """An image in a column of a memory-mapped Arrow file."""
 
     file: str
     file_version: str
     column: str
     row: int
-
-    @property
-    def key(self) -> str:
-        """See ImageRef."""
-        return f"{self.file}\t{self.file_version}\t{self.column}\t{self.row}"
-
-    @property
-    def num_bytes(self) -> int:
-        """See ImageRef."""
-        return 0
+    num_bytes = 0
 
     def read(self) -> bytes:
         """See ImageRef."""
         return _cell_bytes(_RECENT.get((self.file, self.file_version, self.column), self._cells)[self.row])
 
     def _cells(self) -> tuple[Any, int]:
-        """All cells of the file. Mapped, not read: they take no memory of ours."""
-        from likewise.data.tables.arrow import open_arrow
-
-        return open_arrow(self.file).column(self.column), 0
+        """All cells of the column. They are memory-mapped, so they count as no bytes."""
+        return open_arrow(self.file, column=self.column), 0
 
 
 class _Recent:
-    """The column pieces read last: neighbouring records share one, so it is read once, not per image.
+    """A cache of the column pieces read last: neighbouring records share a piece, so it is read once.
 
-    As many are kept as fit into `capacity_bytes`, and always the last one: threads that work side by side on
-    small row groups need several at once.
+    It keeps as many pieces as fit into `capacity_bytes`, and always the last one. Threads that read small
+    row groups side by side need several at once.
     """
 
     def __init__(self, capacity_bytes: int) -> None:
@@ -135,13 +117,13 @@ class _Recent:
         self._used_bytes = 0
         self._pieces: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
-        self._locks: dict[Any, threading.Lock] = {}  # a piece's own; they take a few bytes, and are all kept
+        self._locks: dict[Any, threading.Lock] = {}  # one a piece; small, and never removed
         self._loads = threading.Semaphore(_LOADS_AT_ONCE)
 
     def get(self, key: Any, load: Callable[[], tuple[Any, int]]) -> Any:
         with self._lock:
             own = self._locks.setdefault(key, threading.Lock())
-        with own:  # while it is loaded too: several threads that want the same piece must not all read it
+        with own:  # also during the load: threads that want the same piece must not all read it
             with self._lock:
                 if key in self._pieces:
                     self._pieces.move_to_end(key)
@@ -157,20 +139,18 @@ class _Recent:
 
 
 KEPT_BYTES = 512 << 20
-"""Of the row groups that were read last."""
+"""How much of the row groups read last stays in memory."""
 
 _LOADS_AT_ONCE = 4  # a row group may take hundreds of megabytes while it is loaded
 _RECENT = _Recent(capacity_bytes=KEPT_BYTES)
 
 
 def parquet_bytes(refs: Iterable[ImageRef]) -> int:
-    """How large the Parquet files are that some of these images lie in."""
+    """Total size of the Parquet files that these images lie in."""
     return sum(stat_entry(file).num_bytes for file in {r.file for r in refs if isinstance(r, ParquetImage)})
 
 
 def _cell_bytes(cell: Any) -> bytes:
-    from likewise.data.tables.arrow import cell_value
-
     value = cell_value(cell)
     if isinstance(value, dict):
         if value.get("bytes") is None and value.get("path"):
@@ -182,7 +162,7 @@ def _cell_bytes(cell: Any) -> bytes:
 
 
 def _readable(read: Callable[[], bytes]) -> bytes:
-    """Files that are gone or closed to us are bad records; a failing disk or network stops the run."""
+    """A missing or unreadable file is a bad record; a failing disk or network stops the run."""
     try:
         return read()
     except FileNotFoundError:

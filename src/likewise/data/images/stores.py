@@ -1,4 +1,4 @@
-"""Where a dataset's pictures come from at training time: the cache, memory, or decoding at every use."""
+"""Where a dataset's images come from at training time: the cache, memory, or decoding at every use."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from likewise.data.images.decode import decode_square
 from likewise.data.record import ImageRef
 from likewise.errors import RecordError
 
-__all__ = ["CachedPixels", "DecodedPixels", "HeldPixels", "Pixels"]
+__all__ = ["CachedPixels", "DecodedPixels", "HeldPixels", "JoinedPixels", "Pixels", "held", "joined_pixels"]
 
 
 class Pixels(Protocol):
-    """Pictures by row, as squares of one size."""
+    """Images by row, as squares of one size."""
 
     size: int
 
@@ -28,7 +28,7 @@ class Pixels(Protocol):
 
 
 class HeldPixels:
-    """Pictures held in memory (N, 3, S, S)."""
+    """Images in memory (N, 3, S, S)."""
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
         self._images = images
@@ -36,12 +36,12 @@ class HeldPixels:
 
     def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """See Pixels."""
-        # "clip" because numpy buffers the whole result under the default mode; the dataset checked the rows.
+        # The default mode would buffer the whole result; the dataset has checked the rows.
         np.take(self._images, rows, axis=0, out=out, mode="clip")
 
 
 class CachedPixels(HeldPixels):
-    """Pictures in a memory-mapped cache; sent to another process, it opens the file there."""
+    """Images in a memory-mapped cache; unpickling opens the file again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -53,7 +53,7 @@ class CachedPixels(HeldPixels):
 
 @dataclass
 class DecodedPixels:
-    """Pictures decoded at every use, by a few threads (Pillow works without holding Python's lock)."""
+    """Images decoded at every use, by a few threads (Pillow works without holding Python's lock)."""
 
     refs: Sequence[ImageRef]
     size: int
@@ -67,7 +67,7 @@ class DecodedPixels:
         return self.__dict__ | {"_pool": None}
 
     def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """See Pixels. A picture that has become unreadable since the data was listed raises RecordError."""
+        """See Pixels. An image that has become unreadable since the data was listed raises RecordError."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="decode")
 
@@ -78,11 +78,37 @@ class DecodedPixels:
             except RecordError as error:
                 raise RecordError(f"{ref.key.split(chr(9))[0]}: {error}") from error
 
-        # In the source's order: a row group of Parquet is read as a whole, so its pictures follow each other.
+        # In the source's order: a row group of Parquet is read whole, so its images should follow each other.
         for _ in self._pool.map(fill, np.argsort(rows, kind="stable").tolist(), chunksize=1):
             pass
 
 
+_PART = 1 << 40  # above the number of rows of any store
+
+
+class JoinedPixels:
+    """Several stores of one size: row r of the n-th is row n * 2^40 + r."""
+
+    def __init__(self, parts: Sequence[Pixels]) -> None:
+        self.parts = list(parts)
+        self.size = self.parts[0].size
+
+    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        """See Pixels."""
+        for number, part in enumerate(self.parts):
+            places = np.flatnonzero(rows // _PART == number)
+            if len(places):
+                taken = np.empty((len(places), *out.shape[1:]), np.uint8)
+                part.take(rows[places] % _PART, taken)
+                out[places] = taken
+
+
+def joined_pixels(first: Pixels, second: Pixels) -> tuple[JoinedPixels, int]:
+    """One store of two, and the number of the second's first row in it."""
+    both = [part.parts if isinstance(part, JoinedPixels) else [part] for part in (first, second)]
+    return JoinedPixels(both[0] + both[1]), len(both[0]) * _PART
+
+
 def held(images: Any) -> NDArray[np.uint8]:
-    """A drawn (N, 3, S, S) uint8 tensor or array as an array."""
+    """A generated (N, 3, S, S) uint8 tensor or array as a contiguous array."""
     return cast("NDArray[np.uint8]", np.ascontiguousarray(np.asarray(images, dtype=np.uint8)))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from likewise.data.cells import clean_texts
 from likewise.data.config import DataConfig
 from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.path_resolver import PathResolver
-from likewise.data.sources.tables import clean_texts
-from likewise.data.tables.roles import IMAGE_EXTENSIONS, canonical_split
-from likewise.data.tables.table import is_table
-from likewise.data.text_encoding import decoded, legible
+from likewise.data.tables.names import IMAGE_EXTENSIONS, canonical_split
+from likewise.data.tables.open_table import is_table
+from likewise.data.text_encoding import decoded, legible, split_lines
 from likewise.errors import RecordError
 
-__all__ = ["FOLDER_OF_IMAGES", "is_image", "named_splits", "source_of_images"]
+__all__ = ["FOLDER_OF_IMAGES", "MAX_CAPTION_BYTES", "is_image", "named_splits", "source_of_images"]
 
 FOLDER_OF_IMAGES = "folder of images"
+MAX_CAPTION_BYTES = 16 << 20  # of a file of captions or a description
 
 
 def is_image(address: str) -> bool:
@@ -28,26 +29,28 @@ def is_image(address: str) -> bool:
 
 
 def named_splits(names: set[str], config: DataConfig) -> set[str]:
-    """Which of these names stand for parts of the data; none unless the training part and another do."""
+    """Which of these names are splits; none unless the training split and another are among them."""
     known = {config.train_split, config.validation_split}
     splits = {name for name in names if name in known or canonical_split(name) is not None}
     has_train = any(s == config.train_split or canonical_split(s) == "train" for s in splits)
     return splits if len(splits) > 1 and has_train else set()
 
 
-def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Source:
+def source_of_images(root: str, entries: list[Entry], config: DataConfig, *, classes: bool = True) -> Source:
     """Read the images below a folder.
 
     Args:
         root: the folder.
         entries: every file below it.
         config: the user's options.
+        classes: whether subfolders may be classes.
     """
     images = [entry for entry in entries if is_image(entry.address)]
-    # A name in another encoding than the system's holds lone surrogates: neither printed nor saved as it is.
+    # A name in another encoding than the system's holds lone surrogates, which cannot be printed.
     start = len(root.rstrip("/")) + 1
     names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
     layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
+    layout = replace(layout, classes=layout.classes and classes)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
@@ -55,56 +58,55 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig) -> Sou
     source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images))
     for entry in images:
         name = names[entry.address]
-        split, label = layout.said_of(name)
+        split, label = layout.split_and_label(name)
         try:
-            image = _reached(entry, resolver)
+            image = _file_image(entry, resolver)
         except RecordError as error:
             source.problems.append(Problem("image", BadRecord(name, name, str(error)), split))
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
-        source.records.append(Record(id=name, place=name, image=image, texts=texts, label=label, split=split))
+        source.records.append(Record(id=name, place=name, image=image, text=texts, label=label, split=split))
     _describe(source, entries, {entry.address for entry in captions.values()}, layout)
     return source
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the folders on the way to an image say of it.
+    """What the folders above an image mean.
 
     Attributes:
-        shared: those that all images lie in; they tell nothing apart.
-        splits: the names below them that stand for parts of the data.
-        classes: whether folders below these are classes.
+        shared: the path of folders that all images lie in; it tells nothing.
+        splits: the folder names below it that are splits.
+        classes: whether the folders below those are classes.
     """
 
     shared: str
     splits: set[str]
     classes: bool
 
-    def said_of(self, name: str) -> tuple[str | None, str | None]:
-        """Split and label of the image of that name."""
+    def split_and_label(self, name: str) -> tuple[str | None, str | None]:
+        """Split and label of the image with this path."""
         parts = name[len(self.shared) :].lstrip("/").split("/")[:-1]
         split = parts.pop(0) if parts and parts[0] in self.splits else None
         return split, parts[0] if parts and self.classes else None
 
 
 def _layout(folders: set[tuple[str, ...]], config: DataConfig) -> _Layout:
-    """What the folders of all images together show."""
+    """Derive the layout from the folders of all images."""
     levels = (set(names) for names in zip(*folders, strict=False))
     shared = tuple(names.pop() for names in takewhile(lambda names: len(names) == 1, levels))
     splits = named_splits({folder[len(shared)] for folder in folders if folder != shared}, config)
-    # Pictures beside folders of pictures in dogs/ are dogs as well: those folders are no classes.
+    # With images in dogs/ beside folders of images in dogs/, all are dogs: those folders are no classes.
     classes = not shared or bool(splits) or shared not in folders
     return _Layout("/".join(shared), splits, classes)
 
 
-def _reached(entry: Entry, resolver: PathResolver | None) -> FileImage:
-    """The way to a listed file. A remote listing (no resolver) is complete; a local one may hold symbolic
-    links, which have to be looked through.
+def _file_image(entry: Entry, resolver: PathResolver | None) -> FileImage:
+    """A reference to a listed file. A local one (with a resolver) may be a symbolic link, which is checked.
 
     Raises:
-        RecordError: there is no file at the end of them, or none that may be read.
+        RecordError: a link leads to no file, or to one that may not be read.
     """
     if resolver is None:
         return FileImage(entry.address, entry.num_bytes, entry.version)
@@ -119,22 +121,24 @@ def _captions(
     source: Source,
     config: DataConfig,
 ) -> tuple[str, ...]:
-    """The captions in the file beside an image, one a line."""
+    """Read the captions beside an image, one a line."""
     file = name_of(entry.address)
     try:
-        text = decoded(_reached(entry, resolver).read(), config.encoding).replace("\r\n", "\n")
+        caption_file = _file_image(entry, resolver)
+        if caption_file.num_bytes > MAX_CAPTION_BYTES:
+            raise RecordError(f"{caption_file.num_bytes:,} bytes, too long for a file of captions")
+        text = decoded(caption_file.read(), config.encoding)
     except RecordError as error:
         source.problems.append(Problem("text", BadRecord(name, file, str(error)), split))
         return ()
-    # str.splitlines would also cut at form feeds and the like
-    texts, faults = clean_texts(text.split("\n"), config)
+    texts, faults = clean_texts(split_lines(text), config)
     for number, reason in faults:
         source.problems.append(Problem("text", BadRecord(name, f"{file}:{number + 1}", reason), split))
     return tuple(texts)
 
 
 def _unread(has_captions: bool) -> dict[str, str]:
-    """The options that such a folder is read without, and why."""
+    """The options that do not apply, and why."""
     unread = {"image_root": "a folder of images holds no paths to them"}
     if has_captions:
         return unread | {"text_separator": "captions beside an image stand one a line"}
@@ -142,7 +146,7 @@ def _unread(has_captions: bool) -> dict[str, str]:
 
 
 def _describe(source: Source, entries: list[Entry], captions: set[str], layout: _Layout) -> None:
-    """Say which columns there are, in a manner of speaking, and what was passed over."""
+    """Name the columns, and note what was skipped."""
     labels = {record.label for record in source.records}
     if layout.shared and (layout.splits or len(labels) > 1):
         source.notes.append(
@@ -154,8 +158,7 @@ def _describe(source: Source, entries: list[Entry], captions: set[str], layout: 
             f"all images lie in {name}/: only one class, so no labels" for name in single if name
         ]
         source.records = [
-            Record(id=r.id, place=r.place, image=r.image, texts=r.texts, split=r.split)
-            for r in source.records
+            Record(id=r.id, place=r.place, image=r.image, text=r.texts, split=r.split) for r in source.records
         ]
     else:
         source.columns["label"] = "subfolder"
@@ -169,4 +172,4 @@ def _describe(source: Source, entries: list[Entry], captions: set[str], layout: 
         counted = ", ".join(f"{count} .{ending}" for ending, count in endings.most_common(5))
         tables = [address for address in others if is_table(address)]
         remark = f" (name {legible(tables[0])} itself to read it as a table)" if tables else ""
-        source.notes.append(f"passed over {len(others)} other files: {counted}{remark}")
+        source.notes.append(f"skipped {len(others)} other files: {counted}{remark}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 
+from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.files import (
     Entry,
@@ -21,23 +21,26 @@ from likewise.data.files import (
 )
 from likewise.data.record import Source
 from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
+from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.sources.tables import source_of_tables
-from likewise.data.tables.roles import ROLES, canonical_split
-from likewise.data.tables.table import Table, is_delimited, is_table, open_table
+from likewise.data.tables.names import canonical_split
+from likewise.data.tables.open_table import is_delimited, is_table, open_table
+from likewise.data.tables.table import Table
 from likewise.data.text_encoding import legible
-from likewise.errors import SourceError, first_names
+from likewise.errors import RecordError, SourceError
+from likewise.messages import first_names
 
 __all__ = ["open_source"]
 
 
-def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = True) -> Source:
+def open_source(config: DataConfig, needs: Needs | None = None, *, own_columns: bool = True) -> Source:
     """List the records of a source; images are not opened.
 
     Args:
         config: where the source is and what the user said about it.
-        images: look for the image files that a table names; without, its texts are of use even where they
-            lack.
-        own_columns: the named columns are meant of this source, so that a kind without such is refused.
+        needs: the columns that are read; images, texts, labels, groups and domains when None. Without
+            images, the texts of a table are of use even where its image files are missing.
+        own_columns: the named columns are those of this source, so that a kind without columns is refused.
 
     Returns:
         Its records, and what could not be used.
@@ -46,9 +49,11 @@ def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = 
         SourceError: there is nothing there, it cannot be understood, or it has no column of a name that was
             given.
     """
-    found = _understood(config, images)
+    found = _understood(config, needs)
     if not found.records and not found.problems:
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
+    if "(CSV)" not in found.kind and "(TSV)" not in found.kind:
+        found.unread["delimiter"] = "only CSV files have one"
     if own_columns:
         _refuse_unread(found, config)
         found.notes += _unread_notes(found, config)
@@ -56,29 +61,29 @@ def open_source(config: DataConfig, *, images: bool = True, own_columns: bool = 
     return found
 
 
-def _understood(config: DataConfig, images: bool) -> Source:
+def _understood(config: DataConfig, needs: Needs | None) -> Source:
     """The source as its kind is read."""
     address = config.source
     if address == "scenes" or address.startswith("scenes:"):
         from likewise.data.sources.scenes_source import source_of_scenes
 
-        return source_of_scenes(config)
+        return source_of_scenes(config, needs)
     address = address.removeprefix("file://")  # from here on, an address on this machine is a plain path
     if any(sign in address for sign in "*?{[") and not os.path.exists(address):
-        return _open_files(_matched(address), config, images)
+        return _open_files(_matched(address), config, needs)
     if is_folder(address):
-        return _open_folder(address.rstrip("/") or "/", config, images)
+        return _open_folder(address.rstrip("/") or "/", config, needs)
     reason = _out_of_reach(address)
     if reason is not None:
         raise SourceError(f"{address}: {reason}")
-    return _open_files([address], config, images)
+    return _open_files([address], config, needs)
 
 
 def _refuse_unread(source: Source, config: DataConfig) -> None:
     """Raise where an option names a column and the source is of a kind that has no such columns."""
-    for role in ROLES:
-        name = getattr(config, f"{role}_column")
-        if name is None or role in source.roles_named:
+    for role in column_names():
+        name = ",".join(config.columns_named(role))
+        if not name or role in source.roles_named:
             continue
         read = ", ".join(f"data.{other}_column" for other in source.roles_named)
         raise SourceError(
@@ -101,10 +106,10 @@ def _make_ids_unique(source: Source) -> None:
     if len({record.id for record in source.records}) == len(source.records):
         return
     seen: Counter[str] = Counter()
-    for number, record in enumerate(source.records):
+    for record in source.records:
         seen[record.id] += 1
         if seen[record.id] > 1:
-            source.records[number] = replace(record, id=f"{record.id}#{seen[record.id]}")
+            record.id = f"{record.id}#{seen[record.id]}"
 
 
 def _out_of_reach(address: str) -> str | None:
@@ -133,12 +138,12 @@ def _matched(pattern: str) -> list[str]:
     return addresses
 
 
-def _open_files(addresses: list[str], config: DataConfig, images: bool) -> Source:
+def _open_files(addresses: list[str], config: DataConfig, needs: Needs | None) -> Source:
     """One file, or several of a kind."""
     names = [address.lower() for address in addresses]
     texts = [name_of(name).split(".")[-1] in ("txt", "text") or ".txt." in name for name in names]
     if all(map(is_table, names)) or (all(texts) and all(map(is_delimited, addresses))):
-        return _open_tables(addresses, config, images)
+        return _open_tables(addresses, config, needs)
     if all(".tar" in name_of(name) for name in names):
         from likewise.data.sources.tar_shards import source_of_shards
 
@@ -156,12 +161,12 @@ def _open_files(addresses: list[str], config: DataConfig, images: bool) -> Sourc
     )
 
 
-def _open_folder(folder: str, config: DataConfig, images: bool) -> Source:
+def _open_folder(folder: str, config: DataConfig, needs: Needs | None) -> Source:
     entries, linked = list_tree(folder, follow_links=config.follow_links)
     passed_over = _said_of_links(folder, linked)
     if not entries:
         raise SourceError("; ".join([f"{folder}: the folder is empty", *passed_over]))
-    source = _source_of_entries(folder, entries, config, images)
+    source = _source_of_entries(folder, entries, config, needs)
     if source is None:
         endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
         said = f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
@@ -181,31 +186,58 @@ def _said_of_links(folder: str, linked: list[str]) -> list[str]:
     ]
 
 
-def _source_of_entries(folder: str, entries: list[Entry], config: DataConfig, images: bool) -> Source | None:
+def _source_of_entries(
+    folder: str, entries: list[Entry], config: DataConfig, needs: Needs | None
+) -> Source | None:
     """The files of a folder as what they are taken for; None where nothing among them can be read."""
     top = {entry.address for entry in entries if _depth(folder, entry) == 1}
     names = {name_of(address) for address in top}
     if names & {"dataset_dict.json", "state.json"}:
         from likewise.data.sources.saved_datasets import source_of_saved_dataset
 
-        return source_of_saved_dataset(folder, config)
+        return source_of_saved_dataset(folder, config, needs)
     # A few described images among thousands (metadata.csv) are described; a folder of images may also hold
     # an odd .json, so only real table formats make a folder a folder of tables.
+    listings = _listings(folder, entries)
     tables = [e.address for e in entries if is_table(e.address) and not e.address.endswith(".json")]
+    tables = [address for address in tables if address not in listings]
     at_top = [address for address in tables if address in top]
     metadata = [address for address in tables if stem_of(address) == "metadata"]
     if at_top or metadata:
-        return _open_tables(metadata or at_top, config, images, root=normalised(folder) if metadata else None)
+        chosen = _inside(folder, metadata or at_top, config)
+        return _open_tables(chosen, config, needs, root=normalised(folder) if metadata else None)
     tars = [entry.address for entry in entries if entry.address.endswith((".tar", ".tar.gz", ".tgz"))]
     if tars:
-        return _open_files(tars, config, images)
+        return _open_files(_inside(folder, tars, config), config, needs)
     if any(is_image(entry.address) for entry in entries):
-        return source_of_images(normalised(folder), entries, config)
+        return source_of_images(normalised(folder), entries, config, classes=not listings)
+    tables = tables or [entry.address for entry in entries if is_table(entry.address)]
     if tables:
-        return _open_tables(tables, config, images, root=normalised(folder))
-    if tables := [entry.address for entry in entries if is_table(entry.address)]:
-        return _open_tables(tables, config, images, root=normalised(folder))
+        return _open_tables(_inside(folder, tables, config), config, needs, root=normalised(folder))
     return None
+
+
+def _listings(folder: str, entries: list[Entry]) -> set[str]:
+    """Tables in which img2dataset lists the content of a shard or folder of the same name."""
+    paths = {entry.address for entry in entries}
+    folders = {folder_of(path) for path in paths}
+    stems = {path.removesuffix(".parquet") for path in paths if path.endswith(".parquet")}
+    return {
+        f"{stem}.parquet"
+        for stem in stems
+        if f"{stem}_stats.json" in paths and (f"{stem}.tar" in paths or stem in folders)
+    }
+
+
+def _inside(folder: str, addresses: list[str], config: DataConfig) -> list[str]:
+    """These files of a folder. Raises SourceError if one is a link that leads outside."""
+    resolver = PathResolver(folder, follow_links=config.follow_links)
+    for address in [] if is_remote(folder) else addresses:
+        try:
+            resolver.resolve(address)
+        except RecordError as error:
+            raise SourceError(f"{address}: {error}") from None
+    return addresses
 
 
 def _depth(folder: str, entry: Entry) -> int:
@@ -229,17 +261,21 @@ def _words(stem: str) -> list[str]:
     return [stem, *stem.replace("-", "_").replace(".", "_").split("_")]
 
 
+def _open_table(address: str, config: DataConfig) -> Table:
+    delimiter = "\t" if config.delimiter == "tab" else config.delimiter
+    return open_table(address, encoding=config.encoding, delimiter=delimiter)
+
+
 def _open_tables(
-    addresses: list[str], config: DataConfig, images: bool, *, root: str | None = None
+    addresses: list[str], config: DataConfig, needs: Needs | None, *, root: str | None = None
 ) -> Source:
     """Tables side by side: file names give splits, and subfolders of a folder of tables splits or domains."""
     if root is None:
         splits = splits_by_stem(addresses, config)
         tables: list[tuple[Table, str | None, str | None]] = [
-            (open_table(address, encoding=config.encoding), splits.get(address), None)
-            for address in addresses
+            (_open_table(address, config), splits.get(address), None) for address in addresses
         ]
-        return source_of_tables(tables, config, images=images, splits_from="files" if splits else None)
+        return source_of_tables(tables, config, needs=needs, splits_from="files" if splits else None)
     parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
     by_folder = named_splits({word for words in parts.values() for word in words}, config)
     by_stem = {} if by_folder else splits_by_stem(addresses, config)
@@ -247,11 +283,11 @@ def _open_tables(
     for address in addresses:
         split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
         domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
-        found.append((open_table(address, encoding=config.encoding), split, domain))
+        found.append((_open_table(address, config), split, domain))
     if len({domain for _, _, domain in found}) == 1:
         found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
     splits_from = "subfolders" if by_folder else "files" if by_stem else None
-    source = source_of_tables(found, config, images=images, splits_from=splits_from)
+    source = source_of_tables(found, config, needs=needs, splits_from=splits_from)
     if "domain" not in source.columns and len({domain for _, _, domain in found if domain}) > 1:
         source.columns["domain"] = "subfolder"
     return source

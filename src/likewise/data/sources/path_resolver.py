@@ -1,4 +1,4 @@
-"""From the path in a table's cell to a file within the data's root, or the reason why it is not one."""
+"""From the path in a cell to a file within the data's root, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from likewise.data.files import is_folder, is_remote, join, list_tree, normalised
 from likewise.data.images.refs import FileImage
-from likewise.data.tables.roles import looks_like_image_path, without_caption_number
+from likewise.data.tables.names import looks_like_image_path, without_caption_number
 from likewise.errors import RecordError
 
 __all__ = ["PathResolver", "find_image_root"]
@@ -19,9 +19,8 @@ _USUAL_FOLDERS = ("images", "image", "imgs", "img", "photos", "pictures", "data"
 class PathResolver:
     """Finds the files that a table names.
 
-    A relative path must stay within the root, by its text and through symbolic links. An absolute path must
-    lie within the root too, unless every path of the table is absolute and the user set no root: then the
-    table means files anywhere, and there is no root to leave.
+    A path must stay within the root, by its text and through symbolic links. Only if every path of the table
+    is absolute and the user set no root may files lie anywhere.
 
     Args:
         root: folder or address where relative paths start.
@@ -78,7 +77,7 @@ class PathResolver:
         return FileImage(path, found.st_size, str(found.st_mtime_ns))
 
     def _real_folder(self, folder: str) -> str:
-        """Realpath costs a system call a path part; thousands of images share a folder."""
+        """A cached realpath: it costs a system call a path part, and thousands of images share a folder."""
         if folder not in self._real_folders:
             self._real_folders[folder] = os.path.realpath(folder)
         return self._real_folders[folder]
@@ -100,14 +99,11 @@ def _within(path: str, root: str) -> bool:
 
 
 def find_image_root(folder: str, paths: Iterable[str]) -> str:
-    """Where relative paths start: the table's folder, or one in it, such as images/, that has the files."""
+    """Where relative paths start: the table's folder, or a subfolder such as images/ that has the files."""
     if is_remote(folder):
         return folder
     sample = [path for path in paths if looks_like_image_path(path) and not os.path.isabs(path)][:20]
     sample = [without_caption_number(path) for path in sample]
     usual = [name for name in sorted(os.listdir(folder or ".")) if name.lower() in _USUAL_FOLDERS]
     candidates = [folder, *(path for name in usual if is_folder(path := os.path.join(folder, name)))]
-    found = [
-        sum(os.path.isfile(os.path.join(candidate, path)) for path in sample) for candidate in candidates
-    ]
-    return candidates[found.index(max(found))]
+    return max(candidates, key=lambda c: sum(os.path.isfile(os.path.join(c, path)) for path in sample))

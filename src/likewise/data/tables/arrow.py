@@ -1,4 +1,4 @@
-"""Arrow files and schemas as Hugging Face datasets use them, read with pyarrow alone."""
+"""Arrow files, as Hugging Face datasets and Polars write them."""
 
 from __future__ import annotations
 
@@ -6,120 +6,59 @@ import json
 import os
 from typing import Any
 
-from likewise.data.files import is_remote, open_binary, stat_entry
+from likewise.data.files import read_whole, stat_entry
+from likewise.data.images.refs import ArrowImage
+from likewise.data.tables.arrow_cells import (
+    arrow_errors,
+    binary_columns,
+    cell_list,
+    class_names,
+    declared_names,
+    open_arrow,
+)
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
 
-__all__ = ["binary_columns", "cell_list", "cell_value", "class_names", "open_arrow", "open_arrow_table"]
-
-_HEAD_ROWS = 50
-_FILE_MARK = b"ARROW1"  # what the file format begins with, and the stream format does not
-
-
-def binary_columns(schema: Any) -> frozenset[str]:
-    """Columns of bytes, or of {bytes, path} structs as Hugging Face's Image feature stores them."""
-    import pyarrow as pa
-
-    def holds_bytes(kind: Any) -> bool:
-        if pa.types.is_struct(kind):
-            return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    return frozenset(field.name for field in schema if holds_bytes(field.type))
-
-
-def class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
-    """Names of whole-number class labels, from the features Hugging Face writes beside a schema."""
-    raw = (metadata or {}).get(b"huggingface")
-    if raw is None:
-        return {}
-    features = json.loads(raw).get("info", {}).get("features", {})
-    return {
-        name: feature["names"]
-        for name, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
-    }
-
-
-def cell_list(column: Any) -> list[Any]:
-    """A column as Python values; dictionary-encoded strings are spelled out."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    try:
-        values: list[Any] = column.to_pylist()
-    except UnicodeDecodeError:  # a writer that did not check what it wrote
-        values = [cell_value(scalar) for scalar in column]
-    return values
-
-
-def cell_value(scalar: Any) -> Any:
-    """A cell's value; bytes of a string that are no UTF-8 become lone surrogates, as those of text tables."""
-    import pyarrow as pa
-
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        if isinstance(scalar, pa.StructScalar):
-            return {name: cell_value(scalar[name]) for name in scalar}
-        if isinstance(scalar, pa.ListScalar):
-            return [cell_value(item) for item in scalar.values]
-        return scalar.as_buffer().to_pybytes().decode("utf-8", "surrogateescape")
-
-
-def open_arrow(address: str) -> Any:
-    """A table over an Arrow file (stream or file format), memory-mapped where it is local."""
-    import pyarrow as pa
-
-    try:
-        stream = open_binary(address) if is_remote(address) else pa.memory_map(address, "r")
-        is_file = stream.read(len(_FILE_MARK)) == _FILE_MARK
-        stream.seek(0)
-        return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(stream).read_all()
-    except (pa.ArrowException, OSError) as error:  # absent, cut short, or something else altogether
-        raise SourceError(f"{address}: no readable Arrow file: {error}") from error
+__all__ = ["open_arrow_table"]
 
 
 def open_arrow_table(addresses: list[str], *, name: str, folder: str) -> Table:
-    """Arrow files that follow one another as one table."""
-    from likewise.data.images.refs import ArrowImage
-
+    """Consecutive Arrow files as one table. Raises SourceError."""
     pieces = [open_arrow(address) for address in addresses]
     entries = [stat_entry(address) for address in addresses]
     schema = pieces[0].schema
     binary = binary_columns(schema)
 
-    def column(wanted: str) -> list[Any]:
-        if wanted not in binary:
+    def read(wanted: str, limit: int | None) -> list[Any]:
+        if wanted in binary:
+            return [
+                ArrowImage(entry.address, entry.state, wanted, row)
+                for entry, piece in zip(entries, pieces, strict=True)
+                for row in range(piece.num_rows)
+            ]
+        with arrow_errors(f"{addresses[0]}: column {wanted} cannot be read"):
+            if limit is not None:
+                return cell_list(pieces[0].column(wanted).slice(0, limit))
             return [value for piece in pieces for value in cell_list(piece.column(wanted))]
-        return [
-            ArrowImage(entry.address, f"{entry.num_bytes}\t{entry.version}", wanted, row)
-            for entry, piece in zip(entries, pieces, strict=True)
-            for row in range(piece.num_rows)
-        ]
 
-    def head(wanted: str) -> list[Any]:
-        return [] if wanted in binary else cell_list(pieces[0].column(wanted).slice(0, _HEAD_ROWS))
-
-    label_names = class_names(schema.metadata)
-    info = os.path.join(folder, "dataset_info.json")
-    if not label_names and os.path.isfile(info):
-        try:
-            with open(info, encoding="utf-8") as stream:
-                features = json.load(stream).get("features") or {}
-        except (ValueError, AttributeError) as error:
-            raise SourceError(f"{info}: not what save_to_disk writes: {error}") from error
-        label_names = class_names({b"huggingface": json.dumps({"info": {"features": features}}).encode()})
     return Table(
         name=name,
         folder=folder,
         kind="Arrow",
         names=list(schema.names),
         num_rows=sum(piece.num_rows for piece in pieces),
-        column=column,
-        head=head,
-        place=lambda row: f"{name} row {row}",
+        read=read,
         binary=binary,
-        label_names=label_names,
+        label_names=class_names(schema.metadata) or _names_beside(folder),
     )
+
+
+def _names_beside(folder: str) -> dict[str, list[str]]:
+    """Class names from the description that `save_to_disk` writes beside the files."""
+    info = os.path.join(folder, "dataset_info.json")
+    if not os.path.exists(info):
+        return {}
+    try:
+        return declared_names(json.loads(read_whole(info)))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{info}: not what save_to_disk writes: {error}") from error

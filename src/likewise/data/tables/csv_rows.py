@@ -1,36 +1,55 @@
-"""The rows of a delimited text, with what a stray quotation mark would swallow given back."""
+"""The rows of a delimited text, by the standard csv module; a stray quotation mark costs one row."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from itertools import islice
 
-__all__ = ["split_rows"]
+from likewise.data.tables.names import is_image_name, looks_like_image_path
+from likewise.data.text_encoding import split_lines
 
+__all__ = ["DELIMITERS", "guess_delimiter", "split_rows"]
+
+DELIMITERS = ",;\t|"
+_GUESS_LINES = 50
 _SURE_LINES = 10
 
+Rows = list[tuple[int, list[str]]]
+"""The fields of each row, after the number of its first line."""
 
-def split_rows(text: str, delimiter: str) -> tuple[list[list[str]], list[int], list[tuple[int, str]]]:
-    """Rows, the line each begins at, and the lines that cannot be read with the reason.
 
-    Blank lines are left out.
+def guess_delimiter(text: str) -> str:
+    """The delimiter that splits the first rows into equally many fields; a comma if none does.
+
+    A first row in which a field is an image path or an image column's name counts for a delimiter too:
+    captions may hold equally many commas.
     """
-    if delimiter == "\t":
-        plain = text.splitlines() if "\r" in text and "\n" not in text else text.split("\n")
-        plain = [line.rstrip("\r") for line in plain]
-        width = plain[0].count("\t")
-        # Most tab-separated files quote nothing, and a sentence may begin with a quotation mark. If every
-        # line has its full number of fields, quotes have no meaning beyond a pair around a whole field.
-        if all(line.count("\t") == width for line in plain if line):
-            numbered = [(number, line) for number, line in enumerate(plain, start=1) if line]
-            return (
-                [[_unquoted(f) for f in line.split("\t")] for _, line in numbered],
-                [n for n, _ in numbered],
-                [],
-            )
+    head = "".join(islice(io.StringIO(text, newline=""), _GUESS_LINES))
+
+    def score(delimiter: str) -> tuple[float, int]:
+        rows = [row for _, row in split_rows(head, delimiter)[0]]
+        if not rows or len(rows[0]) < 2:
+            return 0.0, 0
+        named = any(looks_like_image_path(cell) or is_image_name(cell) for cell in rows[0])
+        return sum(len(row) == len(rows[0]) for row in rows) / len(rows) + named, len(rows[0])
+
+    return max(DELIMITERS, key=score)
+
+
+def split_rows(text: str, delimiter: str) -> tuple[Rows, list[tuple[int, str]]]:
+    """Split a text into rows; blank lines are left out.
+
+    Returns:
+        The rows, and the lines that cannot be read, each with the reason.
+    """
     lines = list(io.StringIO(text.replace("\x00", "\ufffd"), newline=""))
-    previous_limit = csv.field_size_limit(1 << 30)  # a caption of a megabyte is one bad record, not the end
+    if delimiter == "\t" and len({line.count("\t") for line in lines if line.strip("\r\n")}) == 1:
+        # Most tab-separated files quote nothing, and a sentence may begin with a quotation mark. If every
+        # line has all its fields, a quotation mark means something only in a pair around a whole field.
+        plain = [line.rstrip("\r\n") for line in lines]
+        return [(n, [_unquoted(f) for f in p.split("\t")]) for n, p in enumerate(plain, start=1) if p], []
+    previous_limit = csv.field_size_limit(1 << 30)  # a caption of a megabyte is one bad record
     try:
         return _quoted_rows(lines, delimiter)
     finally:
@@ -43,89 +62,61 @@ def _unquoted(cell: str) -> str:
     return cell
 
 
-def _quoted_rows(
-    lines: list[str], delimiter: str
-) -> tuple[list[list[str]], list[int], list[tuple[int, str]]]:
-    """Rows of lines in which quotes count; after a stray one, reading goes on at the very next line."""
-    rows: list[list[str]] = []
-    numbers: list[int] = []
+def _quoted_rows(lines: list[str], delimiter: str) -> tuple[Rows, list[tuple[int, str]]]:
+    """Rows of lines in which quotation marks count. Reading goes on at the line after a bad one."""
+    rows: Rows = []
     bad: list[tuple[int, str]] = []
     begin = 0
     while begin < len(lines):
-        for row, end, fault in _rows_from(lines, begin, delimiter):
-            reason = None
-            if fault is not None or end - begin > 1:
-                reason = _stray_quote(row, lines[begin:end], fault, len(rows[0]) if rows else None, delimiter)
-            if reason is not None:
+        start, reason = begin, None
+        reader = csv.reader((lines[n] for n in range(start, len(lines))), delimiter=delimiter, strict=True)
+        try:
+            for row in reader:
+                end = start + reader.line_num
+                if end - begin > 1 and rows and _swallows_rows(row, len(rows[0][1]), delimiter):
+                    reason = f"a quoted field runs over {end - begin} lines (a stray quote?)"
+                    break
+                if row:
+                    rows.append((begin + 1, row))
+                begin = end
+        except csv.Error as error:
+            reason = _quote_fault(str(error), start + reader.line_num - begin)
+        if reason is not None:
+            escaped = _backslash_row(lines[begin], delimiter)
+            if escaped is None:
                 bad.append((begin + 1, reason))
-                begin += 1
-                break
-            if row:
-                rows.append(row)
-                numbers.append(begin + 1)
-            begin = end
-    return rows, numbers, bad
+            else:
+                rows.append((begin + 1, escaped))
+            begin += 1
+    return rows, bad
 
 
-def _rows_from(lines: list[str], begin: int, delimiter: str) -> Iterator[tuple[list[str], int, str | None]]:
-    """Each row, the line after it, and what is wrong with its quotes; the first such row is the last."""
-    end = begin
-    strict = csv.reader((lines[n] for n in range(begin, len(lines))), delimiter=delimiter, strict=True)
+def _backslash_row(line: str, delimiter: str) -> list[str] | None:
+    r"""A line with quotation marks written \" in quoted fields, as Spark does; None if it is none."""
+    if '\\"' not in line:
+        return None
     try:
-        for row in strict:
-            end = begin + strict.line_num
-            yield row, end, None
-    except csv.Error as error:
-        lenient = csv.reader((lines[n] for n in range(end, len(lines))), delimiter=delimiter)
-        row = next(lenient)
-        yield row, end + lenient.line_num, str(error)
+        return next(csv.reader([line], delimiter=delimiter, strict=True, escapechar="\\", doublequote=False))
+    except csv.Error:
+        return None
 
 
-def _stray_quote(
-    row: list[str], lines: list[str], fault: str | None, width: int | None, delimiter: str
-) -> str | None:
-    """Why a row that spans these lines is none, or None if it is one.
-
-    Args:
-        row: as it was read.
-        lines: that it spans.
-        fault: what Python's strict reader says of its quotes.
-        width: the number of fields of the first row; None if this is the first one.
-        delimiter: between fields.
-    """
-    if fault is not None and "end of data" in fault:
-        after = f", {len(lines)} lines on" if len(lines) > 1 else ""
+def _quote_fault(error: str, num_lines: int) -> str:
+    if "end of data" in error:
+        after = f", {num_lines} lines on" if num_lines > 1 else ""
         return f"a quoted field is still open at the end of the file{after} (a stray quote?)"
-    if len(lines) == 1 or (width is None and fault is None):
-        return None
-    # Where all quotes are well placed, the last line may be the end of a caption and then an image's name, so
-    # only what is within the field is looked at.
-    inner = lines[1:] if fault is not None else [line for cell in row for line in _lines_of(cell)[1:]]
-    if not any(delimiter in line for line in inner):
-        return None
-    images = [place for place, cell in enumerate(row) if _names_image(cell)]
-    whole = sum(_is_whole(line, width or len(row), images, delimiter) for line in inner)
-    # Of well-placed quotes and no images, the number of fields is the only sign, and prose has commas too.
-    sure = fault is not None or len(images) > 0 or whole >= _SURE_LINES
-    if sure and 2 * whole >= len(inner) > 0:
-        return f"a quoted field runs over {len(lines)} lines (a stray quote?)"
-    return None
+    if num_lines > 1:
+        return f"a quoted field runs over {num_lines} lines (a stray quote?)"
+    return f"a stray quote: {error}"
 
 
-def _lines_of(cell: str) -> list[str]:
-    return cell.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+def _swallows_rows(row: list[str], width: int, delimiter: str) -> bool:
+    """Whether at least half of the further lines in a row's fields are rows themselves.
 
-
-def _names_image(cell: str) -> bool:
-    from likewise.data.tables.roles import looks_like_image_path
-
-    return len(_lines_of(cell)) == 1 and looks_like_image_path(cell)
-
-
-def _is_whole(line: str, width: int, images: list[int], delimiter: str) -> bool:
-    """Whether a line alone has that many fields, more than one, and names images at these places."""
-    line = line.rstrip("\r\n")
-    for cells in (next(csv.reader([line], delimiter=delimiter), []), line.split(delimiter)):
-        if len(cells) == width > 1 and all(_names_image(cells[n].strip('"')) for n in images if n < width):
-            return True
-    return False
+    Such lines have all fields, and an image path where the row has one. Without image paths it takes ten
+    such lines, because prose has commas too.
+    """
+    inner = [line.split(delimiter) for cell in row for line in split_lines(cell)[1:]]
+    images = [place for place, cell in enumerate(row) if "\n" not in cell and looks_like_image_path(cell)]
+    whole = sum(len(c) == width > 1 and all(looks_like_image_path(c[n]) for n in images) for c in inner)
+    return whole >= (1 if images else _SURE_LINES) and 2 * whole >= len(inner)

@@ -1,154 +1,78 @@
-"""Recognising what the columns of a table mean, by their names first and by what is in them second."""
+"""Recognising what the columns of a table mean, by their headers first and by their cells second."""
 
 from __future__ import annotations
 
-import ast
-import difflib
-import json
-import math
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.data.column_kinds import Images
+from likewise.data.columns import column_names, column_of
 from likewise.data.config import DataConfig
+from likewise.data.tables.names import is_image_name, is_missing, looks_like_image_path, plain_name
 from likewise.data.tables.table import Table
-from likewise.errors import SourceError, first_names
+from likewise.errors import SourceError
+from likewise.messages import closest, first_names
 
-__all__ = [
-    "IMAGE_EXTENSIONS",
-    "ROLES",
-    "Columns",
-    "canonical_split",
-    "is_image_name",
-    "is_missing",
-    "listed_texts",
-    "looks_like_image_path",
-    "named_column",
-    "recognise",
-    "without_caption_number",
-]
-
-IMAGE_EXTENSIONS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm",
-    ".pbm", ".jp2", ".avif", ".tga", ".ico",
-)  # fmt: skip
-
-_NAMES = {
-    "image": ("image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file",
-              "image_name", "filepath", "file_path", "path", "photo", "picture", "image_bytes", "jpg", "jpeg",
-              "png", "webp", "file", "图片", "图像"),
-    "text": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions",
-             "title", "alt_text", "alt", "txt", "raw", "report", "hypothesis", "question",
-             "标题", "描述", "文本", "说明"),
-    "label": ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls",
-              "标签", "类别"),
-    "group": ("group", "group_id", "image_id", "photo_id", "img_id"),
-    "split": ("split", "subset", "partition"),
-    "domain": ("domain",),
-    "id": ("id", "uid", "key", "record_id"),
-}  # fmt: skip
-ROLES = tuple(_NAMES)
-"""What a column can be; an option names the column of each."""
+__all__ = ["Roles", "named_column", "recognise"]
 
 _NUMBERED = re.compile(r"(?:caption|text|sentence|description|sent)_?\d+")
-_CAPTION_NUMBER = re.compile(r"(\.\w{2,4})#\d+$")
-_SCORES = {"score", "similarity", "similarity_score", "gold_score"}
-_SPLITS = {
-    "train": "train", "training": "train", "tr": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "development": "validation", "eval": "validation", "evaluation": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+_AFTER_TEXT = ("split", "label", "group", "domain", "id")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Columns:
-    """Which column plays which role.
+@dataclass(frozen=True)
+class Roles:
+    """Which headers play which role.
 
     Attributes:
-        texts: columns whose contents are captions of the same image (or texts that mean the same).
+        headers: role to headers; several where all hold texts of the same row.
         apart: the texts of a row do NOT mean the same (scored sentence pairs): each is a record of its own.
     """
 
-    image: str | None = None
-    texts: tuple[str, ...] = ()
+    headers: dict[str, tuple[str, ...]]
     apart: bool = False
-    label: str | None = None
-    group: str | None = None
-    split: str | None = None
-    domain: str | None = None
-    id: str | None = None
 
-    def roles(self) -> dict[str, str]:
-        """Role to column names, those that are played."""
-        single = {role: getattr(self, role) for role in ("image", "label", "group", "split", "domain", "id")}
-        found = {role: name for role, name in single.items() if name is not None}
-        return found | ({"text": ", ".join(self.texts)} if self.texts else {})
+    def header(self, role: str) -> str | None:
+        """The first header of a role."""
+        return next(iter(self.headers.get(role, ())), None)
 
 
-def canonical_split(name: str) -> str | None:
-    """ "train", "validation" or "test" for the usual ways to write them, else None."""
-    return _SPLITS.get(name.strip().lower())
+def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles:
+    """The roles of a table's columns: those that the user named, then by header, then by content.
 
-
-def is_missing(value: Any) -> bool:
-    """Whether the cell holds nothing: None, or NaN, which pandas puts there."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def looks_like_image_path(value: Any) -> bool:
-    """Whether a cell reads like the name of an image file."""
-    return (
-        isinstance(value, str)
-        and len(value) < 1024
-        and without_caption_number(value.strip()).lower().endswith(IMAGE_EXTENSIONS)
-    )
-
-
-def without_caption_number(path: str) -> str:
-    """ "1.jpg" of "1.jpg#0", as Flickr8k and its like number the captions of an image."""
-    return _CAPTION_NUMBER.sub(r"\1", path)
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a column of this name usually holds images."""
-    return _plain(name) in _NAMES["image"]
-
-
-def recognise(table: Table, config: DataConfig) -> Columns:
-    """The roles of a table's columns: those the user named, then by name, then by content.
+    Args:
+        table: its columns.
+        config: the user's options.
+        reads: the roles that will be read. Pairs of texts are told apart only where `text_2` is among them.
 
     Raises:
         SourceError: a named column is not there, or several columns could be the texts.
     """
-    taken = {
-        role: named_column(table.name, table.names, role, getattr(config, f"{role}_column"))
-        for role in ROLES
-        if role != "text"
-    }
-    texts = config.text_columns
-    for name in texts:
-        named_column(table.name, table.names, "text", name)
-    used = {name for name in taken.values() if name is not None} | set(texts)
-    taken["image"] = taken["image"] or _image_column(table, used)
-    used.add(taken["image"] or "")
-    texts = texts or _text_columns(table, used)
-    used |= set(texts)
-    for role in ("split", "label", "group", "domain", "id"):
-        if taken[role] is None:
-            taken[role] = _by_name(table, role, used)
-            used.add(taken[role] or "")
-    apart = taken["image"] is None and len(texts) > 1 and any(_plain(name) in _SCORES for name in table.names)
-    return Columns(texts=texts, apart=apart, **taken)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W]+", "_", name.strip().lower()).strip("_")
+    found = {role: named for role in column_names() if (named := config.columns_named(role))}
+    for role, headers in found.items():
+        for header in headers:
+            named_column(table.name, table.names, role, header)
+    search = _Search(table, found, config.image_root or table.folder)
+    for role in column_names(Images):
+        search.add(role, search.image(role, by_content=role == "image"))
+    paired = "text_2" in reads or "text_2" in found
+    if paired:
+        for role in ("text_2", "text_3"):
+            search.add(role, search.by_header(role))
+    search.add("text", *search.texts(paired="text_2" in found))
+    others = [role for role in column_names() if role != "text" and role not in _AFTER_TEXT]
+    search.by_headers(role for role in others if role in reads)
+    search.add("text", *search.sentences())
+    search.by_headers([*_AFTER_TEXT, *others])
+    scored = any(plain_name(name) in column_of("score").headers for name in table.names)
+    apart = scored and not paired and "image" not in found and len(found.get("text", ())) > 1
+    return Roles(found, apart)
 
 
 def named_column(where: str, names: Sequence[str], role: str, name: str | None) -> str | None:
-    """The column the user named for a role, if any.
+    """The column that the user named for a role, if any.
 
     Args:
         where: what has the columns, for the message.
@@ -161,64 +85,121 @@ def named_column(where: str, names: Sequence[str], role: str, name: str | None) 
     """
     if name is None or name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {first_names(names)}{hint}")
+    there = "; ".join(filter(None, [first_names(names), closest(name, names)]))
+    raise SourceError(f"{where}: no column {name!r} (data.{role}_column); it has {there}")
 
 
-def _by_name(table: Table, role: str, used: set[str]) -> str | None:
-    free = [name for name in table.names if name not in used]
-    for wanted in _NAMES[role]:
-        for name in free:
-            if _plain(name) == wanted and not (role == "split" and not _holds_splits(table, name)):
-                return name
-    if role == "split":  # "flickr8k_split"
-        ending = [name for name in free if _plain(name).endswith("_split") and _holds_splits(table, name)]
-        return ending[0] if ending else None
-    return None
+class _Search:
+    """Looks for roles among the columns that have none yet."""
 
+    def __init__(self, table: Table, found: dict[str, tuple[str, ...]], root: str) -> None:
+        self._table, self._found, self._root = table, found, root
 
-def _holds_splits(table: Table, name: str) -> bool:
-    """A column called "set" or "split" may hold anything; parts of the data are few and short."""
-    values = table.head(name)
-    return all(isinstance(value, str) and len(value) <= 40 for value in values if not is_missing(value))
+    def add(self, role: str, *headers: str | None) -> None:
+        """Give a role to columns, unless it has some already."""
+        named = tuple(header for header in headers if header is not None)
+        if named:
+            self._found.setdefault(role, named)
 
+    def _free(self) -> list[str]:
+        used = {header for headers in self._found.values() for header in headers}
+        return [name for name in self._table.names if name not in used]
 
-def _image_column(table: Table, used: set[str]) -> str | None:
-    free = [name for name in table.names if name not in used]
-    binary = [name for name in free if name in table.binary]
-    for wanted in _NAMES["image"]:
-        for name in free:
-            if _plain(name) == wanted and (
-                name in binary or any(map(looks_like_image_path, table.head(name)))
-            ):
-                return name
-    if binary:
-        return binary[0]
-    for name in free:
-        values = [value for value in table.head(name) if value and not is_missing(value)]
-        if values and sum(map(looks_like_image_path, values)) > len(values) / 2:
-            return name
-    return None
+    def _matches(self, headers: Sequence[str]) -> list[str]:
+        """Free columns of these headers, the likeliest first."""
+        free = self._free()
+        return [name for header in headers for name in free if plain_name(name) == header]
 
+    def by_header(self, role: str) -> str | None:
+        """The likeliest column by header alone."""
+        matches = self._matches(column_of(role).headers)
+        if role == "split":  # such as "flickr8k_split"
+            matches += [name for name in self._free() if plain_name(name).endswith("_split")]
+            matches = [name for name in matches if self._holds_splits(name)]
+        return next(iter(matches), None)
 
-def _text_columns(table: Table, used: set[str]) -> tuple[str, ...]:
-    free = [name for name in table.names if name not in used and name not in table.binary]
-    for wanted in _NAMES["text"]:
-        for name in free:
-            if _plain(name) == wanted and _is_text(table, name):
-                return (name,)
-    numbered = tuple(name for name in free if _NUMBERED.fullmatch(_plain(name)) and _is_text(table, name))
-    if numbered:
-        return numbered
-    sentences = [name for name in free if _reads_like_sentences(table, name)]
-    if len(sentences) > 1:
-        raise SourceError(
-            f"{table.name}: several columns hold sentences ({first_names(sentences)}); "
-            "say which to learn from with data.text_column (several, with commas, when they mean the same)"
-            f"{table.hint}"
+    def by_headers(self, roles: Iterable[str]) -> None:
+        """Give each of these roles to its likeliest column."""
+        for role in roles:
+            self.add(role, self.by_header(role))
+
+    def _holds_splits(self, name: str) -> bool:
+        """A column called "subset" or "split" may hold anything; parts of the data are few and short."""
+        values = self._table.head(name)
+        return all(isinstance(value, str) and len(value) <= 40 for value in values if not is_missing(value))
+
+    def image(self, role: str, *, by_content: bool) -> str | None:
+        """The likeliest column of images."""
+        table, free = self._table, self._free() if by_content else []
+        candidates = [
+            name
+            for name in self._matches(column_of(role).headers)
+            if name in table.binary or any(map(looks_like_image_path, table.head(name)))
+        ]
+        candidates += [name for name in free if name in table.binary]
+        candidates += [name for name in free if self._share_of_paths(name) > 0.5]
+        return min(candidates, key=self._unlikeliness, default=None)
+
+    def _share_of_paths(self, name: str) -> float:
+        values = [value for value in self._table.head(name) if value and not is_missing(value)]
+        return sum(map(looks_like_image_path, values)) / max(1, len(values))
+
+    def _unlikeliness(self, name: str) -> int:
+        """0 for a column of existing files or of bytes, 2 for addresses on the network."""
+        if name in self._table.binary:
+            return int(not is_image_name(name))
+        paths = [value for value in self._table.head(name) if looks_like_image_path(value)]
+        if any("://" in path for path in paths):
+            return 2
+        return int(not any(os.path.isfile(os.path.join(self._root, path.strip())) for path in paths))
+
+    def texts(self, *, paired: bool) -> tuple[str, ...]:
+        """The columns of texts by header; several where they are numbered."""
+        column = column_of("text")
+        headers = (*column.pair_headers, *column.headers) if paired else column.headers
+        for name in self._matches(headers):
+            if self._is_text(name):
+                return (name, *self._numbered(plain_name(name), but=name))
+        return self._numbered()
+
+    def _numbered(self, base: str = "", *, but: str = "") -> tuple[str, ...]:
+        """The free columns of texts with numbered headers: caption_1, caption.2, caption3."""
+        return tuple(
+            name
+            for name in self._free()
+            if name != but
+            and _NUMBERED.fullmatch(plain_name(name))
+            and plain_name(name).startswith(base)
+            and self._is_text(name)
         )
-    return tuple(sentences)
+
+    def sentences(self) -> tuple[str, ...]:
+        """The column whose cells read like sentences, where nothing else is the text."""
+        names = [] if "text" in self._found else self._free()
+        sentences = [name for name in names if self._reads_like_sentences(name)]
+        if len(sentences) > 1:
+            raise SourceError(
+                f"{self._table.name}: several columns hold sentences ({first_names(sentences)}); "
+                "say which to learn from with data.text_column (several, with commas, when they mean the "
+                f"same){self._table.hint}"
+            )
+        return tuple(sentences)
+
+    def _is_text(self, name: str) -> bool:
+        if name in self._table.binary:
+            return False
+        values = [value for value in self._table.head(name) if not is_missing(value)]
+        return not values or any(_flat(value) is not None for value in values)
+
+    def _reads_like_sentences(self, name: str) -> bool:
+        """Mostly distinct, and mostly of several words or, as Chinese has no spaces, six characters."""
+        if name in self._table.binary:
+            return False
+        values = [text for text in map(_flat, self._table.head(name)) if text]
+        wordy = [
+            text for text in values if text.strip().count(" ") >= 2 or sum(ord(c) > 0x2E80 for c in text) >= 6
+        ]
+        return len(values) > 0 and len(wordy) > len(values) / 2 and len(set(values)) > len(values) / 3
 
 
 def _flat(value: Any) -> str | None:
@@ -226,36 +207,3 @@ def _flat(value: Any) -> str | None:
     if isinstance(value, (list, tuple)):
         value = value[0] if value else None
     return value if isinstance(value, str) else None
-
-
-def _is_text(table: Table, name: str) -> bool:
-    values = [value for value in table.head(name) if not is_missing(value)]
-    return not values or any(_flat(value) is not None for value in values)
-
-
-def _reads_like_sentences(table: Table, name: str) -> bool:
-    """Mostly distinct, and mostly of several words or, as Chinese has no spaces, six of its characters."""
-    values = [text for text in map(_flat, table.head(name)) if text]
-    wordy = [
-        text for text in values if text.strip().count(" ") >= 2 or sum(ord(c) > 0x2E80 for c in text) >= 6
-    ]
-    return len(values) > 0 and len(wordy) > len(values) / 2 and len(set(values)) > len(values) / 3
-
-
-def listed_texts(value: Any, separator: str | None) -> list[Any]:
-    """The several texts of one cell: a list, one written as JSON or Python writes it, or parts between
-    separators."""
-    if is_missing(value):
-        return []
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    if isinstance(value, str) and value.startswith(('["', "['")) and value.rstrip().endswith("]"):
-        for read in (json.loads, ast.literal_eval):  # the latter runs no code; pandas writes such lists
-            try:
-                return list(read(value))
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                continue
-        return [value]
-    if separator is not None and isinstance(value, str):
-        return value.split(separator)
-    return [value]

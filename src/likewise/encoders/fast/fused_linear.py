@@ -1,14 +1,15 @@
-"""Linear maps that make their input again for the backward pass: the values of plain layers, less kept.
+"""Linear layers that recompute their input in the backward pass: values of plain layers, less memory.
 
-Of a GELU and of a norm plain layers keep what goes in and what comes out. The second follows from the first
-by little arithmetic, beside the products that read it, so here the map keeps the first alone.
+Each class differs from its plain one in `forward` alone: a plain layer becomes one by its `__class__`.
 
-Dimensions: D width, H heads of width E, I inputs and O outputs of a map, L tokens.
+Plain layers keep the input and the output of a GELU and of a norm. The output follows from the input with
+little arithmetic beside the products that use it, so these layers keep the input alone.
+
+Dimensions: D width, H heads of width E, I inputs and O outputs of a layer, L tokens.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -16,59 +17,50 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from likewise.encoders.fast.attention import attention, heads
+from likewise.encoders.fast.attention import attention, split_heads
 
 __all__ = [
     "DeferredLayerNorm",
     "LinearOfGELU",
     "LinearOfNorm",
-    "as_multiplied",
     "attention_of_norm",
-    "mapped_together",
-    "multiplied_dtype",
+    "fused_linear",
+    "to_autocast_dtype",
 ]
 
 
-def multiplied_dtype(rows: Tensor) -> torch.dtype:
-    """What autocast, if it is on, multiplies rows in."""
+def _autocast_dtype(rows: Tensor) -> torch.dtype:
+    """The dtype of a linear layer's inputs under autocast, if it is on."""
     device = rows.device.type
     if rows.dtype != torch.float32 or not torch.is_autocast_enabled(device):
         return rows.dtype
     return torch.get_autocast_dtype(device)
 
 
-def as_multiplied(rows: Tensor) -> Tensor:
-    """Rows in the dtype that autocast multiplies in; for rows that several maps read, each of which would
-    otherwise make and keep its own copy."""
-    return rows.to(multiplied_dtype(rows))
+def to_autocast_dtype(rows: Tensor) -> Tensor:
+    """Cast once for several layers; under autocast each of them would make and keep a copy."""
+    return rows.to(_autocast_dtype(rows))
 
 
-def mapped_together(rows: Tensor, *maps: nn.Linear) -> Tensor:
-    """(..., I) to (..., O), what linear maps with biases make of the same rows, side by side; one product."""
-    weight = torch.cat([as_multiplied(one.weight) for one in maps])
-    bias = torch.cat([as_multiplied(one.bias) for one in maps])
-    return F.linear(as_multiplied(rows), weight, bias)
+def fused_linear(rows: Tensor, *layers: nn.Linear) -> Tensor:
+    """(..., I) to (..., O): outputs of linear layers with biases, concatenated; one product."""
+    weight = torch.cat([to_autocast_dtype(layer.weight) for layer in layers])
+    bias = torch.cat([to_autocast_dtype(layer.bias) for layer in layers])
+    return F.linear(to_autocast_dtype(rows), weight, bias)
 
 
 class LinearOfGELU(nn.Linear):
-    """A linear map of gelu(x) that keeps x for the backward pass and makes gelu(x) from it again.
+    """A linear layer of gelu(x) that keeps x and recomputes gelu(x) in the backward pass.
 
-    Plain layers keep both, and these are the widest that a Transformer has: a quarter of all it keeps.
+    These are a Transformer's widest tensors; plain layers keep both, a quarter of all they keep.
     """
-
-    @classmethod
-    def of(cls, linear: nn.Linear) -> LinearOfGELU:
-        """With the very weights and bias of a linear map."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        made.weight, made.bias = linear.weight, linear.bias
-        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O)."""
-        bias = None if self.bias is None else as_multiplied(self.bias)
-        parts = as_multiplied(x), as_multiplied(self.weight), bias
-        mapped: Tensor = _LinearOfGELU.apply(*parts)  # type: ignore[no-untyped-call]
-        return mapped
+        bias = None if self.bias is None else to_autocast_dtype(self.bias)
+        inputs = to_autocast_dtype(x), to_autocast_dtype(self.weight), bias
+        output: Tensor = _LinearOfGELU.apply(*inputs)  # type: ignore[no-untyped-call]
+        return output
 
 
 class _LinearOfGELU(torch.autograd.Function):
@@ -81,59 +73,44 @@ class _LinearOfGELU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        asks_x, asks_weight, asks_bias = ctx.needs_input_grad
-        rows = slope.flatten(0, -2)
-        by_x = torch.ops.aten.gelu_backward(slope @ weight, x) if asks_x else None
-        by_weight = rows.t() @ F.gelu(x).flatten(0, -2) if asks_weight else None
-        return by_x, by_weight, rows.sum(0) if asks_bias else None
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        rows = grad_output.flatten(0, -2)
+        grad_x = torch.ops.aten.gelu_backward(grad_output @ weight, x) if needs_x else None
+        grad_weight = rows.t() @ F.gelu(x).flatten(0, -2) if needs_weight else None
+        return grad_x, grad_weight, rows.sum(0) if needs_bias else None
 
 
 class DeferredLayerNorm(nn.LayerNorm):
-    """A norm that lets its input pass: the maps behind it, which have been told of it, compute it."""
-
-    @classmethod
-    def of(cls, norm: nn.LayerNorm) -> DeferredLayerNorm:
-        """With the very weights of a norm."""
-        made = cls(norm.normalized_shape, norm.eps, device="meta")
-        made.weight, made.bias = norm.weight, norm.bias
-        return made
+    """Identity; the next linear layers apply the norm, which they have as `norm_before`."""
 
     def forward(self, rows: Tensor) -> Tensor:
-        """What it is given."""
+        """The input."""
         return rows
 
-    def mapped(self, rows: Tensor, *maps: nn.Linear) -> Tensor:
-        """(..., D), not normed yet, to (..., O): what linear maps make of their norm, side by side."""
-        biases = [one.bias for one in maps if one.bias is not None]
-        parameters = *(one.weight for one in maps), *biases
-        found: Tensor = _LinearOfNorm.apply(  # type: ignore[no-untyped-call]
-            rows, self.weight, self.bias, self.eps, multiplied_dtype(rows), len(maps), *parameters
+    def then_linear(self, rows: Tensor, *layers: nn.Linear) -> Tensor:
+        """(..., D), before the norm, to (..., O): outputs of linear layers of the norm, concatenated."""
+        biases = [layer.bias for layer in layers if layer.bias is not None]
+        parameters = *(layer.weight for layer in layers), *biases
+        output: Tensor = _LinearOfNorm.apply(  # type: ignore[no-untyped-call]
+            rows, self.weight, self.bias, self.eps, _autocast_dtype(rows), len(layers), *parameters
         )
-        return found
+        return output
 
 
 class LinearOfNorm(nn.Linear):
-    """A linear map of the norm before it."""
+    """A linear layer that applies the norm before it."""
 
-    norm_before: tuple[DeferredLayerNorm]  # in a tuple it is not a child of this module
-
-    @classmethod
-    def of(cls, linear: nn.Linear, norm: DeferredLayerNorm) -> LinearOfNorm:
-        """With the very weights and bias of a linear map."""
-        made = cls(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
-        made.weight, made.bias = linear.weight, linear.bias
-        made.norm_before = (norm,)
-        return made
+    norm_before: tuple[DeferredLayerNorm]  # in a tuple, so that it is not a child of this module
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(..., D), not normed yet, to (..., O)."""
-        return self.norm_before[0].mapped(rows, self)
+        """(..., D), before the norm, to (..., O)."""
+        return self.norm_before[0].then_linear(rows, self)
 
 
 class _LinearOfNorm(torch.autograd.Function):
-    """See `DeferredLayerNorm.mapped`."""
+    """See `DeferredLayerNorm.then_linear`."""
 
     @staticmethod
     def forward(
@@ -143,11 +120,11 @@ class _LinearOfNorm(torch.autograd.Function):
         shift: Tensor,
         eps: float,
         dtype: torch.dtype,
-        num_maps: int,
+        num_layers: int,
         *parameters: Tensor,
     ) -> Tensor:
-        weights, biases = parameters[:num_maps], parameters[num_maps:]
-        ctx.save_for_backward(rows, scale, shift, *weights)  # themselves: one made of them would be kept too
+        weights, biases = parameters[:num_layers], parameters[num_layers:]
+        ctx.save_for_backward(rows, scale, shift, *weights)  # not concatenated: that copy would be kept too
         ctx.eps, ctx.dtype = eps, dtype
         normed = F.layer_norm(rows, scale.shape, scale, shift, eps)
         bias = torch.cat(biases).to(dtype) if biases else None
@@ -155,58 +132,48 @@ class _LinearOfNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         rows, scale, shift, *weights = ctx.saved_tensors
-        asks_rows, asks_scale, asks_shift, _, _, _, *asks_parameters = ctx.needs_input_grad
-        asks_weights, asks_biases = asks_parameters[: len(weights)], asks_parameters[len(weights) :]
+        needs_rows, needs_scale, needs_shift, _, _, _, *needs_parameters = ctx.needs_input_grad
+        needs_weights, needs_biases = needs_parameters[: len(weights)], needs_parameters[len(weights) :]
         shape, sizes = list(scale.shape), [len(weight) for weight in weights]
         normed, *moments = torch.native_layer_norm(rows, shape, scale, shift, ctx.eps)
-        flat = slope.flatten(0, -2)
-        by_weights: list[Tensor | None] = [None] * len(weights)
-        if any(asks_weights):
+        flat = grad_output.flatten(0, -2)
+        grad_weights: list[Tensor | None] = [None] * len(weights)
+        if any(needs_weights):
             joint = flat.t() @ normed.flatten(0, -2).to(ctx.dtype)
-            by_weights = list(torch.split(joint.to(weights[0].dtype), sizes))
-        by_biases: list[Tensor | None] = [None] * len(asks_biases)
-        if any(asks_biases):
-            by_biases = list(torch.split(flat.sum(0).to(weights[0].dtype), sizes))
-        by_norm = torch.ops.aten.native_layer_norm_backward(
-            (slope @ torch.cat(weights).to(ctx.dtype)).to(rows.dtype),
-            rows,
-            shape,
-            *moments,
-            scale,
-            shift,
-            [asks_rows, asks_scale, asks_shift],
+            grad_weights = list(torch.split(joint.to(weights[0].dtype), sizes))
+        grad_biases: list[Tensor | None] = [None] * len(needs_biases)
+        if any(needs_biases):
+            grad_biases = list(torch.split(flat.sum(0).to(weights[0].dtype), sizes))
+        grad_normed = (grad_output @ torch.cat(weights).to(ctx.dtype)).to(rows.dtype)
+        needed = [needs_rows, needs_scale, needs_shift]
+        grads = torch.ops.aten.native_layer_norm_backward(
+            grad_normed, rows, shape, *moments, scale, shift, needed
         )
-        return *by_norm, None, None, None, *by_weights, *by_biases
+        return *grads, None, None, None, *grad_weights, *grad_biases
 
 
-def attention_of_norm(attending: Any, norm: DeferredLayerNorm) -> None:
-    """Make a self-attention of transformers read a norm that is left to it, by one map for all three parts.
-
-    Args:
-        attending: with `q_proj`, `k_proj` and `v_proj`; ViT's or CLIP's. Changed in place; its weights stay.
-        norm: before it.
-    """
-    plain: Any = type(attending)
-    attending.__class__ = _attending_of_norm(plain)
-    attending.norm_before = (norm,)  # in a tuple it is not a child of this module
-
-
-@cache
-def _attending_of_norm(plain: type) -> type:
-    """A class of attentions with the forward pass below."""
-    return type(f"{plain.__name__}OfNorm", (plain,), {"forward": _attend})
-
-
-def _attend(
+def attention_of_norm(
     self: Any, hidden_states: Tensor, attention_mask: Tensor | None = None, **others: Any
 ) -> tuple[Tensor, None]:
-    """As transformers' own: (B, L, D), not normed yet, to (B, L, D)."""
-    joint = self.norm_before[0].mapped(hidden_states, self.q_proj, self.k_proj, self.v_proj)  # (B, L, 3D)
-    query, key, value = heads(joint, self.head_dim, 3)
+    """`forward` of a ViT's or CLIP's self-attention that applies the norm before it, in one fused product.
+
+    Args:
+        self: has `q_proj`, `k_proj`, `v_proj` and `norm_before`.
+        hidden_states: (B, L, D), before the norm.
+        attention_mask: as of transformers.
+        others: as of transformers.
+
+    Returns:
+        (B, L, D).
+    """
+    joint = self.norm_before[0].then_linear(
+        hidden_states, self.q_proj, self.k_proj, self.v_proj
+    )  # (B, L, 3D)
+    query, key, value = split_heads(joint, self.head_dim, 3)
     share = "attention_dropout" if hasattr(self, "attention_dropout") else "dropout"
-    found, _ = attention(
+    output, _ = attention(
         self,
         query,
         key,
@@ -216,5 +183,5 @@ def _attend(
         dropout=getattr(self, share) if self.training else 0.0,
         **others,
     )
-    outward = self.o_proj if hasattr(self, "o_proj") else self.out_proj
-    return outward(found.flatten(2)), None
+    project = self.o_proj if hasattr(self, "o_proj") else self.out_proj
+    return project(output.flatten(2)), None

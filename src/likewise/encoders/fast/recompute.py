@@ -1,4 +1,4 @@
-"""Tensors that the backward pass makes again instead of keeping."""
+"""Tensors that are recomputed in the backward pass instead of being kept."""
 
 from __future__ import annotations
 
@@ -13,55 +13,54 @@ __all__ = ["RecomputedTensors"]
 
 
 class RecomputedTensors:
-    """Tensors that follow from smaller ones, or from ones that are kept anyway, by copying alone.
+    """Tensors that are copies of smaller ones, or of ones that are kept anyway.
 
-    Texts padded again and rows that an index chose are such. An operation that needs them for its backward
-    pass keeps what they were made of:
+    Padded texts and indexed rows are such. An operation inside `saving_sources` keeps their sources instead:
 
-        made_again = RecomputedTensors()
-        padded = made_again(packing.unpack, rows)
-        with made_again.kept():
-            found = attention(padded, padded, padded)
+        recomputed = RecomputedTensors()
+        padded = recomputed(packing.unpack, rows)
+        with recomputed.saving_sources():
+            output = attention(padded, padded, padded)
     """
 
     def __init__(self) -> None:
-        # By address; what was made is held, lest another tensor should get that address meanwhile.
+        # By address; the results are held, lest another tensor gets their address meanwhile.
         self._known: dict[int, tuple[Tensor, Callable[[Tensor], Tensor], Tensor]] = {}
 
-    def __call__(self, make: Callable[[Tensor], Tensor], source: Tensor) -> Tensor:
-        """`make(source)`, which must give the same whenever it is called."""
-        made = make(source)
-        self._known[made.untyped_storage().data_ptr()] = made, make, source.detach()
-        return made
+    def __call__(self, function: Callable[[Tensor], Tensor], source: Tensor) -> Tensor:
+        """`function(source)`; the function must be deterministic."""
+        result = function(source)
+        self._known[result.untyped_storage().data_ptr()] = result, function, source.detach()
+        return result
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Within, what is kept of the made tensors is their sources; afterwards they are forgotten."""
+    def saving_sources(self) -> Iterator[None]:
+        """Inside, autograd keeps the sources of the results; afterwards they are forgotten."""
         try:
             with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
                 yield
         finally:
-            self._known.clear()  # the graph holds the hooks, and by them this object
+            self._known.clear()  # the graph holds the hooks, and through them this object
 
-    def _pack(self, needed: Tensor) -> Tensor | _Making:
-        known = self._known.get(needed.untyped_storage().data_ptr())
+    def _pack(self, saved: Tensor) -> Tensor | _Recipe:
+        known = self._known.get(saved.untyped_storage().data_ptr())
         if known is None:
-            return needed.detach()  # with its graph it would be a reference to itself
-        _, make, source = known
-        return _Making(make, source, needed.size(), needed.stride(), needed.storage_offset())
+            return saved.detach()  # with its graph it would be a reference to itself
+        _, function, source = known
+        return _Recipe(function, source, saved.size(), saved.stride(), saved.storage_offset())
 
 
-class _Making(NamedTuple):
-    """A tensor, or a view of it, before it is made."""
+class _Recipe(NamedTuple):
+    """How to compute a tensor, or a view of it."""
 
-    make: Callable[[Tensor], Tensor]
+    function: Callable[[Tensor], Tensor]
     source: Tensor
     size: torch.Size
     stride: tuple[int, ...]
     offset: int | torch.SymInt
 
 
-def _unpack(packed: Tensor | _Making) -> Tensor:
+def _unpack(packed: Tensor | _Recipe) -> Tensor:
     if isinstance(packed, Tensor):
         return packed
-    return packed.make(packed.source).as_strided(packed.size, packed.stride, packed.offset)
+    return packed.function(packed.source).as_strided(packed.size, packed.stride, packed.offset)

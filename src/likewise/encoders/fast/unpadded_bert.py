@@ -1,8 +1,8 @@
-"""A BERT's layers without padding: what is computed word by word is computed for real words alone.
+"""A BERT without padding: whatever works token by token is computed for real tokens alone.
 
-Captions differ in length, and padded to the longest of a batch a half of it is easily padding. Linear maps,
-norms and dropout do not mind which text a word stands in, so here they see one long row of words; attention,
-which does, is given the texts apart, padded. Values and gradients are those of transformers' own layers.
+Captions differ in length; padded to the longest of the batch, half of it is easily padding. Linear layers,
+norms and dropout see one long row of real tokens; attention sees the texts padded. Values and gradients are
+those of transformers' own layers.
 
 Dimensions: P texts, L tokens of the longest, T real tokens of all, D width, H heads of width E.
 """
@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.encoders.fast.attention import attention, heads
-from likewise.encoders.fast.fused_linear import mapped_together
+from likewise.encoders.fast.attention import attention, split_heads
+from likewise.encoders.fast.fused_linear import fused_linear
 from likewise.encoders.fast.recompute import RecomputedTensors
 
-__all__ = ["Packing", "packed_bert", "self_attention"]
+__all__ = ["Packing", "forward_of_bert", "self_attention"]
 
 
 class Packing:
-    """Where the real tokens of padded texts stand; each text's first counts as real whatever the mask says.
+    """Where the real tokens of padded texts are; each text's first counts as real whatever the mask says.
 
     Args:
         mask: (P, L) bool, True on real tokens.
@@ -34,12 +34,12 @@ class Packing:
 
     @property
     def firsts(self) -> Tensor:
-        """(P,) places of the texts' first tokens among the real ones."""
+        """(P,) rows of the texts' first tokens among the real ones."""
         lengths = self.mask.sum(dim=1)
         return lengths.cumsum(0) - lengths
 
     def tokens_before(self, *texts: int) -> list[int]:
-        """How many real tokens stand before each of some texts."""
+        """The number of real tokens before each of some texts."""
         counts: list[int] = torch.stack([self.mask[:text].sum() for text in texts]).tolist()
         return counts
 
@@ -60,55 +60,63 @@ def self_attention(layer: Any, states: Tensor, packing: Packing, *, only_firsts:
         layer: of transformers.
         states: (T, D).
         packing: of the texts.
-        only_firsts: compute what the texts' first tokens find, not what all do.
+        only_firsts: compute the texts' first tokens alone.
 
     Returns:
         (T, D), or (P, D) of the first tokens.
     """
-    words = layer.attention.self
-    width = words.attention_head_size
-    made_again = RecomputedTensors()
+    attending = layer.attention.self
+    width = attending.attention_head_size
+    recomputed = RecomputedTensors()
     if only_firsts:
-        asking = states[packing.firsts]
-        (query,) = heads(words.query(asking)[:, None], width)
-        joint = mapped_together(states, words.key, words.value)
-        key, value = heads(made_again(packing.unpack, joint), width, 2)
+        queries = states[packing.firsts]
+        (query,) = split_heads(attending.query(queries)[:, None], width)
+        joint = fused_linear(states, attending.key, attending.value)
+        key, value = split_heads(recomputed(packing.unpack, joint), width, 2)
     else:
-        asking, joint = states, mapped_together(states, words.query, words.key, words.value)
-        query, key, value = heads(made_again(packing.unpack, joint), width, 3)
-    with made_again.kept():
-        found, _ = attention(
-            words,
+        queries, joint = states, fused_linear(states, attending.query, attending.key, attending.value)
+        query, key, value = split_heads(recomputed(packing.unpack, joint), width, 3)
+    with recomputed.saving_sources():
+        output, _ = attention(
+            attending,
             query,
             key,
             value,
             packing.mask[:, None, None, :],  # for all heads and queries
-            dropout=words.dropout.p if words.training else 0.0,
+            dropout=attending.dropout.p if attending.training else 0.0,
             is_causal=False,
         )  # (P, L, H, E)
-    found = found.flatten(2)
-    attended: Tensor = layer.attention.output(found[:, 0] if only_firsts else packing.pack(found), asking)
+    output = output.flatten(2)
+    packed: Tensor = output[:, 0] if only_firsts else packing.pack(output)
+    attended: Tensor = layer.attention.output(packed, queries)
     return attended
 
 
-def packed_bert(backbone: Any, tokens: Tensor, mask: Tensor) -> Tensor:
-    """A BertModel's last hidden state.
+def forward_of_bert(
+    self: Any, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **others: Any
+) -> Any:
+    """`forward` of a BertModel without padding; other arguments than these two take transformers' own.
 
     Args:
-        backbone: of transformers.
-        tokens: (P, L) int64.
-        mask: (P, L) bool, True on real tokens.
+        self: the BertModel.
+        input_ids: (P, L) int64.
+        attention_mask: (P, L) bool, True on real tokens.
+        others: as of transformers.
 
     Returns:
-        (P, L, D), zeros at padding.
+        The output of transformers; its `last_hidden_state` (P, L, D) is zero at padding.
     """
-    packing = Packing(mask)
+    if others or input_ids is None or attention_mask is None:
+        return self.padded_forward(input_ids=input_ids, attention_mask=attention_mask, **others)
+    from transformers.modeling_outputs import BaseModelOutput
+
+    packing = Packing(attention_mask)
     places = packing.places[None]
-    states = backbone.embeddings(
-        input_ids=packing.pack(tokens)[None],
-        position_ids=places % mask.shape[1],
+    states = self.embeddings(
+        input_ids=packing.pack(input_ids)[None],
+        position_ids=places % attention_mask.shape[1],
         token_type_ids=torch.zeros_like(places),
     )[0]  # (T, D)
-    for layer in backbone.encoder.layer:
+    for layer in self.encoder.layer:
         states = layer.feed_forward_chunk(self_attention(layer, states, packing))
-    return packing.unpack(states)
+    return BaseModelOutput(last_hidden_state=packing.unpack(states))

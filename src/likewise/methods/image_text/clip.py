@@ -1,7 +1,7 @@
 """CLIP: learning transferable visual models from natural language supervision.
 
-Radford et al., 2021, arXiv 2103.00020, figure 3. A picture and its caption are pulled together and pushed
-away from the other captions and pictures of the batch, with a learned temperature.
+Radford et al., 2021, arXiv 2103.00020, figure 3. With the sigmoid loss: SigLIP, Zhai et al. 2023, arXiv
+2303.15343.
 
 Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
 """
@@ -19,16 +19,15 @@ from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, make_views
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.checks import check_counts
 from likewise.networks.dual import DualNetwork
 from likewise.objectives import clip_loss, sigmoid_loss
-from likewise.step_random import StepRandom
-from likewise.views import ViewConfig, view_preset
+from likewise.views import view_preset
 
 __all__ = ["CLIP", "Config"]
 
-# Radford 2021, section 2.5: clipped so that the logits are never scaled by more than 100.
+# Radford 2021, section 2.5: clipped so that logits are never scaled by more than 100.
 _MAX_LOGIT_SCALE = math.log(100)
 
 
@@ -37,17 +36,17 @@ class Config:
     """Options of CLIP."""
 
     embedding_dim: int = 256
-    """Width of the space that pictures and texts share."""
+    """Width of the space that images and texts share."""
 
     loss: Literal["softmax", "sigmoid"] = "softmax"
-    """`softmax`: CLIP's, both ways; `sigmoid`: SigLIP's (Zhai 2023, arXiv 2303.15343), each pair on its
-    own."""
+    """`softmax`: CLIP's, in both directions; `sigmoid`: SigLIP's (Zhai 2023, arXiv 2303.15343), for each pair
+    on its own."""
 
     temperature: float = 0.07
-    """The learned temperature's start (softmax); SigLIP starts at 0.1 with a bias of -10."""
+    """Initial value of the learned temperature (softmax); SigLIP starts at 0.1 with a bias of -10."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Check the values."""
         if not 0.01 <= self.temperature <= 1:
             raise ConfigError(f"method.temperature is {self.temperature}; expected within [0.01, 1].")
         if self.loss == "sigmoid" and self.temperature != 0.07:
@@ -56,82 +55,64 @@ class Config:
 
 
 class CLIP(Method):
-    """An image and a text encoder that meet in one space."""
+    """An image encoder and a text encoder embed images and captions in one space. An image and its caption
+    are positives, all other captions and images of the batch negatives, with a learned temperature. Images
+    can then be found by words, and classified by class names that were never labels.
+
+    Choose it when: You have images with texts and want text-to-image search, zero-shot labels, or features
+    that know what words name. Larger batches help; captions of the same photo are never negatives of each
+    other.
+    """
 
     name = "clip"
     title = "CLIP"
-    summary = "a picture and its caption belong together, other captions and pictures do not"
+    summary = "an image and its caption are positives, other captions and images are negatives"
     paper = "Radford 2021, arXiv 2103.00020; Zhai 2023, arXiv 2303.15343"
-    idea = (
-        "A picture and its caption go through an encoder each into one space, where they should meet. "
-        "All other captions and pictures of the batch are what they must be told from, with a "
-        "temperature that is learned. Pictures can then be found by words, and named by classes "
-        "nobody trained on."
-    )
-    choose_when = (
-        "You have pictures with texts, and want search by words, zero-shot labels or features that "
-        "know what words name. Larger batches help; captions of the same photo are never negatives of "
-        "one another."
-    )
     needs = Needs("image", "text")
     options = Config
-    training_defaults: ClassVar[dict[str, Any]] = {
+    # A mild crop only; every view respects its caption.
+    view_families: ClassVar = {"views": lambda _: view_preset("clip")}
+    training_defaults: ClassVar = {
         "learning_rate": 5e-4,
         "weight_decay": 0.1,
         "betas": (0.9, 0.98),
         "warmup_share": 0.1,
     }
 
+    config: Config
     network: DualNetwork
 
-    @classmethod
-    def default_views(cls, image_size: int) -> ViewConfig:
-        """A mild crop and nothing else; any view respects its caption."""
-        del image_size
-        return view_preset("clip")
-
-    def __init__(self, config: Config, ingredients: BuildContext) -> None:
-        super().__init__()
-        self.config = config
-        self.view_config = ingredients.views
-        self.network = DualNetwork(
-            ingredients.image_encoder(),
-            ingredients.text_encoder(),
-            dim=config.embedding_dim,
-        )
+    def __init__(self, config: Config, context: BuildContext) -> None:
+        super().__init__(config, context)
+        self.network = DualNetwork(context.image_encoder(), context.text_encoder(), dim=config.embedding_dim)
         start = config.temperature if config.loss == "softmax" else 0.1
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / start)))
         if config.loss == "sigmoid":
             self.logit_bias = nn.Parameter(torch.tensor(-10.0))
 
-    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
-        """Each tower once; the objective normalises."""
-        assert batch.tokens is not None
-        assert batch.mask is not None
-        assert batch.group is not None
-        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
+    def embed(self, batch: Batch, step: Step) -> Embeddings:
+        """Each encoder once; the objective normalises."""
         return {
-            "images": self.network.encode_images(pixels),  # (B, D)
-            "texts": self.network.encode_texts(batch.tokens, batch.mask),  # (B, D)
+            "images": self.network.encode_images(self.views(batch, step)),  # (B, D)
+            "texts": self.network.encode_texts(batch.text.tokens, batch.text.mask),  # (B, D)
             "group": batch.group,  # (B,)
         }
 
-    def objective(self, embeddings: Embeddings) -> LossOutput:
-        """Each way's own rows against the rows of all replicas; equal groups are never negatives."""
+    def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
+        """This process's rows against the rows of all processes; equal groups are never negatives."""
         images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
         temperature = torch.exp(-self.logit_scale)
-        replicas: dict[str, Any] = {
+        shared: dict[str, Any] = {
+            "temperature": temperature,
             "all_texts": gather_rows(texts),
             "rows": own_rows(images),
             "groups": group,
             "all_groups": gather_rows(group),
         }
         if self.config.loss == "softmax":
-            # Texts look for their images too; the sigmoid loss asks about each pair once, from its image.
-            everyone = gather_rows(images)
-            total = clip_loss(images, texts, temperature=temperature, all_images=everyone, **replicas)
-        else:
-            total = sigmoid_loss(images, texts, temperature=temperature, bias=self.logit_bias, **replicas)
+            total = clip_loss(images, texts, all_images=gather_rows(images), **shared)
+        else:  # each pair once, from the process that has its image
+            total = sigmoid_loss(images, texts, bias=self.logit_bias, **shared)
         return LossOutput(
             total, {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()}
         )
@@ -139,5 +120,4 @@ class CLIP(Method):
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         """Keep the learned temperature within the paper's bound."""
-        del progress
         self.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)

@@ -1,8 +1,8 @@
-"""Siamese networks: one network sees both pictures of a pair; same ones come near, different ones apart.
+"""Siamese networks: one network embeds both images of a pair.
 
 Pairs and margin: Hadsell, Chopra and LeCun 2006, "Dimensionality reduction by learning an invariant mapping",
-equation 4. Verification and one-shot recognition with them: Koch, Zemel and Salakhutdinov 2015, "Siamese
-neural networks for one-shot image recognition"; compared today as in Musgrave 2020, arXiv 2003.08505.
+equation 4. Verification and one-shot recognition: Koch, Zemel and Salakhutdinov 2015, "Siamese neural
+networks for one-shot image recognition". A modern comparison: Musgrave 2020, arXiv 2003.08505.
 
 Dimensions: B batch (B / 2 drawn pairs), D features.
 """
@@ -10,19 +10,18 @@ Dimensions: B batch (B / 2 drawn pairs), D features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, make_views
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
 from likewise.methods.checks import check_counts
 from likewise.networks.image import ImageNetwork
 from likewise.objectives import pair_loss, siamese_loss
-from likewise.step_random import StepRandom
-from likewise.views import ViewConfig, view_preset
+from likewise.views import view_preset
 
 __all__ = ["Config", "Siamese"]
 
@@ -32,18 +31,18 @@ class Config:
     """Options of Siamese networks."""
 
     margin: float = 1.0
-    """Distance beyond which different pictures no longer count; of unit vectors it is at most 2."""
+    """Distance beyond which images of different classes add no loss; unit vectors are at most 2 apart."""
 
     pairs: Literal["drawn", "batch"] = "drawn"
     """`drawn`: neighbouring rows, half of them of one class (the order `pairs`); `batch`: every pair of the
-    batch, to be used with `--training.order classes`: more to learn from at the same cost."""
+    batch, together with `--training.order classes`: more to learn from at the same cost."""
 
     embedding_dim: int | None = 128
-    """Width of a linear map of the features, which is compared and kept; `None` compares the features
+    """Width of a linear projection of the features, which is compared and kept; `None` compares the features
     themselves."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work."""
+        """Check the values."""
         check_counts(self, "embedding_dim")
         if not 0 < self.margin <= 2:
             raise ConfigError(
@@ -52,61 +51,45 @@ class Config:
 
 
 class Siamese(Method):
-    """An image encoder with a linear map into the space that is compared and kept."""
+    """One network embeds both images of a pair. Pairs of one class are pulled together, pairs of two classes
+    are pushed beyond a margin. Half of the pairs of each batch are of one class.
+
+    Choose it when: Labels with many classes and few examples each, and the question is whether two images
+    show the same: signatures, faces, parts. Triplets or SupCon usually separate classes better in the same
+    time, because they compare all rows of a batch.
+    """
 
     name = "siamese"
     title = "Siamese networks"
-    summary = "pairs of one class come near, pairs of two classes go apart"
+    summary = "pairs of one class are pulled together, pairs of two classes pushed apart"
     paper = "Hadsell 2006; Koch 2015; see Musgrave 2020, arXiv 2003.08505"
-    idea = (
-        "One network sees both pictures of a pair and compares its two answers. Pairs of one class "
-        "are drawn together, pairs of two classes are pushed beyond a margin. Half of the pairs of "
-        "each batch are of one class."
-    )
-    choose_when = (
-        "Labels with many classes and few examples each, and the question is whether two pictures "
-        "show the same: signatures, faces, parts. Triplets or SupCon usually separate classes better "
-        "for the same time, since they compare all rows of a batch."
-    )
     cost = 0.7
     needs = Needs("image", "label")
     options = Config
-    training_defaults: ClassVar[dict[str, Any]] = {
-        "learning_rate": 1e-3,
-        "weight_decay": 1e-4,
-        "order": "pairs",
-    }
+    view_families: ClassVar = {"views": lambda _: view_preset("mild")}
+    training_defaults: ClassVar = {"learning_rate": 1e-3, "weight_decay": 1e-4, "order": "pairs"}
 
+    config: Config
     network: ImageNetwork
-
-    @classmethod
-    def default_views(cls, image_size: int) -> ViewConfig:
-        """Mild: the labels say what belongs together."""
-        del image_size
-        return view_preset("mild")
 
     @classmethod
     def check_order(cls, config: Config, order: OrderName) -> None:
         """Drawn pairs are neighbouring rows: in batches by class all would be of one class."""
         if config.pairs == "drawn" and order != "pairs":
             raise ConfigError(
-                f"training.order {order}: only the order pairs puts the pairs side by side that method.pairs "
-                "drawn compares; leave --training.order out, or give --method.pairs batch too."
+                f"training.order {order}: method.pairs drawn needs the order pairs, which puts the images of "
+                "a pair side by side; leave --training.order out, or give --method.pairs batch too."
             )
 
-    def __init__(self, config: Config, ingredients: BuildContext) -> None:
-        super().__init__()
-        self.config = config
-        self.view_config = ingredients.views
-        self.network = ImageNetwork(ingredients.image_encoder(), dim=config.embedding_dim)
+    def __init__(self, config: Config, context: BuildContext) -> None:
+        super().__init__(config, context)
+        self.network = ImageNetwork(context.image_encoder(), dim=config.embedding_dim)
 
-    def embed(self, batch: Batch, draw: StepRandom) -> Embeddings:
-        """One view of each picture; both pictures of a drawn pair are rows 2i and 2i + 1."""
-        assert batch.label is not None
-        pixels = make_views(batch, draw, self.network.image, self.view_config, views=(0,))  # (B, 3, S, S)
-        return {"features": self.network(pixels), "label": batch.label}
+    def embed(self, batch: Batch, step: Step) -> Embeddings:
+        """One view of each image; the images of a drawn pair are rows 2i and 2i + 1."""
+        return {"features": self.network(self.views(batch, step)), "label": batch.label}
 
-    def objective(self, embeddings: Embeddings) -> LossOutput:
+    def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Equation 4 over the pairs."""
         features, label = embeddings["features"], embeddings["label"]
         if self.config.pairs == "batch":

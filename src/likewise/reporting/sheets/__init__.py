@@ -1,1 +1,1 @@
-"""Sheets: single images that show samples, views, explanations or answers."""
+"""Image files for people: samples with captions, random views, explanations, answers to a query."""

@@ -1,82 +1,53 @@
-"""A sheet of pictures with their captions under them."""
+"""A contact sheet: images with their captions or labels below them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from likewise.data.dataset import Dataset
 from likewise.data.images.decode import to_square
-from likewise.reporting.sheets.fonts import find_font
+from likewise.reporting.sheets.sheet import LINE_HEIGHT, Sheet, open_font, save_image, wrap
 
 __all__ = ["draw_contact_sheet"]
 
-_FONT_SIZE = 13
+_GAP, _MAX_LINES = 14, 4
 
 
 def draw_contact_sheet(
     dataset: Dataset, path: str | Path, *, count: int = 24, columns: int = 6, side: int = 176
 ) -> list[str]:
-    """Draw pictures with their captions or labels under them.
+    """Draw images with their captions or labels.
 
     Args:
-        dataset: with images.
-        path: of the PNG or JPEG to write.
-        count: how many pictures, spread evenly over the dataset.
-        columns: how many side by side.
-        side: of each picture, in pixels.
+        dataset: has images.
+        path: the PNG or JPEG file to write.
+        count: number of images, evenly spaced over the dataset.
+        columns: images per line.
+        side: of each image, in pixels.
 
     Returns:
-        Remarks for the user, such as that no font has the signs of some captions.
+        Remarks for the user, such as characters that no font has.
     """
-    places = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(np.int64))
-    columns = max(1, min(columns, len(places)))
-    captions = [_caption(dataset, int(place)) for place in places]
-    path_of_font, remarks = find_font(captions)
-    font = ImageFont.truetype(str(path_of_font), _FONT_SIZE)
-    gap, line_height, num_lines = 14, 17, 4
-    # As many lines as the longest caption needs, up to four; longer ones end in an ellipsis.
-    wrapped = [_wrap(caption, font, side, num_lines) for caption in captions]
-    cell = (side + gap, side + 6 + line_height * max([1, *map(len, wrapped)]) + gap + 6)
-    rows = -(-len(places) // columns)
-    sheet = Image.new("RGB", (columns * cell[0] + gap, rows * cell[1] + gap), "white")
-    pen = ImageDraw.Draw(sheet)
-    for number, (place, lines) in enumerate(zip(places, wrapped, strict=True)):
-        left, top = gap + (number % columns) * cell[0], gap + (number // columns) * cell[1]
-        sheet.paste(to_square(dataset.original(int(place)), side, "pad"), (left, top))
-        for line_number, line in enumerate(lines):
-            pen.text((left, top + side + 6 + line_number * line_height), line, fill=(32, 32, 32), font=font)
-    sheet.save(path)
+    rows = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(np.int64)).tolist()
+    columns = max(1, min(columns, len(rows)))
+    captions = [_caption(dataset, row) for row in rows]
+    font, remarks = open_font(captions)
+    wrapped = [wrap(caption, font, side, _MAX_LINES) for caption in captions]
+    step = side + _GAP, side + LINE_HEIGHT * max([1, *map(len, wrapped)]) + _GAP + 12
+    sheet = Sheet(columns * step[0] + _GAP, -(-len(rows) // columns) * step[1] + _GAP, font)
+    for number, (row, lines) in enumerate(zip(rows, wrapped, strict=True)):
+        left, top = _GAP + (number % columns) * step[0], _GAP + (number // columns) * step[1]
+        sheet.paste(to_square(dataset.original(row), side, "pad"), left, top)
+        sheet.write(lines, left, top + side + 6)
+    save_image(sheet.image, path)
     return remarks
 
 
-def _caption(dataset: Dataset, place: int) -> str:
-    if dataset.texts is not None and dataset.texts[place]:
-        return dataset.texts[place][0]
-    if dataset.labels is not None and dataset.label_names is not None and dataset.labels[place] >= 0:
-        return str(dataset.label_names[int(dataset.labels[place])])
-    return dataset.ids[place]
-
-
-def _wrap(text: str, font: Any, width: int, num_lines: int) -> list[str]:
-    """Lines no wider than `width`, broken at spaces; within a word that is wider (Chinese has no spaces)."""
-    lines: list[str] = []
-    rest = " ".join(text.split())[:400]
-    while rest and len(lines) < num_lines:
-        fits = 1
-        while fits < len(rest) and font.getlength(rest[: fits + 1]) <= width:
-            fits += 1
-        if fits < len(rest):
-            space = rest.rfind(" ", 1, fits + 1)
-            fits = space if space > 0 else fits
-        lines.append(rest[:fits].rstrip())
-        rest = rest[fits:].lstrip()
-    if rest:
-        last = lines[-1]
-        while last and font.getlength(last + "…") > width:
-            last = last[:-1]
-        lines[-1] = last + "…"
-    return lines
+def _caption(dataset: Dataset, row: int) -> str:
+    if dataset.texts is not None and dataset.texts[row]:
+        return dataset.texts[row][0]
+    if dataset.labels is not None and dataset.label_names is not None and dataset.labels[row] >= 0:
+        return str(dataset.label_names[int(dataset.labels[row])])
+    return dataset.ids[row]

@@ -1,6 +1,6 @@
-"""The pairs that image-text matching judges, and the one pass of the fusion encoder that reads them all.
+"""The pairs of image-text matching, and the single pass of the fusion encoder over all of them.
 
-Li et al. 2021, arXiv 2107.07651, section 3.2. Dimensions: B batch, M pictures, L tokens, N patches, E, F
+Li et al. 2021, arXiv 2107.07651, section 3.2. Dimensions: B batch, M images, L tokens, N patches, E, F
 widths of the encoders.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows
-from likewise.encoders.fusion import Pairing
+from likewise.encoders.pairing import Pairing
 from likewise.networks.fusion import FusionNetwork
 from likewise.objectives import draw_hard_negatives
 from likewise.step_random import StepRandom
@@ -27,16 +27,16 @@ _MIXER = 6364136223846793005
 
 
 class Pairs(NamedTuple):
-    """3B pairs: each picture with its text, each picture with another text, each text with another picture.
+    """3B pairs: each image with its text, each image with another text, each text with another image.
 
     Attributes:
         texts: (B, L, F) states.
         mask: (B, L).
-        other_texts: (B, L, F), another text for each picture.
+        other_texts: (B, L, F), another text for each image.
         other_mask: (B, L).
-        image_states: (M, 1 + N, E), the B pictures first.
-        other_images: (B,) places among those: another picture for each text.
-        judged: (3B,) bool, which pairs count: a row may have no negative (a batch of one photo's captions).
+        image_states: (M, 1 + N, E), the B images first.
+        other_images: (B,) places among those: another image for each text.
+        judged: (3B,) bool, False for a row without any negative (a batch of one photo's captions).
     """
 
     texts: Tensor
@@ -49,15 +49,15 @@ class Pairs(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """What the fusion encoder made.
+    """Output of the fusion encoder.
 
     Attributes:
-        pairs: (3B, F), one vector a pair, or None.
-        asked: (B, L, F), the texts with hidden words, or None.
+        pairs: (3B, F), one vector for each pair, or None.
+        masked: (B, L, F), the texts with masked tokens, or None.
     """
 
     pairs: Tensor | None
-    asked: Tensor | None
+    masked: Tensor | None
 
 
 def draw_pairs(
@@ -73,8 +73,7 @@ def draw_pairs(
 ) -> Pairs:
     """Draw negatives, with probability softmax(similarity / temperature) over the rows of other groups.
 
-    A row whose text has the same words is none either, whatever its picture: what matches cannot be told from
-    what does not by what is the same.
+    A row with an equal text is not a negative either, whatever its image: equal pairs cannot be told apart.
 
     Args:
         image_states: (B, 1 + N, E).
@@ -82,15 +81,12 @@ def draw_pairs(
         images: (B, D) in the shared space.
         texts: (B, D).
         batch: the rows' groups, places, tokens and text mask.
-        draw: decides.
+        draw: the step's random numbers.
         temperature: ().
-        of_all_replicas: draw from the rows of all replicas, whose states are then sent.
+        of_all_replicas: draw from the rows of all processes, which then send their states.
     """
-    tokens, mask = batch.tokens, batch.mask
-    assert tokens is not None
-    assert mask is not None
-    assert batch.group is not None
-    group = torch.stack([batch.group, _text_keys(tokens, mask)], 1)  # (B, 2): equal picture, equal text
+    tokens, mask = batch.text.tokens, batch.text.mask
+    group = torch.stack([batch.group, _text_keys(tokens, mask)], 1)  # (B, 2): equal image, equal text
     images, texts, temperature = images.detach(), texts.detach(), temperature.detach()
     all_images, all_texts, all_groups = images, texts, group
     all_mask, all_text_states = mask, text_states
@@ -112,7 +108,7 @@ def draw_pairs(
     other_images, has_image = negatives("images", texts, all_images)
     other_texts, has_text = negatives("texts", images, all_texts)
     if of_all_replicas:
-        # The fusion encoder is given this replica's pictures, then those that were drawn.
+        # The fusion encoder gets this process's images, then those that were drawn.
         image_states = torch.cat([image_states, gather_rows(image_states)[other_images]])
         other_images = torch.arange(len(mask), len(image_states), device=mask.device)
     length = all_mask.shape[1]
@@ -128,7 +124,7 @@ def draw_pairs(
 
 
 def _text_keys(tokens: Tensor, mask: Tensor) -> Tensor:
-    """(B,) int64, equal for equal rows of tokens, however far (B, L) they are padded; else nearly never."""
+    """(B,) int64 hashes of the texts, independent of padding."""
     weights = torch.full((tokens.shape[1],), _MIXER, device=tokens.device).cumprod(0)  # modulo 2^64
     return ((tokens + 1) * mask * weights).sum(1)
 
@@ -139,20 +135,19 @@ def fuse(
     mask: Tensor,
     *,
     pairs: Pairs | None,
-    asked_states: Tensor | None,
+    masked_states: Tensor | None,
 ) -> Fused:
-    """Fuse pairs and texts with hidden words, whichever there are, in one pass.
+    """Fuse pairs and texts with masked tokens, whichever are given, in one pass.
 
-    The texts go round the pictures: their own, other ones, those with hidden words. Last come the texts with
-    other pictures.
+    The images are read in rounds: with their own texts, with other texts, with masked texts. Last come the
+    texts with other images.
     """
     if pairs is None:
-        asked = None if asked_states is None else network.fuse(asked_states, mask, image_states)
-        return Fused(None, asked)
+        return Fused(None, None if masked_states is None else network.fuse(masked_states, mask, image_states))
     length = pairs.mask.shape[1]
     states, masks = [pairs.texts, pairs.other_texts], [pairs.mask, pairs.other_mask]
-    if asked_states is not None:
-        states.append(_lengthened(asked_states, length))
+    if masked_states is not None:
+        states.append(_lengthened(masked_states, length))
         masks.append(pairs.mask)
     pairing = Pairing(rounds=len(states), others=pairs.other_images)
     firsts, whole = network.fusion.read(
@@ -160,7 +155,7 @@ def fuse(
         torch.cat([*masks, pairs.mask]),
         pairs.image_states,
         pairing,
-        last_round_whole=asked_states is not None,
+        last_round_whole=masked_states is not None,
     )
     return Fused(firsts, None if whole is None else whole[:, : mask.shape[1]])
 

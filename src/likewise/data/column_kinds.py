@@ -1,0 +1,340 @@
+"""The kinds of columns. Each parses a cell, stores N values, takes rows of its store and collates a batch.
+
+N rows of a dataset, B rows of a batch, S side of the stored images.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from likewise.data.cells import clean_texts, is_blank, listed_texts, name_in, number_in
+from likewise.data.config import DataConfig
+from likewise.data.images.refs import ArrowImage, ParquetImage
+from likewise.data.images.stores import Pixels, joined_pixels
+from likewise.data.record import ImageRef
+from likewise.data.tables.names import is_missing, without_caption_number
+from likewise.errors import RecordError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Classes", "Images", "Kind", "Listed", "Names", "Numbers", "Parsing", "Texts"]
+
+Rows = NDArray[np.int64]
+_LONGEST_NUMBER = 100  # digits; Python makes no number of more than 4,300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsing:
+    """How the cells of a column are parsed.
+
+    Attributes:
+        config: the user's options.
+        resolve: finds the image of a path.
+        drop: gets the reason for each text that is dropped; the record stays.
+        class_names: names of whole numbers, where the file declares them.
+    """
+
+    config: DataConfig
+    resolve: Callable[[str], ImageRef]
+    drop: Callable[[str], None]
+    class_names: Sequence[str] | None = None
+
+
+class Kind(ABC):
+    """N values of one column."""
+
+    @staticmethod
+    @abstractmethod
+    def parse(cells: Sequence[Any], how: Parsing) -> Any:
+        """One record's value.
+
+        Args:
+            cells: the record's cells, one for each table column that plays the role.
+            how: the options of parsing.
+
+        Returns:
+            The value; None where the record has none.
+
+        Raises:
+            RecordError: a cell cannot be used.
+        """
+
+    @classmethod
+    @abstractmethod
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """Store N values.
+
+        Args:
+            values: of N records, None where a record has none.
+            among: the values of all parts and sources, so that classes have the same numbers in each.
+            names: the order of classes, where one is declared.
+        """
+
+    @abstractmethod
+    def take(self, rows: Rows) -> Self:
+        """The values of these rows, in this order."""
+
+    @abstractmethod
+    def join(self, other: Self) -> Self:
+        """These values, then those of another store."""
+
+    @abstractmethod
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        """The same rows; those that are masked (N,) have no value."""
+
+    @abstractmethod
+    def collate(self, rows: Rows) -> Any:
+        """The values of B rows: a tensor (B, ...) or a list of B."""
+
+    @abstractmethod
+    def describe(self) -> list[Any] | None:
+        """N values as JSON can hold them, for fingerprints."""
+
+
+@dataclass(frozen=True)
+class Listed(Kind):
+    """N values in a list."""
+
+    values: list[Any]
+    blank: ClassVar[Any] = ()
+    """The value of a row that has none."""
+
+    @classmethod
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
+        return cls([cls.blank if value is None else value for value in values])
+
+    def take(self, rows: Rows) -> Self:
+        """See Kind."""
+        return replace(self, values=[self.values[row] for row in rows.tolist()])
+
+    def join(self, other: Self) -> Self:
+        """See Kind."""
+        return replace(self, values=self.values + other.values)
+
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        """See Kind."""
+        return replace(
+            self, values=[self.blank if m else v for v, m in zip(self.values, masked, strict=True)]
+        )
+
+    def collate(self, rows: Rows) -> Any:
+        """See Kind."""
+        return self.take(rows).values
+
+    def describe(self) -> list[Any]:
+        """See Kind."""
+        return self.values
+
+
+@dataclass(frozen=True)
+class _Array(Kind):
+    """N values in an array."""
+
+    values: NDArray[Any]
+    blank: ClassVar[float]
+
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        return replace(self, values=np.where(masked, self.blank, self.values).astype(self.values.dtype))
+
+    def take(self, rows: Rows) -> Self:
+        return replace(self, values=self.values[rows])
+
+    def join(self, other: Self) -> Self:
+        return replace(self, values=np.concatenate([self.values, other.values]))
+
+
+class Texts(Listed):
+    """Captions or sentences, several a row: N tuples of strings. Batches get them as tokens."""
+
+    @staticmethod
+    def parse(cells: Sequence[Any], how: Parsing) -> tuple[str, ...] | None:
+        """See Kind. Texts that cannot be used are dropped one by one."""
+        listed = [text for cell in cells for text in listed_texts(cell, how.config.text_separator)]
+        usable, faults = clean_texts(listed, how.config)
+        for _, reason in faults:
+            how.drop(reason)
+        return tuple(usable) or None
+
+
+class Names(Listed):
+    """Names, one a row: N strings."""
+
+    blank = ""
+
+    @staticmethod
+    def parse(cells: Sequence[Any], how: Parsing) -> str | None:
+        """See Kind."""
+        return name_in(cells[0])
+
+
+@dataclass(frozen=True)
+class Numbers(_Array):
+    """Numbers: (N,) float64, NaN where a row has none."""
+
+    blank = math.nan
+
+    @staticmethod
+    def parse(cells: Sequence[Any], how: Parsing) -> float | None:
+        """See Kind."""
+        return None if is_blank(cells[0]) else number_in(cells[0])
+
+    @classmethod
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
+        return cls(np.array([math.nan if value is None else value for value in values], dtype=np.float64))
+
+    def collate(self, rows: Rows) -> Tensor:
+        """(B,) float32."""
+        return torch.from_numpy(self.values[rows].astype(np.float32))
+
+    def describe(self) -> list[Any]:
+        """See Kind."""
+        return [None if math.isnan(value) else value for value in self.values.tolist()]
+
+
+@dataclass(frozen=True)
+class Classes(_Array):
+    """Classes: (N,) int64 into `names`, -1 where a row has none.
+
+    Groups have numbers alone, and no names.
+    """
+
+    blank = -1
+
+    names: list[str]
+
+    @staticmethod
+    def parse(cells: Sequence[Any], how: Parsing) -> str | None:
+        """See Kind. A whole number becomes the name that the file declares for it."""
+        cell, declared = cells[0], how.class_names
+        if declared is None:
+            return name_in(cell)
+        return declared[cell] if isinstance(cell, int) and 0 <= cell < len(declared) else None
+
+    @classmethod
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
+        found = {name for name in [*values, *among] if name is not None}
+        names = names if names is not None and found <= set(names) else _ordered(found)
+        numbers = {name: number for number, name in enumerate(names)} | {None: -1}
+        return cls(np.array([numbers[value] for value in values], dtype=np.int64), names)
+
+    def collate(self, rows: Rows) -> Tensor:
+        """(B,) int64."""
+        return torch.from_numpy(self.values[rows])
+
+    def describe(self) -> list[Any]:
+        """See Kind."""
+        return [self.names[number] if number >= 0 else None for number in self.values.tolist()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Kind):
+    """Images, stored as squares.
+
+    Attributes:
+        pixels: the stored squares.
+        rows: (N,) int64, each record's row in `pixels`; -1 where it has no image.
+        content: (N,) uint64 hashes of the encoded images (of the pixels where they are generated).
+        refs: the ways to the encoded images; None where they are generated.
+        sizes: (N, 2) int32, width and height of the original images, where known.
+    """
+
+    pixels: Pixels
+    rows: Rows
+    content: NDArray[np.uint64] | None = None
+    refs: list[ImageRef | None] | None = None
+    sizes: NDArray[np.int32] | None = None
+
+    @staticmethod
+    def parse(cells: Sequence[Any], how: Parsing) -> ImageRef | None:
+        """See Kind."""
+        cell = cells[0]
+        if is_missing(cell) or cell == "":
+            return None
+        if isinstance(cell, (ParquetImage, ArrowImage)):
+            return cell
+        if not isinstance(cell, str):
+            raise RecordError(f"no image: a path was expected in the cell, got {type(cell).__name__}")
+        return how.resolve(without_caption_number(cell.strip()))
+
+    @classmethod
+    def store(
+        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
+    ) -> Self:
+        """See Kind."""
+        raise NotImplementedError("images are opened by likewise.data.filtering, which decodes them")
+
+    def take(self, rows: Rows) -> Self:
+        """See Kind."""
+        return replace(
+            self,
+            rows=self.rows[rows],
+            content=None if self.content is None else self.content[rows],
+            refs=None if self.refs is None else [self.refs[row] for row in rows.tolist()],
+            sizes=None if self.sizes is None else self.sizes[rows],
+        )
+
+    def without(self, masked: NDArray[np.bool_]) -> Self:
+        """See Kind."""
+        return replace(self, rows=np.where(masked, -1, self.rows))
+
+    def join(self, other: Self) -> Self:
+        """See Kind. Both have stored squares of the same size."""
+        pixels, theirs = self.pixels, other.rows
+        if other.pixels is not pixels:
+            pixels, start = joined_pixels(pixels, other.pixels)
+            theirs = np.where(theirs < 0, theirs, theirs + start)
+        return replace(
+            self,
+            pixels=pixels,
+            rows=np.concatenate([self.rows, theirs]),
+            content=_both(self.content, other.content),
+            refs=None if self.refs is None or other.refs is None else self.refs + other.refs,
+            sizes=_both(self.sizes, other.sizes),
+        )
+
+    def collate(self, rows: Rows) -> Tensor:
+        """(B, 3, S, S) uint8, upright RGB; zeros where a row has no image."""
+        wanted = self.rows[rows]
+        size = self.pixels.size
+        out = torch.empty((len(wanted), 3, size, size), dtype=torch.uint8)
+        self.pixels.take(np.maximum(wanted, 0), out.numpy())
+        if (wanted < 0).any():
+            out[torch.from_numpy(wanted < 0)] = 0
+        return out
+
+    def describe(self) -> list[Any] | None:
+        """Hashes; None where they are not known."""
+        return None if self.content is None else list(self.content.tolist())
+
+
+def _both(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[Any] | None:
+    return None if first is None or second is None else np.concatenate([first, second])
+
+
+def _ordered(names: set[str]) -> list[str]:
+    """By the alphabet; whole numbers by value."""
+    in_order = sorted(names)  # "1" and "01" are one number, and a set has them in any order
+    if all(name.removeprefix("-").isdecimal() and len(name) < _LONGEST_NUMBER for name in names):
+        return sorted(in_order, key=int)
+    return in_order

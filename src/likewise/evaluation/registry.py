@@ -1,0 +1,119 @@
+"""Finds the evaluation tasks, and runs one.
+
+Adding a task is adding a file to `likewise/evaluation/tasks/`; no other code lists them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+from likewise.data import Splits
+from likewise.errors import ConfigError, DataError
+from likewise.evaluation import tasks as package
+from likewise.evaluation.base import REGISTERED, Figure, Task, class_counts, has_column, share_classes
+from likewise.evaluation.context import Context
+from likewise.messages import closest
+from likewise.model.model import Model
+
+__all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "monitored_tasks", "tasks"]
+
+_COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by name, in the order in which they are listed."""
+    _import_tasks(tuple(package.__path__))
+    return dict(sorted(REGISTERED.items(), key=lambda item: (item[1].order, item[0])))
+
+
+@cache
+def _import_tasks(path: tuple[str, ...]) -> None:
+    for module in pkgutil.walk_packages(path, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
+def find_task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        ConfigError: there is none; the message names the nearest.
+    """
+    known = tasks()
+    if name not in known:
+        hint = closest(name, known) or f"there are {', '.join(known)}."
+        raise ConfigError(f"no task is called {name!r}; {hint}")
+    return known[name]
+
+
+def figure_of(task: str, key: str) -> Figure:
+    """How to show a figure of results.json.
+
+    Args:
+        task: a key of results.json, such as "retrieval" or "retrieval on other.csv".
+        key: the figure's key.
+
+    Returns:
+        The declared figure; for an unknown task or key a plain number whose title is made from the key.
+    """
+    known = tasks().get(task.partition(" on ")[0])
+    found = None if known is None else known.figure(key)
+    return found or Figure(key, key.replace("_", " ").capitalize(), chance=f"chance_{key}")
+
+
+def default_tasks(model: Model, splits: Splits) -> list[str]:
+    """Names of the tasks that this model and this data allow; none without a validation part."""
+    if splits.validation is None:
+        return []
+    return [
+        name
+        for name, task in tasks().items()
+        if set(task.abilities) <= set(model.abilities) and task.supports(splits)
+    ]
+
+
+def monitored_tasks(model: Model, splits: Splits) -> list[str]:
+    """Names of the tasks to measure during training, of those that this model and this data allow."""
+    fitting = {name: find_task(name) for name in default_tasks(model, splits)}
+    known = any(task.learns for task in fitting.values())
+    times = ("always",) if known else ("always", "new classes")
+    return [name for name, task in fitting.items() if task.monitored in times]
+
+
+def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]:
+    """Measure one task.
+
+    Args:
+        context: model and data.
+        name: of the task.
+        options: an instance of the task's options class; its defaults when None.
+
+    Returns:
+        Figures by key, with `data_fingerprint`, the fingerprint of the validation part.
+
+    Raises:
+        ConfigError: there is no such task.
+        AbilityError: the model lacks what the task needs.
+        DataError: the data lacks it.
+    """
+    task = find_task(name)
+    options = task.options() if options is None else options
+    task.check(context.model, options)
+    for column in task.needs.required():
+        if not has_column(context.validation, column):
+            words = _COLUMN_WORDS.get(column, f"a column {column!r}")
+            raise DataError(f"{name} needs {words}, and the data has none; see --data.{column}-column.")
+    if task.learns and not share_classes(context.splits):
+        raise DataError(
+            f"{name} learns classes from the training part, and no class of the validation part is among "
+            f"its {len(class_counts(context.train))} (validation has "
+            f"{len(class_counts(context.validation))}); "
+            "few-shot, verification, ranking and clustering need no shared class."
+        )
+    try:
+        figures = task.run(context, options)
+    except ValueError as error:  # the metrics' error for data that they cannot measure
+        raise DataError(f"{name} cannot be measured on this data: {error}") from error
+    return figures | {"data_fingerprint": context.validation.fingerprint}

@@ -1,0 +1,1 @@
+"""The evaluation tasks, one file each; `likewise.evaluation.registry` finds them here."""

@@ -1,0 +1,36 @@
+"""Parts of messages for people."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+__all__ = ["closest", "first_line", "first_names", "printable"]
+
+# What would move a terminal's cursor, color it, or reverse its text.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_MOST_OF_NAME = 80
+
+
+def printable(text: str, *, most: int | None = None) -> str:
+    """The text with control characters escaped, cut to so many characters."""
+    cut = text if most is None or len(text) <= most else f"{text[:most]}..."
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """The hint "did you mean 'clip'?", with the known name that is closest; empty where none is close."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error; the name of its class where it has no message."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def first_names(names: Sequence[str], *, most: int = 10) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(printable(name, most=_MOST_OF_NAME) for name in names[:most]) + more

@@ -1,0 +1,110 @@
+"""A trained network with what it takes to run it: tokenizer, device, preparation of pixels.
+
+Dimensions: B batch, S side in pixels, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.tokenizer import TextTokenizer
+from likewise.errors import AbilityError
+from likewise.networks.abilities import ABILITIES
+from likewise.networks.base import Network
+from likewise.views import center_view
+
+__all__ = ["Runtime"]
+
+
+class Runtime:
+    """A network that takes stored images and texts.
+
+    Args:
+        network: of `likewise.networks`.
+        config: the content of config.json.
+        tokenizer: None where the network reads no texts.
+    """
+
+    def __init__(self, network: Network, config: dict[str, Any], tokenizer: TextTokenizer | None) -> None:
+        self.network = network
+        self.config = config
+        self.tokenizer = tokenizer
+
+    @property
+    def abilities(self) -> list[str]:
+        """What this model can do, such as `encode_images`."""
+        return self.network.abilities()
+
+    @property
+    def dim(self) -> int:
+        """D, the width of its embeddings."""
+        return self.network.dim
+
+    @property
+    def num_weights(self) -> int:
+        """The number of weights."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights."""
+        return next(self.network.parameters()).device
+
+    def needs(self, ability: str) -> Any:
+        """The network, which satisfies the ability's protocol.
+
+        Args:
+            ability: a name of `likewise.networks.abilities.ABILITIES`.
+
+        Raises:
+            AbilityError: it lacks the ability; the message says which methods give it.
+        """
+        if ability in self.abilities:
+            return self.network
+        able = " and ".join(self.abilities).replace("_", " ") or "do nothing"
+        raise AbilityError(
+            f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}, it can {able}; "
+            f"{ABILITIES[ability].methods} give that ability, see `likewise methods`."
+        )
+
+    @property
+    def image_encoder(self) -> ImageEncoder:
+        """The image encoder, which says image size and normalization.
+
+        Raises:
+            AbilityError: there is none.
+        """
+        encoder = self.network.image_encoder
+        if encoder is None:
+            raise AbilityError(f"this model ({self.config['method']}) has no image encoder.")
+        return encoder
+
+    def pixels(self, stored: Tensor) -> Tensor:
+        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device."""
+        encoder = self.image_encoder
+        return center_view(
+            stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
+        )
+
+    def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(B, L) tokens and (B, L) mask of texts, on the device."""
+        assert self.tokenizer is not None
+        tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
+        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Evaluation mode without a graph; the mode is restored afterwards."""
+        training = self.network.training
+        self.network.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.network.train(training)

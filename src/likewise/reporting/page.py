@@ -1,0 +1,137 @@
+"""The report of a run: one self-contained HTML file, without scripts and requests.
+
+The template escapes all text; a content policy in the page forbids requests and scripts as well.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from likewise.atomic_files import written_whole
+from likewise.metrics.inputs import as_matrix
+from likewise.reporting.attention_maps import find_attention_maps
+from likewise.reporting.class_galleries import find_clusters, find_episodes
+from likewise.reporting.confusions import find_confusions
+from likewise.reporting.curves import training_charts
+from likewise.reporting.embedding_map import find_maps, legend_mark
+from likewise.reporting.formatting import title_of
+from likewise.reporting.galleries import find_neighbours, find_retrievals
+from likewise.reporting.inputs import ReportInputs
+from likewise.reporting.roc import find_roc
+from likewise.reporting.summary import headlines, summary, warning
+from likewise.reporting.tables import key_tables, reasons, result_tables
+
+__all__ = ["render_report", "write_report"]
+
+_MAX_BAD_RECORDS = 50
+_MAX_KEYS = 25
+
+
+def write_report(inputs: ReportInputs, path: str | Path) -> None:
+    """Write a report.
+
+    Args:
+        inputs: what it shows.
+        path: the HTML file; an existing file is replaced whole or not at all.
+
+    Raises:
+        IsADirectoryError: the path is a folder.
+        ValueError: an embedding that is not finite.
+    """
+    path = Path(path)
+    if path.is_dir():  # before all the work
+        raise IsADirectoryError(errno.EISDIR, "expected a file, and this is a folder", str(path))
+    page = render_report(inputs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The report as HTML; see `write_report`."""
+    for name in ("image_embeddings", "text_embeddings"):
+        if getattr(inputs, name) is not None:
+            as_matrix(getattr(inputs, name), name)
+    folder = files("likewise.reporting")
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.from_string(folder.joinpath("report.html").read_text(encoding="utf-8"))
+    sections: dict[str, Callable[[ReportInputs], Any]] = {
+        "results": _results,
+        "curves": _curves,
+        "maps": find_maps,
+        "neighbours": find_neighbours,
+        "retrievals": find_retrievals,
+        "attention": find_attention_maps,
+        "confusions": find_confusions,
+        "roc": find_roc,
+        "episodes": find_episodes,
+        "clusters": find_clusters,
+        "data": _data,
+        "settings": _settings,
+    }
+    return template.render(
+        title=inputs.title,
+        summary=summary(inputs),
+        warning=warning(inputs),
+        headlines=headlines(inputs.results),
+        shown_part=inputs.shown_part,
+        # The style sheet is ours, so it is not escaped.
+        style=Markup(folder.joinpath("report.css").read_text(encoding="utf-8")),
+        legend_mark=legend_mark,
+        has_labels=inputs.image_embeddings is not None and inputs.has_labels,
+        **{name: _content(find, inputs) for name, find in sections.items()},
+    )
+
+
+def _content(find: Callable[[ReportInputs], Any], inputs: ReportInputs) -> Any:
+    """A section's content; where the inputs lack something, the reason as a sentence."""
+    try:
+        return find(inputs)
+    except ValueError as error:  # data that cannot be measured
+        reason = str(error).rstrip(".")
+        return f"{reason[0].upper()}{reason[1:]}."
+
+
+def _results(inputs: ReportInputs) -> Any:
+    return result_tables(inputs.results) or "The run has not been evaluated."
+
+
+def _curves(inputs: ReportInputs) -> Any:
+    return training_charts(inputs.metrics) or "Nothing was logged while training."
+
+
+def _settings(inputs: ReportInputs) -> Any:
+    return key_tables(inputs.settings, "General") or "No settings were given."
+
+
+def _data(inputs: ReportInputs) -> Any:
+    if not inputs.data_summary and not inputs.bad_records:
+        return "No description of the data was given."
+    fingerprint = inputs.data_summary.get("fingerprint")
+    if isinstance(fingerprint, Mapping):  # of each part
+        fingerprint = ", ".join(f"{part} {mark}" for part, mark in fingerprint.items()) or None
+    # Only the first level has names in words: deeper ones are names of classes and columns.
+    values = {title_of(name): value for name, value in inputs.data_summary.items()}
+    return {
+        "tables": key_tables(values, "Overview", _MAX_KEYS),
+        "fingerprint": fingerprint,
+        "num_bad": len(inputs.bad_records),
+        "reasons": reasons(inputs.bad_records),
+        "bad": [
+            {name: str(record.get(name, "")) for name in ("id", "place", "reason")}
+            for record in inputs.bad_records[:_MAX_BAD_RECORDS]
+        ],
+    }

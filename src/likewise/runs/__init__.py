@@ -1,0 +1,1 @@
+"""A run: its folder, its settings, opening it again, and its data protocol."""

@@ -1,0 +1,355 @@
+"""A training in progress: its state and its loop.
+
+Every random number is a function of (seed, step), the order of batches too. The saved state is therefore the
+weights, the optimizer's averages and the number of steps; a resumed run repeats the same arithmetic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from likewise.batches.batch import Batch
+from likewise.batches.loader import Loader, Prefetcher
+from likewise.collectives import average_over_replicas, even_rows
+from likewise.data import Splits
+from likewise.encoders.tokenizer import TextTokenizer
+from likewise.errors import DataError, Interrupted, NonFiniteLoss, TrainingError
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import default_tasks, evaluate, find_task, monitored_tasks
+from likewise.hardware import seed_device
+from likewise.mechanisms.batch_norm import frozen_batch_norm
+from likewise.messages import first_line
+from likewise.methods.base import Embeddings, LossOutput, Method, Phase, Progress, Step
+from likewise.model.model import Model
+from likewise.runs.folder import RunFolder
+from likewise.runs.settings import Settings
+from likewise.step_random import StepRandom
+from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from likewise.training.distributed import mean_loss, run_on_rank_zero
+from likewise.training.grad_cache import cached_backward
+from likewise.training.monitor import embedding_figures, validation_figures
+from likewise.training.optimizers import learning_rate
+from likewise.training.progress import Display
+
+__all__ = ["EmbedModule", "Session"]
+
+
+@dataclass(kw_only=True)
+class Session:
+    """The state of a training; `prepare_run` makes it, `train` runs it."""
+
+    settings: Settings[Any]
+    run: RunFolder
+    splits: Splits
+    fabric: Any
+    method: Method
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    tokenizer: TextTokenizer | None
+    loader: Loader
+    display: Display
+    total_steps: int
+    step: int = 0
+    unchecked: list[tuple[int, LossOutput, Tensor]] = field(default_factory=list)
+    """Losses and gradient norms that were not yet checked to be finite, with their step."""
+    monitored: Embeddings = field(default_factory=dict)
+    """The newest step's embeddings that are checked for collapse."""
+
+    def loop(self, stop_signal: Callable[[], str | None]) -> None:
+        """Fetch, update, log, evaluate, save, until all steps are done."""
+        options = self.settings.training
+        self.method.train()
+        with (
+            Prefetcher(self.loader, self.step, self.total_steps, device=self.fabric.device) as batches,
+            even_rows(),
+        ):
+            for batch in self._saving_on_data_error(batches):
+                rate = self._set_learning_rate()
+                loss, norm = self._update(batch.to(self.fabric.device))
+                self.step += 1
+                self.method.after_step(self.progress)
+
+                done = self.step == self.total_steps
+                if self.display.wants(self.step):
+                    self._check_finite()
+                    self.display.step(self.progress, mean_loss(loss), norm, rate, batches.waited_seconds)
+                if options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
+                    self._evaluate()
+                stop = stop_signal()
+                if done or stop is not None or (options.save_every and self.step % options.save_every == 0):
+                    self._save()
+                if stop is not None and not done:
+                    raise Interrupted(
+                        f"stopped by {stop} after step {self.step}; the state is in {self.run.checkpoints}."
+                    )
+
+    @property
+    def progress(self) -> Progress:
+        """How far training is."""
+        return Progress(self.step, self.total_steps, self.loader.steps_per_epoch)
+
+    def _saving_on_data_error(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; if one cannot be read, the state is saved before the error ends the run.
+
+        Not with several processes: the others are in the middle of the next step by then.
+        """
+        began = self.step
+        try:
+            yield from batches
+        except DataError as error:
+            if self.fabric.world_size > 1 or self.step == began:
+                raise
+            self._save()
+            raise type(error)(
+                f"{error}\nThe state after step {self.step} is saved; --resume goes on from it."
+            ) from error
+
+    # -- one step
+
+    def _set_learning_rate(self) -> float:
+        options = self.settings.training
+        rate = learning_rate(self.step, self.total_steps, options)
+        for group in self.optimizer.param_groups:
+            group["lr"] = options.learning_rate if group["constant_rate"] else rate
+        return rate
+
+    def _update(self, batch: Batch) -> tuple[LossOutput, Tensor]:
+        """Run the phases of a step; return their losses and the largest gradient norm."""
+        losses, norms = {}, []
+        for number, phase in enumerate(self._phases()):
+            with self._only_phase_trains(phase):
+                step = Step(StepRandom(self.settings.training.seed, self.step), self.progress, phase.name)
+                loss = self.backward(batch, step, update=number)
+                norm = self._clip()
+                self.unchecked.append((self.step + 1, loss, norm))
+                if self.fabric.device.type == "cpu":
+                    # Before a bad number reaches the weights. On a GPU this would wait for the device at
+                    # every step; there it is checked when numbers are read anyway, and before saving.
+                    self._check_finite()
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+            losses[phase.name] = loss
+            norms.append(norm)
+        if len(losses) == 1:
+            return loss, norm
+        parts = {
+            f"{name}_{part}": value for name, loss in losses.items() for part, value in loss.parts.items()
+        }
+        total = torch.stack([loss.total for loss in losses.values()]).sum()
+        return LossOutput(total, parts), torch.stack(norms).max()
+
+    def _phases(self) -> list[Phase]:
+        share = self.progress.share
+        phases = [phase for phase in self.method.phases if phase.start <= share < phase.stop]
+        assert phases, f"{self.method.name} has no phase at {share:.0%} of the training"
+        return [phase for phase in phases for _ in range(phase.repeats)]
+
+    @contextmanager
+    def _only_phase_trains(self, phase: Phase) -> Iterator[None]:
+        """Inside, only the phase's weights require a gradient; the optimizer skips the others."""
+        frozen = (
+            []
+            if phase.parts is None
+            else [
+                weight
+                for name, weight in self.method.named_parameters()
+                if weight.requires_grad and not any(f"{name}.".startswith(f"{part}.") for part in phase.parts)
+            ]
+        )
+        for weight in frozen:
+            weight.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for weight in frozen:
+                weight.requires_grad_(True)
+
+    def backward(self, batch: Batch, step: Step, *, update: int = 0) -> LossOutput:
+        """Leave the batch's gradient in the weights; return the loss without its graph.
+
+        Args:
+            batch: the rows of this process.
+            step: for the method.
+            update: number of the update within the step; each has dropout masks of its own.
+        """
+
+        def seed(part: int) -> None:
+            """Make dropout a function of (seed, step, update, rank, part)."""
+            key = torch.tensor([self.fabric.global_rank * 100_003 + part])
+            purpose = f"dropout {update}" if update else "dropout"
+            bits = StepRandom(self.settings.training.seed, self.step).bits(key, 1, purpose=purpose)
+            seed_device(self.fabric.device.type, int(bits.item()) & ((1 << 63) - 1))
+
+        micro = self.settings.training.micro_batch_size
+        if micro is not None and micro >= len(batch):
+            micro = None
+        # DDP averages gradients in a single backward through all weights; otherwise they are averaged here.
+        by_ddp = micro is None and len(self.method.phases) == 1
+        with self.fabric.no_backward_sync(self.module, enabled=not by_ddp and self.fabric.world_size > 1):
+            if micro is None:
+                seed(0)
+                embeddings = self.module(_Input(batch, step))
+                loss = self.method.objective(embeddings, step)
+                self.fabric.backward(loss.total)
+                loss = LossOutput(loss.total.detach(), loss.parts)
+            else:
+                loss, embeddings = cached_backward(
+                    lambda part, step: self.module(_Input(part, step)),
+                    self.method.objective,
+                    batch,
+                    step,
+                    micro_batch_size=micro,
+                    seed_part=seed,
+                    frozen_buffers=lambda: frozen_batch_norm(self.method),
+                    backward=self.fabric.backward,
+                )
+        if not by_ddp:
+            weights = self.method.parameters()
+            average_over_replicas([weight.grad for weight in weights if weight.grad is not None])
+        names = {*(self.method.monitored_embeddings or embeddings), "label", "group"}
+        self.monitored = {name: rows.detach() for name, rows in embeddings.items() if name in names}
+        return loss
+
+    def _clip(self) -> Tensor:
+        limit = self.settings.training.clip_gradient or float("inf")
+        return nn.utils.clip_grad_norm_(self.method.parameters(), limit, error_if_nonfinite=False)
+
+    def _check_finite(self) -> None:
+        """Check the losses and gradients since the last check.
+
+        Raises:
+            NonFiniteLoss: one is NaN or infinite.
+        """
+        unchecked, self.unchecked = self.unchecked, []
+        sums = [loss.total + norm for _, loss, norm in unchecked]
+        if not sums or bool(torch.stack(sums).isfinite().all()):
+            return
+        for step, loss, norm in unchecked:
+            loss_is_bad = not bool(torch.isfinite(loss.total))
+            if not loss_is_bad and bool(torch.isfinite(norm)):
+                continue
+            bad = [name for name, value in loss.parts.items() if not bool(torch.isfinite(value))]
+            what = f"the loss ({', '.join(bad) or 'total'})" if loss_is_bad else "the gradient"
+            last = latest_checkpoint(self.run.checkpoints)
+            raise NonFiniteLoss(
+                f"{what} became {float(loss.total):g} (gradient norm {float(norm):g}) "
+                f"at step {step}; nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
+                "Try a lower --training.learning-rate, or --training.precision float32, with another --out."
+            )
+
+    # -- evaluation
+
+    def _evaluate(self) -> None:
+        """Log figures of some validation rows."""
+        self._check_finite()
+        if self.fabric.is_global_zero and self.splits.validation is not None:
+            rows = self.settings.training.evaluation_rows
+            self._log_figures(Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows))
+
+    def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
+        """Figures of the monitored tasks, shown and written."""
+        began = time.perf_counter()
+        figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
+        monitored, collapse = embedding_figures(self.monitored, self.method.monitored_embeddings)
+        figures |= {"compared": monitored} if monitored else {}
+        seconds = time.perf_counter() - began
+        self.display.evaluation(self.progress, figures, collapse or warning, seconds)
+        return figures
+
+    def model(self) -> Model:
+        """The trained network as a model (they share weights)."""
+        return Model.trained(
+            self.method.network,
+            tokenizer=self.tokenizer,
+            method=self.settings.method_name,
+            fit=self.settings.data.fit,
+            store_size=self.splits.train.store_size,
+            trained_on=self.splits.summary,
+        )
+
+    def finish(self) -> None:
+        """Write the model and its figures on the whole validation split."""
+        # The other ranks wait here however long it takes; at a barrier they would time out.
+        run_on_rank_zero(self.fabric, self._finish)
+
+    def _finish(self) -> None:
+        model = self.model()
+        model.save(self.run.model)
+        if self.splits.validation is None:
+            return
+        context = Context(model, self.splits)
+        figures = self._log_figures(context)
+        monitored = monitored_tasks(model, self.splits)
+        for task in default_tasks(model, self.splits):
+            if find_task(task).slow or (task in monitored and task not in figures):
+                continue  # slow ones are left to `likewise evaluate`; a monitored one failed, which was shown
+            try:
+                self.run.add_results(task, figures[task] if task in figures else evaluate(context, task))
+            except DataError as error:  # the model is written, and so are the other tasks' figures
+                self.display.warn(self.step, f"{task} could not be measured: {error}")
+
+    # -- checkpoints
+
+    def _save(self) -> None:
+        self._check_finite()
+        state = {
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+        # If it fails (a full disk), all ranks end.
+        run_on_rank_zero(self.fabric, lambda: save_checkpoint(self.run.checkpoints, self.step, state))
+
+    def restore(self) -> None:
+        """Go on from the newest checkpoint, if there is one."""
+        newest = latest_checkpoint(self.run.checkpoints)
+        if newest is not None:
+            state = load_checkpoint(newest)
+            try:
+                # EMA encoders were called twin in earlier versions.
+                weights = {_renamed(name): value for name, value in state["method"].items()}
+                self.method.load_state_dict(weights)
+                self.optimizer.load_state_dict(state["optimizer"])
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise TrainingError(f"{newest} does not fit these settings: {first_line(error)}") from error
+            self.step = state["step"]
+        steps = self.fabric.all_gather(torch.tensor(self.step)).flatten().tolist()
+        if len(set(steps)) > 1:
+            raise TrainingError(
+                f"the processes would resume from different steps ({', '.join(map(str, steps))}): every "
+                f"machine must see the same checkpoints in {self.run.checkpoints}."
+            )
+        if self.fabric.is_global_zero and self.run.metrics.is_file():
+            self.run.cut_metrics(self.step, finished=self.step == self.total_steps)
+        self.display.resumed(self.step)
+
+
+def _renamed(name: str) -> str:
+    return f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else name
+
+
+class _Input:
+    """A batch and its step in a plain object: Fabric would take a dataclass or tuple apart at every step."""
+
+    def __init__(self, batch: Batch, step: Step) -> None:
+        self.batch = batch
+        self.step = step
+
+
+class EmbedModule(nn.Module):
+    """The method with `embed` as its forward: what Fabric wraps (devices, precision, gradient averaging)."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, given: _Input) -> Embeddings:
+        """Embed a batch."""
+        return self.method.embed(given.batch, given.step)
