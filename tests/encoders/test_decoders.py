@@ -129,7 +129,7 @@ def test_wide_beams_find_the_best_caption(architecture: str, attention: bool, le
 def test_a_caption_comes_out_when_none_ends(num_beams: int) -> None:
     decoder = small_decoder("transformer", True)
     with torch.no_grad():
-        decoder.output.bias[END] = -1e4
+        decoder.output_bias[END] = -1e4
     memory = small_memory(decoder)
     found = generate(decoder, memory, begin_id=BEGIN, end_id=END, decoding=Decoding(num_beams=num_beams))
     assert not found.ended.any()

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "train a method on a data source",
     "evaluate": "measure a trained model on a data source",
     "explain": "show where each word of a text looks in a picture (models of tcl)",
+    "caption": "write captions of images",
     "embed": "write the embeddings of pictures or texts to a file",
     "report": "write a run's report: one HTML file with curves, figures and pictures",
 }

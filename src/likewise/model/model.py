@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
+from likewise.model.captions import Caption, write_captions
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
 from likewise.model.pair_scorer import PairScorer
@@ -205,6 +207,41 @@ class Model(Runtime):
             stored = self.stored_squares(several[rows], first=rows.start)
             explanations += explain(self, stored, sentences[rows])
         return explanations
+
+    def caption(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+    ) -> list[str]:
+        """The best caption of each image.
+
+        Args:
+            images: N, in any form that `encode_images` takes.
+            batch_size: images generated for at a time.
+            decoding: options of `likewise.encoders.decoders.Decoding`, such as `num_beams=5`, `sample=True`.
+
+        Raises:
+            AbilityError: the model cannot caption.
+            ConfigError: options of decoding that contradict one another.
+            DataError: an image cannot be read.
+        """
+        found = self.caption_candidates(images, batch_size=batch_size, **decoding)
+        return [candidates[0].text for candidates in found]
+
+    def caption_candidates(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+    ) -> list[list[Caption]]:
+        """For each image `num_captions` captions with their log-probabilities, best first; see `caption`."""
+        self.needs("caption")  # before any image is read
+        return write_captions(self, self._stored_batches(images, batch_size), Decoding(**decoding))
+
+    def caption_stored(self, stored: Tensor, decoding: Decoding, *, first: int = 0) -> list[list[Caption]]:
+        """Captions of (B, 3, S, S) uint8 squares; `first` is the number of the first, which keys draws."""
+        return write_captions(self, [stored], decoding, first=first)
+
+    def caption_dataset(
+        self, dataset: Dataset, decoding: Decoding, *, batch_size: int = 64
+    ) -> list[list[Caption]]:
+        """Captions of all images of a dataset, read from its cache."""
+        return write_captions(self, _dataset_batches(dataset, batch_size), decoding)
 
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""

@@ -178,9 +178,8 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
     if path is not None:
         if trained is None:
             raise ConfigError("the run's tokenizer.json is missing; without it the run cannot go on.")
-        if trained.tokenizer is None:
-            raise ConfigError(f"training.start_from: {path} reads no texts.")
-        return trained.tokenizer
+        if trained.tokenizer is not None:
+            return trained.tokenizer
     named = options.tokenizer or options.pretrained
     if named is not None:
         return TextTokenizer.load(named, max_tokens=options.max_tokens)

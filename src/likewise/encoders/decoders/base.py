@@ -13,7 +13,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from likewise.errors import ConfigError
 
@@ -150,10 +152,9 @@ class Decoder(nn.Module):
         self.vocabulary_size, self.max_tokens, self.dim = vocabulary_size, max_tokens, config.dim
         self.embedding = nn.Embedding(vocabulary_size, config.dim)
         nn.init.normal_(self.embedding.weight, std=config.dim**-0.5)
-        self.output = nn.Linear(config.dim, vocabulary_size)
-        nn.init.zeros_(self.output.bias)
-        if config.tie_weights:
-            self.output.weight = self.embedding.weight
+        # A tied output layer is the embedding itself, so that a saved model holds it once.
+        self.output = None if config.tie_weights else nn.Linear(config.dim, vocabulary_size, bias=False)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = nn.Dropout(config.dropout)
 
     @classmethod
@@ -181,8 +182,8 @@ class Decoder(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """(..., D) to (..., V)."""
-        found: Tensor = self.output(states)
-        return found
+        weight = self.embedding.weight if self.output is None else self.output.weight
+        return F.linear(states, weight, self.output_bias)
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs."""
