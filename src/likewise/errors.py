@@ -1,19 +1,19 @@
-"""Everything Likewise raises on purpose.
+"""The errors that Likewise raises on purpose.
 
     LikewiseError
     ├── ConfigError          an option, a key or a combination that cannot work      exit code 2
     ├── DataError            the user's data                                         exit code 3
     │   ├── SourceError      the source cannot be opened or understood
     │   ├── RecordError      one record cannot be read (set aside, not fatal)
-    │   │   └── OutOfReach   for now: gone, closed to us, or too large for the memory there is
+    │   │   └── OutOfReach   at present: gone, not readable by us, or too large for the memory
     │   └── TooManyBadRecords
     ├── ModelError           a model folder that cannot be read or lacks a part      exit code 4
     │   └── AbilityError     this model cannot do that (it has no text encoder, ...)
     └── TrainingError        training cannot go on                                   exit code 5
         ├── NonFiniteLoss    a loss became NaN or infinite
-        └── Interrupted      asked to stop (SIGTERM, SIGINT); the state was saved     exit code 75
+        └── Interrupted      stopped by SIGTERM or SIGINT; the state was saved     exit code 75
 
-Wrong arguments to pure functions (objectives, metrics) are plain `ValueError`: their callers are programmers.
+Wrong arguments of pure functions (objectives, metrics) raise `ValueError`: their callers are programmers.
 A message says what was expected, what came and where, and what to try.
 """
 
@@ -57,22 +57,22 @@ class DataError(LikewiseError):
 
 
 class SourceError(DataError):
-    """The source cannot be opened, or nothing in it could be understood."""
+    """The source cannot be opened or understood."""
 
 
 class RecordError(DataError):
-    """One record cannot be read. It is set aside with the reason; it does not stop a run by itself."""
+    """One record cannot be read. It is set aside with the reason; the run goes on."""
 
 
 class OutOfReach(RecordError):
-    """One record cannot be read now, which says nothing about another time."""
+    """One record cannot be read at present; it may be readable later."""
 
 
 class TooManyBadRecords(DataError):
-    """More records are bad than the stated share allows.
+    """More records are bad than `data.max_bad_share` allows.
 
     Args:
-        message: says how many, and names the first.
+        message: gives their number and the first ones.
         bad_records: all of them (`likewise.data.BadRecord`).
     """
 
@@ -82,13 +82,13 @@ class TooManyBadRecords(DataError):
 
 
 class ModelError(LikewiseError):
-    """A model folder that cannot be read, or does not hold what its configuration says."""
+    """A model folder that cannot be read, or that does not match its configuration."""
 
     exit_code = 4
 
 
 class AbilityError(ModelError):
-    """The model does not have the ability that was asked of it."""
+    """The model lacks an ability that is needed."""
 
 
 class TrainingError(LikewiseError):
@@ -102,6 +102,6 @@ class NonFiniteLoss(TrainingError):
 
 
 class Interrupted(TrainingError):
-    """Training was asked to stop and saved its state first. 75 is EX_TEMPFAIL: try again, with --resume."""
+    """Training was stopped and saved its state. 75 is EX_TEMPFAIL: try again, with --resume."""
 
     exit_code = 75

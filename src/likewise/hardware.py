@@ -1,4 +1,4 @@
-"""What depends on the device that computes."""
+"""Properties of devices, seeds and constants on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["constant", "native_bfloat16", "seed_device"]
 
 @functools.cache
 def native_bfloat16(device_type: str) -> bool:
-    """Whether a kind of device multiplies bfloat16 itself, rather than by way of float32."""
+    """Whether a kind of device multiplies bfloat16 natively, not through float32."""
     if device_type == "cuda":
         return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type == "cpu":
@@ -21,10 +21,9 @@ def native_bfloat16(device_type: str) -> bool:
 
 
 def seed_device(device_type: str, seed: int) -> None:
-    """Seed torch's own draws (dropout) on the processor and on the device that trains.
+    """Seed torch's generators (dropout) on the CPU and on the training device.
 
-    At every step: `torch.manual_seed` also asks every other kind of device there could be, at a hundred
-    times the cost.
+    Called at every step: `torch.manual_seed` costs a hundred times more, as it also asks every other backend.
     """
     torch.default_generator.manual_seed(seed)
     if device_type == "cuda":
@@ -39,17 +38,16 @@ def constant(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Python's numbers as a tensor, made once for each device: each making would wait for all that a GPU has
-    still to do.
+    """Numbers as a tensor, created once per device: creating one waits for the GPU's queue.
 
     Args:
         values: a row, or rows.
-        device: where the tensor lives.
+        device: of the tensor.
         dtype: of the tensor.
 
     Returns:
-        The same tensor at each call, not to be written to (nor first asked for under a FakeTensorMode, whose
-        tensors are good for nothing outside it).
+        The same tensor at each call; do not write to it. The first call must not be under a FakeTensorMode,
+        whose tensors cannot be used outside it.
     """
-    with torch.inference_mode(False):  # else it could not be used in training later
+    with torch.inference_mode(False):  # an inference tensor could not be used in training
         return torch.tensor(values, dtype=dtype, device=device)

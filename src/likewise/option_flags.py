@@ -1,10 +1,8 @@
-"""Flags from dataclasses: tyro's parser, with help and messages that read better.
+"""Flags from dataclasses: parsed by tyro, with a help that reads better.
 
-- tyro takes an option's help from its docstring and keeps the line breaks of an indented one, so that every
-  line of ours, written for a wider page, would break once more in the middle. Here each paragraph is one
-  line, which breaks where the terminal ends.
-- What may be left out is shown as what it is when given: `--out STR`, not `--out {None}|STR`. The word None
-  is understood nevertheless.
+- `given_flags` returns only what the command line says, so that a file or a preset can say the rest.
+- tyro keeps the line breaks of a field's docstring. Here each paragraph is one line; the terminal wraps it.
+- An optional value is shown by its type: `--out STR`, not `--out {None}|STR`. The word None is accepted.
 """
 
 from __future__ import annotations
@@ -12,32 +10,101 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import shlex
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Union, get_args, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["parse_flags"]
+from typing_extensions import Required, TypedDict
+
+__all__ = ["given_flags", "parse_flags"]
+
+_NONE = dataclasses.MISSING
 
 
-def parse_flags(kind: type, arguments: Sequence[str], *, prog: str, **how: Any) -> Any:
+def parse_flags(kind: type, arguments: Sequence[str], *, prog: str) -> Any:
     """A dataclass from flags; prints the help and exits when asked to.
 
     Args:
-        kind: the dataclass.
+        kind: the dataclass. A field may be a dataclass itself; its flags are `--field.option`.
         arguments: the flags.
         prog: the command's name in messages.
-        how: what else `tyro.cli` should know.
-
-    Returns:
-        What `tyro.cli` returns: an instance, with `return_unknown_args` a pair of it and the other words.
 
     Raises:
-        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the nearest.
+        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the closest.
+    """
+    return _filled(kind, _NONE, given_flags(kind, arguments, prog=prog, description=kind.__doc__))
+
+
+def given_flags(
+    kind: type, arguments: Sequence[str], *, prog: str, description: str | None, default: Any = _NONE
+) -> dict[str, Any]:
+    """The flags that were given, by field name, nested as the dataclass is; what was left out is absent.
+
+    Args:
+        kind: see `parse_flags`.
+        arguments: see `parse_flags`.
+        prog: see `parse_flags`.
+        description: what the help begins with.
+        default: an instance of `kind`, for the values in the help; every flag may then be left out.
+
+    Raises:
+        SystemExit: see `parse_flags`.
     """
     import tyro
 
-    return tyro.cli(kind, args=list(arguments), prog=prog, registry=_rules(), **how)
+    text = _flow(description or "")
+    given = tyro.cli(
+        _optional(kind, default), args=list(arguments), prog=prog, registry=_rules(), description=text
+    )
+    return dict(given)
+
+
+def _filled(kind: type, default: Any, given: Mapping[str, Any]) -> Any:
+    """The dataclass, with defaults for what was not given."""
+    values, hints = _defaults(kind, default), get_type_hints(kind)
+    for name, value in given.items():
+        nested = dataclasses.is_dataclass(hints[name])
+        values[name] = _filled(hints[name], values[name], value) if nested else value
+    return kind(**values)
+
+
+def _optional(kind: type, default: Any) -> Any:
+    """A TypedDict with a dataclass's fields, in which only fields without a default must be given."""
+    import tyro
+
+    hints = get_type_hints(kind, include_extras=True)
+    fields: dict[str, Any] = {}
+    for name, value in _defaults(kind, default).items():
+        inner, *own = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
+        nested = dataclasses.is_dataclass(inner)
+        label = None if nested or value is _NONE else _label(value)
+        shown = tyro.conf.arg(help=_documented(kind).get(name), help_behavior_hint=label)
+        parts = (_optional(inner, value) if nested else inner, shown, *own)  # the field's own counts most
+        fields[name] = Annotated[parts] if nested or value is not _NONE else Required[Annotated[parts]]
+    optional = TypedDict(kind.__name__, fields, total=False)  # type: ignore[misc]
+    optional.__doc__ = kind.__doc__
+    return optional
+
+
+def _label(value: Any) -> str:
+    import tyro
+
+    if value is tyro.MISSING:
+        return "(required)"
+    words = value if isinstance(value, tuple) else [value]
+    return f"(default: {' '.join(shlex.quote(str(word)) for word in words)})"
+
+
+def _defaults(kind: Any, whole: Any) -> dict[str, Any]:
+    """Each field's value in `whole`; its own default where `whole` is missing."""
+    if whole is not _NONE:
+        return {field.name: getattr(whole, field.name) for field in dataclasses.fields(kind)}
+    return {
+        field.name: field.default_factory() if callable(field.default_factory) else field.default
+        for field in dataclasses.fields(kind)
+    }
 
 
 @cache
@@ -45,46 +112,13 @@ def _rules() -> Any:
     from tyro.constructors import ConstructorRegistry
 
     registry = ConstructorRegistry()
-    registry.struct_rule(_rule_of_dataclasses)
-    registry.primitive_rule(_rule_of_what_may_be_none)
+    registry.primitive_rule(_rule_of_optional_values)
     return registry
-
-
-def _rule_of_dataclasses(info: Any) -> Any:
-    """As tyro's own, but for the help."""
-    from tyro.constructors import StructConstructorSpec, StructFieldSpec
-
-    if not (isinstance(info.type, type) and dataclasses.is_dataclass(info.type)):
-        return None
-    hints = get_type_hints(info.type, include_extras=True)
-    fields = (
-        StructFieldSpec(
-            name=field.name,
-            type=hints[field.name],
-            default=_default(field, info.default),
-            helptext=_documented(info.type).get(field.name),
-        )
-        for field in dataclasses.fields(info.type)
-    )
-    return StructConstructorSpec(instantiate=info.type, fields=tuple(fields))
-
-
-def _default(field: dataclasses.Field[Any], whole: Any) -> Any:
-    """A field's value in the `whole` dataclass's default, or else its own default."""
-    import tyro
-
-    if dataclasses.is_dataclass(whole):
-        return getattr(whole, field.name)
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return tyro.MISSING
 
 
 @cache
 def _documented(kind: type) -> dict[str, str]:
-    """Each field's docstring, one line a paragraph; of the class itself and of those that it extends."""
+    """Each field's docstring, one line a paragraph; inherited fields included."""
     from docstring_parser import parse_from_object
 
     found: dict[str, str] = {}
@@ -100,7 +134,7 @@ def _flow(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _rule_of_what_may_be_none(info: Any) -> Any:
+def _rule_of_optional_values(info: Any) -> Any:
     """`X | None` is read as X is, or from the word None."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from likewise.methods.catalog import methods
-from likewise.runs.settings import parse_settings
+from likewise.runs.settings import build_settings, parse_tables
 
 
 @pytest.fixture
@@ -124,6 +124,6 @@ def test_methods_state_the_cost_of_their_default_form(image_methods):
             asked = image_methods.likewise_settings(options, name, steps=3, seed=0)
             method = methods()[contender.method]
             words = image_methods.flags({"data": options.data} | asked)
-            settings, _ = parse_settings(method, words, prog="likewise train")
+            settings = build_settings(method, parse_tables(method, words, prog="likewise train")[0])
             if name == "ours: moco":
                 assert settings.method == method.options()

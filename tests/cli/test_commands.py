@@ -28,7 +28,7 @@ from likewise.errors import ConfigError
 from likewise.methods.base import Progress
 from likewise.methods.catalog import methods
 from likewise.runs.folder import RunFolder
-from likewise.runs.settings import Settings, parse_settings, preset_arguments, read_settings
+from likewise.runs.settings import Settings, build_settings, parse_tables, preset_tables, read_settings
 from likewise.training.engine import train
 
 
@@ -159,7 +159,7 @@ def test_a_runs_data_that_was_moved_keeps_its_parts(
     assert "say where it is with --data" in capsys.readouterr().err
     assert embedded_ids(run, "--data", "renamed.csv", "--part", "validation") == held_out
     assert len(embedded_ids(run, "--data", "renamed.csv")) == 14
-    (flags,) = re.findall(r"6 rows of the part extra; (.*) embeds them", capsys.readouterr().out)
+    (flags,) = re.findall(r"6 rows of the part extra; add (.*) to embed them", capsys.readouterr().out)
     assert embedded_ids(run, *shlex.split(flags)) == [f"extra{number}.png" for number in range(6)]
     capsys.readouterr()
     extra = ["--data", "renamed.csv", "--data.validation-split", "extra"]
@@ -188,8 +188,8 @@ def test_the_flags_that_embed_a_part_left_out_do_embed_it(
     embedded_ids(*words)
     said = capsys.readouterr().out
     for part, count in {"extra": 6, "held": 4}.items():
-        (flags,) = re.findall(rf"{count} rows of the part {part}; (.*) embeds them", said)
-        assert embedded_ids(str(clip_run), *shlex.split(flags)) == [f"{part}{i}.png" for i in range(count)]
+        (flags,) = re.findall(rf"{count} rows of the part {part}; add (.*) to embed them", said)
+        assert embedded_ids(*words, *shlex.split(flags)) == [f"{part}{i}.png" for i in range(count)]
     Path("sentences.txt").write_text("one sentence\nanother one\n")
     plain = ["--data", "sentences.txt", "--what", "texts", "--data.validation-split", "extra"]
     assert exit_code("embed", str(clip_run), *plain, "--out", "e.npy") == 3
@@ -393,7 +393,7 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
     monkeypatch.setattr(demo_command, "demo_settings", lambda steps: dataclasses.replace(small))
     main(["demo", "--out", str(tmp_path / "demo")])
     shown = capsys.readouterr().out
-    assert re.search(r"text to image, right at first: [\d.]+% by cosine, [\d.]+% after re-ranking", shown)
+    assert re.search(r"text to image, first hit right: [\d.]+% by cosine, [\d.]+% after re-ranking", shown)
     assert "zero-shot" in shown
     for name in (
         "report.html",
@@ -472,17 +472,17 @@ def test_presets_are_settings(capsys: pytest.CaptureFixture[str]) -> None:
     """Each preset of each method parses, and flags override it."""
     for name, method in methods().items():
         for preset in method.presets:
-            words = ["--data", "scenes", *preset_arguments(method, preset), "--training.seed", "7"]
-            settings, _ = parse_settings(method, words, prog="test")
+            flags, _ = parse_tables(method, ["--data", "scenes", "--training.seed", "7"], prog="test")
+            settings = build_settings(method, preset_tables(method, preset), flags)
             assert settings.training.seed == 7
             for section, values in method.presets[preset].items():
                 for key, value in values.items():
                     key = "largest_batch_size" if key == "batch_size" else key
                     assert getattr(getattr(settings, section), key) == value, (name, preset, section, key)
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
-        preset_arguments(methods()["tcl"], "tini")
+        preset_tables(methods()["tcl"], "tini")
     with pytest.raises(ConfigError, match="clip has no presets"):
-        preset_arguments(methods()["clip"], "tiny")
+        preset_tables(methods()["clip"], "tiny")
 
 
 def test_a_presets_batch_size_fits_small_data(tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ def test_a_configuration_that_is_not_utf_8_is_one_line(
     (tmp_path / "config.toml").write_bytes('method_name = "clip"  # 红色的鸟'.encode("gb18030"))
     assert exit_code("train", "clip", "--resume", "--out", str(tmp_path)) == 2
     assert "is not a TOML file" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="not the configuration of a run"):
+    with pytest.raises(ConfigError, match="is not a TOML file"):
         read_settings(tmp_path / "config.toml")
 
 

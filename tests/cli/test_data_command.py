@@ -18,7 +18,7 @@ def test_a_view_has_a_side(size: str, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x"])
-def test_a_sheet_is_a_picture(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match=r"--sheet .*: expected a picture's name"):
+def test_a_sheet_is_an_image(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"--sheet .*: expected an image file"):
         run(["scenes:train=4,validation=2", "--sheet", str(tmp_path / name)])
     assert capsys.readouterr().out == ""

@@ -240,7 +240,7 @@ def test_parts_that_are_not_embedded_are_counted(
     hint = f"--data {other} --data.validation-split test --part validation"
     said = capsys.readouterr().out
     assert "wrote 16 embeddings" in said
-    assert f"left out: 8 rows of the part test; {hint} embeds them." in said
+    assert f"left out: 8 rows of the part test; add {hint} to embed them." in said
     main(["embed", str(run), *hint.split(), "--out", str(tmp_path / "test.npy")])
     assert "wrote 8 embeddings" in capsys.readouterr().out
     main(["embed", str(run), *words, "--part", "train"])
@@ -249,7 +249,7 @@ def test_parts_that_are_not_embedded_are_counted(
     settings = dataclasses.replace(settings, data=DataConfig(source=str(other)))
     own = train(settings, tmp_path / "own", show=False).path
     main(["embed", str(own), "--out", str(tmp_path / "x.npy")])
-    assert f"left out: 8 rows of the part test; {hint} embeds them." in capsys.readouterr().out
+    assert f"left out: 8 rows of the part test; add {hint} to embed them." in capsys.readouterr().out
     main(["embed", str(own), *hint.split(), "--out", str(tmp_path / "test.npy")])
     assert "wrote 8 embeddings" in capsys.readouterr().out
 

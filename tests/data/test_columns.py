@@ -280,7 +280,7 @@ def test_bad_cells_of_needed_columns_are_bad_records(tmp_path: Path) -> None:
 
 
 def test_a_new_column_is_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    depth = Column("depth", Numbers, headers=("depth_in_metres",), help="how deep")
+    depth = Column("depth", Numbers, headers="depth_in_metres", help="how deep")
     monkeypatch.setattr(columns_module, "COLUMNS", (*COLUMNS, depth))
     rows = [{"image": f"{n}.ppm", "Depth in metres": n / 2} for n in range(ROWS)]
     path = write_table(tmp_path / "d", "t.csv", rows)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from likewise.data import DataConfig, Dataset, Splits, prepare
-from likewise.data.column_kinds import Classes, _ordered
+from likewise.data.column_kinds import Classes, ordered_names
 from likewise.data.columns import Needs
 from likewise.data.splits import draw_parts
 from likewise.errors import ConfigError, SourceError, TooManyBadRecords
@@ -320,7 +320,7 @@ def test_addresses_may_be_paths(tmp_path: Path) -> None:
     ],
 )
 def test_classes_are_in_the_order_of_numbers_or_the_alphabet(names: set[str], order: list[str]) -> None:
-    assert _ordered(names) == order
+    assert ordered_names(names) == order
 
 
 def test_impossible_options_are_refused() -> None:

@@ -21,7 +21,7 @@ from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Method, Progress, Step, make_views
 from likewise.methods.catalog import find_method
 from likewise.methods.image import moco as moco_module
-from likewise.runs.settings import parse_settings
+from likewise.runs.settings import Tables, build_settings, parse_tables
 from likewise.runs.training_options import TrainingConfig
 from likewise.step_random import StepRandom
 from likewise.training.optimizers import build_optimizer
@@ -210,7 +210,8 @@ def test_moco_s_help_names_the_views_of_version_1() -> None:
     said = " ".join(inspect.getsource(moco_module.Config).split())
     flags = re.findall(r"`(--views[^`]*)`", said)
     words = ["--data", SOURCE, "--method.version", "v1", "--image.image-size", "64", *flags[0].split()]
-    settings, _ = parse_settings(find_method("moco"), words, prog="likewise train moco")
+    moco = find_method("moco")
+    settings = build_settings(moco, parse_tables(moco, words, prog="likewise train moco")[0])
     jitter = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.4, "jitter": 1.0}
     assert settings.views == ViewConfig(crop_scale=(0.2, 1.0), flip=0.5, grey=0.2, blur=0.0, **jitter)
 
@@ -327,11 +328,10 @@ def test_moco_v3_freezes_patches_that_were_drawn_alone() -> None:
 
 def test_drawn_pairs_come_in_no_other_order() -> None:
     for order in ("classes", "shuffled"):
-        words = ["--data", SOURCE, "--training.order", order]
+        tables: Tables = {"data": {"source": SOURCE}, "training": {"order": order}}
         with pytest.raises(ConfigError, match=rf"training\.order {order}: .* --method\.pairs batch"):
-            parse_settings(find_method("siamese"), words, prog="likewise train siamese")
-        all_pairs = [*words, "--method.pairs", "batch"]
-        assert parse_settings(find_method("siamese"), all_pairs, prog="likewise train siamese")
+            build_settings(find_method("siamese"), tables)
+        assert build_settings(find_method("siamese"), tables, {"method": {"pairs": "batch"}})
 
 
 @pytest.mark.parametrize(

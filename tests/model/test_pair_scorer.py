@@ -23,7 +23,7 @@ from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import retrieval
 from likewise.model import Model, load
 from likewise.runs.folder import RunFolder
-from likewise.runs.open import open_splits
+from likewise.runs.open import RunData
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_what_makes_no_pairs_is_refused(model: Model, run: Path, tmp_path: Path)
     with pytest.raises(AbilityError, match="cannot match"):
         other.match("not/even/looked/for.jpg", "a")
     dual = SimpleNamespace(abilities=("encode_images", "encode_texts"), config={"method": "clip"})
-    context = Context(dual, open_splits(model, str(run)))  # type: ignore[arg-type]
+    context = Context(dual, RunData(model, run).open())  # type: ignore[arg-type]
     with pytest.raises(AbilityError, match=r"this model \(clip\) cannot; leave --rerank out"):
         evaluate(context, "retrieval", RetrievalOptions(rerank=4))
 
@@ -186,7 +186,7 @@ def test_evaluate_reranks_on_request(run: Path, capsys: pytest.CaptureFixture[st
 
 def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> None:
     """The match's odds and cosine / temperature; by the odds alone on request."""
-    held_out = open_splits(model, str(run)).validation
+    held_out = RunData(model, run).open().validation
     assert held_out is not None
     texts = ["a red circle", "two blue squares", "a star"]
     judge = model.judge_dataset(held_out, texts)
@@ -195,7 +195,7 @@ def test_reranking_adds_what_the_space_says_already(model: Model, run: Path) -> 
     temperature = float(model.network.temperature.detach())
     expected = judge(images, places) + cosines / temperature
     np.testing.assert_allclose(judge.posterior(images, places), expected, rtol=1e-4, atol=1e-4)
-    splits = open_splits(model, str(run))
+    splits = RunData(model, run).open()
     with pytest.raises(ConfigError, match="rerank-by must be 'both' or 'match', got 'Match'"):
         RetrievalOptions(rerank=4, rerank_by="Match")  # type: ignore[arg-type]
     context = Context(model, splits)

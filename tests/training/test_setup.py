@@ -67,7 +67,7 @@ def test_what_was_assumed_of_the_data_is_printed(
     settings = dataclasses.replace(small_settings("simclr"), data=data)
     fabric = SimpleNamespace(rank_zero_first=nullcontext, is_global_zero=True, barrier=lambda: None)
     prepare_data(settings, RunFolder(tmp_path / "run"), fabric, show)
-    assert ("note: passed over 1 other files: 1 .me.\n" in capsys.readouterr().err) == show
+    assert ("note: skipped 1 other files: 1 .me.\n" in capsys.readouterr().err) == show
 
 
 @pytest.mark.parametrize(

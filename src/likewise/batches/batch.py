@@ -53,6 +53,27 @@ class Batch:
         columns: by name, as their kinds collate them: a tensor (B, ...), a `TokenBatch` or a list of B.
     """
 
+    image: Tensor
+    """(B, 3, S, S) uint8 in [0, 255], upright, RGB."""
+    image_2: Tensor
+    """The same of a pair's second image."""
+    text: TokenBatch
+    """One text a row."""
+    text_2: TokenBatch
+    """The second text of a pair."""
+    text_3: TokenBatch
+    """The third text, the negative of a triplet."""
+    answer: list[tuple[tuple[str, float], ...]]
+    """Texts with weights, of B rows."""
+    group: Tensor
+    """(B,) int64; equal numbers mean the same thing (captions of one image): never negatives."""
+    label: Tensor
+    """(B,) int64, -1 where a row has none."""
+    domain: Tensor
+    """(B,) int64; the domains of the source come first."""
+    score: Tensor
+    """(B,) float32, NaN where a row has none."""
+
     def __init__(self, *, index: Tensor, occurrence: Tensor | None = None, **columns: Any) -> None:
         self.index, self.occurrence = index, occurrence
         self.columns = {name: column for name, column in columns.items() if column is not None}
@@ -67,72 +88,17 @@ class Batch:
     def __contains__(self, name: object) -> bool:
         return name in self.columns
 
+    def __getattr__(self, name: str) -> Any:
+        if name == "columns" or name.startswith("_"):  # as copying and pickling ask for
+            raise AttributeError(name)
+        return self[name]
+
     def __getitem__(self, name: str) -> Any:
         """A column. Raises DataError where the batch has none of that name."""
         if name not in self.columns:
             there = ", ".join(self.columns) or "none"
             raise DataError(f"this batch has no column {name} (columns: {there}); declare it in `needs`.")
         return self.columns[name]
-
-    @property
-    def image(self) -> Tensor:
-        """(B, 3, S, S) uint8 in [0, 255], upright, RGB."""
-        image: Tensor = self["image"]
-        return image
-
-    @property
-    def image_2(self) -> Tensor:
-        """(B, 3, S, S) uint8, the second image of a pair."""
-        image: Tensor = self["image_2"]
-        return image
-
-    @property
-    def text(self) -> TokenBatch:
-        """One text a row."""
-        text: TokenBatch = self["text"]
-        return text
-
-    @property
-    def text_2(self) -> TokenBatch:
-        """The second text of a pair."""
-        text: TokenBatch = self["text_2"]
-        return text
-
-    @property
-    def text_3(self) -> TokenBatch:
-        """The third text, the negative of a triplet."""
-        text: TokenBatch = self["text_3"]
-        return text
-
-    @property
-    def answer(self) -> list[tuple[tuple[str, float], ...]]:
-        """B tuples of (text, weight)."""
-        answer: list[tuple[tuple[str, float], ...]] = self["answer"]
-        return answer
-
-    @property
-    def group(self) -> Tensor:
-        """(B,) int64; equal numbers mean the same thing (captions of one image): never negatives."""
-        group: Tensor = self["group"]
-        return group
-
-    @property
-    def label(self) -> Tensor:
-        """(B,) int64, -1 where a row has none."""
-        label: Tensor = self["label"]
-        return label
-
-    @property
-    def domain(self) -> Tensor:
-        """(B,) int64; domains of the source come first."""
-        domain: Tensor = self["domain"]
-        return domain
-
-    @property
-    def score(self) -> Tensor:
-        """(B,) float32, NaN where a row has none."""
-        score: Tensor = self["score"]
-        return score
 
     @property
     def key(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""`likewise demo`: the whole path in minutes, on data that is drawn on the spot."""
+"""`likewise demo`: everything in minutes, on generated data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from likewise.cli.explain_command import left_out
 from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
@@ -22,17 +21,19 @@ from likewise.messages import first_names
 from likewise.methods.catalog import find_method
 from likewise.model.grad_cam import explain
 from likewise.model.model import load
+from likewise.model.phrases import unread_words
 from likewise.option_flags import parse_flags
 from likewise.reporting import report
 from likewise.reporting.sheets.answer_sheet import draw_answer
 from likewise.reporting.sheets.explanation_sheet import draw_explanation
 from likewise.runs.folder import RunFolder
-from likewise.runs.open import open_splits
+from likewise.runs.open import RunData
 from likewise.runs.settings import (
     Settings,
+    Tables,
+    build_settings,
     differences,
-    parse_settings,
-    preset_arguments,
+    preset_tables,
     read_settings,
 )
 from likewise.training.engine import train
@@ -40,130 +41,108 @@ from likewise.training.engine import train
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
 _STEPS = 360
-_JUDGED = 16  # candidates of each search that are judged again
+_RERANKED = 16  # candidates of each search
 _ANSWER, _WORDS = "query.png", "words.png"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Train TCL on generated scenes, measure it on scenes it never saw before and after re-ranking, write the
-    report, answer a query, show where its words look."""
+    """Train TCL on generated scenes, evaluate it on new ones with and without re-ranking, write the report,
+    and answer a query with images and attention maps."""
 
     out: str = "runs/demo"
     """The run's folder."""
 
     query: str = "a small red circle above a large blue square"
-    """The text to be answered with pictures."""
+    """The text that images are searched by."""
 
     steps: int | None = None
-    """Training steps; the default takes four to seven minutes on two cores, of half as many rows each where
-    the processor does not multiply bfloat16 itself."""
+    """Training steps; the default takes four to seven minutes on two cores. The batch is half as large on
+    processors without bfloat16."""
 
     again: bool = False
-    """Start over where a demo is already."""
+    """Remove an earlier demo and start over."""
 
 
 def demo_settings(steps: int | None = None) -> Settings[Any]:
     """A small network that two cores train in a few minutes.
 
-    In float32 a step costs three times as much as in bfloat16; it has half as many rows there.
+    A step costs three times as much in float32 as in bfloat16; the batch is half as large there.
     """
     method = find_method("tcl")
     fast = torch.cuda.is_available() or native_bfloat16("cpu")
-    flags = {
-        "data": "scenes:train=10000,validation=1000,seed=0",
-        "training.batch-size": 128 if fast else 64,
-        "training.steps": _STEPS if steps is None else steps,
-        "training.evaluate-every": 120,
-        "training.save-every": 120,
-        "training.devices": 1,
+    training = {
+        "batch_size": 128 if fast else 64,
+        "steps": _STEPS if steps is None else steps,
+        "evaluate_every": 120,
+        "save_every": 120,
+        "devices": 1,
     }
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    settings, _ = parse_settings(method, [*preset_arguments(method, "tiny"), *words], prog="likewise demo")
-    return settings
+    own: Tables = {"data": {"source": "scenes:train=10000,validation=1000,seed=0"}, "training": training}
+    return build_settings(method, preset_tables(method, "tiny"), own)
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Train, measure, report, answer, and say where everything is."""
+    """Train, evaluate, report, answer, and print where everything is."""
     options = parse_flags(DemoCommand, arguments, prog="likewise demo")
     if not options.query.strip():
         raise ConfigError("--query is empty; expected a text such as 'a red circle above a blue square'.")
-    folder = Path(options.out)
-    settings = demo_settings(options.steps)
-    if options.again and (folder / "config.toml").is_file():
-        _remove_old_demo(folder, settings)
-    if (folder / "config.toml").is_file():
-        _check_same_demo(folder, settings)
-    began = time.perf_counter()
-    print(
-        f"Training TCL on {settings.data.source}: pictures of shapes and sentences about them ...",
-        flush=True,
-    )
+    run, settings = RunFolder(options.out), demo_settings(options.steps)
+    if run.config.is_file():
+        _check_demo(run, settings, options.again)
+    began, resume = time.perf_counter(), run.config.is_file()
+    print(f"Training TCL on {settings.data.source}: images of shapes, with captions ...", flush=True)
     try:
-        result = train(settings, folder, resume=(folder / "config.toml").is_file())
+        train(settings, run.path, resume=resume)
     except Interrupted as error:
         again = " without --again" if options.again else ""
         raise Interrupted(f"{error} Go on with the same command{again}.") from error
-    trained = time.perf_counter()
-    print("Judging the best of each search again, pair by pair ...", flush=True)
-    model = load(result.path)
-    splits = open_splits(model, str(result.path))
+    seconds = time.perf_counter() - began
+    print("Re-ranking the best of each search, pair by pair ...", flush=True)
+    model = load(run.path)
+    splits = RunData(model, run.path).open()
     assert splits.validation is not None
-    result.add_results(
-        "retrieval", evaluate(Context(model, splits), "retrieval", RetrievalOptions(rerank=_JUDGED))
-    )
-    sheet, words = folder / _ANSWER, folder / _WORDS
-    best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_JUDGED)
-    picture = splits.validation.images([best])
-    remarks = draw_explanation(picture[0].numpy(), explain(model, picture, [options.query])[0], words)
-    remarks = left_out(model, options.query) + remarks
-    page = report(folder)
-    _say(result, sheet, words, page, options.query, trained - began)
-    for remark in remarks:
+    assert model.tokenizer is not None
+    reranking = RetrievalOptions(rerank=_RERANKED)
+    run.add_results("retrieval", evaluate(Context(model, splits), "retrieval", reranking))
+    sheet, words = run.path / _ANSWER, run.path / _WORDS
+    best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_RERANKED)
+    image = splits.validation.images([best])
+    remarks = draw_explanation(image[0].numpy(), explain(model, image, [options.query])[0], words)
+    _print_summary(run, sheet, words, report(run.path), options.query, seconds)
+    for remark in unread_words(model.tokenizer, options.query) + remarks:
         print(f"\n{remark}")
 
 
-def _check_same_demo(folder: Path, settings: Settings[Any]) -> None:
-    """A demo goes on where it stopped; another run is left alone."""
-    old = read_settings(folder / "config.toml")
-    if old.method_name != settings.method_name or differences(old, settings):
-        again = "add --again to start the demo over, or " if _is_demo(folder, settings) else ""
-        raise ConfigError(f"{folder} holds another run; {again}name another --out.")
-
-
-def _remove_old_demo(folder: Path, settings: Settings[Any]) -> None:
-    """Start over, but never over a run of the user's own."""
-    if not _is_demo(folder, settings):
-        raise ConfigError(f"--again would remove {folder}, which is no demo; name another --out.")
-    if others := sorted(path.name for path in folder.iterdir() if path.name not in _written(folder)):
+def _check_demo(run: RunFolder, settings: Settings[Any], again: bool) -> None:
+    """Let the demo in the folder go on, or remove it to start over; leave every other run alone."""
+    old = read_settings(run.config)
+    same_method = old.method_name == settings.method_name
+    if not again and same_method and not differences(old, settings):
+        return
+    # A demo has a demo's settings, whatever its number of steps.
+    training = dataclasses.replace(settings.training, steps=old.training.steps)
+    is_demo = same_method and old.data == settings.data
+    is_demo = is_demo and not differences(old, dataclasses.replace(settings, training=training))
+    if not again:
+        hint = "add --again to start the demo over, or " if is_demo else ""
+        raise ConfigError(f"{run.path} holds another run; {hint}name another --out.")
+    if not is_demo:
+        raise ConfigError(f"--again would remove {run.path}, which is no demo; name another --out.")
+    known = {*(path.name for path in vars(run).values()), _ANSWER, _WORDS}
+    if others := sorted(path.name for path in run.path.iterdir() if path.name not in known):
         shown = first_names(others, most=3)
-        raise ConfigError(f"--again would remove {shown} in {folder}, of no demo; name another --out.")
-    shutil.rmtree(folder)
+        raise ConfigError(f"--again would remove {shown} in {run.path}, of no demo; name another --out.")
+    shutil.rmtree(run.path)
 
 
-def _is_demo(folder: Path, settings: Settings[Any]) -> bool:
-    """Whether a run has a demo's settings, but for its length."""
-    old = read_settings(folder / "config.toml")
-    if old.method_name != settings.method_name or old.data != settings.data:
-        return False
-    as_long = dataclasses.replace(settings.training, steps=old.training.steps)
-    return not differences(old, dataclasses.replace(settings, training=as_long))
-
-
-def _written(folder: Path) -> set[str]:
-    """What a demo leaves in its folder."""
-    run = RunFolder(folder)
-    paths = (path for path in vars(run).values() if path != run.path)
-    return {*(path.name for path in paths), ".lock", _ANSWER, _WORDS}
-
-
-def _say(result: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:
-    figures = result.read_json(result.results)
+def _print_summary(run: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:
+    figures = run.read_json(run.results)
     retrieval = figures["retrieval"]
-    print(f"\nTrained in {seconds:.0f} s. Measured on scenes it never saw; equal captions count as equal.\n")
+    print(f"\nTrained in {seconds:.0f} s. Evaluated on new scenes; identical captions count as one.\n")
     for way, name in (("text to image", "text_to_image"), ("image to text", "image_to_text")):
         before, after = retrieval[f"{name}_r1"], retrieval[f"reranked_{name}_r1"]
-        print(f"  {way}, right at first: {before:.1%} by cosine, {after:.1%} after re-ranking")
+        print(f"  {way}, first hit right: {before:.1%} by cosine, {after:.1%} after re-ranking")
     zero_shot = figures.get("zero-shot", {})
     if "accuracy" in zero_shot:
         print(
@@ -174,12 +153,12 @@ def _say(result: RunFolder, sheet: Path, words: Path, page: Path, query: str, se
     for what, where in (
         ("report", page),
         (f"answer to “{query}”", sheet),
-        ("where its words look", words),
-        ("model", result.model),
-        ("figures", result.results),
-        ("settings", result.config),
+        ("attention maps", words),
+        ("model", run.model),
+        ("figures", run.results),
+        ("settings", run.config),
     ):
         print(f"  {what:<20} {where}")
-    print("\nNext, with your own pictures and captions:\n")
+    print("\nNext, with your own images and captions:\n")
     print("  likewise data captions.csv")
     print("  likewise train tcl --preset tiny --data captions.csv --out runs/first")

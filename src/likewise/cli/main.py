@@ -1,6 +1,6 @@
 """The command line: finds the command, runs it, turns errors into one line and an exit code.
 
-Nothing heavy is imported here, so that `likewise --help` answers at once.
+Heavy imports stay in the commands, so that `likewise --help` answers at once.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ import sys
 from importlib import import_module
 from io import TextIOWrapper
 
-from likewise.errors import LikewiseError, TrainingError
+from likewise.errors import ConfigError, LikewiseError, TrainingError
 from likewise.messages import closest, first_line
 
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "demo": "train a small model on generated scenes, measure it, write a report, answer a query (minutes)",
-    "methods": "list the ways of training: what each learns from, and its paper",
-    "data": "show what is understood of a data source: counts, columns, examples, duplicates, bad records",
+    "demo": "train a small model on generated scenes, evaluate it, write a report, answer a query (minutes)",
+    "methods": "list the training methods: what each learns from, and its paper",
+    "data": "show how a data source is understood: counts, columns, examples, duplicates, bad records",
     "train": "train a method on a data source",
-    "evaluate": "measure a trained model on a data source",
-    "explain": "show where each word of a text looks in a picture (models of tcl)",
+    "evaluate": "evaluate a trained model on a data source",
+    "explain": "show the image regions that each word of a text attends to (models of tcl)",
     "caption": "write captions of images",
-    "embed": "write the embeddings of pictures or texts to a file",
-    "report": "write a run's report: one HTML file with curves, figures and pictures",
+    "embed": "write the embeddings of images or texts to a file",
+    "report": "write a run's report: one HTML file with curves, figures and images",
 }
 
 _USAGE = """usage: likewise COMMAND [options]
@@ -47,15 +47,14 @@ start with:
 _FEWER_ROWS = "--device cpu where it was a GPU's, or fewer rows (--data SOURCE --data.max-records 1000)"
 _LESS_MEMORY = {
     "train": "a smaller --training.batch-size, --training.micro-batch-size (the same batch in pieces; not "
-    "with tcl), "
-    "smaller pictures or a smaller network",
+    "with tcl), smaller images or a smaller network",
     "evaluate": _FEWER_ROWS,
     "embed": _FEWER_ROWS,
     "explain": "--device cpu where it was a GPU's",
     "report": "--device cpu where it was a GPU's",
     "data": "fewer records (--data.max-records 1000)",
 }
-"""What takes less memory, for the commands that have such an option."""
+"""How to save memory, for commands that have an option for it."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,37 +77,37 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"likewise {__version__}")
         sys.exit(0)
     if words[0] not in COMMANDS:
-        sys.exit(_unknown(words[0]))
+        hint = closest(words[0], COMMANDS) or "likewise --help lists them."
+        print(f"likewise: no command is called {words[0]!r}; {hint}", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
     try:
         import_module(f"likewise.cli.{words[0]}_command").run(words[1:])
-    except LikewiseError as error:
-        if debug:
-            raise
-        print(f"likewise {words[0]}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print(f"likewise {words[0]}: interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output (head, less) has closed it
+    except BrokenPipeError:  # the reader of our output (head, less) is gone
         sys.stderr.close()
         sys.exit(141)
-    except (MemoryError, RuntimeError) as error:
-        if debug or not _out_of_memory(error):
+    except (LikewiseError, KeyboardInterrupt, MemoryError, RuntimeError, OSError) as error:
+        outcome = _outcome(words[0], error)
+        if debug or outcome is None:
             raise
-        hint = f"; try {_LESS_MEMORY[words[0]]}" if words[0] in _LESS_MEMORY else ""
-        print(f"likewise {words[0]}: out of memory ({first_line(error)}){hint}.", file=sys.stderr)
-        sys.exit(TrainingError.exit_code)
-    except OSError as error:  # a full disk, a folder that may not be written
-        if debug:
-            raise
-        print(f"likewise {words[0]}: {error}", file=sys.stderr)
-        sys.exit(1)
+        message, code = outcome
+        print(f"likewise {words[0]}: {message}", file=sys.stderr)
+        sys.exit(code)
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether it says so: Python, torch of a GPU, or torch of the processor, which has no class for it."""
+def _outcome(command: str, error: BaseException) -> tuple[str, int] | None:
+    """The message and exit code of an error that the user can do something about, else None."""
+    if isinstance(error, LikewiseError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    if _out_of_memory(error):
+        hint = f"; try {_LESS_MEMORY[command]}" if command in _LESS_MEMORY else ""
+        return f"out of memory ({first_line(error)}){hint}.", TrainingError.exit_code
+    return (str(error), 1) if isinstance(error, OSError) else None  # such as a full disk
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether Python or torch ran out of memory; torch has no class for it on the CPU."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -117,23 +116,17 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _set_up_streams() -> None:
-    """A terminal that is not UTF-8 shows question marks for signs it has not, instead of an error.
+    """Make output robust.
 
-    Errors go out by whole lines also where Python is told not to buffer (``PYTHONUNBUFFERED``, which
-    containers often set): there `print` writes a line and its end apart, and two replicas that speak at
-    once would mix theirs.
+    A terminal that is not UTF-8 shows question marks for characters that it lacks, instead of an error.
+    Errors are written in whole lines even with ``PYTHONUNBUFFERED``, which containers often set: otherwise
+    `print` writes a line and its end apart, and two ranks that print at once mix theirs.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     if isinstance(sys.stderr, TextIOWrapper):
         sys.stderr.reconfigure(line_buffering=True, write_through=False)
-
-
-def _unknown(word: str) -> int:
-    hint = closest(word, COMMANDS) or "likewise --help lists them."
-    print(f"likewise: no command is called {word!r}; {hint}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

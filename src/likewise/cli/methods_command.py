@@ -14,18 +14,18 @@ __all__ = ["run"]
 
 _HELP = """usage: likewise methods [NAME]
 
-Lists the ways of training: what each learns from, and its paper. With a NAME: its idea, when to choose it,
+Lists the training methods: what each learns from, and its paper. With a NAME: its idea, when to choose it,
 and its options' defaults."""
 
 
 def run(arguments: Sequence[str]) -> None:
-    """List the methods, a line each; or tell about one."""
+    """List the methods, a line each, or describe one."""
     if arguments and arguments[0] in ("-h", "--help"):
         print(_HELP)
     elif len(arguments) > 1:
         raise ConfigError(f"expected one method's name, got {' '.join(arguments)}.")
     elif arguments:
-        _tell(find_method(arguments[0]))
+        _describe(find_method(arguments[0]))
     else:
         _list()
 
@@ -42,10 +42,10 @@ def _list() -> None:
         table.add_row(name, method.summary, str(method.needs), cost, method.paper)
     console = Console()
     console.print(table)
-    console.print("\ncost: a step's time, where SimCLR's is 1. More about one: likewise methods NAME")
+    console.print("\ncost: the time of a step, relative to SimCLR's. More about one: likewise methods NAME")
 
 
-def _tell(method: type[Method]) -> None:
+def _describe(method: type[Method]) -> None:
     print(f"{method.name}: {method.summary}\n")
     for heading, text in (
         ("Idea", method.idea),
@@ -66,12 +66,12 @@ def _tell(method: type[Method]) -> None:
 
 
 def _presets(method: type[Method]) -> str:
-    """A line for each preset: the flags it stands for."""
-    told = []
+    """A line for each preset, with its flags."""
+    lines = []
     for name, sections in method.presets.items():
         flags = (f"{s}.{key} {value}" for s, values in sections.items() for key, value in values.items())
-        told.append(f"{name}: {', '.join(flags)}")
-    return "\n".join(told)
+        lines.append(f"{name}: {', '.join(flags)}")
+    return "\n".join(lines)
 
 
 def _options(method: type[Method]) -> str:

@@ -1,4 +1,4 @@
-"""Where a command writes: looked at before its work, which would be lost."""
+"""Checks of the files that a command writes, before its work."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ["check_place", "why_not_there"]
 
 
 def check_place(option: str, path: Path, *, such_as: str) -> None:
-    """Refuse a place where no file can be written.
+    """Reject a path where no file can be written.
 
     Args:
-        option: what named it, for the message.
-        path: of the file; its folder need not be there.
-        such_as: the name of such a file.
+        option: the flag that gave it, for the message.
+        path: of the file; its folder need not exist.
+        such_as: an example of a file name.
 
     Raises:
-        ConfigError: it cannot; the message says why.
+        ConfigError: with the reason.
     """
     if os.path.isdir(path):
         raise ConfigError(f"{option} {path} is a folder; expected a file, such as {path / such_as}.")
@@ -29,7 +29,7 @@ def check_place(option: str, path: Path, *, such_as: str) -> None:
 
 
 def why_not_there(path: Path) -> str | None:
-    """In words why no file can be written at a path, or None."""
+    """Why no file can be written at a path, or None."""
     if os.path.isdir(path):
         return f"{path} is a folder"
     folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))

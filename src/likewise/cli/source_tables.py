@@ -1,4 +1,4 @@
-"""What was understood of a source, as text in the terminal."""
+"""The report on a data source, printed to the terminal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MANY = 12
 
 
 def print_report(report: SourceReport, console: Console | None = None) -> None:
-    """Print a report to the terminal.
+    """Print a report.
 
     Args:
         report: of `inspect_source`.
-        console: where to print; the standard output when not given.
+        console: where to print; the standard output when None.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -35,7 +35,7 @@ def print_report(report: SourceReport, console: Console | None = None) -> None:
         for name, value in facts:
             table.add_row(name, escape(value))
         console.print(table)
-    else:  # for a program to search: a fact a line
+    else:  # one fact a line, for programs
         width = max(len(name) for name, _ in facts)
         for name, value in facts:
             console.print(f"{name:<{width}}  {escape(value)}".rstrip(), soft_wrap=True)
@@ -52,7 +52,7 @@ def print_report(report: SourceReport, console: Console | None = None) -> None:
 
 
 def _facts(report: SourceReport) -> list[tuple[str, str]]:
-    """What is known, as (name, sentence)."""
+    """The facts, as (name, sentence)."""
     facts = [
         ("source", report.source),
         ("understood as", report.kind),

@@ -10,9 +10,15 @@ from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
-from likewise.option_flags import parse_flags
 from likewise.runs.folder import RunFolder
-from likewise.runs.settings import file_arguments, parse_settings, preset_arguments
+from likewise.runs.settings import (
+    Tables,
+    build_settings,
+    joined,
+    parse_tables,
+    preset_tables,
+    read_tables,
+)
 from likewise.training.engine import train
 from likewise.training.warm_start import image_size_of
 
@@ -30,8 +36,7 @@ class TrainCommand:
     """A TOML file with any of the settings below; flags override it. A run's config.toml repeats the run."""
 
     preset: str | None = None
-    """Settings of the method that go together, by name; flags override them. `likewise methods METHOD` lists
-    them."""
+    """A named set of the method's settings; flags override it. `likewise methods METHOD` lists them."""
 
     resume: bool = False
     """Go on with the run in --out from its newest checkpoint and with its own settings. --data (and
@@ -39,29 +44,24 @@ class TrainCommand:
     --training.accelerator, --training.devices, --training.num-nodes and --training.loggers may differ too."""
 
     quiet: bool = False
-    """Say nothing while training."""
+    """Print nothing while training."""
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Parse, train, say where everything is."""
+    """Parse, train, print where everything is."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        _help()
+        _print_help()
         return
-    name, flags = arguments[0], list(arguments[1:])
-    method, prog = find_method(name), f"likewise train {name}"
-    # The command's own options first: they say what stands for the settings that are not on the line.
-    options, _ = parse_flags(TrainCommand, flags, prog=prog, add_help=False, return_unknown_args=True)
+    name, *flags = arguments
+    method = find_method(name)
+    given, of_command = parse_tables(method, flags, prog=f"likewise train {name}", command=TrainCommand)
+    options = TrainCommand(**of_command)
     folder = Path(options.out or f"runs/{name}")
-    flags = [*_said_elsewhere(method, folder, options, flags), *flags]
-    settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)
-    start = settings.training.start_from
-    if (
-        start is not None
-        and "image" in method.needs
-        and "--image.image-size" not in {_flag_of(word) for word in flags}
-    ):
-        flags = ["--image.image-size", str(image_size_of(start)), *flags]
-        settings, _ = parse_settings(method, flags, prog=prog, command=TrainCommand)
+    tables = joined(_base_settings(method, folder, options, given), given)
+    start_from = tables.get("training", {}).get("start_from")
+    if start_from is not None and "image" in method.needs:
+        tables.setdefault("image", {}).setdefault("image_size", image_size_of(start_from))
+    settings = build_settings(method, tables)
     try:
         out = train(settings, folder, resume=options.resume, show=not options.quiet)
     except Interrupted as error:
@@ -71,17 +71,12 @@ def run(arguments: Sequence[str]) -> None:
         print(f"  next      likewise report {out.path}")
 
 
-def _flag_of(word: str) -> str:
-    """The flag that a word of the command line names, however its hyphens and its value are written."""
-    return word.split("=")[0].replace("_", "-")
-
-
-def _said_elsewhere(method: type[Method], folder: Path, options: TrainCommand, flags: list[str]) -> list[str]:
-    """The flags that a run's own settings, a preset or a file stand for; those of the line override them."""
+def _base_settings(method: type[Method], folder: Path, options: TrainCommand, given: Tables) -> Tables:
+    """The settings that flags override: of a preset, a file, a run that is resumed."""
     file, preset = options.config, options.preset
     if preset is not None and file is not None:
-        raise ConfigError("--preset and --config both say everything; give one of them.")
-    said = []
+        raise ConfigError("--preset and --config both give the settings; give one of them.")
+    tables: Tables = {}
     if options.resume:
         own = RunFolder(folder).config
         if not own.is_file():
@@ -89,21 +84,19 @@ def _said_elsewhere(method: type[Method], folder: Path, options: TrainCommand, f
                 f"--resume: there is no run in {folder} (no config.toml); name the run's folder with --out, "
                 "or leave --resume out to start one."
             )
-        if preset is None:  # a run knows its own settings: `--resume --out RUN` needs nothing else
-            said += file_arguments(method, own)
-        elif "--data" not in {_flag_of(word) for word in flags}:
+        if preset is None:
+            tables = read_tables(own, method)[1]
+        elif "source" not in given["data"]:
             raise ConfigError(
                 f"--resume: {folder} has its own settings; leave --preset out, or give the whole command "
                 "again, with --data."
             )
     if preset is not None:
-        said += preset_arguments(method, preset)
-    elif file is not None:
-        said += file_arguments(method, file)
-    return said
+        return preset_tables(method, preset)
+    return tables if file is None else joined(tables, read_tables(file, method)[1])
 
 
-def _help() -> None:
+def _print_help() -> None:
     print("usage: likewise train METHOD --data SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
     print("                      [--quiet] [options]")
     print("\nmethods:")

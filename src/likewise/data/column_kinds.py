@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ from likewise.errors import RecordError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Classes", "Images", "Kind", "Listed", "Names", "Numbers", "Parsing", "Texts"]
+__all__ = ["Classes", "Images", "Kind", "Listed", "Names", "Numbers", "Parsing", "Texts", "ordered_names"]
 
 Rows = NDArray[np.int64]
 _LONGEST_NUMBER = 100  # digits; Python makes no number of more than 4,300
@@ -71,15 +71,12 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def store(
-        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
-    ) -> Self:
+    def store(cls, values: Sequence[Any], names: list[str] | None = None) -> Self:
         """Store N values.
 
         Args:
             values: of N records, None where a record has none.
-            among: the values of all parts and sources, so that classes have the same numbers in each.
-            names: the order of classes, where one is declared.
+            names: the classes of all parts and sources in order, for columns of classes.
         """
 
     @abstractmethod
@@ -112,9 +109,7 @@ class Listed(Kind):
     """The value of a row that has none."""
 
     @classmethod
-    def store(
-        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
-    ) -> Self:
+    def store(cls, values: Sequence[Any], names: list[str] | None = None) -> Self:
         """See Kind."""
         return cls([cls.blank if value is None else value for value in values])
 
@@ -194,9 +189,7 @@ class Numbers(_Array):
         return None if is_blank(cells[0]) else number_in(cells[0])
 
     @classmethod
-    def store(
-        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
-    ) -> Self:
+    def store(cls, values: Sequence[Any], names: list[str] | None = None) -> Self:
         """See Kind."""
         return cls(np.array([math.nan if value is None else value for value in values], dtype=np.float64))
 
@@ -229,12 +222,9 @@ class Classes(_Array):
         return declared[cell] if isinstance(cell, int) and 0 <= cell < len(declared) else None
 
     @classmethod
-    def store(
-        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
-    ) -> Self:
+    def store(cls, values: Sequence[Any], names: list[str] | None = None) -> Self:
         """See Kind."""
-        found = {name for name in [*values, *among] if name is not None}
-        names = names if names is not None and found <= set(names) else _ordered(found)
+        names = ordered_names({value for value in values if value is not None}) if names is None else names
         numbers = {name: number for number, name in enumerate(names)} | {None: -1}
         return cls(np.array([numbers[value] for value in values], dtype=np.int64), names)
 
@@ -278,9 +268,7 @@ class Images(Kind):
         return how.resolve(without_caption_number(cell.strip()))
 
     @classmethod
-    def store(
-        cls, values: Sequence[Any], among: Collection[Any] = (), names: list[str] | None = None
-    ) -> Self:
+    def store(cls, values: Sequence[Any], names: list[str] | None = None) -> Self:
         """See Kind."""
         raise NotImplementedError("images are opened by likewise.data.filtering, which decodes them")
 
@@ -332,7 +320,7 @@ def _both(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[An
     return None if first is None or second is None else np.concatenate([first, second])
 
 
-def _ordered(names: set[str]) -> list[str]:
+def ordered_names(names: set[str]) -> list[str]:
     """By the alphabet; whole numbers by value."""
     in_order = sorted(names)  # "1" and "01" are one number, and a set has them in any order
     if all(name.removeprefix("-").isdecimal() and len(name) < _LONGEST_NUMBER for name in names):

@@ -31,7 +31,7 @@ class Column:
     Attributes:
         name: in `Needs`, `Record.values`, `Dataset.columns` and `Batch`.
         kind: how it is parsed, stored and batched.
-        headers: usual headers in tables, the likeliest first.
+        headers: usual headers in tables with spaces between, the likeliest first.
         pair_headers: headers that mean this column in a table that has `text_2` too.
         help: what it is, for people.
         always: read wherever it is there. Other columns are read where a method or task needs them.
@@ -40,106 +40,81 @@ class Column:
 
     name: str
     kind: type[Kind]
-    headers: tuple[str, ...] = ()
-    pair_headers: tuple[str, ...] = ()
+    headers: str = ""
+    pair_headers: str = ""
     help: str = ""
     always: bool = False
     batched: bool = True
 
 
 COLUMNS = (
-    Column("image", Images, IMAGE_HEADERS, help="image: a path, or its bytes"),
+    Column("image", Images, " ".join(IMAGE_HEADERS), help="image: a path, or its bytes"),
     Column(
         "image_2",
         Images,
-        (
-            "image_2", "image2", "image_b", "right_image", "image_right", "right", "second_image", "图片2",
-            "图像2",
-        ),
+        "image_2 image2 image_b right_image image_right right second_image 图片2 图像2",
         help="second image of a pair",
     ),
     Column(
         "text",
         Texts,
-        (
-            "caption", "captions", "text", "texts", "sentence", "sentences", "description", "descriptions",
-            "title", "alt_text", "alt", "txt", "raw", "report", "hypothesis", "question", "标题", "描述",
-            "文本", "说明", "statement", "statements", "questions", "问题", "句子",
-        ),
-        pair_headers=(
-            "text_1", "text1", "sentence1", "sentence_1", "sentence_a", "caption1", "premise", "anchor",
-            "question1", "query", "first_sentence", "句子1", "文本1", "前提",
-        ),
+        "caption captions text texts sentence sentences description descriptions title alt_text alt txt raw "
+        "report hypothesis question 标题 描述 文本 说明 statement statements questions 问题 句子",
+        pair_headers="text_1 text1 sentence1 sentence_1 sentence_a caption1 premise anchor question1 query "
+        "first_sentence 句子1 文本1 前提",
         help="captions, sentences, a question or a statement",
         always=True,
     ),
     Column(
         "text_2",
         Texts,
-        (
-            "text_2", "text2", "sentence2", "sentence_2", "sentence_b", "caption2", "hypothesis", "positive",
-            "question2", "second_sentence", "句子2", "文本2", "假设",
-        ),
+        "text_2 text2 sentence2 sentence_2 sentence_b caption2 hypothesis positive question2 second_sentence "
+        "句子2 文本2 假设",
         help="second text of a pair",
     ),
     Column(
         "text_3",
         Texts,
-        ("text_3", "text3", "sentence3", "sentence_3", "negative", "hard_negative", "句子3", "文本3"),
+        "text_3 text3 sentence3 sentence_3 negative hard_negative 句子3 文本3",
         help="third text: the negative of a triplet",
     ),
     Column(
         "answer",
         WeightedTexts,
-        ("answer", "answers", "answer_text", "multiple_choice_answer", "reply", "答案", "回答"),
+        "answer answers answer_text multiple_choice_answer reply 答案 回答",
         help="answers, with weights where several are given",
     ),
     Column(
         "score",
         Numbers,
-        ("score", "similarity", "similarity_score", "gold_score", "scores", "relatedness_score", "分数",
-         "得分", "相似度"),
+        "score similarity similarity_score gold_score scores relatedness_score 分数 得分 相似度",
         help="a number, such as the similarity of two texts",
     ),
     Column(
         "boxes",
         Boxes,
-        ("boxes", "objects", "bboxes", "phrases", "regions", "annotations", "框"),
+        "boxes objects bboxes phrases regions annotations 框",
         help="phrases with their boxes in the image",
         batched=False,
     ),
-    Column(
-        "split",
-        Names,
-        ("split", "subset", "partition"),
-        help="part of the data",
-        always=True,
-        batched=False,
-    ),
+    Column("split", Names, "split subset partition", help="part of the data", always=True, batched=False),
     Column(
         "label",
         Classes,
-        ("label", "labels", "class", "class_name", "category", "target", "fine_label", "cls", "标签", "类别"),
+        "label labels class class_name category target fine_label cls 标签 类别",
         help="class",
         always=True,
     ),
     Column(
         "group",
         Classes,
-        ("group", "group_id", "image_id", "photo_id", "img_id"),
+        "group group_id image_id photo_id img_id",
         help="what counts as the same thing: never each other's negatives, never in both parts",
         always=True,
     ),
-    Column("domain", Classes, ("domain", "style", "领域", "风格"), help="where it comes from", always=True),
-    Column(
-        "id",
-        Names,
-        ("id", "uid", "key", "record_id"),
-        help="the row's own name",
-        always=True,
-        batched=False,
-    ),
-)  # fmt: skip
+    Column("domain", Classes, "domain style 领域 风格", help="where it comes from", always=True),
+    Column("id", Names, "id uid key record_id", help="the row's own name", always=True, batched=False),
+)
 """Every column, in the order in which tables are searched for them. A new column is one entry here."""
 
 

@@ -7,14 +7,14 @@ import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from likewise.data.column_kinds import Classes, Images, Kind, Names, Texts
+from likewise.data.column_kinds import Classes, Images, Kind, Names, ordered_names
 from likewise.data.columns import column_names, column_of
 from likewise.data.filtering import Loaded
 from likewise.data.images.decode import decode_upright
@@ -24,10 +24,20 @@ from likewise.errors import SourceError
 
 __all__ = ["Dataset", "build_datasets"]
 
-K = TypeVar("K", bound=Kind)
+T = TypeVar("T")
 
 _FIRST_IN_FINGERPRINT = ("image", "text", "label")  # written even where they are missing
 _NAME_IN_FINGERPRINT = {"domain": "domains"}
+
+
+class _Part(Generic[T]):
+    """An attribute of a stored column; None where the data has no such column."""
+
+    def __init__(self, column: str, attribute: str) -> None:
+        self._column, self._attribute = column, attribute
+
+    def __get__(self, dataset: Dataset, owner: type) -> T:
+        return cast(T, getattr(dataset.columns.get(self._column), self._attribute, None))
 
 
 @dataclass(frozen=True)
@@ -59,42 +69,28 @@ class Dataset:
         """The same rows with some columns added or replaced."""
         return replace(self, columns=self.columns | columns)
 
-    @property
-    def ids(self) -> list[str]:
-        """N names, unique within the source."""
-        values: list[str] = self.columns["id"].values
-        return values
-
-    @property
-    def groups(self) -> NDArray[np.int64]:
-        """(N,) int64; equal numbers mean the same thing."""
-        values: NDArray[np.int64] = self.columns["group"].values
-        return values
-
-    @property
-    def texts(self) -> list[tuple[str, ...]] | None:
-        """The texts of each record."""
-        return found.values if (found := self._of("text", Texts)) else None
-
-    @property
-    def labels(self) -> NDArray[np.int64] | None:
-        """(N,) int64 into `label_names`, -1 where a record has none."""
-        return found.values if (found := self._of("label", Classes)) else None
-
-    @property
-    def label_names(self) -> list[str] | None:
-        """The classes, the same list in every part."""
-        return found.names if (found := self._of("label", Classes)) else None
-
-    @property
-    def domains(self) -> NDArray[np.int64] | None:
-        """(N,) int64 into `domain_names`."""
-        return found.values if (found := self._of("domain", Classes)) else None
-
-    @property
-    def domain_names(self) -> list[str] | None:
-        """The domains, those of the source before those of the target."""
-        return found.names if (found := self._of("domain", Classes)) else None
+    ids = _Part[list[str]]("id", "values")
+    """N names, unique within the source."""
+    groups = _Part[NDArray[np.int64]]("group", "values")
+    """(N,) int64; equal numbers mean the same thing."""
+    texts = _Part[list[tuple[str, ...]] | None]("text", "values")
+    """The texts of each record."""
+    labels = _Part[NDArray[np.int64] | None]("label", "values")
+    """(N,) int64 into `label_names`, -1 where a record has none."""
+    label_names = _Part[list[str] | None]("label", "names")
+    """The classes, the same list in every part."""
+    domains = _Part[NDArray[np.int64] | None]("domain", "values")
+    """(N,) int64 into `domain_names`."""
+    domain_names = _Part[list[str] | None]("domain", "names")
+    """The domains, those of the source before those of the target."""
+    refs = _Part[list[ImageRef | None] | None]("image", "refs")
+    """The ways to the encoded images."""
+    content = _Part[NDArray[np.uint64] | None]("image", "content")
+    """(N,) uint64 hashes of the encoded images (of the pixels where they are generated)."""
+    pixels = _Part[Pixels | None]("image", "pixels")
+    """The stored squares."""
+    rows = _Part[NDArray[np.int64] | None]("image", "rows")
+    """(N,) int64, each record's row in `pixels`."""
 
     @property
     def is_target(self) -> NDArray[np.bool_] | None:
@@ -102,30 +98,6 @@ class Dataset:
         if self.num_source_domains is None or self.domains is None:
             return None
         return self.domains >= self.num_source_domains
-
-    @property
-    def refs(self) -> list[ImageRef | None] | None:
-        """The ways to the encoded images."""
-        return found.refs if (found := self._of("image", Images)) else None
-
-    @property
-    def content(self) -> NDArray[np.uint64] | None:
-        """(N,) uint64 hashes of the encoded images (of the pixels where they are generated)."""
-        return found.content if (found := self._of("image", Images)) else None
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """The stored squares."""
-        return found.pixels if (found := self._of("image", Images)) else None
-
-    @property
-    def rows(self) -> NDArray[np.int64] | None:
-        """(N,) int64, each record's row in `pixels`."""
-        return found.rows if (found := self._of("image", Images)) else None
-
-    def _of(self, name: str, kind: type[K]) -> K | None:
-        column = self.columns.get(name)
-        return column if isinstance(column, kind) else None
 
     @property
     def store_size(self) -> int | None:
@@ -207,31 +179,28 @@ def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
     sources = list({id(loaded): loaded for pieces in parts for loaded, _ in pieces}.values())
     keys = dict.fromkeys(key for loaded in sources for key in loaded.group_keys)
     numbers = {key: number for number, key in enumerate(keys)}
-    classes = {
+    found = {
         name: {value for one in sources for record in one.records if (value := record.values.get(name))}
         for name in column_names(Classes)
     }
-    domains, num_source_domains = _domain_order(sources, classes["domain"])
-    order = {"label": sources[0].source.label_names, "domain": domains}
-    return [Dataset(_columns(pieces, numbers, classes, order), num_source_domains) for pieces in parts]
-
-
-def _domain_order(sources: Sequence[Loaded], names: set[str]) -> tuple[list[str] | None, int | None]:
-    """The domains of the source, then those of the target, and how many are of the source."""
-    if not any(one.role == "target" for one in sources):
-        return None, 1 if names == {"source", "target"} else None
-    domains = {
-        role: {record.domain or role for one in sources if one.role == role for record in one.records}
-        for role in ("source", "target")
-    }
-    return [*sorted(domains["source"]), *sorted(domains["target"])], len(domains["source"])
+    names = {name: ordered_names(values) for name, values in found.items()}
+    declared = sources[0].source.label_names
+    if declared is not None and found["label"] <= set(declared):
+        names["label"] = declared
+    num_source_domains = 1 if names["domain"] == ["source", "target"] else None
+    if any(one.role == "target" for one in sources):
+        own = [
+            sorted({record.domain or "" for one in sources if one.role == role for record in one.records})
+            for role in ("source", "target")
+        ]
+        names["domain"], num_source_domains = own[0] + own[1], len(own[0])
+    return [Dataset(_columns(pieces, numbers, names), num_source_domains) for pieces in parts]
 
 
 def _columns(
     pieces: Sequence[Piece],
     numbers: dict[str, int],
-    classes: dict[str, set[str]],
-    order: dict[str, list[str] | None],
+    names: dict[str, list[str]],
 ) -> dict[str, Kind]:
     """Every column of one part."""
     records = [loaded.records[place] for loaded, chosen in pieces for place in chosen]
@@ -241,7 +210,7 @@ def _columns(
         "group": Classes(np.asarray(groups, dtype=np.int64), []),
     }
     there = {name for loaded, _ in pieces for record in loaded.records for name in record.values}
-    there |= {name for name, found in classes.items() if found}
+    there |= {name for name, known in names.items() if known}
     for name in column_names():
         kind = column_of(name).kind
         if issubclass(kind, Images):
@@ -250,5 +219,5 @@ def _columns(
                 columns[name] = reduce(lambda first, second: first.join(second), taken)
         elif name in there and name not in columns:
             values = [record.values.get(name) for record in records]
-            columns[name] = kind.store(values, classes.get(name, ()), order.get(name))
+            columns[name] = kind.store(values, names.get(name))
     return columns

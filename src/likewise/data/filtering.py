@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,6 +46,7 @@ class Loaded:
         records: N usable ones.
         parts: "train" or "validation" for each, as the source says.
         names_validation: whether the source names a validation part.
+        other_parts: rows of each other part, by its name in the source; they are left out.
         group_keys: what counts as the same thing has the same key.
         images: each column of images, N rows.
         bad: what was set aside.
@@ -59,6 +61,7 @@ class Loaded:
     records: list[Record]
     parts: list[str]
     names_validation: bool
+    other_parts: dict[str, int]
     group_keys: list[str]
     images: dict[str, Images]
     bad: list[BadRecord]
@@ -137,6 +140,7 @@ def load(
         records=records,
         parts=[str(said[usable[row]]) for row in rows],
         names_validation=names_validation,
+        other_parts=_other_parts(source.records, said),
         group_keys=_group_keys(records, images),
         images=images,
         bad=bad,
@@ -177,6 +181,11 @@ def _open_images(
         if parts == "splits" and source.pixels is None and not isinstance(opened[name].pixels, CachedPixels):
             warn_of_row_groups(known)
     return opened, dict(sorted(unreadable.items()))
+
+
+def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[str, int]:
+    left_out = (record.split for record, part in zip(records, said, strict=True) if part is None)
+    return dict(sorted(Counter(name for name in left_out if name is not None).items()))
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:

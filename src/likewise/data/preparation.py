@@ -176,6 +176,7 @@ def _summary(
             "train": _split_names(loaded[0], "train"),
             "validation": _split_names(validates, "validation"),
         },
+        "other_parts": {} if config.validation is not None else loaded[0].other_parts,
         "picture_sizes": size_summary(np.concatenate(sizes)) if sizes else None,
         "store_size": train.store_size,
         "fit": config.fit,

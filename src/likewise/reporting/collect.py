@@ -19,7 +19,7 @@ from likewise.reporting.formatting import method_title
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.reporting.page import write_report
 from likewise.runs.folder import RunFolder
-from likewise.runs.open import CHANGED, fingerprint_of_run, open_model, open_own_splits
+from likewise.runs.open import CHANGED, RunData, open_model
 from likewise.runs.settings import read_settings
 
 __all__ = ["collect_inputs", "report"]
@@ -52,8 +52,9 @@ def report(
     folder = RunFolder.existing(run)
     file = folder.report if out is None else Path(out)
     model = open_model(str(run), device)
-    splits = open_own_splits(model, str(run), data)
-    if fingerprint_of_run(str(run)) not in (None, splits.summary["fingerprint"]):
+    run_data = RunData(model, run)
+    splits = run_data.open(run_data.own_config(data))
+    if run_data.has_changed(splits):
         print(
             f"warning: {CHANGED.format(source=splits.summary['source'])}, so the report's validation samples "
             "may have been trained on.",

@@ -1,16 +1,22 @@
-"""The folder of a run: what stands where, and how to read it back."""
+"""The folder of a run: its files, and the lock that keeps other trainings out."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from likewise.atomic_files import written_whole
+from likewise.atomic_files import write_whole
 from likewise.data import BadRecord
 from likewise.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["RunFolder"]
 
@@ -34,6 +40,8 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.tokenizer = self.path / "tokenizer.json"
         self.network = self.path / "network.json"
+        self.lock = self.path / ".lock"
+        self.marker = self.path / ".likewise"
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
@@ -49,11 +57,68 @@ class RunFolder:
             )
         return run
 
-    def write_json(self, path: Path, value: Any) -> None:
-        """Write a small file whole or not at all."""
+    def claim(self) -> None:
+        """Mark the folder, before anything else is written: its files are ours, even if no run begins."""
         self.path.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as beside:
-            beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        self.marker.touch()
+
+    def foreign_files(self) -> list[str]:
+        """Names in a folder without a run, other than those that a rejected start leaves and hidden ones."""
+        left = {self.bad_records, self.data, self.tokenizer, self.network} if self.marker.exists() else set()
+        paths = self.path.iterdir() if self.path.is_dir() else ()
+        return sorted(path.name for path in paths if path not in left and not path.name.startswith("."))
+
+    @contextlib.contextmanager
+    def locked(self, fabric: Any) -> Iterator[None]:
+        """Keep every other training out of the folder, also one on another machine that shares it.
+
+        Two trainings would mix their files: the settings of one, the weights of the other. The system drops
+        the lock when its process ends in any way, so it cannot become stale.
+
+        Args:
+            fabric: of the training; its rank 0 takes the lock.
+
+        Raises:
+            ConfigError: another process trains there, or nothing can be written there; on every rank.
+        """
+        from filelock import FileLock
+
+        lock, is_new = FileLock(self.lock), not os.path.exists(self.path)
+        refusal = fabric.broadcast(self._take(lock) if fabric.is_global_zero else None)
+        if refusal is not None:
+            raise ConfigError(refusal)
+        try:
+            yield
+        finally:
+            lock.release()
+            if fabric.is_global_zero and not self.config.is_file():  # refused before the run began
+                self.lock.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # not empty: the bad records may lie there
+                    if is_new:
+                        self.path.rmdir()
+
+    def _take(self, lock: FileLock) -> str | None:
+        """Make the folder and lock it; returns why that failed, or None."""
+        from filelock import Timeout
+
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            return f"another process is training into {self.path}; wait for it to end, or name another --out."
+        except NotImplementedError:
+            warnings.warn(
+                f"the file system of {self.path} has no locks: nothing keeps two trainings apart there",
+                stacklevel=2,
+            )
+        except OSError as error:
+            reason = "it is a file" if os.path.isfile(self.path) else error.strerror or error
+            return f"{self.path} cannot hold a run ({reason}); name another --out."
+        return None
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write a small file, whole or not at all."""
+        write_whole(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """A small file's content; empty where the file is absent.
@@ -72,17 +137,14 @@ class RunFolder:
         return value
 
     def write_bad_records(self, records: Sequence[BadRecord]) -> None:
-        """One line for each record that was set aside."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-        with written_whole(self.bad_records) as beside:
-            beside.write_text("".join(lines), encoding="utf-8")
+        """Write one line for each record that was set aside."""
+        _write_lines(self.bad_records, map(asdict, records))
 
     def add_results(self, task: str, values: dict[str, Any]) -> None:
-        """Put a task's figures into results.json, leaving the other tasks' there.
+        """Put a task's figures into results.json; those of other tasks stay.
 
-        Earlier re-ranked figures stay where this time none were asked for, as long as they are of the same
-        data; no others do, for they may be of other options.
+        Of the task's earlier figures only the re-ranked ones stay, if these are of the same data and without
+        re-ranking: the others may be of other options.
         """
         results = self.read_json(self.results)
         earlier = results.get(task)
@@ -96,7 +158,7 @@ class RunFolder:
         self.write_json(self.results, results | {task: values})
 
     def read_lines(self, path: Path) -> Iterator[dict[str, Any]]:
-        """The objects of a JSONL file; a line that a kill cut short, or that was damaged, is left out."""
+        """The objects of a JSONL file; a line that was cut short or damaged is skipped."""
         if not path.is_file():
             return
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
@@ -108,7 +170,7 @@ class RunFolder:
                 yield value
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl that say of which step they tell, and what."""
+        """The lines of metrics.jsonl that have a step and a kind."""
         return [
             line
             for line in self.read_lines(self.metrics)
@@ -116,11 +178,12 @@ class RunFolder:
         ]
 
     def cut_metrics(self, step: int, *, finished: bool) -> None:
-        """Forget what a run resumed after `step` writes again: later lines; if finished, the last look."""
+        """Remove the lines that a run resumed after `step` writes again; if finished, the last evaluation."""
         kept = [line for line in self.read_metrics() if line["step"] <= step]
         if finished:
             kept = [line for line in kept if line["kind"] == "train" or line["step"] < step]
-        with written_whole(self.metrics) as beside:
-            beside.write_text(
-                "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8"
-            )
+        _write_lines(self.metrics, kept)
+
+
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -1,4 +1,4 @@
-"""Whether options have values that they can have, whoever gave them: a file, or Python."""
+"""Type checks of option values that come from a file or from Python."""
 
 from __future__ import annotations
 
@@ -25,18 +25,17 @@ _IN_WORDS: dict[Any, str] = {
 
 
 def checked_values(section: str, config: Any) -> Any:
-    """Refuse a choice that is none, a number that is none, and whatever else is not of its option's type.
+    """Check that each option of a section has a value of its type.
 
     Args:
-        section: the name of the options' section.
+        section: its name.
         config: a dataclass of options.
 
     Returns:
-        The options, with Python's own numbers and texts in place of other libraries' numbers and of paths:
-        what a file can hold.
+        The options, with numbers of other libraries as Python's and paths as text, which a file can hold.
 
     Raises:
-        ConfigError: the first that does not fit, and what was expected.
+        ConfigError: the first value that does not fit, and what was expected.
     """
     hints = get_type_hints(type(config))
     plain = {}
@@ -66,11 +65,11 @@ def _plain(value: Any) -> Any:
 
 
 def misfit(hint: Any, value: Any) -> str | None:
-    """What was expected of a value that does not fit a type; None where it fits.
+    """The expected type in words if a value does not fit it, else None.
 
     Args:
         hint: the type of an option: a plain one, a Literal, a tuple, or a union of these.
-        value: what was given. Numbers of other libraries fit, and paths where a text is wanted.
+        value: any. Numbers of other libraries fit, and paths fit a text.
     """
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
@@ -91,7 +90,7 @@ def misfit(hint: Any, value: Any) -> str | None:
 
 
 def _misfit_of_several(parts: Sequence[Any], value: Any) -> str | None:
-    """As `misfit`, of a tuple's types; a TOML list fits too."""
+    """`misfit` for a tuple's types; a TOML list fits too."""
     any_number = len(parts) == 2 and parts[1] is ...
     if not isinstance(value, (tuple, list)) or not (any_number or len(value) == len(parts)):
         return "a list" if any_number else f"a list of {len(parts)}"

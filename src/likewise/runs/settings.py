@@ -1,22 +1,24 @@
-"""All settings of a run: one typed definition per option, read from defaults, a file and flags, in that
-order."""
+"""The settings of a run: defaults, a file or a preset, and flags, each overriding the one before.
+
+A file, a preset and flags are tables alike, `{section: {option: value}}`; `build_settings` joins them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from likewise.atomic_files import written_whole
+from likewise.atomic_files import write_whole
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
 from likewise.messages import closest
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method
-from likewise.option_flags import parse_flags
+from likewise.option_flags import given_flags
 from likewise.runs.option_types import checked_values, misfit
 from likewise.runs.training_options import TrainingConfig
 from likewise.views import ViewConfig
@@ -28,24 +30,28 @@ else:
 
 __all__ = [
     "Settings",
+    "Tables",
+    "build_settings",
     "default_settings",
     "differences",
-    "file_arguments",
-    "parse_settings",
-    "preset_arguments",
+    "joined",
+    "parse_tables",
+    "preset_tables",
     "read_settings",
-    "settings_type",
+    "read_tables",
     "write_settings",
 ]
 
 C = TypeVar("C")
 
-# TOML has no null. An option that is None is left out, but where another value is its default: there stands
-# the word, as on the command line.
+Tables = dict[str, dict[str, Any]]
+"""Values of options by section, as a TOML file has them."""
+
+# TOML has no null. An option that is None is left out, or is this word where another value is the default.
 _NONE = "None"
 
-# What may differ where a run goes on: where the data lies (its fingerprint says whether it is the same), what
-# computes, who is told besides metrics.jsonl, and the bound that a batch size was once decided with.
+# What may differ where a run is resumed: where the data lies (its fingerprint says whether it is the same),
+# devices, loggers, and the bound that the batch size was once decided with.
 _MAY_DIFFER = {
     *("data.source", "data.validation", "data.image_root", "data.cache_dir"),
     *("training.accelerator", "training.devices", "training.num_nodes", "training.loggers"),
@@ -78,7 +84,7 @@ class Settings(Generic[C]):
     more_views: Mapping[str, ViewConfig] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse values that no option has, with the option's name, and what cannot go together."""
+        """Reject values of the wrong type, and options that cannot go together."""
         checked = {name: checked_values(name, section) for name, section in self.sections().items()}
         object.__setattr__(self, "more_views", {name: checked.pop(name) for name in self.more_views})
         for name, section in checked.items():
@@ -105,12 +111,12 @@ class Settings(Generic[C]):
 
 
 def default_settings(method: str | type[Method], source: str, *, image_size: int = 64) -> Settings[Any]:
-    """The settings of a method with nothing said but the data.
+    """The default settings of a method for a data source.
 
     Args:
         method: its name, such as `clip`, or its class.
         source: a file, a folder, or what else `DataConfig.source` can be.
-        image_size: side of the pictures in pixels.
+        image_size: side of the images in pixels; the default views depend on it.
 
     Raises:
         ConfigError: there is no such method.
@@ -130,107 +136,76 @@ def default_settings(method: str | type[Method], source: str, *, image_size: int
     )
 
 
-def settings_type(method: type[Method], command: type | None = None) -> type:
-    """A dataclass with one field a section: what the command line is made from.
+def build_settings(method: type[Method], *tables: Tables) -> Settings[Any]:
+    """A method's defaults with the options of tables; of an option in several tables, the last counts.
 
-    Args:
-        method: whose sections.
-        command: a dataclass of further options that are not part of the settings (--out, --resume).
+    Raises:
+        ConfigError: a value that cannot work, or no data source.
     """
-    defaults = default_settings(method, "scenes")
-    fields = [
-        (name, type(section), dataclasses.field(default=section))
+    options = joined(*tables)
+    source = options.get("data", {}).get("source")
+    if source is None:
+        raise ConfigError("--data is missing; expected a folder, a file, an address or 'scenes'.")
+    size = options.get("image", {}).get("image_size", ImageEncoderConfig.image_size)
+    defaults = default_settings(method, source, image_size=size)
+    sections = {
+        name: dataclasses.replace(section, **options.get(name, {}))
         for name, section in defaults.sections().items()
-    ]
-    bases = () if command is None else (command,)
-    return dataclasses.make_dataclass("Options", fields, bases=bases, frozen=True, kw_only=True)
+    }
+    return defaults.with_sections(sections)
 
 
-def parse_settings(
+def joined(*tables: Tables) -> Tables:
+    """Tables as one; of an option in several of them, the last counts."""
+    options: Tables = {}
+    for table in tables:
+        for section, values in table.items():
+            options[section] = options.get(section, {}) | values
+    return options
+
+
+def parse_tables(
     method: type[Method], arguments: Sequence[str], *, prog: str, command: type | None = None
-) -> tuple[Settings[Any], Any]:
-    """Settings from flags such as `--data.fit pad`; prints the help and exits when asked to.
+) -> tuple[Tables, dict[str, Any]]:
+    """The settings given by flags such as `--data.fit pad`; prints the help and exits when asked to.
 
     Args:
         method: whose settings.
         arguments: the flags.
         prog: the command's name in messages.
-        command: a dataclass of further options.
+        command: a dataclass of options that are no settings (--out, --resume).
 
     Returns:
-        The settings, and an object that has `command`'s fields.
+        The settings given, and those of `command`'s options that were given.
 
     Raises:
-        ConfigError: a value that cannot work.
-        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the nearest.
+        SystemExit: an unknown flag or a value of the wrong type; tyro has printed which, and the closest.
     """
-    first, _ = _parse(method, arguments, prog, command, image_size=64)
-    # The paper's views depend on the size of the pictures, which the flags decide: read once more on those
-    # defaults.
-    return _parse(method, arguments, prog, command, image_size=first.image.image_size)
-
-
-def _parse(
-    method: type[Method], arguments: Sequence[str], prog: str, command: type | None, *, image_size: int
-) -> tuple[Settings[Any], Any]:
     import tyro
 
-    defaults = default_settings(method, "scenes", image_size=image_size)
-    kind = settings_type(method, command)
-    unsaid = {"data": dataclasses.replace(defaults.data, source=tyro.MISSING)}
-    options = parse_flags(
+    sections = default_settings(method, "scenes").sections()
+    sections["data"] = dataclasses.replace(sections["data"], source=tyro.MISSING)
+    kind = dataclasses.make_dataclass(
+        "Options",
+        [(name, type(section), dataclasses.field(default=section)) for name, section in sections.items()],
+        bases=() if command is None else (command,),
+        frozen=True,
+        kw_only=True,
+    )
+    given = given_flags(
         kind,
         arguments,
-        default=kind(**(defaults.sections() | unsaid)),
         prog=prog,
         description=f"{method.name}: {method.summary} ({method.paper}).",
+        default=kind(),
     )
-    settings = defaults.with_sections({name: getattr(options, name) for name in defaults.sections()})
-    return settings, options
+    return {name: given.pop(name) for name in sections}, given
 
 
-def file_arguments(method: type[Method], path: str | Path) -> list[str]:
-    """The flags that say what a configuration file says; one parser serves both.
+def preset_tables(method: type[Method], name: str) -> Tables:
+    """The settings of one of the method's presets.
 
-    Raises:
-        ConfigError: the file is missing, is not TOML, or has an unknown section or key.
-    """
-    try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not a TOML file: {error}.") from error
-    if tables.pop("method_name", method.name) != method.name:
-        raise ConfigError(f"{path} is the configuration of another method than {method.name}.")
-    _check_tables(method, tables, path)
-    return [
-        word
-        for section, values in tables.items()
-        for key, value in values.items()
-        for word in _flag(section, key, value)
-    ]
-
-
-def _check_tables(method: type[Method], tables: dict[str, Any], path: str | Path) -> None:
-    """Refuse what is no section or option, and values that do not fit."""
-    sections = default_settings(method, "scenes").sections()
-    for section, values in tables.items():
-        _check_known(section, sections, f"{path}: section")
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path}: {section!r} is a section; write [{section}] and its keys below it.")
-        hints = get_type_hints(type(sections[section]))
-        for key, value in values.items():
-            _check_known(key, hints, f"{path}: key {section}.{key}:")
-            expected = misfit(hints[key], _from_file(hints[key], value))
-            if expected is not None:
-                raise ConfigError(f"{path}: {section}.{key}: expected {expected}, got {value!r}.")
-
-
-def preset_arguments(method: type[Method], name: str) -> list[str]:
-    """The flags that one of the method's presets stands for.
-
-    Its batch size is an upper bound: a preset knows nothing of how many rows the user has.
+    Its batch size is an upper bound: a preset does not know how many rows the user has.
 
     Raises:
         ConfigError: the method has no such preset.
@@ -240,57 +215,83 @@ def preset_arguments(method: type[Method], name: str) -> list[str]:
             f"--preset {name}: {method.name} has no presets; --image.preset chooses the image encoder's size."
         )
     _check_known(name, method.presets, f"--preset of {method.name}:")
-    return [
-        word
+    return {
+        section: {
+            "largest_batch_size" if key == "batch_size" else key: value for key, value in values.items()
+        }
         for section, values in method.presets[name].items()
-        for key, value in values.items()
-        for word in _flag(section, "largest_batch_size" if key == "batch_size" else key, value)
-    ]
+    }
 
 
-def _flag(section: str, key: str, value: Any) -> list[str]:
-    name = key.replace("_", "-")
-    if (section, key) == ("data", "source"):
-        return ["--data", str(value)]
-    if isinstance(value, bool):
-        return [f"--{section}.{name}" if value else f"--{section}.no-{name}"]
-    if isinstance(value, (list, tuple)):
-        return [f"--{section}.{name}", *map(str, value)]
-    if str(value).startswith("-"):  # or it would be taken for a flag
-        return [f"--{section}.{name}={value}"]
-    return [f"--{section}.{name}", str(value)]
+def read_tables(path: str | Path, method: type[Method] | None = None) -> tuple[type[Method], Tables]:
+    """A TOML file of settings: one written by hand, or a run's config.toml.
 
+    Args:
+        path: the file.
+        method: whose settings; when None, the file must name it (`method_name`), as a run's does.
 
-def _check_known(name: str, known: Any, where: str) -> None:
-    if name in known:
-        return
-    hint = closest(name, known) or f"there are {', '.join(sorted(known))}."
-    raise ConfigError(f"{where} {name!r} is unknown; {hint}")
+    Returns:
+        The method, and the settings that the file gives.
 
-
-def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
-    """Which settings of a run are asked to be others, each with both values.
-
-    Those are passed over that may differ where a run goes on: where the data lies, what computes, who logs. A
-    batch size that nobody names stays what was decided.
+    Raises:
+        ConfigError: the file is missing, is not TOML, is of another method, or has an unknown section or
+            option, or a value that does not fit.
     """
-    before, after = old.sections(), new.sections()
-    pairs = [
-        (f"{section}.{field.name}", getattr(before[section], field.name), getattr(after[section], field.name))
-        for section in before
-        for field in dataclasses.fields(before[section])
-    ]
-    return [
-        f"{name} is {there!r}, not {asked!r}"
-        for name, there, asked in pairs
-        if there != asked
-        and name not in _MAY_DIFFER
-        and not (name == "training.batch_size" and asked is None)
-    ]
+    try:
+        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}.") from error
+    name = tables.pop("method_name", None if method is None else method.name)
+    if not isinstance(name, str):
+        there = "no method_name" if name is None else f"{name!r} as method_name"
+        raise ConfigError(
+            f"{path} is not the configuration of a run: it has {there}, expected a method's name."
+        )
+    if method is not None and name != method.name:
+        raise ConfigError(f"{path} is the configuration of another method ({name}) than {method.name}.")
+    method = method or find_method(name)
+    sections = default_settings(method, "scenes").sections()
+    for section, values in tables.items():
+        _check_known(section, sections, f"{path}: section")
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {section!r} is a section; write [{section}] and its keys below it.")
+        tables[section] = _checked_table(values, type(sections[section]), path, section)
+    return method, tables
+
+
+def _checked_table(values: dict[str, Any], kind: type, path: str | Path, section: str) -> dict[str, Any]:
+    """Values of a file as options have them: a list as a tuple, and the word None as None."""
+    hints, options = get_type_hints(kind), {}
+    for key, value in values.items():
+        _check_known(key, hints, f"{path}: key {section}.{key}:")
+        if value == _NONE and misfit(hints[key], None) is None:
+            value = None
+        expected = misfit(hints[key], value)
+        if expected is not None:
+            raise ConfigError(f"{path}: {section}.{key}: expected {expected}, got {value!r}.")
+        options[key] = tuple(value) if isinstance(value, list) else value
+    return options
+
+
+def _check_known(name: str, known: Collection[str], where: str) -> None:
+    if name not in known:
+        hint = closest(name, known) or f"there are {', '.join(sorted(known))}."
+        raise ConfigError(f"{where} {name!r} is unknown; {hint}")
+
+
+def read_settings(path: str | Path) -> Settings[Any]:
+    """The settings of a run's config.toml.
+
+    Raises:
+        ConfigError: see `read_tables`.
+    """
+    return build_settings(*read_tables(path))
 
 
 def write_settings(settings: Settings[Any], path: Path) -> None:
-    """Write the resolved settings as TOML; `likewise train METHOD --config FILE` repeats the run."""
+    """Write the settings as TOML; `likewise train METHOD --config FILE` repeats the run."""
     import tomli_w
 
     tables: dict[str, Any] = {"method_name": settings.method_name}
@@ -303,42 +304,25 @@ def write_settings(settings: Settings[Any], path: Path) -> None:
             for key, value in dataclasses.asdict(section).items()
             if value is not None or getattr(defaults[name], key) is not None
         }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
-        beside.write_text(tomli_w.dumps(tables), encoding="utf-8")
+    write_whole(path, tomli_w.dumps(tables))
 
 
-def read_settings(path: Path) -> Settings[Any]:
-    """The settings of a run's config.toml.
+def differences(old: Settings[Any], new: Settings[Any]) -> list[str]:
+    """The settings in which a resumed run would differ, each with both values.
 
-    Raises:
-        ConfigError: the file is missing or not one of ours.
+    Left out are those that may differ: where the data lies, devices, loggers. A batch size that is not given
+    stays as it was decided.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not the configuration of a run ({error}).") from error
-    name = tables.pop("method_name", None)
-    if not isinstance(name, str):
-        there = "no method_name" if name is None else f"{name!r} as method_name"
-        raise ConfigError(
-            f"{path} is not the configuration of a run: it has {there}, expected a method's name."
-        )
-    method = find_method(name)
-    _check_tables(method, tables, path)
-    source = tables.get("data", {}).get("source", "scenes")
-    size = tables.get("image", {}).get("image_size", ImageEncoderConfig.image_size)
-    defaults = default_settings(method, source, image_size=size)
-    sections = {}
-    for name, section in defaults.sections().items():
-        hints = get_type_hints(type(section))
-        said = {key: _from_file(hints[key], value) for key, value in tables.get(name, {}).items()}
-        sections[name] = dataclasses.replace(section, **said)
-    return defaults.with_sections(sections)
-
-
-def _from_file(hint: Any, value: Any) -> Any:
-    """A value of a file as its option's: a list as a tuple, and the word for nothing as None."""
-    if value == _NONE and misfit(hint, None) is None:
-        return None
-    return tuple(value) if isinstance(value, list) else value
+    before, after = old.sections(), new.sections()
+    pairs = [
+        (f"{section}.{field.name}", getattr(before[section], field.name), getattr(after[section], field.name))
+        for section in before
+        for field in dataclasses.fields(before[section])
+    ]
+    return [
+        f"{name} is {former!r}, not {value!r}"
+        for name, former, value in pairs
+        if former != value
+        and name not in _MAY_DIFFER
+        and not (name == "training.batch_size" and value is None)
+    ]

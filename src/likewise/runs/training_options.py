@@ -1,4 +1,4 @@
-"""The options of training, one typed definition each: flag, configuration key, default, help and check."""
+"""The options of training; each definition gives flag, key in a file, default, help and check."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class TrainingConfig:
     """Optimizer steps, instead of `epochs`."""
 
     batch_size: int | None = None
-    """Rows an optimizer step, over all replicas together; unless given, `largest_batch_size`, or all rows
-    where there are fewer."""
+    """Global batch size: samples per optimizer step, summed over all processes. By default
+    `largest_batch_size`, or all rows if there are fewer."""
 
     largest_batch_size: int = 256
-    """Most rows a step where no batch size is given; a preset's batch size is such a bound."""
+    """Upper bound of the default batch size; a preset's batch size sets this bound."""
 
     start_from: str | None = None
-    """A trained model of the same kind (a run, a model folder or a hub name) whose encoders and tokenizer the
-    training starts from; of --image and --text only --image.image-size may say something else, and a ViT's
-    positions are interpolated then."""
+    """A trained model of the same kind (a run, a model folder or a hub name) to start from: its encoders and
+    its tokenizer. Of the --image and --text options only --image.image-size may differ; a ViT's positions are
+    interpolated then."""
 
     order: Literal["shuffled", "classes", "pairs", "domains"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
@@ -41,12 +41,12 @@ class TrainingConfig:
     """Share of a batch that is drawn from the source where the order is `domains`."""
 
     examples_per_class: int = 4
-    """Examples of a class that stand side by side where the order is `classes`."""
+    """Examples of each class side by side, for the order `classes`."""
 
     micro_batch_size: int | None = None
-    """Rows that a replica's networks see at once: larger batches in the same memory (cached gradients, Gao
-    2021, arXiv 2101.06983), for about one more forward pass; not with tcl. BatchNorm then sees these rows
-    only, dropout the same masks."""
+    """Rows per forward and backward pass of a process: the same batch in less memory (cached gradients, Gao
+    2021, arXiv 2101.06983), at the cost of about one more forward pass; not with tcl. BatchNorm then sees
+    these rows only; the dropout masks do not change."""
 
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """AdamW; SGD with Nesterov momentum 0.9; or LARS, for batches of thousands."""
@@ -55,57 +55,56 @@ class TrainingConfig:
     """Peak learning rate."""
 
     weight_decay: float = 0.05
-    """Weight decay: decoupled with adamw, added to the gradient with sgd and lars; never on biases, norms and
+    """Weight decay: decoupled with adamw, added to the gradient with sgd and lars; not for biases, norms and
     temperatures."""
 
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's two averages."""
+    """Decay rates of AdamW's two averages."""
 
     warmup_share: float = 0.05
-    """Share of the steps over which the learning rate rises linearly."""
+    """Share of the steps with linear warmup of the learning rate."""
 
     final_share: float = 0.0
-    """Where the cosine ends, as a share of the peak learning rate."""
+    """Final learning rate of the cosine schedule, as a share of the peak."""
 
     clip_gradient: float = 1.0
-    """Longest gradient (L2 norm over all weights); 0 never clips."""
+    """Maximum L2 norm of the gradient over all weights; 0 turns clipping off."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` multiplies in bfloat16 where the hardware does so natively, keeping weights and sums in
-    float32."""
+    """`auto` multiplies in bfloat16 if the hardware does so natively; weights and sums stay in float32."""
 
     sync_batch_norm: bool = True
-    """Let BatchNorm see the rows of all replicas: they then train as one would."""
+    """Compute BatchNorm statistics over all processes, as a single process would."""
 
     accelerator: Literal["auto", "cpu", "cuda", "mps", "tpu"] = "auto"
-    """What kind of device."""
+    """The kind of device."""
 
     devices: int | Literal["auto"] = "auto"
-    """Replicas on this machine; on CPU one unless a number is given."""
+    """Processes on this machine; auto: one per GPU, one on CPU."""
 
     num_nodes: int = 1
     """Machines; start the command on each by torchrun or SLURM."""
 
     seed: int = 0
-    """Decides weights, order and views; the same seed on CPU gives the same bits."""
+    """Seed of weights, order and views; on CPU the same seed gives bit-identical results."""
 
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""
 
     evaluate_every: int = 300
-    """Steps between looks at the held-out part; 0 looks only at the end."""
+    """Steps between evaluations on the validation part; 0 evaluates only at the end."""
 
     evaluation_rows: int = 1000
-    """Most held-out rows looked at while training; all are at the end."""
+    """Upper bound of validation rows in these evaluations; the last one uses all rows."""
 
     save_every: int = 500
-    """Steps between checkpoints; one more is written at the end and when asked to stop."""
+    """Steps between checkpoints; one more is written at the end, and when training is stopped."""
 
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ("tensorboard",)
-    """Besides metrics.jsonl, which is always written."""
+    """Loggers besides metrics.jsonl, which is always written."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot work, with the option's name."""
+        """Reject values that cannot work."""
         for name in ("epochs", "learning_rate", "num_nodes", "log_every", "evaluation_rows"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"training.{name} is {getattr(self, name)}; it must be above 0.")

@@ -1,4 +1,4 @@
-"""What `likewise evaluate` measures on: rows that were not trained on, and how that is said."""
+"""Evaluation data: rows that the model was not trained on, and a description of them for the reader."""
 
 from __future__ import annotations
 
@@ -13,18 +13,7 @@ from likewise.data.leakage import said_of_overlap, trained_on
 from likewise.errors import DataError
 from likewise.evaluation.registry import find_task
 from likewise.model.model import Model
-from likewise.runs.folder import RunFolder
-from likewise.runs.open import (
-    CHANGED,
-    fingerprint_of_run,
-    is_run,
-    open_moved,
-    open_own_splits,
-    open_splits,
-    own_data,
-    run_data_config,
-)
-from likewise.runs.settings import read_settings
+from likewise.runs.open import CHANGED, RunData, is_run, open_other
 
 __all__ = ["Measured", "open_measured"]
 
@@ -35,11 +24,11 @@ class Measured:
 
     Attributes:
         parts: the source's parts as named or drawn, for tasks that learn from one and measure on the other.
-        whole: the same, but all of another source that names no parts is held out.
+        whole: the same, but of another source that names no parts, every row is a validation row.
         own: whether it is the run's own data, read as training read it.
-        num_left_out: rows left out because they were trained on; None where that is not known.
-        overlap: what to know of held-out rows that are learnt from too; None where there are none. Of the
-            run's own data the model has learnt from them, of another source only the tasks that learn.
+        num_left_out: rows left out because they were trained on; None if unknown.
+        overlap: a warning about overlap of the two parts, or None. In the run's own data it affects every
+            task, in another source the tasks that learn.
         warnings: what the reader of the figures must know.
     """
 
@@ -51,7 +40,7 @@ class Measured:
     warnings: tuple[str, ...] = ()
 
     def described(self, *, learning: bool = False) -> str:
-        """Which part of which source is measured, and how many rows; of tasks that learn, from what."""
+        """The part and source measured on, with row counts; of tasks that learn, also the training rows."""
         summary = self.whole.summary
         source = summary["validation_source"] or summary["source"]
         names = summary["parts_named"]["validation"]
@@ -68,7 +57,7 @@ class Measured:
         return f"{where}: {_rows(len(splits.validation or ()))}{learnt}"
 
     def lines(self, tasks: Sequence[str]) -> Iterator[str]:
-        """The same for some tasks in sentences, then the warnings."""
+        """Lines for the terminal: what the tasks are measured on, then the warnings."""
         learning = [task for task in tasks if find_task(task).learns]
         if len(learning) < len(tasks) or not tasks:
             yield f"measured on {self.described()}"
@@ -79,7 +68,7 @@ class Measured:
             yield f"warning: {self.overlap}."
 
     def beside(self, task: str) -> dict[str, Any]:
-        """What is kept with a task's figures."""
+        """Facts about the data that are stored with a task's figures."""
         learns = find_task(task).learns
         kept: dict[str, Any] = {"measured_on": self.described(learning=learns)}
         if not self.own:
@@ -90,70 +79,69 @@ class Measured:
 
 
 def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool = True) -> Measured:
-    """Open what `--data` names, or the run's own; leave out what was trained on.
+    """Open the source that `data` names, or the run's own, without the rows that were trained on.
 
     Args:
         model: the run's model.
         path: the run's folder, or a model's.
-        data: what `--data` and its options say.
-        progress: show how far decoding is.
+        data: the source and its options; OWN_DATA as the source for the run's own.
+        progress: show a progress bar while images are decoded.
 
     Raises:
         DataError: the source cannot be measured on, or all of it was trained on.
     """
     if not is_run(path):
-        splits = open_splits(model, path, data, parts="measured", progress=progress)
+        splits = open_other(model, path, data, parts="measured", progress=progress)
         unknown = f"{path} is a model without a run, so whether it was trained on rows of this is not known."
         return _without_trained(splits, None, joined=True, warnings=(unknown,))
-    own = read_settings(RunFolder(path).config).data
-    asked = own_data(model, path, data)
-    if asked == own:
-        splits = open_splits(model, path, progress=progress)
-        changed = fingerprint_of_run(path) not in (None, splits.summary["fingerprint"])
-        return Measured(
-            parts=splits,
-            whole=splits,
-            own=True,
-            num_left_out=0,
-            overlap=splits.summary["overlap"],
-            warnings=(_CHANGED.format(source=own.source),) if changed else (),
-        )
+    run = RunData(model, path)
+    config = run.config_for(data)
     try:
-        trained = open_splits(model, path, progress=progress)
+        trained = run.open(progress=progress)
     except DataError as error:
-        moved = open_moved(model, path, data.source, progress=progress)
-        if moved is not None and run_data_config(model, own, data, source=own.source) == own:
-            overlap = moved.summary["overlap"]
-            return Measured(parts=moved, whole=moved, own=True, num_left_out=0, overlap=overlap)
-        if moved is not None:  # read by other options
-            splits = open_own_splits(model, path, data)
-            return _without_trained(splits, moved.train, joined=False, warnings=())
-        splits = open_splits(model, path, data, parts="measured", progress=progress)
-        unknown = "the run's own data cannot be read, so whether rows of this were trained on is not known"
-        return _without_trained(splits, None, joined=True, warnings=(f"{unknown}: {error}",))
-    splits = open_splits(model, path, data, parts="measured", progress=progress)
-    changed = fingerprint_of_run(path) not in (None, trained.summary["fingerprint"])
-    return _without_trained(
-        splits,
-        trained.train,
-        joined=asked is None,
-        warnings=(_CHANGED.format(source=own.source),) if changed else (),
-    )
+        if config == run.config:
+            raise
+        moved = run.open_moved(data.source, progress=progress)
+        if moved is not None and run.with_options(data, run.config.source) == run.config:
+            return _own(moved)
+        if moved is not None:  # read with other options
+            splits = run.open(run.with_options(data, data.source), progress=progress)
+            return _without_trained(splits, moved.train, joined=False)
+        train = None
+        warnings: tuple[str, ...] = (f"{_UNREADABLE}: {error}",)
+    else:
+        train = trained.train
+        changed = f"{CHANGED.format(source=run.config.source)}, {_UNCERTAIN}"
+        warnings = (changed,) if run.has_changed(trained) else ()
+        if config == run.config:
+            return _own(trained, warnings)
+    if config is None:
+        splits = open_other(model, path, data, parts="measured", progress=progress)
+    else:
+        splits = run.open(config, progress=progress)
+    return _without_trained(splits, train, joined=config is None, warnings=warnings)
 
 
-_CHANGED = f"{CHANGED}, so whether rows of this were trained on is not certain."
+_UNCERTAIN = "so whether rows of this were trained on is not certain."
+_UNREADABLE = "the run's own data cannot be read, so whether rows of this were trained on is not known"
+
+
+def _own(splits: Splits, warnings: tuple[str, ...] = ()) -> Measured:
+    """The run's own data, as training read it."""
+    overlap = splits.summary["overlap"]
+    return Measured(parts=splits, whole=splits, own=True, num_left_out=0, overlap=overlap, warnings=warnings)
 
 
 def _without_trained(
-    splits: Splits, trained: Dataset | None, *, joined: bool, warnings: tuple[str, ...]
+    splits: Splits, trained: Dataset | None, *, joined: bool, warnings: tuple[str, ...] = ()
 ) -> Measured:
-    """Leave out what was trained on.
+    """Leave out the rows that were trained on.
 
     Args:
         splits: as opened.
-        trained: the run's training part; None where it is not known.
-        joined: hold out all of a source that names no parts.
-        warnings: what was found before.
+        trained: the run's training part; None if unknown.
+        joined: measure on all rows of a source that names no parts.
+        warnings: those there are already.
     """
     joined = joined and _is_drawn(splits)
     num_rows = len(splits.validation or ()) + (len(splits.train) if joined else 0)
@@ -186,7 +174,7 @@ def _without_trained(
 
 
 def _overlap(parts: Splits) -> str | None:
-    """What to know of another source's held-out rows, of those that are left, that it has in both parts."""
+    """A warning if validation rows of another source overlap its own training part."""
     held_out = parts.validation
     if held_out is None or len(parts.train) == 0:
         return None
@@ -205,7 +193,7 @@ def _unseen(part: Dataset, trained: Dataset | None) -> Dataset:
 
 
 def _whole(splits: Splits) -> Splits:
-    """All rows of a source as its held-out part."""
+    """The splits with all rows in the validation part."""
     if splits.validation is None:
         return replace(splits, validation=splits.train if len(splits.train) else None)
     return replace(splits, validation=splits.validation.joined(splits.train))

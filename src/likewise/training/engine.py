@@ -15,7 +15,6 @@ from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, write_settings
 from likewise.training.distributed import launch
 from likewise.training.grad_cache import check_micro_batch_size
-from likewise.training.holding import held
 from likewise.training.optimizers import build_optimizer
 from likewise.training.progress import Display, check_loggers
 from likewise.training.session import EmbedModule, Session
@@ -52,7 +51,7 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         Interrupted: a signal stopped the training; the state was saved.
     """
     run, fabric = RunFolder(out), launch(settings.training)
-    with held(run, fabric):
+    with run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
             with session.display, stop_signal() as signal:

@@ -24,8 +24,6 @@ from likewise.training.warm_start import load_trained_weights, trained_spec
 
 __all__ = ["build_method", "check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
 
-_MARKER = ".likewise"  # in a folder whose files are those of a rejected start
-
 
 def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
     """Check that the folder is free, or holds this run and is to be resumed: no run is ever overwritten.
@@ -34,7 +32,9 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
         The settings; of a resumed run, with the batch size that was chosen at its start.
     """
     if not run.config.is_file():
-        _check_no_other_files(run)
+        if others := run.foreign_files():
+            shown = first_names(others, most=3)
+            raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
         _check_used(settings)
         return settings
     if not resume:
@@ -52,19 +52,6 @@ def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Setting
             "leave out what differs, or train anew with another --out."
         )
     return settings
-
-
-def _check_no_other_files(run: RunFolder) -> None:
-    """Reject a folder that is not a run and holds more than a rejected start leaves. Hidden files are
-    ignored: no file of a run has such a name."""
-    if not run.path.is_dir():
-        return
-    left = {run.bad_records.name, run.data.name, run.tokenizer.name, run.network.name}
-    ours = left if (run.path / _MARKER).exists() else set()
-    others = sorted(path.name for path in run.path.iterdir() if path.name not in ours and path.name[0] != ".")
-    if others:
-        shown = first_names(others, most=3)
-        raise ConfigError(f"{run.path} is no run (no config.toml) and holds {shown}; name another --out.")
 
 
 def _check_used(settings: Settings[Any]) -> None:
@@ -121,7 +108,7 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
             fabric, lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress)
         )
     except TooManyBadRecords as error:
-        _mark(run)
+        run.claim()
         run.write_bad_records(error.bad_records)  # this is when users want to read them
         raise TooManyBadRecords(f"{error}\nAll of them: {run.bad_records}", error.bad_records) from error
     fingerprint = splits.summary["fingerprint"]
@@ -133,7 +120,7 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         )
     fabric.barrier()  # all ranks have read the folder before one writes into it
     if fabric.is_global_zero:
-        _mark(run)
+        run.claim()
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
     if progress:
@@ -144,11 +131,6 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         if splits.summary["overlap"] is not None:
             print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
     return splits
-
-
-def _mark(run: RunFolder) -> None:
-    run.path.mkdir(parents=True, exist_ok=True)
-    (run.path / _MARKER).touch()
 
 
 def prepare_tokenizer(

@@ -66,7 +66,7 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
     search.by_headers(role for role in others if role in reads)
     search.add("text", *search.sentences())
     search.by_headers([*_AFTER_TEXT, *others])
-    scored = any(plain_name(name) in column_of("score").headers for name in table.names)
+    scored = any(plain_name(name) in column_of("score").headers.split() for name in table.names)
     apart = scored and not paired and "image" not in found and len(found.get("text", ())) > 1
     return Roles(found, apart)
 
@@ -112,7 +112,7 @@ class _Search:
 
     def by_header(self, role: str) -> str | None:
         """The likeliest column by header alone."""
-        matches = self._matches(column_of(role).headers)
+        matches = self._matches(column_of(role).headers.split())
         if role == "split":  # such as "flickr8k_split"
             matches += [name for name in self._free() if plain_name(name).endswith("_split")]
             matches = [name for name in matches if self._holds_splits(name)]
@@ -133,7 +133,7 @@ class _Search:
         table, free = self._table, self._free() if by_content else []
         candidates = [
             name
-            for name in self._matches(column_of(role).headers)
+            for name in self._matches(column_of(role).headers.split())
             if name in table.binary or any(map(looks_like_image_path, table.head(name)))
         ]
         candidates += [name for name in free if name in table.binary]
@@ -156,8 +156,8 @@ class _Search:
     def texts(self, *, paired: bool) -> tuple[str, ...]:
         """The columns of texts by header; several where they are numbered."""
         column = column_of("text")
-        headers = (*column.pair_headers, *column.headers) if paired else column.headers
-        for name in self._matches(headers):
+        headers = f"{column.pair_headers} {column.headers}" if paired else column.headers
+        for name in self._matches(headers.split()):
             if self._is_text(name):
                 return (name, *self._numbered(plain_name(name), but=name))
         return self._numbered()
