@@ -161,7 +161,7 @@ def test_rows_in_both_parts_of_another_source_are_warned_of(
     copies = [f"{number}.png,again {number},{number % 3},test" for number in range(60, 70)]
     path.write_text(path.read_text() + "\n".join(copies) + "\n")
     results, said = measured(capsys, run, "--data", path)
-    overlap = "10 of the 10 held-out rows have the picture, text or group of a row that is learnt from"
+    overlap = "10 of the 10 held-out rows have the image, text or group of a row that is learnt from"
     assert said.count(f"warning: {overlap}") == 1
     kept = RunFolder(run).read_json(run / "results.json")
     for task in ("neighbours", "probe"):
@@ -319,7 +319,7 @@ def test_training_warns_of_rows_in_both_parts(tmp_path: Path, capsys: pytest.Cap
     path = write_table(tmp_path / "data", 24, splits=("train", "train", "val"))
     path.write_text(path.read_text() + "0.png,again,0,val\n")
     settings = dataclasses.replace(small_settings("clip", steps=1), data=DataConfig(source=str(path)))
-    said = "1 of the 9 held-out rows have the picture"
+    said = "1 of the 9 held-out rows have the image"
     train(settings, tmp_path / "run", show=True)
     assert f"WARNING: {said}" in capsys.readouterr().err
     assert f"warning: {said}" in measured(capsys, tmp_path / "run", "retrieval")[1]

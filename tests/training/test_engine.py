@@ -289,7 +289,7 @@ def test_a_picture_that_vanishes_in_training_loses_no_steps(tmp_path: Path) -> N
     run, fabric = RunFolder(tmp_path / "run"), launch(settings.training)
     session = prepare_run(settings, run, fabric, show=False)
 
-    def take_away() -> None:
+    def take_away(failure: str | None) -> None:
         """Asked after every step whether to stop."""
         if pictures.is_dir():
             pictures.rename(tmp_path / "away")

@@ -1,4 +1,4 @@
-"""From what the user said to datasets that a method can train on."""
+"""From the data options to datasets that a method can train on."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Splits:
     """The data of a run.
 
     Attributes:
-        train: what is learnt from; empty where the source has no such part and none was needed.
-        validation: what is held out; None where all records are one group.
+        train: the training part; empty where the source has no such part and none was needed.
+        validation: the validation part; None where all records are one group.
         summary: what the data was, ready for JSON.
         bad_records: what was set aside.
     """
@@ -111,12 +111,12 @@ def prepare(
 
 
 def _split(loaded: Loaded, config: DataConfig, *, other: bool) -> tuple[list[Piece], list[Piece], bool]:
-    """The rows that train and those that validate, and whether they were drawn.
+    """The rows that train and those that validate, and whether the split is random.
 
     Args:
         loaded: a source.
-        config: how they are drawn.
-        other: another source validates, so that none is drawn.
+        config: the options of a random split.
+        other: another source validates, so no row of this one does.
     """
     validates, drawn = [part == "validation" for part in loaded.parts], False
     if not other and not loaded.names_validation:
@@ -190,13 +190,13 @@ def _summary(
 
 
 def _overlap(loaded: Sequence[Loaded], train: Dataset, validation: Dataset) -> str | None:
-    """What to know of held-out rows that are trained on too; None where there are none."""
+    """A warning about validation rows that are training rows too; None where there are none."""
     return said_of_overlap(
         validation,
         train,
         groups_tell=len(loaded) == 1 and loaded[0].source.splits_from != "generated",
         row="training row",
-        figures="held-out figures",
+        figures="validation figures",
     )
 
 
@@ -213,7 +213,7 @@ def _label_counts(data: Dataset) -> dict[str, int]:
 
 
 def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
-    """A remark where `crop` throws away much of most pictures."""
+    """A note where `crop` removes much of most images."""
     sides = np.concatenate([np.zeros((0, 2), np.int32), *sizes])
     if fit != "crop" or len(sides) == 0:
         return []
@@ -221,7 +221,7 @@ def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
     if kept >= _KEPT_BY_CROP:
         return []
     return [
-        f"the middle square of these pictures is {kept:.0%} of them; data.fit pad or squash keeps the whole"
+        f"the center square of these images is {kept:.0%} of them; data.fit pad or squash keeps the whole"
     ]
 
 

@@ -202,12 +202,13 @@ class LanguageHead(nn.Module):
     Args:
         dim: D.
         vocabulary_size: V.
+        eps: of its LayerNorm; BERT's is 1e-12, and PyTorch's default of 1e-5 gives other logits.
     """
 
-    def __init__(self, dim: int, vocabulary_size: int) -> None:
+    def __init__(self, dim: int, vocabulary_size: int, *, eps: float = 1e-12) -> None:
         super().__init__()
         self.transform = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def start_from(self, name: str) -> bool:
@@ -230,6 +231,7 @@ class LanguageHead(nn.Module):
         theirs = whole.cls.predictions
         self.transform.load_state_dict(theirs.transform.dense.state_dict())
         self.norm.load_state_dict(theirs.transform.LayerNorm.state_dict())
+        self.norm.eps = theirs.transform.LayerNorm.eps
         with torch.no_grad():
             self.bias.copy_(theirs.decoder.bias[: len(self.bias)])
         return True

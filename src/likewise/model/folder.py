@@ -264,7 +264,7 @@ def _checked_config(folder: Path) -> dict[str, Any]:
     file = folder / _CONFIG
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{file} holds {type(config).__name__}, not an object; {_AGAIN}.")

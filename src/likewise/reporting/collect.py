@@ -80,7 +80,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         "method": settings.method_name,
         "settings": _without_folder(sections),
         "metrics": run.read_metrics(),
-        "results": run.read_json(run.results),
+        "results": run.read_results(),
         "data_summary": _without_folder(splits.summary),
         "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
     }

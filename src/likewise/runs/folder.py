@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from likewise.atomic_files import write_whole
+from likewise.atomic_files import failure_to_read, write_whole
 from likewise.data import BadRecord
-from likewise.errors import ConfigError, ModelError
+from likewise.errors import ConfigError, ModelError, TrainingError
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -56,6 +56,18 @@ class RunFolder:
                 f"{path} is not a run: it has no config.toml; expected a folder that `likewise train` wrote."
             )
         return run
+
+    def check_present(self, step: int) -> None:
+        """Check that the folder is still a run, `step` steps after training began.
+
+        Raises:
+            TrainingError: it was removed or renamed meanwhile.
+        """
+        if not self.config.is_file():
+            raise TrainingError(
+                f"{self.path} was removed or renamed while training ran: it has no config.toml any more, and "
+                f"nothing was written there after step {step}. Train anew, or resume the renamed run."
+            )
 
     def claim(self) -> None:
         """Mark the folder, before anything else is written: its files are ours, even if no run begins."""
@@ -129,8 +141,10 @@ class RunFolder:
         if not path.is_file():
             return {}
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:  # no JSON, or no UTF-8
+            value = _parsed(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelError(f"{failure_to_read(path, error)}.") from error
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deeply
             raise ModelError(f"{path} is damaged ({error}); move it away to go on without it.") from error
         if not isinstance(value, dict):
             raise ModelError(f"{path} is damaged: expected an object; move it away to go on without it.")
@@ -140,20 +154,34 @@ class RunFolder:
         """Write one line for each record that was set aside."""
         _write_lines(self.bad_records, map(asdict, records))
 
+    def read_results(self) -> dict[str, dict[str, Any]]:
+        """The figures of all tasks, by name.
+
+        Raises:
+            ModelError: results.json is damaged.
+        """
+        results = self.read_json(self.results)
+        wrong = next((task for task, figures in results.items() if not isinstance(figures, dict)), None)
+        if wrong is not None:
+            raise ModelError(
+                f"{self.results} is damaged: {wrong!r} is not an object; move it away to go on without it."
+            )
+        return results
+
     def add_results(self, task: str, values: dict[str, Any]) -> None:
         """Put a task's figures into results.json; those of other tasks stay.
 
         Of the task's earlier figures only the re-ranked ones stay, if these are of the same data and without
         re-ranking: the others may be of other options.
         """
-        results = self.read_json(self.results)
+        results = self.read_results()
         earlier = results.get(task)
         mark = values.get("data_fingerprint")
         if isinstance(earlier, dict) and mark is not None and earlier.get("data_fingerprint") == mark:
             values = values | {
                 name: value
                 for name, value in earlier.items()
-                if name not in values and (name.startswith("reranked_") or name == "num_judged")
+                if name not in values and ("reranked_" in name or name == "num_judged")
             }
         self.write_json(self.results, results | {task: values})
 
@@ -161,10 +189,14 @@ class RunFolder:
         """The objects of a JSONL file; a line that was cut short or damaged is skipped."""
         if not path.is_file():
             return
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise ModelError(f"{failure_to_read(path, error)}.") from error
+        for line in text.split("\n"):
             try:
-                value = json.loads(line)
-            except ValueError:
+                value = _parsed(line)
+            except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 yield value
@@ -187,3 +219,8 @@ class RunFolder:
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _parsed(text: str) -> Any:
+    """JSON's content; whole numbers beyond 64 bits, which no file of ours has, become floats."""
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))

@@ -20,6 +20,7 @@ from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, differences, read_settings
 from likewise.training.distributed import run_rank_zero_first
+from likewise.training.rank_checks import check_same_data
 from likewise.training.warm_start import load_trained_weights, trained_spec
 
 __all__ = ["build_method", "check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
@@ -118,7 +119,7 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
             f"{settings.data.source} has changed since {run.path} began with it (its fingerprint is "
             f"{fingerprint}, and was {began_with}); start another run."
         )
-    fabric.barrier()  # all ranks have read the folder before one writes into it
+    check_same_data(splits)  # also waits until all ranks have read the folder, before one writes into it
     if fabric.is_global_zero:
         run.claim()
         run.write_json(run.data, splits.summary)
