@@ -80,7 +80,7 @@ def test_the_own_source_by_name_keeps_its_parts(
     monkeypatch.chdir(source.parent)
     plain, said = measured(capsys, run, "retrieval")
     assert plain["retrieval"]["num_images"] == held_out(run) < 40
-    assert f"held-out part of {source}, drawn by seed 3: {held_out(run)} rows" in said
+    assert f"validation part of {source}, drawn by seed 3: {held_out(run)} rows" in said
     named, _ = measured(capsys, run, "retrieval", "--data", "table.csv")
     assert named == plain
     assert not [task for task in RunFolder(run).read_json(run / "results.json") if " on " in task]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likewise.encoders.backbone_spec import check_size, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder
@@ -124,10 +125,8 @@ class FusionEncoder(nn.Module):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> FusionEncoder:
         """The inverse of `spec`, with fresh weights."""
-        from transformers import BertConfig
-
-        values = {name: value for name, value in spec["config"].items() if name != "model_type"}
-        return cls(BertConfig(**values), image_dim=spec["image_dim"])
+        check_size("image_dim", spec["image_dim"])
+        return cls(config_from_spec(spec["config"], known=("bert",)), image_dim=spec["image_dim"])
 
 
 def _layer_with_attention(

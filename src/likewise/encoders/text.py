@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.backbone_spec import check_choice, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pretrained import load_backbone, load_config, without_pooler
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
@@ -158,10 +159,8 @@ class TextEncoder(nn.Module):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
-        from transformers import AutoConfig
-
-        values = dict(spec["backbone"])
-        config = AutoConfig.for_model(values.pop("model_type"), **values)
+        check_choice("pooling", spec["pooling"], ("first", "last"))
+        config = config_from_spec(spec["backbone"], known=_POOLED_AT)
         return cls(_build_backbone(config), pooling=spec["pooling"])
 
     def freeze_unused(self) -> None:

@@ -60,9 +60,9 @@ class EmbeddingTable:
         rows = np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))
         if len(rows):
             raise ModelError(
-                f"the embeddings of {len(rows):,} of {len(self.vectors):,} rows are not finite, first that of "
-                f"{printable(self.ids[rows[0]], most=80)}; {path} was not written. The model's weights are "
-                "damaged, or its training diverged: use an earlier one."
+                f"the embeddings of {len(rows):,} of {len(self.vectors):,} rows are not finite, first that "
+                f"of {printable(self.ids[rows[0]], most=80)}; {path} was not written. The model's weights "
+                "are damaged, or its training diverged: use an earlier one."
             )
 
 

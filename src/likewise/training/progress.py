@@ -16,7 +16,7 @@ from torch import Tensor
 from likewise.atomic_files import failure_to_write
 from likewise.collectives import rank
 from likewise.errors import ConfigError
-from likewise.messages import first_line
+from likewise.messages import first_line, printed_line
 from likewise.methods.base import LossOutput, Progress
 from likewise.runs.folder import RunFolder
 from likewise.runs.training_options import TrainingConfig
@@ -173,9 +173,9 @@ class Display:
 
     def _print(self, line: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(printed_line(line), markup=False, highlight=False)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(printed_line(line), file=sys.stderr, flush=True)
 
     def _write(self, kind: str, progress: Progress, values: dict[str, float]) -> None:
         if not self._writes:

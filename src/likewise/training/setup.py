@@ -14,7 +14,7 @@ from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
-from likewise.messages import first_names
+from likewise.messages import first_names, printed_line
 from likewise.methods.base import BuildContext, Method, TokenizerInfo
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
@@ -126,11 +126,11 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
         run.write_bad_records(splits.bad_records)
     if progress:
         for note in dict.fromkeys(splits.summary["notes"]):
-            print(f"note: {note}.", file=sys.stderr)
+            print(printed_line(f"note: {note}."), file=sys.stderr)
         if splits.validation is None:
             print("no validation split: nothing can be measured; see --data.validation.", file=sys.stderr)
         if splits.summary["overlap"] is not None:
-            print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
+            print(printed_line(f"WARNING: {splits.summary['overlap']}."), file=sys.stderr)
     return splits
 
 

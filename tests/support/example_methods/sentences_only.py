@@ -60,9 +60,9 @@ class SentencesOnly(Method):
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Each sentence twice, under two dropout masks."""
-        assert batch.tokens is not None
-        assert batch.mask is not None
-        first, second = (self.network.encode_texts(batch.tokens, batch.mask) for _ in range(2))  # (B, D) each
+        first, second = (
+            self.network.encode_texts(batch.text.tokens, batch.text.mask) for _ in range(2)
+        )  # (B, D) each
         return {"first": first, "second": second}
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
