@@ -91,6 +91,19 @@ def test_resumed_equals_uninterrupted(method: str, tmp_path: Path) -> None:
     assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_whose_ema_encoder_was_called_twin_resumes(tmp_path: Path) -> None:
+    with stopped_after(3, "byol"):
+        train(small_settings("byol"), tmp_path / "run", show=False)
+    newest = checkpoints.latest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    state = checkpoints.load_checkpoint(newest)
+    state["method"] = {name.replace("ema_encoder.", "twin."): rows for name, rows in state["method"].items()}
+    torch.save(state, newest)
+    train(small_settings("byol"), tmp_path / "run", resume=True, show=False)
+    train(small_settings("byol"), tmp_path / "whole", show=False)
+    assert_same_bits(weights_of(tmp_path / "whole"), weights_of(tmp_path / "run"))
+
+
 SMALL_CLIP = f"train clip --data {SOURCE} --quiet --image.image-size 32 --image.width 32 --image.depth 1"
 SMALL_CLIP += " --text.width 32 --text.heads 2 --text.depth 1 --training.batch-size 16"
 SMALL_CLIP += " --training.precision float32 --training.log-every 1 --training.evaluate-every 0"

@@ -67,9 +67,8 @@ def run(arguments: Sequence[str]) -> None:
     table.write(path)
     for note in splits.summary["notes"]:
         print(printed_line(f"note: {note}."), file=sys.stderr)
-    print(
-        f"wrote {len(table.vectors)} embeddings of {table.vectors.shape[1]} dimensions to {printed_line(path)}"
-    )
+    count, dim = table.vectors.shape
+    print(f"wrote {count} embeddings of {dim} dimensions to {printed_line(path)}")
     for name, count in splits.summary["other_parts"].items() if options.part == "all" else ():
         flags = shlex.join(["--data", splits.summary["source"], "--data.validation-split", name])
         rows = f"{count:,} row{'' if count == 1 else 's'}"

@@ -110,8 +110,6 @@ class TCL(Method):
         """(), the learned temperature of all contrastive terms."""
         return self.network.temperature
 
-    # -- embed
-
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Features of the network and of the EMA encoder, logits of fused pairs and of masked tokens."""
         network, tokens, mask = self.network, batch.text.tokens, batch.text.mask
@@ -199,8 +197,6 @@ class TCL(Method):
         if self.config.twin_precision == "auto" and native_bfloat16(device):
             return torch.autocast(device, torch.bfloat16)
         return nullcontext()
-
-    # -- objective
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """(weighted mean of the six contrastive losses) + ITM + MLM."""
@@ -306,8 +302,6 @@ class TCL(Method):
             )
             for kind, queue in queues.items()
         }
-
-    # -- after the step
 
     def reset_ema(self) -> None:
         """Copy the network."""
