@@ -162,9 +162,8 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
     if path is not None:
         if trained is None:
             raise ConfigError("the run's tokenizer.json is missing; without it the run cannot go on.")
-        if trained.tokenizer is None:
-            raise ConfigError(f"--training.start-from: {path} reads no texts.")
-        return trained.tokenizer
+        if trained.tokenizer is not None:
+            return trained.tokenizer
     if options.tokenizer is not None:
         return TextTokenizer.load(options.tokenizer, max_tokens=options.max_tokens)
     if options.pretrained is not None:
