@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A module is compiled when it is first imported: compiling all that is installed takes longer than installing it.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test check format docs clean
+.PHONY: setup demo test check format docs fuzz clean
 
 # Rebuilt when the pins or the package's own needs change.
 $(VENV)/ready: constraints.txt pyproject.toml
@@ -39,6 +39,10 @@ format: setup
 docs: setup
 	$(BIN)/python docs/make_commands.py
 	$(BIN)/python docs/make_methods.py
+
+# Damaged and odd inputs at random; not part of the tests.
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/fuzz.py --minutes 30
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

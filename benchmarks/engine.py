@@ -68,7 +68,7 @@ def engine_seconds(session: Session, steps: int) -> tuple[float, float]:
     lines_before = len(session.run.metrics.read_text().splitlines()) if session.run.metrics.is_file() else 0
     session.total_steps = session.step + steps
     began = time.perf_counter()
-    session.loop(lambda: None)
+    session.loop(lambda failure: None)
     seconds = time.perf_counter() - began
     lines = [json.loads(line) for line in session.run.metrics.read_text().splitlines()[lines_before:]]
     spent = sum(line["seconds"] for line in lines)

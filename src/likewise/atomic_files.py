@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["sync_folder", "write_whole", "written_whole"]
+from likewise.errors import WriteError
+
+__all__ = ["failure_to_read", "failure_to_write", "sync_folder", "write_whole", "written_whole"]
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -16,13 +21,36 @@ def written_whole(path: Path) -> Iterator[Path]:
 
     Args:
         path: of the file, in a folder that exists.
+
+    Raises:
+        WriteError: an `OSError` inside, or when renaming (a full disk).
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield beside
         beside.replace(path)
+    except WriteError:  # of another file
+        raise
+    except OSError as error:
+        raise failure_to_write(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)  # still there only if writing failed
+        with suppress(OSError):  # still there only if writing failed
+            beside.unlink(missing_ok=True)
+
+
+def failure_to_write(path: Path, error: OSError) -> WriteError:
+    """The error that names the file and what was not written."""
+    hint = "; make room there and try again" if error.errno in _NO_ROOM else ""
+    return WriteError(f"{path} was not written ({_reason(error)}){hint}.")
+
+
+def failure_to_read(path: Path, error: OSError) -> str:
+    """The message that names the file; a failing disk's own error does not."""
+    return f"{path} cannot be read ({_reason(error)})"
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
 
 
 def write_whole(path: Path, text: str) -> None:

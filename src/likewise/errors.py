@@ -9,9 +9,10 @@
     │   └── TooManyBadRecords
     ├── ModelError           a model folder that cannot be read or lacks a part      exit code 4
     │   └── AbilityError     this model cannot do that (it has no text encoder, ...)
-    └── TrainingError        training cannot go on                                   exit code 5
-        ├── NonFiniteLoss    a loss became NaN or infinite
-        └── Interrupted      stopped by SIGTERM or SIGINT; the state was saved     exit code 75
+    ├── TrainingError        training cannot go on                                   exit code 5
+    │   ├── NonFiniteLoss    a loss became NaN or infinite
+    │   └── Interrupted      stopped by SIGTERM or SIGINT; the state was saved     exit code 75
+    └── WriteError           a file cannot be written (a full disk)                  exit code 1
 
 Wrong arguments of pure functions (objectives, metrics) raise `ValueError`: their callers are programmers.
 A message says what was expected, what came and where, and what to try.
@@ -35,6 +36,7 @@ __all__ = [
     "TrainingError",
     "NonFiniteLoss",
     "Interrupted",
+    "WriteError",
 ]
 
 
@@ -105,3 +107,7 @@ class Interrupted(TrainingError):
     """Training was stopped and saved its state. 75 is EX_TEMPFAIL: try again, with --resume."""
 
     exit_code = 75
+
+
+class WriteError(LikewiseError, OSError):
+    """A file cannot be written (a full disk, a folder that is gone); what it held before is unchanged."""

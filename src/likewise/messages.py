@@ -8,17 +8,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["closest", "first_line", "first_names", "printable", "without_folders"]
+__all__ = ["closest", "first_line", "first_names", "printable", "printed_line", "without_folders"]
 
 # What would move a terminal's cursor, color it, or reverse its text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MOST_OF_NAME = 80
+_MOST_OF_LINE = 2000
 
 
 def printable(text: str, *, most: int | None = None) -> str:
     """The text with control characters escaped, cut to so many characters."""
     cut = text if most is None or len(text) <= most else f"{text[:most]}..."
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
+
+
+def printed_line(text: object) -> str:
+    """What is printed of a message that may quote data or file names: one line of bounded length."""
+    return printable(str(text), most=_MOST_OF_LINE)
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -82,6 +82,42 @@ def test_strangers_come_from_every_class_alike() -> None:
     assert shares.max() < 0.28
 
 
+IS_TARGET = np.arange(48) >= 30  # 30 source rows, 18 target rows
+
+
+def two_domains(**options: Any) -> Order:
+    return order("domains", is_target=IS_TARGET, **options)
+
+
+@pytest.mark.parametrize(("share", "sources"), [(0.5, 8), (0.25, 4), (0.01, 2), (0.99, 14)])
+def test_each_process_has_its_share_of_each_domain(share: float, sources: int) -> None:
+    made = two_domains(source_share=share, world_size=2)
+    for step in range(12):
+        halves = made.rows(step).reshape(2, 8)
+        assert (IS_TARGET[halves] == (np.arange(8) >= sources // 2)).all()
+
+
+def test_each_domain_has_epochs_of_its_own() -> None:
+    made = two_domains()
+    assert made.steps_per_epoch == 30 // 8
+    steps = np.concatenate([made.rows(step) for step in range(90)])
+    source, target = steps[~IS_TARGET[steps]], steps[IS_TARGET[steps]]
+    for rows, count in ((source, 30), (target, 18)):
+        epochs = rows[: len(rows) // count * count].reshape(-1, count)
+        assert all(len(set(epoch.tolist())) == count for epoch in epochs)
+        assert epochs[0].tolist() != epochs[1].tolist()
+    assert [two_domains().rows(step).tolist() for step in (7, 0)] == [made.rows(s).tolist() for s in (7, 0)]
+    assert two_domains(seed=1).rows(0).tolist() != made.rows(0).tolist()
+
+
+def test_two_domains_must_be_there() -> None:
+    for is_target in (None, IS_TARGET & False, IS_TARGET | True):
+        with pytest.raises(DataError, match=r"has one domain; name the target with --data\.target"):
+            order("domains", is_target=is_target)
+    with pytest.raises(ConfigError, match=r"each needs both domains; try --training\.batch-size 4"):
+        two_domains(batch_size=2, world_size=2)
+
+
 def test_what_stands_together_stays_on_one_replica() -> None:
     with pytest.raises(ConfigError, match=r"multiple of 8.*--training.batch-size 8"):
         order("classes", batch_size=12, world_size=2)

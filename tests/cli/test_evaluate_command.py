@@ -81,7 +81,7 @@ def test_the_own_source_by_name_keeps_its_parts(
     monkeypatch.chdir(source.parent)
     plain, said = measured(capsys, run, "retrieval")
     assert plain["retrieval"]["num_images"] == held_out(run) < 40
-    assert f"held-out part of {source}, drawn by seed 3: {held_out(run)} rows" in said
+    assert f"validation part of {source}, drawn by seed 3: {held_out(run)} rows" in said
     named, _ = measured(capsys, run, "retrieval", "--data", "table.csv")
     assert named == plain
     kept = RunFolder(run).read_results()
@@ -128,7 +128,9 @@ def test_figures_of_other_data_are_never_overwritten_by_those_of_different_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = RunFolder(run).read_results().own
-    assert before["retrieval"]["measured_on"].startswith(f"the held-out part of {source}, drawn by seed 3: ")
+    assert before["retrieval"]["measured_on"].startswith(
+        f"the validation part of {source}, drawn by seed 3: "
+    )
     first = write_table(tmp_path / "first", 30, first=60)
     second = write_table(tmp_path / "second", 10, first=100)
     # One name, two folders; then one training source with two tables to measure on.
@@ -229,7 +231,7 @@ def test_rows_in_both_parts_of_another_source_are_warned_of(
     copies = [f"{number}.png,again {number},{number % 3},test" for number in range(60, 70)]
     path.write_text(path.read_text() + "\n".join(copies) + "\n")
     results, said = measured(capsys, run, "--data", path)
-    overlap = "10 of the 10 held-out rows have the picture, text or group of a row that is learnt from"
+    overlap = "10 of the 10 held-out rows have the image, text or group of a row that is learnt from"
     assert said.count(f"warning: {overlap}") == 1
     kept = {entry["task"]: entry for entry in RunFolder(run).read_results().others}
     for task in ("neighbours", "probe"):
@@ -388,7 +390,7 @@ def test_training_warns_of_rows_in_both_parts(tmp_path: Path, capsys: pytest.Cap
     path = write_table(tmp_path / "data", 24, splits=("train", "train", "val"))
     path.write_text(path.read_text() + "0.png,again,0,val\n")
     settings = dataclasses.replace(small_settings("clip", steps=1), data=DataConfig(source=str(path)))
-    said = "1 of the 9 held-out rows have the picture"
+    said = "1 of the 9 held-out rows have the image"
     train(settings, tmp_path / "run", show=True)
     assert f"WARNING: {said}" in capsys.readouterr().err
     assert f"warning: {said}" in measured(capsys, tmp_path / "run", "retrieval")[1]

@@ -318,7 +318,7 @@ def test_a_saved_model_is_the_trained_one(name: str, tmp_path: Path) -> None:
     settings = small_settings(name, steps=2)
     session = prepare_run(settings, RunFolder(tmp_path / "run"), launch(settings.training), show=False)
     with session.display:
-        session.loop(lambda: None)
+        session.loop(lambda failure: None)
         session.finish()
     saved = load(tmp_path / "run")
 

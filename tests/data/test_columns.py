@@ -488,3 +488,9 @@ def test_domains_keep_their_own_names(tmp_path: Path) -> None:
     images = torch.as_tensor(np.asarray(draw_scenes(12, seed=0, size=24, style="sketch").images))
     assert torch.equal(splits.train.images(np.arange(20, 32)), images)
     assert torch.equal(splits.train.images([31, 0])[0], images[11])
+
+
+def test_needs_may_be_names() -> None:
+    assert Needs.of({"images", "labels"}) == Needs("image", "label")
+    assert Needs.of(["text"]) == Needs("text")
+    assert Needs.of(Needs("image")) == Needs("image")

@@ -176,7 +176,7 @@ def test_pictures_in_both_parts_are_counted(tmp_path: Path) -> None:
     path = write_table(tmp_path / "d", [*rows, "images/0.png,caption,train"], "image,caption,split")
     assert opened(path).summary["groups_in_both_parts"] == 1
     assert (
-        opened(path).summary["overlap"].startswith("1 of the 1 held-out rows have the picture, text or group")
+        opened(path).summary["overlap"].startswith("1 of the 1 held-out rows have the image, text or group")
     )
     apart = with_splits(tmp_path / "apart", "train", "val")
     assert opened(apart).summary["overlap"] is None

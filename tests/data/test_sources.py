@@ -1006,7 +1006,7 @@ def test_options_of_a_draw_are_remarked_on_where_nothing_is_drawn(tmp_path: Path
     why = "is not read, because the data names its validation part"
     assert remarks("named") == [f"data.validation_share {why}", f"data.split_seed {why}"]
     assert remarks("plain") == []
-    why = "is not read, because data.validation names what is held out"
+    why = "is not read, because data.validation names another source"
     other = str(tmp_path / "named")
     assert remarks("plain", validation=other) == [f"data.validation_share {why}", f"data.split_seed {why}"]
 

@@ -295,10 +295,20 @@ def test_the_language_head_is_bert_s() -> None:
     for m, state in enumerate(states):
         h = head.transform.weight @ state + head.transform.bias
         h = h * 0.5 * (1 + torch.erf(h / math.sqrt(2)))
-        h = (h - h.mean()) / ((h - h.mean()).square().mean() + 1e-5).sqrt()
+        h = (h - h.mean()) / ((h - h.mean()).square().mean() + 1e-12).sqrt()
         h = h * head.norm.weight + head.norm.bias
         for v, word in enumerate(words):
             torch.testing.assert_close(found[m, v], h @ word + head.bias[v])
+
+
+def test_the_language_head_keeps_bert_s_epsilon_in_a_saved_network_too() -> None:
+    network = small_network()
+    assert network.language_head.norm.eps == 1e-12
+    network.fusion.config.layer_norm_eps = 1e-7  # of a pre-trained BERT
+    spec = json.loads(json.dumps(network.spec()))
+    again = network_from_spec(spec)
+    assert isinstance(again, FusionNetwork)
+    assert again.language_head.norm.eps == again.fusion.layers[0].output.LayerNorm.eps == 1e-7
 
 
 def test_the_network_s_last_map_is_the_word_embedding() -> None:
@@ -440,6 +450,7 @@ def test_the_language_head_starts_from_a_pretrained_one(tmp_path: Path, stored_w
         num_attention_heads=2,
         vocab_size=VOCABULARY + 4,
         max_position_embeddings=16,
+        layer_norm_eps=1e-3,
     )
     whole = BertForMaskedLM(config).eval()
     with torch.no_grad():
@@ -452,6 +463,7 @@ def test_the_language_head_starts_from_a_pretrained_one(tmp_path: Path, stored_w
     if not stored_with_head:
         assert all(torch.equal(weight, before[name]) for name, weight in head.state_dict().items())
         return
+    assert head.norm.eps == 1e-3
     states = torch.randn(5, 24)
     words = whole.bert.embeddings.word_embeddings.weight
     found = head(states, words[:VOCABULARY])
@@ -467,3 +479,4 @@ def test_the_language_head_starts_from_a_pretrained_one(tmp_path: Path, stored_w
         vocabulary_size=VOCABULARY,
     )
     assert network.word_logits(states).shape == (5, VOCABULARY)
+    assert network.language_head.norm.eps == 1e-3

@@ -22,8 +22,7 @@ def drawn(step: int, length: int = 4) -> tuple[list[int], list[int], list[bool]]
     pairs = draw_pairs(
         states,
         states,
-        rows,
-        rows,
+        dict.fromkeys(("images", "texts", "ema_images", "ema_texts"), rows),
         batch,
         StepRandom(seed=0, step=step),
         temperature=torch.tensor(0.1),

@@ -385,12 +385,15 @@ def test_itm_judges_true_pairs_and_one_hard_negative_of_either_kind(negatives: s
 def test_negatives_are_drawn_by_their_likeness() -> None:
     """With probability softmax(similarity / temperature) over the rows of other groups.
 
+    The similarity is that of the network's features with the EMA encoder's, which is far from it here.
     Ten copies each of five pairs, of which the second and third share a group: draws of copies are
     independent, and a copy of pair b is drawn as often as exp(similarity to b) times the copies says.
     """
     method = build(lmi=0, mlm=0, views="none", negatives="replica")
     few, copies = batch(), 10
     method.network.log_temperature.fill_(math.log(0.2))
+    for weight in method.ema_encoder.module.image_projection.parameters():
+        weight.neg_()
     table = judged(method, few, Step(StepRandom(0, 0)))
     kinds = torch.arange(len(few)).repeat(copies)
     many = Batch(
@@ -409,9 +412,9 @@ def test_negatives_are_drawn_by_their_likeness() -> None:
             counts["image"][text, image] += 1
         for text, image in other_texts:
             counts["text"][image, text] += 1
-    likeness = unit(found["texts"][:5]) @ unit(found["images"][:5]).T / 0.2
-    likeness[few.group[:, None] == few.group] = -torch.inf  # type: ignore[index]
-    for kind, logits in (("image", likeness), ("text", likeness.T)):
+    for kind, query, key in (("image", "texts", "ema_images"), ("text", "images", "ema_texts")):
+        logits = unit(found[query][:5]) @ unit(found[key][:5]).T / 0.2
+        logits[few.group[:, None] == few.group] = -torch.inf  # type: ignore[index]
         expected = logits.softmax(1).numpy() * copies * 30
         allowed = expected > 0
         assert (allowed == (few.group[:, None] != few.group).numpy()).all()  # type: ignore[index]

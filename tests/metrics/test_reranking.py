@@ -22,6 +22,21 @@ def test_no_more_are_judged_than_there_are(asked, judged):
     assert figures["num_judged"] == judged
 
 
+def test_published_figures_of_two_stages_judge_each_pair_once():
+    rows, groups, asked = np.eye(3, dtype=np.float32), np.arange(3), []
+
+    def judge(images, texts):
+        asked.extend(zip(images.tolist(), texts.tolist(), strict=True))
+        return (texts == 1).astype(np.float32)  # text 1 before all others
+
+    figures = reranked_retrieval(
+        rows, rows, groups, groups, judge=judge, num_judged=3, text_ids=np.array([4, 4, 5])
+    )
+    assert len(asked) == 2 * 9
+    assert figures["reranked_image_to_text_r1"] == pytest.approx(2 / 3)  # text 1 is text 0, word for word
+    assert figures["published_reranked_image_to_text_r1"] == pytest.approx(1 / 3)
+
+
 def constant(images, texts):
     return np.zeros(len(images), np.float32)
 

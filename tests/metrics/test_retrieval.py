@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.metrics import first_hit_chance, first_ranks, inputs, retrieval
+from likewise.metrics import first_hit_chance, first_ranks, inputs, ranking, retrieval, zero_shot
 from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
+
+F32, F64 = torch.float32, torch.float64
 
 
 def naive_ranks(queries, candidates, own, theirs):
@@ -71,6 +73,19 @@ def test_collapsed_embeddings_come_last_not_first(dimension):
     assert result["image_to_text_median_rank"] == 101
 
 
+@pytest.mark.parametrize(("dtype", "apart", "rank"), [(F64, 1e-7, 1), (F64, 1e-16, 2), (F32, 1e-7, 2)])
+def test_ties_are_as_wide_as_rounding_is(dtype, apart, rank):
+    query = torch.tensor([[1.0, 0.0]], dtype=dtype)
+    angles = torch.tensor([0.5, 0.5 + apart], dtype=torch.float64)
+    candidates = torch.stack([angles.cos(), angles.sin()], 1).to(dtype)
+    relevance = Relevance(torch.tensor([0]), torch.tensor([0, 1]))
+    assert first_ranks(query, candidates, relevance).tolist() == [rank]
+    assert zero_shot(query, candidates, torch.tensor([0]))["accuracy"] == (rank == 1)
+    items = torch.cat([query, candidates])
+    found = ranking(items, torch.tensor([0, 0, 1]))
+    assert found["precision_at_1"] == (rank == 1) / 2
+
+
 def test_a_zero_model_comes_last():
     groups = torch.arange(5)
     assert retrieval(torch.zeros(5, 3), torch.zeros(5, 3), groups, groups)["image_to_text_r1"] == 0.0
@@ -94,6 +109,23 @@ def test_equal_texts_are_right_wherever_one_of_them_is():
     assert alike["chance_image_to_text_r1"] == pytest.approx((2 + 2 + 1) / 9)
 
 
+def test_published_figures_count_equal_texts_of_other_images_as_wrong():
+    """Images 0 and 1 have word-for-word equal captions, and image 0's is a little nearer to both."""
+    images, texts = torch.tensor([[1.0, 0.0], [0.9, 0.1]]), torch.tensor([[1.0, 0.05], [0.9, 0.2]])
+    groups, ids = torch.arange(2), torch.tensor([7, 7])
+    found = retrieval(images, texts, groups, groups, text_ids=ids)
+    assert found["image_to_text_r1"] == found["text_to_image_r1"] == 1.0
+    assert found["published_image_to_text_r1"] == 0.5  # image 1 finds image 0's caption first
+    assert found["published_text_to_image_r1"] == 1.0
+    assert found["published_image_to_text_r5"] == found["chance_published_image_to_text_r5"] == 1.0
+    assert found["chance_published_image_to_text_r1"] == 0.5
+    plain = retrieval(images, texts, groups, groups)
+    assert all(
+        found[f"published_{way}_r1"] == plain[f"{way}_r1"] for way in ("image_to_text", "text_to_image")
+    )
+    assert not [key for key in plain if "published" in key]
+
+
 def test_equal_texts_do_not_make_their_pictures_one():
     """Picture 0 has texts a and b, picture 1 texts b and c: a is wrong for picture 1 all the same."""
     groups, ids = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 2])
@@ -112,6 +144,12 @@ def test_ids_that_all_differ_change_nothing(tile, monkeypatch):
     given = images, texts, np.arange(30), rng.integers(0, 33, 90)
     expected = retrieval(*given)
     monkeypatch.setattr(inputs, "TILE_ENTRIES", 90 * tile)
+    expected |= {
+        f"{chance}published_{way}_r{k}": expected[f"{chance}{way}_r{k}"]
+        for chance in ("", "chance_")
+        for way in ("image_to_text", "text_to_image")
+        for k in (1, 5, 10)
+    }
     assert retrieval(*given, text_ids=rng.permutation(90)) == pytest.approx(expected)
 
 

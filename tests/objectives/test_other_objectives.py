@@ -379,6 +379,27 @@ def test_empty_samples_are_left_out_of_the_mean():
     )
 
 
+def test_local_information_of_processes_is_that_of_one_in_float64():
+    local, global_ = torch.randn(7, 4, 5, dtype=F64), torch.randn(7, 5, dtype=F64)
+    mask = torch.rand(7, 4) < 0.7
+    mask[:, 0], mask[3] = True, False  # one sample has no locals
+    kept = [0, 1, 2, 4, 5, 6]
+    whole = as_the_paper_builds_it(local[kept], global_[kept], mask[kept], 0.1)
+    parts = [
+        o.local_information(
+            local[rows],
+            global_[rows],
+            temperature=0.1,
+            mask=mask[rows],
+            all_local=local,
+            all_mask=mask,
+            rows=rows,
+        )
+        for rows in (torch.arange(3), torch.arange(3, 7))
+    ]
+    torch.testing.assert_close((3 * parts[0] + 4 * parts[1]) / 7, whole, rtol=1e-14, atol=0)
+
+
 def test_alignment_and_uniformity(agree):
     agree(o.alignment, lambda a, b: ((unit(a) - unit(b)) ** 2).sum(1).mean(), features(), features())
     agree(

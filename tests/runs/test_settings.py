@@ -16,6 +16,7 @@ from likewise.methods.catalog import methods
 from likewise.runs.settings import (
     build_settings,
     default_settings,
+    parse_tables,
     read_settings,
     read_tables,
     write_settings,
@@ -125,3 +126,35 @@ def test_what_other_libraries_and_paths_give_can_be_written_down(tmp_path: Path)
 def test_a_path_that_is_no_text_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match=r"data\.source is 'caf\\udce9', which is no UTF-8"):
         default_settings("simclr", os.fsdecode(b"caf\xe9"))
+
+
+def test_flags_override_a_file_also_where_they_name_the_default(tmp_path: Path) -> None:
+    file, simclr = tmp_path / "own.toml", methods()["simclr"]
+    file.write_text('[data]\nsource = "scenes"\n[image]\nimage_size = 24\n[training]\nbetas = [0.8, 0.9]\n')
+    _, own = read_tables(file, simclr)
+    flags, _ = parse_tables(simclr, ["--image.image-size", "64", "--training.seed", "3"], prog="test")
+    settings = build_settings(simclr, own, flags)
+    assert (settings.image.image_size, settings.training.seed) == (64, 3)
+    assert settings.training.betas == (0.8, 0.9)
+    assert build_settings(simclr, own).image.image_size == 24
+
+
+def test_default_views_follow_the_image_size_wherever_it_is_given() -> None:
+    simclr, tables = methods()["simclr"], {"data": {"source": "scenes"}, "views": {"grey": 0.1}}
+    for size, blur in ((24, 0.0), (64, 0.5)):
+        flags, _ = parse_tables(simclr, ["--image.image-size", str(size)], prog="test")
+        for settings in (build_settings(simclr, tables, flags), build_settings(simclr, flags, tables)):
+            assert (settings.views.blur, settings.views.grey) == (blur, 0.1)
+
+
+def test_settings_need_a_source() -> None:
+    with pytest.raises(ConfigError, match="--data is missing"):
+        build_settings(methods()["simclr"])
+
+
+def test_the_configuration_of_an_earlier_run_is_read() -> None:
+    """Runs begun before must resume, and `--config` must repeat them."""
+    settings = read_settings(Path(__file__).with_name("earlier_config.toml"))
+    defaults = default_settings("moco", "scenes:train=64,validation=32")
+    training = dataclasses.replace(defaults.training, steps=2, batch_size=16)
+    assert settings == dataclasses.replace(defaults, training=training)

@@ -13,6 +13,7 @@ from small_runs import small_settings
 
 from likewise.batches.samplers import make_order
 from likewise.data import DataConfig, prepare
+from likewise.data.column_kinds import Classes
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError
 from likewise.methods.catalog import methods
@@ -42,7 +43,9 @@ def test_a_batch_size_that_nobody_names_is_one_that_works(
     assert len(train) == 48
     assert train.labels is not None
     labels = np.where(np.arange(48) < labelled, np.arange(48) % 5 // 3, -1)
-    decided = with_batch_size(settings, dataclasses.replace(train, labels=labels), world_size)
+    decided = with_batch_size(
+        settings, train.with_columns(label=Classes(labels, train.label_names or [])), world_size
+    )
     assert decided.training.batch_size == expected
     order = make_order(
         options.order,

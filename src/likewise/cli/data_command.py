@@ -15,6 +15,7 @@ from likewise.data import DataConfig, Dataset
 from likewise.data.source_report import SourceReport, inspect_source
 from likewise.data.sources.image_folder import FOLDER_OF_IMAGES
 from likewise.errors import ConfigError, DataError
+from likewise.messages import printed_line
 from likewise.methods.catalog import find_method
 from likewise.option_flags import parse_flags
 from likewise.reporting.sheets.contact_sheet import draw_contact_sheet
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> None:
         _draw_views(data, method.default_views(options.views_size)["views"], options.views_size, sheet)
         lines.append(f"views: {sheet}")
     if not options.json:
-        print(*lines, sep="\n", end="\n" if lines else "")
+        print(*map(printed_line, lines), sep="\n", end="\n" if lines else "")
 
 
 def _check(options: DataCommand) -> None:
@@ -97,7 +98,7 @@ def _draw_contact_sheet(data: Dataset, report: SourceReport, name: str) -> list[
     sheet = _outside(Path(name), report)
     reason = why_not_there(sheet)
     if name == DataCommand.sheet and reason is not None:
-        print(f"no contact sheet: {reason}; --sheet FILE names another place.", file=sys.stderr)
+        print(f"no contact sheet: {printed_line(reason)}; --sheet FILE names another place.", file=sys.stderr)
         return []
     sheet.parent.mkdir(parents=True, exist_ok=True)
     return [f"contact sheet: {sheet}", *draw_contact_sheet(data, sheet)]

@@ -139,7 +139,7 @@ def _check_demo(run: RunFolder, settings: Settings[Any], again: bool) -> None:
 
 
 def _print_summary(run: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:
-    figures = run.read_json(run.results)
+    figures = run.read_results().own
     retrieval = figures["retrieval"]
     print(f"\nTrained in {seconds:.0f} s. Evaluated on new scenes; identical captions count as one.\n")
     for way, name in (("text to image", "text_to_image"), ("image to text", "image_to_text")):

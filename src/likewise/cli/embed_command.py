@@ -15,6 +15,7 @@ from likewise.cli.output_paths import check_place, why_not_there
 from likewise.data import DataConfig, Dataset, Splits
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError, DataError
+from likewise.messages import printed_line
 from likewise.model.embedding_table import embed_images, embed_texts, ids_file
 from likewise.option_flags import parse_flags
 from likewise.runs.open import OWN_DATA, open_data, open_model
@@ -58,19 +59,22 @@ def run(arguments: Sequence[str]) -> None:
     needs = Needs(options.what.removesuffix("s"))
     splits, warning = open_data(model, options.model, options.data, needs=needs)
     if warning is not None:
-        print(f"warning: {warning}.", file=sys.stderr)
+        print(printed_line(f"warning: {warning}."), file=sys.stderr)
     parts = _chosen(splits, options.part)
     if path.suffix == ".npy":
         _check_ids(parts, path)
     table = (embed_images if options.what == "images" else embed_texts)(model, parts)
     table.write(path)
     for note in splits.summary["notes"]:
-        print(f"note: {note}.", file=sys.stderr)
-    print(f"wrote {len(table.vectors)} embeddings of {table.vectors.shape[1]} dimensions to {path}")
+        print(printed_line(f"note: {note}."), file=sys.stderr)
+    count, dim = table.vectors.shape
+    print(f"wrote {count} embeddings of {dim} dimensions to {printed_line(path)}")
     for name, count in splits.summary["other_parts"].items() if options.part == "all" else ():
         flags = shlex.join(["--data", splits.summary["source"], "--data.validation-split", name])
         rows = f"{count:,} row{'' if count == 1 else 's'}"
-        print(f"left out: {rows} of the part {name}; add {flags} --part validation to embed them.")
+        print(
+            printed_line(f"left out: {rows} of the part {name}; add {flags} --part validation to embed them.")
+        )
 
 
 def _check_out(path: Path) -> None:

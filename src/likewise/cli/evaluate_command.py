@@ -15,6 +15,7 @@ from likewise.errors import ConfigError, DataError, LikewiseError
 from likewise.evaluation.base import NoOptions
 from likewise.evaluation.registry import figure_of, find_task, tasks
 from likewise.evaluation.tasks.few_shot import FewShotOptions
+from likewise.messages import printed_line
 from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
@@ -92,13 +93,13 @@ def run(arguments: Sequence[str]) -> None:
         names = fitting_tasks(model, measured)
         _refuse_ignored(given, names, f"all ({', '.join(names)})")
     for line in measured.lines(names):
-        print(line, file=sys.stderr if options.json else sys.stdout, flush=True)
+        print(printed_line(line), file=sys.stderr if options.json else sys.stdout, flush=True)
     results, failed = {}, []
     for name, found in measure(model, measured, {name: given[find_task(name).options] for name in names}):
         if isinstance(found, LikewiseError):
             if options.task != "all":
                 raise found
-            print(f"likewise evaluate: {found}", file=sys.stderr, flush=True)
+            print(f"likewise evaluate: {printed_line(found)}", file=sys.stderr, flush=True)
             failed.append(name)
             continue
         results[name] = found

@@ -11,6 +11,7 @@ import tyro
 
 from likewise.cli.output_paths import check_place
 from likewise.errors import ConfigError, DataError
+from likewise.messages import printed_line
 from likewise.model.grad_cam import explain
 from likewise.model.phrases import phrase_maps, unread_words
 from likewise.option_flags import parse_flags
@@ -65,6 +66,6 @@ def run(arguments: Sequence[str]) -> None:
     phrases = phrase_maps(model.tokenizer, found, options.phrase)
     path.parent.mkdir(parents=True, exist_ok=True)
     remarks = draw_explanation(stored[0].numpy(), found, path, phrases=phrases)
-    print(f"they belong together with probability {found.probability:.3f}; wrote {path}")
+    print(f"they belong together with probability {found.probability:.3f}; wrote {printed_line(path)}")
     for remark in unread_words(model.tokenizer, options.text) + remarks:
-        print(remark)
+        print(printed_line(remark))

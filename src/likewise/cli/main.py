@@ -6,11 +6,12 @@ Heavy imports stay in the commands, so that `likewise --help` answers at once.
 from __future__ import annotations
 
 import sys
+import warnings
 from importlib import import_module
 from io import TextIOWrapper
 
 from likewise.errors import ConfigError, LikewiseError, TrainingError
-from likewise.messages import closest, first_line
+from likewise.messages import closest, first_line, printed_line
 
 __all__ = ["COMMANDS", "main"]
 
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     resumable.
     """
     _set_up_streams()
+    warnings.formatwarning = _format_warning
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug or outcome is None:
             raise
         message, code = outcome
-        print(f"likewise {words[0]}: {message}", file=sys.stderr)
+        print(f"likewise {words[0]}: {printed_line(message)}", file=sys.stderr)
         sys.exit(code)
 
 
@@ -103,6 +105,16 @@ def _outcome(command: str, error: BaseException) -> tuple[str, int] | None:
         hint = f"; try {_LESS_MEMORY[command]}" if command in _LESS_MEMORY else ""
         return f"out of memory ({first_line(error)}){hint}.", TrainingError.exit_code
     return (str(error), 1) if isinstance(error, OSError) else None  # such as a full disk
+
+
+_format_plainly = warnings.formatwarning
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Warnings may quote file names and data too."""
+    return _format_plainly(printed_line(message), category, filename, lineno, line)
 
 
 def _out_of_memory(error: BaseException) -> bool:

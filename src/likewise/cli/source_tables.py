@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from likewise.data.source_report import Example, SourceReport
+from likewise.messages import printed_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,22 +34,24 @@ def print_report(report: SourceReport, console: Console | None = None) -> None:
         table.add_column(style="bold", no_wrap=True)
         table.add_column()
         for name, value in facts:
-            table.add_row(name, escape(value))
+            table.add_row(name, escape(printed_line(value)))
         console.print(table)
     else:  # one fact a line, for programs
         width = max(len(name) for name, _ in facts)
         for name, value in facts:
-            console.print(f"{name:<{width}}  {escape(value)}".rstrip(), soft_wrap=True)
+            console.print(f"{name:<{width}}  {escape(printed_line(value))}".rstrip(), soft_wrap=True)
     console.print("\n[bold]examples[/bold]")
     for example in report.examples:
-        console.print("  " + escape(_one_line(example)), soft_wrap=not console.is_terminal)
+        console.print("  " + escape(printed_line(_one_line(example))), soft_wrap=not console.is_terminal)
     if report.bad_records:
         console.print(
             f"\n[bold]bad records[/bold] {len(report.bad_records):,}, "
             f"the first {min(_MANY, len(report.bad_records))}"
         )
         for bad in report.bad_records[:_MANY]:
-            console.print("  " + escape(f"{bad.place}: {bad.reason}"), soft_wrap=not console.is_terminal)
+            console.print(
+                "  " + escape(printed_line(f"{bad.place}: {bad.reason}")), soft_wrap=not console.is_terminal
+            )
 
 
 def _facts(report: SourceReport) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from likewise.data.annotation_kinds import Boxes, WeightedTexts
@@ -155,6 +155,9 @@ def required_of(domain: str) -> Need:
     return Need(True, domain)
 
 
+_PLURALS = {"images": "image", "texts": "text", "labels": "label", "domains": "domain"}
+
+
 class Needs:
     """The columns that a method or task reads, such as `Needs("image", label=OPTIONAL)`.
 
@@ -165,6 +168,13 @@ class Needs:
 
     def __init__(self, *required: str, **columns: Need) -> None:
         self.columns = dict.fromkeys(required, REQUIRED) | columns
+
+    @classmethod
+    def of(cls, needs: Needs | Iterable[str]) -> Needs:
+        """Needs as they are, or of the names of required columns; "images" is read as "image"."""
+        if isinstance(needs, Needs):
+            return needs
+        return cls(*sorted(_PLURALS.get(name, name) for name in needs))
 
     def __contains__(self, column: object) -> bool:
         return column in self.columns

@@ -1,4 +1,4 @@
-"""What the user says about their data: where it is, what its columns mean, how it is cut and stored."""
+"""The options of data: where it is, what its columns mean, how it is split and stored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DataConfig:
     source: Annotated[str, tyro.conf.arg(name="data", prefix_name=False)]
     """A folder of images, a table (.csv .tsv .jsonl .parquet), a folder or pattern of them, tar shards
     ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec address of
-    these, or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64") for generated
-    pictures."""
+    these, or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64,task=captions") for
+    generated images."""
 
     image_column: str | None = None
     """Column with image paths or bytes; recognised by name and content when not given."""
@@ -34,7 +34,7 @@ class DataConfig:
     """Column with class labels; recognised when not given."""
 
     group_column: str | None = None
-    """Column that says what counts as the same thing (never each other's negatives, never in both parts)."""
+    """Column of groups: rows of one group are never each other's negatives, and never in both parts."""
 
     split_column: str | None = None
     """Column that says which part (train, validation, ...) a row belongs to; recognised when not given."""
@@ -65,7 +65,7 @@ class DataConfig:
     """Column with each row's own name; recognised when not given."""
 
     text_separator: str | None = None
-    """What stands between several captions in one field, such as "|"; none unless given."""
+    """Separator of several captions in one cell, such as "|"; none unless given."""
 
     delimiter: str | None = None
     """Delimiter of CSV files, such as ";" or "tab"; guessed from the first rows when not given."""
@@ -74,7 +74,7 @@ class DataConfig:
     """Encoding of text tables and sentence files, such as gb18030 for older Chinese files."""
 
     image_root: str | None = None
-    """Folder where image paths start; the table's own folder (or its images/) when not given."""
+    """Folder that image paths are relative to; the table's own folder (or its images/) when not given."""
 
     follow_links: bool = False
     """Enter linked folders, and read images, and captions beside them, through symbolic links that lead
@@ -93,23 +93,23 @@ class DataConfig:
     """Another source to train on beside the first, as the target domain; read with the same options."""
 
     validation_share: float = 0.1
-    """Share of the groups held out for validation where the data itself names no validation part."""
+    """Share of the groups that validate, where the data names no validation part."""
 
     split_seed: int = 0
-    """Seed of that draw; a group always falls on the same side for the same seed."""
+    """Seed of that random split; the same seed always gives a group the same part."""
 
     fit: Literal["crop", "pad", "squash"] = "crop"
-    """How a picture becomes square: its middle, the whole on grey, or the whole squeezed."""
+    """How an image becomes square: its center, all of it on gray, or all of it squashed."""
 
     store_size: int | None = None
     """Side in pixels at which images are stored. Default: 1.25 times the training size, rounded up to a
-    multiple of 8, but not above the largest picture seen (enlarging early would only cost space)."""
+    multiple of 8, but not above the largest image seen (enlarging early would only cost space)."""
 
     cache: bool = True
     """Decode every image once into a memory-mapped file; without it, images are decoded at every use."""
 
     cache_dir: str | None = None
-    """Where caches lie; $LIKEWISE_CACHE or ~/.cache/likewise when not given."""
+    """Folder of the caches; $LIKEWISE_CACHE or ~/.cache/likewise when not given."""
 
     max_bad_share: float = 0.01
     """Share of records (and of captions) that may be unreadable before the run refuses to start."""
@@ -118,7 +118,7 @@ class DataConfig:
     """A text longer than this is set aside: usually a broken quote or the wrong column."""
 
     max_records: int | None = None
-    """Use only so many records of each part, spread evenly over it; for trying things out."""
+    """Use at most this many records of each part, spread evenly over it; for quick trials."""
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -147,8 +147,8 @@ class DataConfig:
         if not 0.0 < self.validation_share < 1.0:
             raise ConfigError(
                 f"data.validation_share must be above 0 and below 1, got {self.validation_share}. "
-                "A run always holds something out: for next to nothing, give a small share (0.001), or "
-                "another source to hold out with data.validation"
+                "Every run validates on something: give a small share (0.001), or another source with "
+                "data.validation"
             )
         if not 0.0 <= self.max_bad_share <= 1.0:
             raise ConfigError(f"data.max_bad_share must lie in [0, 1], got {self.max_bad_share}")
@@ -160,8 +160,8 @@ class DataConfig:
                 raise ConfigError(f"data.{name} must be at least 1, got {value}")
         if self.train_split == self.validation_split:
             raise ConfigError(
-                f"data.train_split and data.validation_split are both {self.train_split!r}; give the one "
-                "that you do not mean another name"
+                f"data.train_split and data.validation_split are both {self.train_split!r}; give "
+                "one of them another name"
             )
         if self.delimiter not in (None, "tab") and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise ConfigError(f"data.delimiter must be one character or 'tab', got {self.delimiter!r}")
@@ -171,7 +171,7 @@ class DataConfig:
             decoded(b"caf\xe9", self.encoding)
         except LookupError:
             raise ConfigError(f"data.encoding: Python knows no encoding {self.encoding!r}") from None
-        except ValueError:  # idna, punycode: of names on the network; undefined
+        except ValueError:  # idna, punycode (for host names), undefined
             raise ConfigError(
                 f"data.encoding: no file is read by {self.encoding!r}; name the file's own, such as gb18030"
             ) from None

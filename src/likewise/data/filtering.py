@@ -189,10 +189,10 @@ def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[
 
 
 def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
-    """Refuse data of which too much is unusable, naming the first ten."""
+    """Reject data with too large an unusable share, naming the first ten."""
     counts = [
         ("records", sum(one.num_bad for one in loaded), sum(one.num_listed for one in loaded)),
-        # The pictures of those alone were opened that max_records left, so they have a share of their own.
+        # Only the images of records within max_records were opened: a share of their own.
         ("records", sum(one.num_unusable for one in loaded), sum(one.num_kept for one in loaded)),
         ("captions", sum(one.num_dropped for one in loaded), sum(one.num_texts for one in loaded)),
     ]
@@ -257,7 +257,7 @@ def _listed_problems(
     config: DataConfig,
     parts: Wanted,
 ) -> tuple[list[BadRecord], int, int]:
-    """What listing found unusable of the parts in use: all of it, how many records, how many captions."""
+    """Unusable records of the parts in use that listing found; how many records and captions they are."""
     bad, num_records, num_captions = [], 0, 0
     splits = {record.split for record in source.records} | {problem.split for problem in source.problems}
     probes = [Record(id="", place="", split=split) for split in splits]

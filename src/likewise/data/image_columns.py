@@ -70,7 +70,7 @@ def open_images(
 
 
 def _darkness_notes(pixels: Pixels, rows: NDArray[np.int64]) -> list[str]:
-    """A remark where most pictures are nearly black: 16-bit files, that is, which hold 12 bits or fewer."""
+    """A note where most images are nearly black, as 16-bit files that hold 12 bits or fewer are."""
     if len(rows) == 0:
         return []
     chosen = rows[:: max(1, len(rows) // _SAMPLED_IMAGES)]
@@ -83,17 +83,17 @@ def _darkness_notes(pixels: Pixels, rows: NDArray[np.int64]) -> list[str]:
     if brightest >= _DARK:
         return []
     return [
-        f"these pictures are nearly black: the brightest value of most is {brightest} of 255 or less. Files "
+        f"these images are nearly black: the brightest value of most is {brightest} of 255 or less. Files "
         "of 16 bits that use fewer of them (10, 12) must be stretched first"
     ]
 
 
 def warn_of_row_groups(refs: Sequence[ImageRef]) -> None:
-    """Training takes pictures in random order, and in Parquet one cannot be read without its row group."""
+    """Training reads images in random order, and Parquet reads a whole row group for one image."""
     num_bytes = parquet_bytes(refs)
     if num_bytes > KEPT_BYTES:
         warnings.warn(
-            f"pictures in {num_bytes / 1e9:.2f} GB of Parquet are decoded at every use, and of the row "
+            f"images in {num_bytes / 1e9:.2f} GB of Parquet are decoded at every use, and of the row "
             f"groups that hold them {KEPT_BYTES / 1e9:.2f} GB are kept: each batch reads most of its row "
             "groups again, which is slow. The cache (without --data.no-cache) reads each once",
             stacklevel=4,
@@ -101,20 +101,20 @@ def warn_of_row_groups(refs: Sequence[ImageRef]) -> None:
 
 
 def check_store_size(refs: Sequence[ImageRef], config: DataConfig, image_size: int | None) -> None:
-    """Pictures stored below the training size would be blown up again; small ones may keep their own size."""
+    """Images stored below the training size would be blown up again; small ones may keep their own size."""
     asked = config.store_size
     if asked is None or image_size is None or asked >= image_size:
         return
     usual = usual_store_size(refs, image_size, config.fit)
     if asked < usual:
         raise ConfigError(
-            f"data.store_size {asked} is below the {image_size} pixels that are trained on, and pictures "
+            f"data.store_size {asked} is below the {image_size} pixels that are trained on, and images "
             f"would be blown up from it; leave it out (it is {usual} then), or lower image.image_size"
         )
 
 
 def usual_store_size(refs: Sequence[ImageRef], image_size: int | None, fit: str) -> int:
-    """1.25 times the training size, so that crops stay sharp, but not above the largest picture in a sample.
+    """1.25 times the training size, so that crops stay sharp, but not above the largest image in a sample.
 
     Enlarging at this point would take space and add nothing: views enlarge just as well.
     """

@@ -1,4 +1,4 @@
-"""Which rows of a part were trained on."""
+"""Overlap of evaluation rows with training rows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["said_of_overlap", "trained_on"]
 def said_of_overlap(
     held_out: Dataset, train: Dataset, *, groups_tell: bool, row: str, figures: str
 ) -> str | None:
-    """What to know of held-out rows that are learnt from too; None where there are none.
+    """A warning about validation rows that are training rows too; None where there are none.
 
     Args:
-        held_out: N rows.
-        train: what is learnt from.
-        groups_tell: whether equal groups are one thing. Those of two sources may share a name by chance;
-            those of generated scenes are equal captions alone.
+        held_out: N validation rows.
+        train: the training rows.
+        groups_tell: whether equal groups mean the same thing. Groups of two sources may share a name by
+            chance; groups of generated scenes are equal captions only.
         row: what a row of `train` is called.
-        figures: which figures are too good by it.
+        figures: the figures that overlap makes too good.
     """
     seen = trained_on(held_out, train)
     if groups_tell:
@@ -29,20 +29,20 @@ def said_of_overlap(
     if not seen.any():
         return None
     return (
-        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the picture, text or group of a "
+        f"{int(seen.sum()):,} of the {len(seen):,} held-out rows have the image, text or group of a "
         f"{row}, so {figures} are better than they would be on new data"
     )
 
 
 def trained_on(part: Dataset, train: Dataset) -> NDArray[np.bool_]:
-    """Which rows of a part training has seen.
+    """Which rows are in the training part too.
 
-    A picture counts as seen where its file is equal to one of the training part's. Without pictures, a row
-    counts where all of its texts are there. Groups are not asked: their names differ from source to source.
+    An image counts where its file equals one of the training part's. Without images, a row counts where all
+    of its texts are in the training part. Groups do not count: their names differ between sources.
 
     Args:
         part: N rows, of any source.
-        train: what was trained on.
+        train: the training part.
 
     Returns:
         (N,) bool.

@@ -1,9 +1,9 @@
-"""From what the user said to datasets that a method can train on."""
+"""From the data options to datasets that a method can train on."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,8 +28,8 @@ class Splits:
     """The data of a run.
 
     Attributes:
-        train: what is learnt from; empty where the source has no such part and none was needed.
-        validation: what is held out; None where all records are one group.
+        train: the training part; empty where the source has no such part and none was needed.
+        validation: the validation part; None where all records are one group.
         summary: what the data was, ready for JSON.
         bad_records: what was set aside.
     """
@@ -44,7 +44,7 @@ def prepare(
     config: DataConfig,
     *,
     image_size: int | None,
-    needs: Needs,
+    needs: Needs | Iterable[str],
     parts: Parts = "splits",
     progress: bool = False,
 ) -> Splits:
@@ -53,7 +53,7 @@ def prepare(
     Args:
         config: where the data is and how to read it.
         image_size: the side of images in training, in pixels; needed with "image".
-        needs: the columns that are read, such as `Needs("image", "text")`.
+        needs: the columns that are read, such as `Needs("image", "text")`, or names of required ones.
         parts: "splits" to train on; "measured" and "any" do without a training part, and take the test part
             where no validation part is named; "any" does without that one too.
         progress: show a progress bar while images are decoded.
@@ -67,6 +67,7 @@ def prepare(
         TooManyBadRecords: more than `config.max_bad_share` is unusable.
         ConfigError: the options contradict one another or the training.
     """
+    needs = Needs.of(needs)
     if unknown := set(needs) - set(column_names()):
         raise ConfigError(
             f"needs must be among {', '.join(sorted(column_names()))}, got {', '.join(sorted(unknown))}"
@@ -111,12 +112,12 @@ def prepare(
 
 
 def _split(loaded: Loaded, config: DataConfig, *, other: bool) -> tuple[list[Piece], list[Piece], bool]:
-    """The rows that train and those that validate, and whether they were drawn.
+    """The rows that train and those that validate, and whether the split is random.
 
     Args:
         loaded: a source.
-        config: how they are drawn.
-        other: another source validates, so that none is drawn.
+        config: the options of a random split.
+        other: another source validates, so no row of this one does.
     """
     validates, drawn = [part == "validation" for part in loaded.parts], False
     if not other and not loaded.names_validation:
@@ -190,13 +191,13 @@ def _summary(
 
 
 def _overlap(loaded: Sequence[Loaded], train: Dataset, validation: Dataset) -> str | None:
-    """What to know of held-out rows that are trained on too; None where there are none."""
+    """A warning about validation rows that are training rows too; None where there are none."""
     return said_of_overlap(
         validation,
         train,
         groups_tell=len(loaded) == 1 and loaded[0].source.splits_from != "generated",
         row="training row",
-        figures="held-out figures",
+        figures="validation figures",
     )
 
 
@@ -213,7 +214,7 @@ def _label_counts(data: Dataset) -> dict[str, int]:
 
 
 def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
-    """A remark where `crop` throws away much of most pictures."""
+    """A note where `crop` removes much of most images."""
     sides = np.concatenate([np.zeros((0, 2), np.int32), *sizes])
     if fit != "crop" or len(sides) == 0:
         return []
@@ -221,7 +222,7 @@ def fit_notes(sizes: Sequence[Any], fit: str) -> list[str]:
     if kept >= _KEPT_BY_CROP:
         return []
     return [
-        f"the middle square of these pictures is {kept:.0%} of them; data.fit pad or squash keeps the whole"
+        f"the center square of these images is {kept:.0%} of them; data.fit pad or squash keeps the whole"
     ]
 
 

@@ -131,7 +131,7 @@ class Problem:
 
 @dataclass(kw_only=True)
 class Source:
-    """What was understood of a source: its records in order, and what could not be used.
+    """A source that was read: its records in order, and what could not be used.
 
     Attributes:
         kind: such as "table (CSV)" or "folder of images".

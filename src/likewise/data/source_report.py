@@ -1,4 +1,4 @@
-"""What was understood of a source, for people: `likewise data SOURCE`."""
+"""A report of a source, for people: `likewise data SOURCE`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceReport:
-    """What was understood of a source.
+    """A report of a source.
 
     Attributes:
         source: as the user gave it.
@@ -46,7 +46,7 @@ class SourceReport:
         columns: role to column; `columns_found`: every column, `columns_unread` those without a role.
         counts: records by split ("all" where the source names none; "no split" of those that name none where
             others do).
-        lacking: records without a caption, a label or a domain, where the source has any column of them.
+        lacking: records without a value, for each column that some of them have.
         num_images, num_texts: usable ones; `num_repeated_texts` of the texts occurred before.
         texts_per_record: fewest, mean, most.
         text_characters: shortest, median, longest.
@@ -57,7 +57,7 @@ class SourceReport:
         exact_duplicates, near_duplicates: groups of record ids (near ones do not repeat the exact ones).
         duplicates_across_splits: groups of either kind with members in different splits.
         bad_records: what would be set aside; `bad_share` of all records, `dropped_share` of all captions.
-        notes: what was assumed or passed over.
+        notes: what was assumed or ignored.
         dataset: every usable record in order, for contact sheets; not part of `to_json`.
     """
 
@@ -179,7 +179,7 @@ def _counted(names: list[str]) -> dict[str, int]:
 
 
 def _duplicates(loaded: Loaded, dataset: Dataset) -> tuple[list[list[str]], list[list[str]]]:
-    """Groups of record ids: the same bytes, and nearly the same picture."""
+    """Groups of record ids: the same bytes, and nearly the same image."""
     if dataset.pixels is None or not loaded.records:
         return [], []
     exact = exact_duplicates(dataset.content) if dataset.content is not None else []

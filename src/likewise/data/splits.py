@@ -14,10 +14,10 @@ from likewise.errors import SourceError
 __all__ = ["Parts", "Wanted", "assign_parts", "draw_parts", "undrawn_notes", "unnamed_notes"]
 
 Parts = Literal["splits", "measured", "any"]
-"""Which parts of a source are asked for by those who read all of it; see `assign_parts`."""
+"""The parts that a caller of `prepare` reads; see `assign_parts`."""
 
 Wanted = Parts | Literal["all", "validation or all"]
-"""Which parts of a source are asked for; see `assign_parts`."""
+"""The parts of a source that are read; see `assign_parts`."""
 
 
 def assign_parts(
@@ -28,18 +28,18 @@ def assign_parts(
     Args:
         records: of one source.
         config: the names of the parts.
-        wanted: "splits" as they are named, to train on; "measured": no training part is needed, and the
-            test part is the held-out one where no validation part is named; "any": the same, and whatever
-            there is will do; "all" records, as training ones; "validation or all": the validation part
-            alone, or all records as such where there is none.
+        wanted: "splits": as the source names them, to train on. "measured": no training part is needed; the
+            test part validates where no validation part is named. "any": the same, and neither is needed.
+            "all": every record, as training records. "validation or all": the validation part, or every
+            record as validation where there is none.
 
     Returns:
         "train", "validation" or None (another part, left out) for each record; and whether the source names a
         validation part. Where no record names a split, all are "train".
 
     Raises:
-        SourceError: splits are named, but none of them is the one that is needed; or none are, where the
-            options ask for one.
+        SourceError: the source names splits, and not the one that is needed; or it names none, and an option
+            names one.
     """
     names = {record.split for record in records}
     if names == {None}:
@@ -59,12 +59,12 @@ def assign_parts(
 
 
 def unnamed_notes(records: Sequence[Record], said: Sequence[str | None], wanted: Wanted) -> list[str]:
-    """A remark on records that name no split where others do, unless they are used all the same.
+    """A note on records without a split in a source that has splits, where they are left out.
 
     Args:
         records: of one source.
-        said: the part of each, of `assign_parts`.
-        wanted: which parts were asked for; of "all", training would leave such records out.
+        said: the part of each, from `assign_parts`.
+        wanted: the parts that are read; where it is "all", training would leave such records out.
     """
     pairs = zip(records, said, strict=True)
     count = sum(record.split is None and (part is None or wanted == "all") for record, part in pairs)
@@ -76,18 +76,18 @@ def unnamed_notes(records: Sequence[Record], said: Sequence[str | None], wanted:
 
 
 def undrawn_notes(records: Sequence[Record], config: DataConfig, wanted: Wanted) -> list[str]:
-    """A remark on each option of a drawn split that was given where none is drawn.
+    """A note on each option of a random split that was given where the split is not random.
 
     Args:
         records: of one source.
         config: the user's options.
-        wanted: which parts were asked for; of another source to validate on, the options are not meant.
+        wanted: the parts that are read; the options do not apply to a second source.
     """
     names = {record.split for record in records}
     if wanted == "validation or all":
         return []
     if config.validation is not None:
-        why = "data.validation names what is held out"
+        why = "data.validation names another source"
     elif any(_part_of(name, names, config) == "validation" for name in names):
         why = "the data names its validation part"
     else:
@@ -97,7 +97,7 @@ def undrawn_notes(records: Sequence[Record], config: DataConfig, wanted: Wanted)
 
 
 def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
-    """A part that was asked for by name must be named by the source, or by the other one to validate on."""
+    """Reject an option that names a split of a source without splits."""
     options = ["train_split"] if wanted == "splits" else []
     if wanted in ("splits", "measured", "any") and config.validation is None:
         options.append("validation_split")
@@ -112,7 +112,7 @@ def _check_none_asked(config: DataConfig, wanted: Wanted) -> None:
 def _with_test_part(
     meaning: dict[str | None, str | None], config: DataConfig
 ) -> dict[str | None, str | None]:
-    """The test part is held out where there is no validation part, unless one was asked for by name."""
+    """The test part validates where there is no validation part, unless an option names one."""
     asked = canonical_split(config.validation_split) != "validation"
     if asked or "validation" in meaning.values():
         return meaning
@@ -123,7 +123,7 @@ def _with_test_part(
 
 
 def _check_found(meaning: dict[str | None, str | None], config: DataConfig, wanted: Wanted) -> None:
-    """Training needs its part, measuring a held-out one."""
+    """Training needs a training part, evaluation a validation part."""
     listed = ", ".join(sorted("(none)" if name is None else name for name in meaning))
     if wanted == "splits" and "train" not in meaning.values():
         raise SourceError(
@@ -141,7 +141,7 @@ def _check_found(meaning: dict[str | None, str | None], config: DataConfig, want
 
 
 def _part_of(name: str | None, names: set[str | None], config: DataConfig) -> str | None:
-    """An exact match counts before a usual way of writing; a part called test is never taken unasked."""
+    """The part that a split is; an exact match comes before other spellings, and test is never taken."""
     for part, wanted in (("train", config.train_split), ("validation", config.validation_split)):
         if name == wanted:
             return part
@@ -152,14 +152,14 @@ def _part_of(name: str | None, names: set[str | None], config: DataConfig) -> st
 
 
 def draw_parts(groups: Sequence[str], *, share: float, seed: int) -> list[bool]:
-    """Draw which records validate, whole groups at a time.
+    """Choose which records validate, whole groups at a time.
 
-    A group's side depends on its name and the seed alone, so it stays where it is when the data grows.
+    A group's part depends on its name and the seed alone, so it stays the same when the data grows.
 
     Args:
         groups: each record's group, by a name that is the same on every machine.
-        share: of the groups, held out.
-        seed: of the draw.
+        share: of the groups that validate.
+        seed: of the choice.
 
     Returns:
         Whether each record validates. With two groups or more, both sides have at least one.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likewise.encoders.backbone_spec import check_size, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.pretrained import quiet_loading
@@ -125,10 +126,8 @@ class FusionEncoder(nn.Module):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> FusionEncoder:
         """The inverse of `spec`, with fresh weights."""
-        from transformers import BertConfig
-
-        values = {name: value for name, value in spec["config"].items() if name != "model_type"}
-        return cls(BertConfig(**values), image_dim=spec["image_dim"])
+        check_size("image_dim", spec["image_dim"])
+        return cls(config_from_spec(spec["config"], known=("bert",)), image_dim=spec["image_dim"])
 
 
 def _layer_with_attention(
@@ -203,12 +202,13 @@ class LanguageHead(nn.Module):
     Args:
         dim: D.
         vocabulary_size: V.
+        eps: of its LayerNorm; BERT's is 1e-12, and PyTorch's default of 1e-5 gives other logits.
     """
 
-    def __init__(self, dim: int, vocabulary_size: int) -> None:
+    def __init__(self, dim: int, vocabulary_size: int, *, eps: float = 1e-12) -> None:
         super().__init__()
         self.transform = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def start_from(self, name: str) -> bool:
@@ -234,6 +234,7 @@ class LanguageHead(nn.Module):
         theirs = whole.cls.predictions
         self.transform.load_state_dict(theirs.transform.dense.state_dict())
         self.norm.load_state_dict(theirs.transform.LayerNorm.state_dict())
+        self.norm.eps = theirs.transform.LayerNorm.eps
         with torch.no_grad():
             self.bias.copy_(theirs.decoder.bias[: len(self.bias)])
         return True

@@ -12,11 +12,13 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec, shown
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    VISION_MODELS,
     is_convolutional,
     is_pooled_by_itself,
     load_vision_model,
@@ -26,7 +28,7 @@ from likewise.encoders.pretrained_vision import (
 )
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, ModelError
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -42,6 +44,10 @@ __all__ = [
 # 96 px it has stride 2 (still without max-pool), so that the cost stays that of 24 to 48 px. Upper bounds and
 # strides.
 _STEM_STRIDES = ((48, 1), (96, 2))
+
+# The parts of a spec beside the backbone.
+_OPTIONS = ("image_size", "stem_stride", "pooling", "mean", "std")
+_MAX_IMAGE_SIZE = 1 << 13
 
 _VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
 _RESNET_PRESETS = {"tiny": (32, 18), "small": (64, 18), "base": (64, 50)}  # width, depth
@@ -202,11 +208,16 @@ class ImageEncoder(nn.Module):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> ImageEncoder:
         """The inverse of `spec`, with fresh weights."""
-        from transformers import AutoConfig
-
-        options = dict(spec)
-        values = dict(options.pop("backbone"))
-        config = AutoConfig.for_model(values.pop("model_type"), **values)
+        options = {name: spec[name] for name in _OPTIONS}
+        check_size("image_size", spec["image_size"], most=_MAX_IMAGE_SIZE)
+        check_choice("stem_stride", spec["stem_stride"], (None, *(stride for _, stride in _STEM_STRIDES)))
+        check_choice("pooling", spec["pooling"], ("mean", "cls"))
+        for name in ("mean", "std"):
+            channels = spec[name]
+            numbers = isinstance(channels, list) and all(isinstance(one, (int, float)) for one in channels)
+            if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
+                raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
+        config = config_from_spec(spec["backbone"], known=VISION_MODELS)
         return cls(_build_backbone(config, spec["stem_stride"]), **options)
 
     def resize(self, image_size: int) -> None:

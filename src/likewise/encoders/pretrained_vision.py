@@ -13,6 +13,7 @@ from likewise.errors import ConfigError
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "VISION_MODELS",
     "PretrainedVision",
     "is_convolutional",
     "is_pooled_by_itself",
@@ -39,6 +40,8 @@ _PREFIX_TOKENS = {
     "vit_msn": 1,
 }
 _CONVOLUTIONAL = ("convnext", "convnextv2", "regnet", "resnet")
+VISION_MODELS = (*_PREFIX_TOKENS, *_CONVOLUTIONAL)
+"""Supported model types."""
 
 
 class PretrainedVision(NamedTuple):
@@ -83,7 +86,7 @@ def load_vision_model(name: str, image_size: int) -> PretrainedVision:
     Raises:
         ConfigError: it cannot be loaded, is not supported, or cannot take images of that size.
     """
-    config = load_config(name, section="image", known=(*_PREFIX_TOKENS, *_CONVOLUTIONAL))
+    config = load_config(name, section="image", known=VISION_MODELS)
     backbone = load_backbone(name, config, section="image")
     if getattr(config, "image_size", image_size) != image_size:
         resize_positions(backbone, image_size)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likewise.encoders.backbone_spec import check_choice, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pretrained import (
     TextPooling,
@@ -176,11 +177,11 @@ class TextEncoder(nn.Module):
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
-        from transformers import AutoConfig
-
-        values = dict(spec["backbone"])
-        config = AutoConfig.for_model(values.pop("model_type"), **values)
-        return cls(_build_backbone(config), pooling=spec["pooling"], normalize=spec.get("normalize", False))
+        check_choice("pooling", spec["pooling"], ("first", "last", "mean", "max"))
+        config = config_from_spec(spec["backbone"], known=_POOLED_AT)
+        return cls(
+            _build_backbone(config), pooling=spec["pooling"], normalize=bool(spec.get("normalize", False))
+        )
 
     def freeze_unused(self) -> None:
         """Freeze weights that no feature depends on."""

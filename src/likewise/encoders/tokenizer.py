@@ -123,7 +123,8 @@ class TextTokenizer:
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which the `tokenizers` library and transformers read."""
-        self._tokenizer.save(str(path))
+        # The library's own save raises a bare Exception when the disk is full.
+        path.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path, *, max_tokens: int | None, pad_id: int | None = None) -> TextTokenizer:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from likewise.metrics.inputs import Array, as_labels, as_unit_rows, rows_per_tile
-from likewise.metrics.retrieval import TIE
+from likewise.metrics.retrieval import tie_margin
 
 __all__ = ["ranking"]
 
@@ -25,8 +25,8 @@ def ranking(
 ) -> dict[str, float]:
     """How purely items of the query's class come first among all other items.
 
-    Ties count against the model: an item of another class whose cosine is within 1e-6 goes first. So a
-    collapsed model scores 0.
+    Ties count against the model: an item of another class whose cosine is within rounding (1e-6 in float32)
+    goes first. So a collapsed model scores 0.
 
     Args:
         embeddings: (N, D); scaled to unit length here.
@@ -99,7 +99,7 @@ def _by_query(
         tile = queries[start : start + step]
         similarity = rows[tile] @ rows.T  # (q, N)
         right = classes[tile, None] == classes  # (q, N)
-        similarity += TIE * ~right
+        similarity += tie_margin(similarity.dtype) * ~right
         similarity[torch.arange(len(tile), device=rows.device), tile] = -torch.inf
         wanted = num_right[tile, None]  # (q, 1)
         depth = int(wanted.max())

@@ -3,10 +3,12 @@
 N images, M texts, Q queries, P candidates, D embedding width. A text and an image belong together when their
 groups are equal: two captions of one photo are both right answers, and so is the caption of another scene in
 the same group. A text that equals a right answer word for word can count as right too, in any group: no model
-can tell the two apart.
+can tell the two apart. The published protocol counts it as wrong; its recalls are named `published_`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 
@@ -14,12 +16,29 @@ from likewise.metrics.chance import first_hit_chance
 from likewise.metrics.inputs import Array, as_labels, as_unit_pair, rows_per_tile
 from likewise.metrics.relevance import Relevance, images_and_texts
 
-__all__ = ["retrieval", "first_ranks", "checked_pair", "ranks_in", "summarise_ranks", "RECALL_AT", "TIE"]
+__all__ = [
+    "PUBLISHED",
+    "RECALL_AT",
+    "checked_pair",
+    "first_ranks",
+    "prefixed",
+    "ranks_in",
+    "recalls",
+    "retrieval",
+    "summarise_ranks",
+    "tie_margin",
+]
 
 RECALL_AT = (1, 5, 10)
 
-TIE = 1e-6
-"""Cosines closer than this are tied: only float32 rounding separates them."""
+PUBLISHED = "published_"
+"""Before the keys of the published protocol, where every text of another group is wrong."""
+
+
+def tie_margin(dtype: torch.dtype) -> float:
+    """Cosines closer than this are tied, because rounding alone separates them: 1e-6 in float32, 2e-15 in
+    float64."""
+    return 1e-6 * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps
 
 
 def first_ranks(queries: Array, candidates: Array, relevance: Relevance) -> torch.Tensor:
@@ -39,23 +58,26 @@ def first_ranks(queries: Array, candidates: Array, relevance: Relevance) -> torc
     Raises:
         ValueError: shapes that don't fit, or values that are not finite.
     """
-    return _ranks(*as_unit_pair(queries, candidates, ("queries", "candidates")), relevance)
+    return _ranks(*as_unit_pair(queries, candidates, ("queries", "candidates")), {"": relevance})[""]
 
 
-def _ranks(queries: torch.Tensor, candidates: torch.Tensor, relevance: Relevance) -> torch.Tensor:
-    """`first_ranks` for checked unit rows."""
+def _ranks(
+    queries: torch.Tensor, candidates: torch.Tensor, protocols: Mapping[str, Relevance]
+) -> dict[str, torch.Tensor]:
+    """`first_ranks` for checked unit rows, by each protocol."""
     step = rows_per_tile(len(candidates))
-    ranks = []
+    ranks: dict[str, list[torch.Tensor]] = {prefix: [] for prefix in protocols}
     for start in range(0, len(queries), step):
         similarity = queries[start : start + step] @ candidates.T  # (q, P)
-        ranks.append(ranks_in(similarity, relevance.rows(start, start + step)))
-    return torch.cat(ranks)
+        for prefix, relevance in protocols.items():
+            ranks[prefix].append(ranks_in(similarity, relevance.rows(start, start + step)))
+    return {prefix: torch.cat(tiles) for prefix, tiles in ranks.items()}
 
 
 def ranks_in(similarity: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """(q,) ranks as of `first_ranks`, from (q, P) similarities and which candidates are right."""
     best = similarity.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
-    rank = 1 + ((similarity >= best - TIE) & ~right).sum(dim=1)
+    rank = 1 + ((similarity >= best - tie_margin(similarity.dtype)) & ~right).sum(dim=1)
     return rank.where(right.any(dim=1), torch.zeros_like(rank))
 
 
@@ -80,7 +102,8 @@ def retrieval(
         For each direction `image_to_text` and `text_to_image`: `_r1`, `_r5`, `_r10` (share of queries with a
         right answer among the first k), `_median_rank` (the lower middle one of an even number) and
         `_mean_reciprocal_rank`; the same keys behind `chance_` for a random order; `num_images` and
-        `num_texts`, the queries counted: those with a right answer among the candidates.
+        `num_texts`, the queries counted: those with a right answer among the candidates. With `text_ids`
+        also the recalls behind `published_`, as if there were none, and behind `chance_published_`.
 
     Raises:
         ValueError: shapes that don't fit, values that are not finite, or no image and text with equal groups.
@@ -88,22 +111,26 @@ def retrieval(
     images, texts, of_images, of_texts = checked_pair(
         image_embeddings, text_embeddings, image_groups, text_groups, text_ids
     )
+    published: dict[str, float] = {}
     result: dict[str, float] = {}
     counts = []
-    for name, queries, candidates, relevance in (
+    for name, queries, candidates, protocols in (
         ("image_to_text", images, texts, of_images),
         ("text_to_image", texts, images, of_texts),
     ):
-        ranks = _ranks(queries, candidates, relevance)
-        ranks = ranks[ranks > 0]
-        if len(ranks) == 0:
-            raise ValueError("no image and text have equal groups: there is nothing to retrieve")
-        counts.append(len(ranks))
-        result |= {f"{name}_{key}": value for key, value in summarise_ranks(ranks).items()}
-        num_right = relevance.counts()
-        chance = first_hit_chance(num_right[num_right > 0].tolist(), len(candidates), RECALL_AT)
-        result |= {f"chance_{name}_{key}": value for key, value in chance.items()}
-    return result | {"num_images": counts[0], "num_texts": counts[1]}
+        for prefix, ranks in _ranks(queries, candidates, protocols).items():
+            ranks = ranks[ranks > 0]
+            if len(ranks) == 0:
+                raise ValueError("no image and text have equal groups: there is nothing to retrieve")
+            num_right = protocols[prefix].counts()
+            chance = first_hit_chance(num_right[num_right > 0].tolist(), len(candidates), RECALL_AT)
+            if prefix:
+                published |= prefixed(f"{prefix}{name}_", recalls(ranks))
+                published |= prefixed(f"chance_{prefix}{name}_", {key: chance[key] for key in recalls(ranks)})
+                continue
+            counts.append(len(ranks))
+            result |= prefixed(f"{name}_", summarise_ranks(ranks)) | prefixed(f"chance_{name}_", chance)
+    return result | {"num_images": counts[0], "num_texts": counts[1]} | published
 
 
 def checked_pair(
@@ -112,20 +139,35 @@ def checked_pair(
     image_groups: Array,
     text_groups: Array,
     text_ids: Array | None,
-) -> tuple[torch.Tensor, torch.Tensor, Relevance, Relevance]:
-    """Unit rows of images (N, D) and texts (M, D); what is right for images, and for texts, as queries."""
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, Relevance], dict[str, Relevance]]:
+    """Unit rows of images (N, D) and texts (M, D); what is right for images, and for texts, as queries.
+
+    By protocol, each by the prefix of its keys: ours has none.
+    """
     images, texts = as_unit_pair(image_embeddings, text_embeddings, ("image_embeddings", "text_embeddings"))
     image_of = as_labels(image_groups, "image_groups", count=len(images), device=images.device)
     text_of = as_labels(text_groups, "text_groups", count=len(texts), device=texts.device)
+    ids: dict[str, Array | None] = {"": text_ids}
     if text_ids is not None:
-        text_ids = as_labels(text_ids, "text_ids", count=len(texts), device=texts.device)
-    return images, texts, *images_and_texts(image_of, text_of, text_ids)
+        ids = {"": as_labels(text_ids, "text_ids", count=len(texts), device=texts.device), PUBLISHED: None}
+    found = {prefix: images_and_texts(image_of, text_of, same) for prefix, same in ids.items()}
+    of_images, of_texts = ({prefix: both[way] for prefix, both in found.items()} for way in (0, 1))
+    return images, texts, of_images, of_texts
+
+
+def recalls(ranks: torch.Tensor) -> dict[str, float]:
+    """Recall at each k of (Q,) ranks from 1."""
+    return {f"r{k}": float((ranks <= k).double().mean()) for k in RECALL_AT}
+
+
+def prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """The figures with a prefix before each key."""
+    return {prefix + key: value for key, value in figures.items()}
 
 
 def summarise_ranks(ranks: torch.Tensor) -> dict[str, float]:
     """Recall at each k, median rank and mean reciprocal rank of (Q,) ranks from 1."""
-    recalls = {f"r{k}": float((ranks <= k).double().mean()) for k in RECALL_AT}
-    return recalls | {
+    return recalls(ranks) | {
         "median_rank": float(ranks.median()),
         "mean_reciprocal_rank": float((1 / ranks.double()).mean()),
     }

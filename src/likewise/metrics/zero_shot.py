@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from likewise.metrics.chance import accuracy_chance
 from likewise.metrics.classification import classification_metrics
 from likewise.metrics.inputs import Array, as_labels, as_unit_pair, as_unit_rows
-from likewise.metrics.retrieval import TIE
+from likewise.metrics.retrieval import tie_margin
 
 __all__ = ["class_embeddings", "zero_shot"]
 
@@ -47,8 +47,8 @@ def zero_shot(
 ) -> dict[str, float]:
     """How well the nearest class caption names the image.
 
-    Ties count against the model, as in retrieval: another class within 1e-6 of the right one is the answer.
-    So equal embeddings of all captions score 0.
+    Ties count against the model, as in retrieval: another class within rounding of the right one (1e-6 in
+    float32) is the answer. So equal embeddings of all captions score 0.
 
     Args:
         image_embeddings: (N, D).
@@ -74,7 +74,9 @@ def zero_shot(
         raise ValueError(f"labels: {int(truth.max())} is not one of the {len(classes)} classes")
     cosine = images @ classes.T  # (N, C): classes are few
     own = truth[:, None]
-    rank = (cosine >= cosine.gather(1, own) - TIE).sum(dim=1)  # (N,) from 1, the class itself counted
+    rank = (cosine >= cosine.gather(1, own) - tie_margin(cosine.dtype)).sum(
+        dim=1
+    )  # (N,) from 1, the class itself counted
     best_other = cosine.scatter(1, own, -torch.inf).argmax(dim=1)
     answers = torch.where(rank == 1, truth, best_other)
     result = classification_metrics(truth, answers, num_classes=len(classes)).figures()

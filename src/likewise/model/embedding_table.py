@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from likewise.atomic_files import written_whole
 from likewise.data import Dataset
-from likewise.errors import DataError
+from likewise.errors import DataError, ModelError
+from likewise.messages import printable
 from likewise.model.model import Model
 
 __all__ = ["EmbeddingTable", "embed_images", "embed_texts", "ids_file"]
@@ -35,7 +36,11 @@ class EmbeddingTable:
         """Write a .parquet file (columns id, text, embedding), or an .npy file and `ids_file` beside it.
 
         Each file is written whole or not at all: earlier embeddings are not lost to a full disk.
+
+        Raises:
+            ModelError: a vector is not finite.
         """
+        self._check_finite(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".npy":
             with written_whole(ids_file(path)) as names, written_whole(path) as beside:
@@ -50,6 +55,15 @@ class EmbeddingTable:
         embedding = pa.FixedSizeListArray.from_arrays(flat, self.vectors.shape[1])
         with written_whole(path) as beside:
             pq.write_table(pa.table({"id": self.ids, "text": self.texts, "embedding": embedding}), beside)
+
+    def _check_finite(self, path: Path) -> None:
+        rows = np.flatnonzero(~np.isfinite(self.vectors).all(axis=1))
+        if len(rows):
+            raise ModelError(
+                f"the embeddings of {len(rows):,} of {len(self.vectors):,} rows are not finite, first that "
+                f"of {printable(self.ids[rows[0]], most=80)}; {path} was not written. The model's weights "
+                "are damaged, or its training diverged: use an earlier one."
+            )
 
 
 def ids_file(path: Path) -> Path:

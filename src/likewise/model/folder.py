@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from likewise.atomic_files import sync_folder
+from likewise.encoders.backbone_spec import MAX_SIZE, MAX_VOCABULARY, shown
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, ModelError
 from likewise.messages import first_line, first_names, without_folders
@@ -31,11 +32,17 @@ FORMAT = 1
 
 _CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 
+_MAX_CONFIG_BYTES, _MAX_BUFFERS = 1 << 24, 1 << 28
+
 _AGAIN = "it is not a model of likewise or was changed since it was saved: save or fetch it again"
 
 
-def _is_whole(value: Any, *, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _is_whole(value: Any, *, least: int = 1, most: int = MAX_VOCABULARY) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_object_or_null(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
 
 
 # The required parts of config.json by dotted name: in words, and as a check.
@@ -43,17 +50,17 @@ _PARTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "format": ("a whole number from 1", _is_whole),
     "method": ("the method's name", lambda value: isinstance(value, str)),
     "network": ("an object, the parts of the network", lambda value: isinstance(value, dict)),
-    "images": (
-        "an object, or null where no images are read",
-        lambda value: isinstance(value, (dict, type(None))),
-    ),
+    "images": ("an object, or null where no images are read", _is_object_or_null),
     "images.fit": ("crop, pad or squash", lambda value: value in ("crop", "pad", "squash")),
-    "images.store_size": ("a whole number from 1 or null", lambda value: value is None or _is_whole(value)),
-    "texts": (
-        "an object, or null where no texts are read",
-        lambda value: isinstance(value, (dict, type(None))),
+    "images.store_size": (
+        f"a whole number from 1 to {MAX_SIZE:,} or null",
+        lambda value: value is None or _is_whole(value, most=MAX_SIZE),
     ),
-    "texts.max_tokens": ("a whole number from 1", _is_whole),
+    "texts": ("an object, or null where no texts are read", _is_object_or_null),
+    "texts.max_tokens": (
+        f"a whole number from 1 to {MAX_SIZE:,}",
+        lambda value: _is_whole(value, most=MAX_SIZE),
+    ),
     "texts.pad_id": ("a whole number from 0", lambda value: _is_whole(value, least=0)),
 }
 
@@ -263,8 +270,10 @@ def _checked_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / _CONFIG
     try:
+        if file.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ModelError(f"{file} has more than {_MAX_CONFIG_BYTES >> 20} MiB; {_AGAIN}.")
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise ModelError(f"{file} holds {type(config).__name__}, not an object; {_AGAIN}.")
@@ -286,30 +295,45 @@ def _part(file: Path, config: dict[str, Any], name: str) -> Any:
     if key not in holder:
         raise ModelError(f"{file} has no {name!r}, {expected}; {_AGAIN}.")
     if not is_right(holder[key]):
-        raise ModelError(f"{file} has {holder[key]!r} as {name!r}; expected {expected}.")
+        raise ModelError(f"{file} has {shown(holder[key])} as {name!r}; expected {expected}.")
     return holder[key]
 
 
 def _built_network(folder: Path, spec: dict[str, Any]) -> Network:
     """The network of a spec, with the weights of the folder."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
-        network = network_from_spec(spec)
-    except ModelError as error:
-        raise ModelError(f"{folder / _CONFIG}: {error}") from error
-    try:
-        weights = load_file(folder / _WEIGHTS)
+        with safe_open(folder / _WEIGHTS, framework="pt") as stored:
+            shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
+        # First without memory: what does not fit the stored weights is never allocated.
+        with torch.device("meta"):
+            sketch = _network_of(folder, spec)
+            _load(folder, sketch, {name: torch.empty(shape) for name, shape in shapes.items()})
+        if sum(buffer.numel() for buffer in sketch.buffers()) > _MAX_BUFFERS:
+            raise ModelError(f"{folder / _CONFIG}: its network needs too much memory besides its weights.")
+        network, weights = _network_of(folder, spec), load_file(folder / _WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{folder / _WEIGHTS} cannot be read: {first_line(error)}") from error
+    _load(folder, network, weights)
+    return network
+
+
+def _network_of(folder: Path, spec: dict[str, Any]) -> Network:
+    try:
+        return network_from_spec(spec)
+    except ModelError as error:
+        raise ModelError(f"{folder / _CONFIG}: {error}") from error
+
+
+def _load(folder: Path, network: Network, weights: dict[str, torch.Tensor]) -> None:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(
             f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}; {_AGAIN}."
         ) from error
-    return network
 
 
 def misfit_of_weights(error: RuntimeError) -> str:

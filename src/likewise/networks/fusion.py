@@ -46,7 +46,7 @@ class FusionNetwork(Network):
         self.image_projection = nn.Linear(image.dim, dim)
         self.text_projection = nn.Linear(text.dim, dim)
         self.match_head = nn.Linear(text.dim, 2)
-        self.language_head = LanguageHead(text.dim, vocabulary_size)
+        self.language_head = LanguageHead(text.dim, vocabulary_size, eps=fusion.config.layer_norm_eps)
         # Deviation from TCL's code, which learns the temperature itself: Adam's steps are about the learning
         # rate's size whatever the gradient's, and at 1e-3 they carry 0.07 to its bound within 100 steps.
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.07)))

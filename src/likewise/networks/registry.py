@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from likewise.errors import ModelError
+from likewise.encoders.backbone_spec import shown
+from likewise.errors import LikewiseError, ModelError
+from likewise.messages import first_line, printable
 from likewise.networks.base import Network
 
 __all__ = ["encoder_spec", "network", "network_from_spec", "networks"]
@@ -67,15 +69,18 @@ def network_from_spec(spec: dict[str, Any]) -> Network:
     known = networks()
     try:
         kind = spec["kind"]
-        if kind not in known:
+        if not isinstance(kind, str) or kind not in known:
             raise ModelError(
-                f"the network is of kind {kind!r}, which this version does not know ({', '.join(known)}); "
-                "try a newer version of likewise."
+                f"the network is of kind {shown(kind)}, which this version does not know "
+                f"({', '.join(known)}); try a newer version of likewise."
             )
         # The weights are loaded next, so the caller's random state stays as it is.
         with torch.random.fork_rng(devices=[]):
             return known[kind].from_spec(spec)
+    except LikewiseError:
+        raise
     except KeyError as error:
-        raise ModelError(f"the model's config.json lacks {error}.") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"no network can be built from the model's config.json: {error}") from error
+        raise ModelError(f"the model's config.json lacks {printable(str(error), most=100)}.") from error
+    except Exception as error:  # what torch and transformers raise at odd values
+        reason = printable(first_line(error), most=300)
+        raise ModelError(f"no network can be built from the model's config.json: {reason}") from error

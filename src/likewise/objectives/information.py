@@ -22,6 +22,7 @@ from ._numerics import (
     inverse,
     inverse_lengths,
     objective,
+    own_divisor,
     own_indices,
     row_mean,
     scalar,
@@ -102,9 +103,8 @@ def local_information(
     own_mask = all_mask[rows]  # (b, L'), as long as the longest of all processes
     terms = F.softplus(negatives[:, None].to(positive.dtype) - positive).masked_fill(~own_mask, 0.0)
     per_sample = terms.sum(1) / own_mask.sum(1).clamp_min(1)
-    share = global_.shape[0] / max(others.shape[0], 1)
-    count = all_mask.any(1).sum() * share  # left on the device
-    return (per_sample.sum() / count.clamp_min(share or 1.0)).to(scale.dtype)
+    divisor = own_divisor(all_mask.any(1).sum(), local, others)
+    return (per_sample.sum() / divisor).to(scale.dtype)
 
 
 @objective

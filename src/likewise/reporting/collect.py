@@ -13,7 +13,7 @@ import numpy as np
 from likewise.data import DataConfig, Splits
 from likewise.evaluation.context import Context
 from likewise.hardware import native_bfloat16
-from likewise.messages import without_folders
+from likewise.messages import printed_line, without_folders
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
@@ -60,8 +60,8 @@ def report(
     splits = run_data.open(run_data.own_config(data))
     if run_data.has_changed(splits):
         print(
-            f"warning: {CHANGED.format(source=splits.summary['source'])}, so the report's validation samples "
-            "may have been trained on.",
+            f"warning: {CHANGED.format(source=printed_line(splits.summary['source']))}, so the report's "
+            "validation samples may have been trained on.",
             file=sys.stderr,
             flush=True,
         )

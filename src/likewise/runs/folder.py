@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from likewise.atomic_files import write_whole
+from likewise.atomic_files import failure_to_read, write_whole
 from likewise.data import BadRecord
-from likewise.errors import ConfigError, ModelError
+from likewise.errors import ConfigError, ModelError, TrainingError
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -71,6 +71,18 @@ class RunFolder:
                 f"{path} is not a run: it has no config.toml; expected a folder that `likewise train` wrote."
             )
         return run
+
+    def check_present(self, step: int) -> None:
+        """Check that the folder is still a run, `step` steps after training began.
+
+        Raises:
+            TrainingError: it was removed or renamed meanwhile.
+        """
+        if not self.config.is_file():
+            raise TrainingError(
+                f"{self.path} was removed or renamed while training ran: it has no config.toml any more, and "
+                f"nothing was written there after step {step}. Train anew, or resume the renamed run."
+            )
 
     def claim(self) -> None:
         """Mark the folder, before anything else is written: its files are ours, even if no run begins."""
@@ -144,8 +156,10 @@ class RunFolder:
         if not path.is_file():
             return {}
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:  # no JSON, or no UTF-8
+            value = _parsed(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ModelError(f"{failure_to_read(path, error)}.") from error
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deeply
             raise ModelError(f"{path} is damaged ({error}); move it away to go on without it.") from error
         if not isinstance(value, dict):
             raise ModelError(f"{path} is damaged: expected an object; move it away to go on without it.")
@@ -156,11 +170,21 @@ class RunFolder:
         _write_lines(self.bad_records, map(asdict, records))
 
     def read_results(self) -> Results:
-        """The figures in results.json; an older file's keys such as "retrieval on x.csv" become others."""
+        """The figures in results.json; an older file's keys such as "retrieval on x.csv" become others.
+
+        Raises:
+            ModelError: results.json is damaged.
+        """
         found = self.read_json(self.results)
         others = found.pop(_OTHERS, [])
-        if not isinstance(others, list) or not all(isinstance(entry, dict) for entry in others):
-            raise ModelError(f"{self.results} is damaged: {_OTHERS!r} is no list of objects.")
+        wrong = next((task for task, figures in found.items() if not isinstance(figures, dict)), None)
+        if not isinstance(others, list) or not all(map(_is_entry, others)):
+            wrong = _OTHERS
+        if wrong is not None:
+            expected = "a list of entries" if wrong == _OTHERS else "an object"
+            raise ModelError(
+                f"{self.results} is damaged: {wrong!r} is not {expected}; move it away to go on without it."
+            )
         for name in [name for name in found if " on " in name]:
             task, _, source = name.partition(" on ")
             figures = found.pop(name)
@@ -207,10 +231,14 @@ class RunFolder:
         """The objects of a JSONL file; a line that was cut short or damaged is skipped."""
         if not path.is_file():
             return
-        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise ModelError(f"{failure_to_read(path, error)}.") from error
+        for line in text.split("\n"):
             try:
-                value = json.loads(line)
-            except ValueError:
+                value = _parsed(line)
+            except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 yield value
@@ -235,6 +263,15 @@ def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("task", "source"))
+        and isinstance(value.get("figures"), dict)
+        and isinstance(value.get("learned_from", {}), dict)
+    )
+
+
 def _measured(entry: Mapping[str, Any]) -> tuple[Any, ...]:
     """The task and rows of an entry; also the training rows of a task that learns."""
     learned_from = entry.get("learned_from") or {}
@@ -245,5 +282,10 @@ def _measured(entry: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _with_reranked(values: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with earlier re-ranked ones of the same rows."""
-    kept = {name: earlier[name] for name in earlier if name.startswith("reranked_") or name == "num_judged"}
+    kept = {name: earlier[name] for name in earlier if "reranked_" in name or name == "num_judged"}
     return values | {name: value for name, value in kept.items() if name not in values}
+
+
+def _parsed(text: str) -> Any:
+    """JSON's content; whole numbers beyond 64 bits, which no file of ours has, become floats."""
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))

@@ -241,7 +241,7 @@ def read_tables(path: str | Path, method: type[Method] | None = None) -> tuple[t
         tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, or nested too deeply
         raise ConfigError(f"{path} is not a TOML file: {error}.") from error
     name = tables.pop("method_name", None if method is None else method.name)
     if not isinstance(name, str):

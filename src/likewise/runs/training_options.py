@@ -86,7 +86,8 @@ class TrainingConfig:
     """Machines; start the command on each by torchrun or SLURM."""
 
     seed: int = 0
-    """Seed of weights, order and views; on CPU the same seed gives bit-identical results."""
+    """Seed of weights, order and views. On CPU the same seed gives bit-identical results with the same number
+    of threads (OMP_NUM_THREADS): another number rounds sums differently."""
 
     log_every: int = 10
     """Steps between lines of metrics.jsonl."""

@@ -52,7 +52,7 @@ class Measured:
         elif not _is_drawn(self.whole) or (self.parts is not self.whole and not learning):
             where = f"all of {source}, which names no parts"
         elif self.parts is self.whole:
-            where = f"the held-out part of {source}, {summary['splits_from']}"
+            where = f"the validation part of {source}, {summary['splits_from']}"
         else:
             where = f"a part of {source}, {summary['splits_from']}"
         splits = self.parts if learning else self.whole
@@ -177,22 +177,22 @@ def _without_trained(
     joined = joined and _is_drawn(splits)
     num_rows = len(splits.validation or ()) + (len(splits.train) if joined else 0)
     train = _unseen(splits.train, trained) if joined else splits.train
-    held_out = None if splits.validation is None else _unseen(splits.validation, trained)
-    parts = replace(
-        splits, train=train, validation=held_out if held_out is not None and len(held_out) else None
-    )
+    validation = None if splits.validation is None else _unseen(splits.validation, trained)
+    if validation is not None and len(validation) == 0:
+        validation = None
+    parts = replace(splits, train=train, validation=validation)
     whole = _whole(parts) if joined else parts
     num_left = len(whole.validation or ())
     source = _source(splits)
     if num_rows > 0 and num_left == 0:
         raise DataError(
-            f"all {num_rows:,} rows of {source} that would be measured were trained on, so nothing of it is "
-            "held out; without --data, the run's own held-out part is measured."
+            f"all {num_rows:,} rows of {source} that would be measured were trained on, so none of them can "
+            "be; without --data, the run's own validation part is measured."
         )
     if num_left < num_rows:
         warnings += (
-            f"{num_rows - num_left:,} of the {num_rows:,} rows were trained on (their pictures, or without "
-            "pictures their texts, are in the training part) and are left out.",
+            f"{num_rows - num_left:,} of the {num_rows:,} rows were trained on (their images, or without "
+            "images their texts, are in the training part) and are left out.",
         )
     return Measured(
         parts=parts,
@@ -206,12 +206,11 @@ def _without_trained(
 
 def _overlap(parts: Splits) -> str | None:
     """A warning if validation rows of another source overlap its own training part."""
-    held_out = parts.validation
-    if held_out is None or len(parts.train) == 0:
+    if parts.validation is None or len(parts.train) == 0:
         return None
     one_source = parts.summary["validation_source"] is None
     return said_of_overlap(
-        held_out,
+        parts.validation,
         parts.train,
         groups_tell=one_source and parts.summary["splits_from"] != "generated",
         row="row that is learnt from",

@@ -7,17 +7,18 @@ import os
 import sys
 from collections.abc import Callable
 from inspect import signature
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
-from likewise.collectives import average_over_replicas, world_size
+from likewise.collectives import average_over_replicas
 from likewise.errors import ConfigError, TrainingError
 from likewise.hardware import native_bfloat16
 from likewise.messages import first_line
 from likewise.methods.base import LossOutput
 from likewise.runs.training_options import TrainingConfig
+from likewise.training.watch import exchange
 
 __all__ = ["launch", "mean_loss", "precision_of", "run_on_rank_zero", "run_rank_zero_first"]
 
@@ -90,23 +91,28 @@ def run_rank_zero_first(fabric: Any, work: Callable[[], T]) -> T:
 
     Raises:
         Exception: what `work` raised on this rank.
-        TrainingError: `work` failed on another rank.
+        TrainingError: `work` failed on another rank, or that rank is gone.
     """
     failure: Exception | None = None
-    with fabric.rank_zero_first():
+
+    def attempt() -> T | None:
+        nonlocal failure
         try:
-            result = work()
+            return work()
         except Exception as error:  # noqa: BLE001 - raised below
             failure = error
-    reasons: list[str | None] = [None] * world_size()
-    if world_size() > 1:
-        torch.distributed.all_gather_object(reasons, None if failure is None else first_line(failure))
+            return None
+
+    result = attempt() if fabric.is_global_zero else None
+    exchange("")
+    result = result if fabric.is_global_zero else attempt()
+    reasons = exchange("" if failure is None else first_line(failure))
     if failure is not None:
         raise failure
     for number, reason in enumerate(reasons):
-        if reason is not None:
+        if reason:
             raise TrainingError(f"rank {number} failed: {reason}")
-    return result
+    return cast(T, result)
 
 
 def run_on_rank_zero(fabric: Any, work: Callable[[], object]) -> None:

@@ -14,10 +14,12 @@ from likewise.mechanisms.batch_norm import synchronize_batch_norm
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, write_settings
 from likewise.training.distributed import launch
+from likewise.training.embed_module import EmbedModule
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.optimizers import build_optimizer
 from likewise.training.progress import Display, check_loggers
-from likewise.training.session import EmbedModule, Session
+from likewise.training.rank_checks import check_same_settings
+from likewise.training.session import Session
 from likewise.training.setup import (
     build_method,
     check_free,
@@ -27,6 +29,7 @@ from likewise.training.setup import (
 )
 from likewise.training.signals import stop_signal
 from likewise.training.warm_start import open_trained
+from likewise.training.watch import exchange, watched
 
 __all__ = ["prepare_run", "train"]
 
@@ -51,16 +54,16 @@ def train(settings: Settings[Any], out: str | Path, *, resume: bool = False, sho
         Interrupted: a signal stopped the training; the state was saved.
     """
     run, fabric = RunFolder(out), launch(settings.training)
-    with run.locked(fabric):
+    with watched(fabric), run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
             with session.display, stop_signal() as signal:
                 session.loop(signal)
                 session.finish()
         except Interrupted:
-            # All ranks stop here together: as soon as one exits, Fabric's launcher kills rank 0, which may
-            # still be closing its display, and its exit code would be another.
-            fabric.barrier()
+            # All ranks stop here together: as soon as one exits, torchrun kills the others, which may still
+            # be closing their displays.
+            exchange("")
             raise
     return run
 
@@ -76,6 +79,7 @@ def prepare_run(
         LikewiseError: as `train`.
     """
     check_loggers(settings.training.loggers)
+    check_same_settings(settings, resume, fabric)
     settings = check_free(run, settings, resume)
     splits = prepare_data(settings, run, fabric, show)
     settings = with_batch_size(settings, splits.train, fabric.world_size)

@@ -7,15 +7,16 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import IO, Any
 
 from torch import Tensor
 
+from likewise.atomic_files import failure_to_write
 from likewise.collectives import rank
 from likewise.errors import ConfigError
-from likewise.messages import first_line
+from likewise.messages import first_line, printed_line
 from likewise.methods.base import LossOutput, Progress
 from likewise.runs.folder import RunFolder
 from likewise.runs.training_options import TrainingConfig
@@ -52,6 +53,8 @@ class Display:
         self._show = show
         self._writes = rank() == 0
         self._file: IO[str] | None = None
+        self.failure: str | None = None
+        """Why metrics.jsonl cannot be written; the training saves its state and ends."""
         self._loggers: dict[str, Any] = {}
         self._bar: Any = None
         self._task: Any = None
@@ -80,7 +83,8 @@ class Display:
                 logger.finalize("success")
         self._loggers = {}
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what a full disk did not take is tried again
+                self._file.close()
             self._file = None
 
     def resumed(self, step: int) -> None:
@@ -169,17 +173,21 @@ class Display:
 
     def _print(self, line: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
+            self._bar.console.print(printed_line(line), markup=False, highlight=False)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(printed_line(line), file=sys.stderr, flush=True)
 
     def _write(self, kind: str, progress: Progress, values: dict[str, float]) -> None:
         if not self._writes:
             return
         line = {"kind": kind, "step": progress.step, "epoch": round(progress.epoch, 4), **values}
         assert self._file is not None, "the display is not open"
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            written = failure_to_write(self._run.metrics, error)
+            self.failure = self.failure or f"{written} Its {kind} line is missing. Training stopped"
         for name, logger in list(self._loggers.items()):
             with self._dropping(name):
                 logger.log_metrics(

@@ -20,7 +20,7 @@ from likewise.batches.loader import Loader, Prefetcher
 from likewise.collectives import average_over_replicas, even_rows
 from likewise.data import Splits
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import DataError, Interrupted, NonFiniteLoss, TrainingError
+from likewise.errors import DataError, LikewiseError, TrainingError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task, monitored_tasks
 from likewise.hardware import seed_device
@@ -32,14 +32,16 @@ from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings
 from likewise.runs.unseen_rows import own_measured
 from likewise.step_random import StepRandom
-from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from likewise.training.checkpoints import load_latest, save_checkpoint, set_aside
 from likewise.training.distributed import mean_loss, run_on_rank_zero
+from likewise.training.embed_module import Input
+from likewise.training.finite import check_finite
 from likewise.training.grad_cache import cached_backward
 from likewise.training.monitor import embedding_figures, validation_figures
 from likewise.training.optimizers import learning_rate
 from likewise.training.progress import Display
 
-__all__ = ["EmbedModule", "Session"]
+__all__ = ["Session"]
 
 
 @dataclass(kw_only=True)
@@ -62,8 +64,10 @@ class Session:
     """Losses and gradient norms that were not yet checked to be finite, with their step."""
     monitored: Embeddings = field(default_factory=dict)
     """The newest step's embeddings that are checked for collapse."""
+    compared: tuple[dict[str, float], str | None] | None = None
+    """Their figures and warning at the last step; its checkpoint keeps them, for a kill in the evaluation."""
 
-    def loop(self, stop_signal: Callable[[], str | None]) -> None:
+    def loop(self, stop_signal: Callable[[str | None], LikewiseError | None]) -> None:
         """Fetch, update, log, evaluate, save, until all steps are done."""
         options = self.settings.training
         self.method.train()
@@ -83,12 +87,12 @@ class Session:
                     self.display.step(self.progress, mean_loss(loss), norm, rate, batches.waited_seconds)
                 if options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
                     self._evaluate()
-                stop = stop_signal()
+                stop = stop_signal(self.display.failure)
                 if done or stop is not None or (options.save_every and self.step % options.save_every == 0):
                     self._save()
                 if stop is not None and not done:
-                    raise Interrupted(
-                        f"stopped by {stop} after step {self.step}; the state is in {self.run.checkpoints}."
+                    raise type(stop)(
+                        f"{stop} after step {self.step}; the state is in {self.run.checkpoints}."
                     )
 
     @property
@@ -196,13 +200,13 @@ class Session:
         with self.fabric.no_backward_sync(self.module, enabled=not by_ddp and self.fabric.world_size > 1):
             if micro is None:
                 seed(0)
-                embeddings = self.module(_Input(batch, step))
+                embeddings = self.module(Input(batch, step))
                 loss = self.method.objective(embeddings, step)
                 self.fabric.backward(loss.total)
                 loss = LossOutput(loss.total.detach(), loss.parts)
             else:
                 loss, embeddings = cached_backward(
-                    lambda part, step: self.module(_Input(part, step)),
+                    lambda part, step: self.module(Input(part, step)),
                     self.method.objective,
                     batch,
                     step,
@@ -223,27 +227,9 @@ class Session:
         return nn.utils.clip_grad_norm_(self.method.parameters(), limit, error_if_nonfinite=False)
 
     def _check_finite(self) -> None:
-        """Check the losses and gradients since the last check.
-
-        Raises:
-            NonFiniteLoss: one is NaN or infinite.
-        """
+        """Check the losses and gradients since the last check."""
         unchecked, self.unchecked = self.unchecked, []
-        sums = [loss.total + norm for _, loss, norm in unchecked]
-        if not sums or bool(torch.stack(sums).isfinite().all()):
-            return
-        for step, loss, norm in unchecked:
-            loss_is_bad = not bool(torch.isfinite(loss.total))
-            if not loss_is_bad and bool(torch.isfinite(norm)):
-                continue
-            bad = [name for name, value in loss.parts.items() if not bool(torch.isfinite(value))]
-            what = f"the loss ({', '.join(bad) or 'total'})" if loss_is_bad else "the gradient"
-            last = latest_checkpoint(self.run.checkpoints)
-            raise NonFiniteLoss(
-                f"{what} became {float(loss.total):g} (gradient norm {float(norm):g}) "
-                f"at step {step}; nothing was overwritten, the last good checkpoint is {last or 'none yet'}. "
-                "Try a lower --training.learning-rate, or --training.precision float32, with another --out."
-            )
+        check_finite(unchecked, self.run.checkpoints)
 
     # -- evaluation
 
@@ -258,11 +244,14 @@ class Session:
         """Figures of the monitored tasks, shown and written."""
         began = time.perf_counter()
         figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
-        monitored, collapse = embedding_figures(self.monitored, self.method.monitored_embeddings)
+        monitored, collapse = self.compared or self._compare()
         figures |= {"compared": monitored} if monitored else {}
         seconds = time.perf_counter() - began
         self.display.evaluation(self.progress, figures, collapse or warning, seconds)
         return figures
+
+    def _compare(self) -> tuple[dict[str, float], str | None]:
+        return embedding_figures(self.monitored, self.method.monitored_embeddings)
 
     def model(self) -> Model:
         """The trained network as a model (they share weights)."""
@@ -281,10 +270,18 @@ class Session:
         run_on_rank_zero(self.fabric, self._finish)
 
     def _finish(self) -> None:
+        self.run.check_present(self.step)
         model = self.model()
         model.save(self.run.model)
-        if self.splits.validation is None:
-            return
+        if self.splits.validation is not None:
+            self._evaluate_all(model)
+        self.run.check_present(self.step)
+        if self.display.failure is not None:
+            raise TrainingError(
+                f"{self.display.failure} after the last step; the model is in {self.run.model}."
+            )
+
+    def _evaluate_all(self, model: Model) -> None:
         context = Context(model, self.splits)
         figures = self._log_figures(context)
         monitored = monitored_tasks(model, self.splits)
@@ -301,19 +298,26 @@ class Session:
 
     def _save(self) -> None:
         self._check_finite()
+        if self.step == self.total_steps and self.fabric.is_global_zero:
+            self.compared = self._compare()
         state = {
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
+            "compared": self.compared,
         }
-        # If it fails (a full disk), all ranks end.
-        run_on_rank_zero(self.fabric, lambda: save_checkpoint(self.run.checkpoints, self.step, state))
+
+        def write() -> None:
+            self.run.check_present(self.step)
+            save_checkpoint(self.run.checkpoints, self.step, state)
+
+        run_on_rank_zero(self.fabric, write)  # if it fails (a full disk), all ranks end
 
     def restore(self) -> None:
-        """Go on from the newest checkpoint, if there is one."""
-        newest = latest_checkpoint(self.run.checkpoints)
-        if newest is not None:
-            state = load_checkpoint(newest)
+        """Go on from the newest checkpoint that is not damaged, if there is one."""
+        found, warning = load_latest(self.run.checkpoints), None
+        if found is not None:
+            newest, state, warning = found
             try:
                 # EMA encoders were called twin in earlier versions.
                 weights = {_renamed(name): value for name, value in state["method"].items()}
@@ -321,7 +325,7 @@ class Session:
                 self.optimizer.load_state_dict(state["optimizer"])
             except (RuntimeError, ValueError, KeyError) as error:
                 raise TrainingError(f"{newest} does not fit these settings: {first_line(error)}") from error
-            self.step = state["step"]
+            self.step, self.compared = state["step"], state.get("compared")
         steps = self.fabric.all_gather(torch.tensor(self.step)).flatten().tolist()
         if len(set(steps)) > 1:
             raise TrainingError(
@@ -330,28 +334,12 @@ class Session:
             )
         if self.fabric.is_global_zero and self.run.metrics.is_file():
             self.run.cut_metrics(self.step, finished=self.step == self.total_steps)
+        if warning is not None:
+            self.display.warn(self.step, warning)
+            if self.fabric.is_global_zero:
+                set_aside(self.run.checkpoints, self.step)
         self.display.resumed(self.step)
 
 
 def _renamed(name: str) -> str:
     return f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else name
-
-
-class _Input:
-    """A batch and its step in a plain object: Fabric would take a dataclass or tuple apart at every step."""
-
-    def __init__(self, batch: Batch, step: Step) -> None:
-        self.batch = batch
-        self.step = step
-
-
-class EmbedModule(nn.Module):
-    """The method with `embed` as its forward: what Fabric wraps (devices, precision, gradient averaging)."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, given: _Input) -> Embeddings:
-        """Embed a batch."""
-        return self.method.embed(given.batch, given.step)

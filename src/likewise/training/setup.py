@@ -15,12 +15,13 @@ from likewise.data import Dataset, Splits, prepare
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
-from likewise.messages import first_names
+from likewise.messages import first_names, printed_line
 from likewise.methods.base import BuildContext, Method, TokenizerInfo
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, differences, read_settings
 from likewise.training.distributed import run_rank_zero_first
+from likewise.training.rank_checks import check_same_data
 from likewise.training.warm_start import load_trained_weights, trained_spec
 
 __all__ = ["build_method", "check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
@@ -119,18 +120,18 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
             f"{settings.data.source} has changed since {run.path} began with it (its fingerprint is "
             f"{fingerprint}, and was {began_with}); start another run."
         )
-    fabric.barrier()  # all ranks have read the folder before one writes into it
+    check_same_data(splits)  # also waits until all ranks have read the folder, before one writes into it
     if fabric.is_global_zero:
         run.claim()
         run.write_json(run.data, splits.summary)
         run.write_bad_records(splits.bad_records)
     if progress:
         for note in dict.fromkeys(splits.summary["notes"]):
-            print(f"note: {note}.", file=sys.stderr)
+            print(printed_line(f"note: {note}."), file=sys.stderr)
         if splits.validation is None:
             print("no validation split: nothing can be measured; see --data.validation.", file=sys.stderr)
         if splits.summary["overlap"] is not None:
-            print(f"WARNING: {splits.summary['overlap']}.", file=sys.stderr)
+            print(printed_line(f"WARNING: {splits.summary['overlap']}."), file=sys.stderr)
     return splits
 
 

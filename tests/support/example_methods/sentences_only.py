@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor, nn
 
 from likewise.batches.batch import Batch
 from likewise.data.columns import Needs
-from likewise.encoders.text import TextEncoder
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.networks.text import TextNetwork
 from likewise.objectives import nt_xent
 
 
@@ -19,26 +16,6 @@ class Config:
     """Options."""
 
     temperature: float = 0.05
-
-
-class SentenceNetwork(nn.Module):
-    """One text encoder."""
-
-    kind = "sentences_only"
-
-    def __init__(self, text: TextEncoder) -> None:
-        super().__init__()
-        self.text = text
-        self.dim = text.dim
-
-    def encode_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """(B, L) tokens and mask to (B, D)."""
-        pooled: Tensor = self.text(tokens, mask).pooled
-        return pooled
-
-    def spec(self) -> dict[str, Any]:
-        """Everything but the weights."""
-        return {"kind": self.kind, "text": self.text.spec()}
 
 
 class SentencesOnly(Method):
@@ -52,17 +29,16 @@ class SentencesOnly(Method):
     options = Config
 
     config: Config
-    network: SentenceNetwork
+    network: TextNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
-        self.network = SentenceNetwork(context.text_encoder())
+        self.network = TextNetwork(context.text_encoder())
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Each sentence twice, under two dropout masks."""
-        assert batch.tokens is not None
-        assert batch.mask is not None
-        first, second = (self.network.encode_texts(batch.tokens, batch.mask) for _ in range(2))  # (B, D) each
+        text = batch.text
+        first, second = (self.network.encode_texts(text.tokens, text.mask) for _ in range(2))  # (B, D) each
         return {"first": first, "second": second}
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:

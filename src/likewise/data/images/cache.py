@@ -143,10 +143,14 @@ def _damaged_file(folder: Path, count: int, size: int) -> str | None:
     """The damaged file of a complete cache; None if all are whole, or there is no such cache."""
     try:
         described = _description(folder)
-        has_pixels, whole = described["has_pixels"], isinstance(described["bad"], dict)
+        has_pixels, bad = described["has_pixels"], described["bad"]
+        rows = [*map(int, bad), *described["for_now"]]
+        whole = isinstance(has_pixels, bool) and (described["size"], type(described["fit"])) == (size, str)
+        whole = whole and all(isinstance(reason, str) for reason in bad.values())
+        whole = whole and all(isinstance(row, int) and 0 <= row < count for row in rows)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return "cache.json"
     return wrong_array(folder, count, size, has_pixels=has_pixels) if whole else "cache.json"
 

@@ -133,10 +133,10 @@ class CacheBuilder:
         for line in self._journal.read_text(encoding="utf-8").split("\n")[:-1]:
             try:
                 start, stop, bad = json.loads(line)
-            except json.JSONDecodeError:  # empty, or cut short
+                if start % _PIECE == 0 and stop == min(start + _PIECE, count):
+                    done[int(start)] = {int(row): str(reason) for row, reason in bad.items()}
+            except (ValueError, TypeError, AttributeError, RecursionError):  # empty, cut short or damaged
                 continue
-            if start % _PIECE == 0 and stop == min(start + _PIECE, count):
-                done[int(start)] = {int(row): reason for row, reason in bad.items()}
         return done
 
     def _arrays(self, *, fresh: bool) -> dict[str, Any]:

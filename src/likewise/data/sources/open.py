@@ -37,7 +37,7 @@ def open_source(config: DataConfig, needs: Needs | None = None, *, own_columns: 
     """List the records of a source; images are not opened.
 
     Args:
-        config: where the source is and what the user said about it.
+        config: where the source is and how it is read.
         needs: the columns that are read; images, texts, labels, groups and domains when None. Without
             images, the texts of a table are of use even where its image files are missing.
         own_columns: the named columns are those of this source, so that a kind without columns is refused.
@@ -102,7 +102,7 @@ def _unread_notes(source: Source, config: DataConfig) -> list[str]:
 
 
 def _make_ids_unique(source: Source) -> None:
-    """Names that occur again (rows of one picture with different labels) get a number."""
+    """Number ids that occur again (rows of one image with different labels)."""
     if len({record.id for record in source.records}) == len(source.records):
         return
     seen: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from likewise.errors import AbilityError, ConfigError
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
 from likewise.metrics.reranking import Judge, reranked_retrieval
-from likewise.metrics.retrieval import RECALL_AT, retrieval
+from likewise.metrics.retrieval import PUBLISHED, RECALL_AT, retrieval
 from likewise.model.model import Model
 
 __all__ = ["Retrieval", "RetrievalOptions", "pair_judge"]
@@ -71,6 +71,18 @@ _RERANKED = tuple(
     )
     for figure in _PLAIN
 )
+_PUBLISHED = tuple(
+    replace(
+        figure,
+        key=f"{PUBLISHED}{figure.key}",
+        title=f"Published protocol: {figure.title[0].lower()}{figure.title[1:]}",
+        chance=str(figure.chance).replace("chance_", f"chance_{PUBLISHED}"),
+        headline=None,
+        curve=False,
+    )
+    for figure in (*_PLAIN, *_RERANKED)
+    if figure.unit == "share"
+)
 
 
 @task("retrieval")
@@ -90,6 +102,7 @@ class Retrieval(Task):
         Figure("num_texts", "Texts", "count"),
         Figure("num_judged", "Candidates judged again", "count"),
         *_RERANKED,
+        *_PUBLISHED,
     )
 
     def check(self, model: Model, options: RetrievalOptions) -> None:
@@ -106,14 +119,14 @@ class Retrieval(Task):
         groups = context.validation.groups
         given = (context.images, context.texts, groups, groups[context.caption_rows])
         figures = dict(retrieval(*given, text_ids=context.caption_ids))
-        if options.rerank is None:
-            return figures
-        return figures | reranked_retrieval(
-            *given,
-            judge=pair_judge(context, options),
-            num_judged=options.rerank,
-            text_ids=context.caption_ids,
-        )
+        if options.rerank is not None:
+            figures |= reranked_retrieval(
+                *given,
+                judge=pair_judge(context, options),
+                num_judged=options.rerank,
+                text_ids=context.caption_ids,
+            )
+        return dict(sorted(figures.items(), key=lambda figure: PUBLISHED in figure[0]))  # those come last
 
 
 def pair_judge(context: Context, options: RetrievalOptions) -> Judge:

@@ -6,6 +6,7 @@ widths of the encoders.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -63,8 +64,7 @@ class Fused(NamedTuple):
 def draw_pairs(
     image_states: Tensor,
     text_states: Tensor,
-    images: Tensor,
-    texts: Tensor,
+    features: Mapping[str, Tensor],
     batch: Batch,
     draw: StepRandom,
     *,
@@ -73,13 +73,15 @@ def draw_pairs(
 ) -> Pairs:
     """Draw negatives, with probability softmax(similarity / temperature) over the rows of other groups.
 
+    The similarities are those of the network's features with the EMA encoder's of the other kind, as in CMA.
+    A row without a row of another group gets the first row, and is not judged.
+
     A row with an equal text is not a negative either, whatever its image: equal pairs cannot be told apart.
 
     Args:
         image_states: (B, 1 + N, E).
         text_states: (B, L, F).
-        images: (B, D) in the shared space.
-        texts: (B, D).
+        features: `images`, `texts`, `ema_images`, `ema_texts`, each (B, D) in the shared space.
         batch: the rows' groups, places, tokens and text mask.
         draw: the step's random numbers.
         temperature: ().
@@ -87,11 +89,13 @@ def draw_pairs(
     """
     tokens, mask = batch.text.tokens, batch.text.mask
     group = torch.stack([batch.group, _text_keys(tokens, mask)], 1)  # (B, 2): equal image, equal text
-    images, texts, temperature = images.detach(), texts.detach(), temperature.detach()
-    all_images, all_texts, all_groups = images, texts, group
+    images, texts, ema_images, ema_texts = (
+        features[name].detach() for name in ("images", "texts", "ema_images", "ema_texts")
+    )
+    all_groups = group
     all_mask, all_text_states = mask, text_states
     if of_all_replicas:
-        all_images, all_texts, all_groups = gather_rows(images), gather_rows(texts), gather_rows(group)
+        ema_images, ema_texts, all_groups = map(gather_rows, (ema_images, ema_texts, group))
         all_mask = gather_rows(mask, lengths_vary=True)
         all_text_states = gather_rows(text_states, lengths_vary=True)
 
@@ -99,14 +103,14 @@ def draw_pairs(
         return draw_hard_negatives(
             queries,
             candidates,
-            temperature=temperature,
+            temperature=temperature.detach(),
             group_queries=group,
             group_candidates=all_groups,
             uniform=draw.uniform(batch.key, len(candidates), purpose=f"negative {kind}"),
         )
 
-    other_images, has_image = negatives("images", texts, all_images)
-    other_texts, has_text = negatives("texts", images, all_texts)
+    other_images, has_image = negatives("images", texts, ema_images)
+    other_texts, has_text = negatives("texts", images, ema_texts)
     if of_all_replicas:
         # The fusion encoder gets this process's images, then those that were drawn.
         image_states = torch.cat([image_states, gather_rows(image_states)[other_images]])

@@ -110,8 +110,6 @@ class TCL(Method):
         """(), the learned temperature of all contrastive terms."""
         return self.network.temperature
 
-    # -- embed
-
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Features of the network and of the EMA encoder, logits of fused pairs and of masked tokens."""
         network, tokens, mask = self.network, batch.text.tokens, batch.text.mask
@@ -125,13 +123,18 @@ class TCL(Method):
             "texts": network.text_projection(text_states[:, 0]),  # (B, D)
             "group": batch.group,
         }
+        masked = None
+        if labels is not None:
+            # (H,) places among all tokens; logits at the others would be wasted.
+            masked = (labels != IGNORE_INDEX).flatten().nonzero().squeeze(1)
+        with self._ema_precision(second.device.type):
+            found |= self._embed_by_ema(second, tokens, masked_tokens, mask, masked)
         pairs = None
         if self.config.itm:
             pairs = draw_pairs(
                 image_states,
                 text_states,
-                found["images"],
-                found["texts"],
+                found,
                 batch,
                 step.random,
                 temperature=self.temperature,
@@ -142,14 +145,10 @@ class TCL(Method):
             logits = network.match_head(fused.pairs)  # (3B, 2)
             matches = torch.arange(len(logits), device=logits.device) < len(mask)
             found |= {"match_logits": logits, "matches": torch.where(pairs.judged, matches, IGNORE_INDEX)}
-        masked = None
-        if labels is not None and fused.masked is not None:
-            # (H,) places among all tokens; logits at the others would be wasted.
-            masked = (labels != IGNORE_INDEX).flatten().nonzero().squeeze(1)
+        if labels is not None and masked is not None and fused.masked is not None:
             found["masked_labels"] = labels.flatten()[masked]  # (H,)
             found["token_logits"] = network.word_logits(fused.masked.flatten(0, 1)[masked])  # (H, V)
-        with self._ema_precision(second.device.type):
-            return found | self._embed_by_ema(second, tokens, masked_tokens, mask, masked)
+        return found
 
     def _mask_tokens(self, tokens: Tensor, mask: Tensor, batch: Batch, step: Step) -> tuple[Tensor, Tensor]:
         """Texts with masked tokens, and the tokens to predict; (B, L) each."""
@@ -198,8 +197,6 @@ class TCL(Method):
         if self.config.twin_precision == "auto" and native_bfloat16(device):
             return torch.autocast(device, torch.bfloat16)
         return nullcontext()
-
-    # -- objective
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """(weighted mean of the six contrastive losses) + ITM + MLM."""
@@ -305,8 +302,6 @@ class TCL(Method):
             )
             for kind, queue in queues.items()
         }
-
-    # -- after the step
 
     def reset_ema(self) -> None:
         """Copy the network."""
