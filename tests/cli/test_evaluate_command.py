@@ -128,7 +128,9 @@ def test_figures_of_other_data_are_never_overwritten_by_those_of_different_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = RunFolder(run).read_results().own
-    assert before["retrieval"]["measured_on"].startswith(f"the held-out part of {source}, drawn by seed 3: ")
+    assert before["retrieval"]["measured_on"].startswith(
+        f"the validation part of {source}, drawn by seed 3: "
+    )
     first = write_table(tmp_path / "first", 30, first=60)
     second = write_table(tmp_path / "second", 10, first=100)
     # One name, two folders; then one training source with two tables to measure on.

@@ -177,12 +177,13 @@ class RunFolder:
         """
         found = self.read_json(self.results)
         others = found.pop(_OTHERS, [])
-        if not isinstance(others, list) or not all(isinstance(entry, dict) for entry in others):
-            raise ModelError(f"{self.results} is damaged: {_OTHERS!r} is no list of objects.")
         wrong = next((task for task, figures in found.items() if not isinstance(figures, dict)), None)
+        if not isinstance(others, list) or not all(map(_is_entry, others)):
+            wrong = _OTHERS
         if wrong is not None:
+            expected = "a list of entries" if wrong == _OTHERS else "an object"
             raise ModelError(
-                f"{self.results} is damaged: {wrong!r} is not an object; move it away to go on without it."
+                f"{self.results} is damaged: {wrong!r} is not {expected}; move it away to go on without it."
             )
         for name in [name for name in found if " on " in name]:
             task, _, source = name.partition(" on ")
@@ -262,9 +263,13 @@ def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
-def _parsed(text: str) -> Any:
-    """JSON's content; whole numbers beyond 64 bits, which no file of ours has, become floats."""
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("task", "source"))
+        and isinstance(value.get("figures"), dict)
+        and isinstance(value.get("learned_from", {}), dict)
+    )
 
 
 def _measured(entry: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -277,5 +282,10 @@ def _measured(entry: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _with_reranked(values: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
     """Figures with earlier re-ranked ones of the same rows."""
-    kept = {name: earlier[name] for name in earlier if name.startswith("reranked_") or name == "num_judged"}
+    kept = {name: earlier[name] for name in earlier if "reranked_" in name or name == "num_judged"}
     return values | {name: value for name, value in kept.items() if name not in values}
+
+
+def _parsed(text: str) -> Any:
+    """JSON's content; whole numbers beyond 64 bits, which no file of ours has, become floats."""
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 19 else float(digits))
