@@ -50,7 +50,8 @@ def test_pictures_that_come_out_nearly_black_are_told_of(bits: int, told: bool, 
         values = np.random.default_rng(number).integers(0, 2**bits, (20, 20)).astype(np.uint16)
         Image.fromarray(values).save(tmp_path / "scans" / f"{number}.png")
     config = DataConfig(source=str(tmp_path / "scans"), cache_dir=str(tmp_path / "cache"))
-    notes = inspect_source(config).notes
+    *notes, grey = inspect_source(config).notes
+    assert grey.startswith("40 of 40 images looked at are grey")
     assert [note for note in notes if "nearly black: the brightest value of most is 16 of 255" in note] == (
         notes if told else []
     )

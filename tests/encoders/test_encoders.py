@@ -20,6 +20,7 @@ from likewise.encoders.fast.dropout import draw_mask
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.errors import ConfigError
+from likewise.messages import flag
 
 IMAGE_CONFIGS = [
     ImageEncoderConfig(image_size=32, width=32, depth=2),
@@ -480,6 +481,6 @@ def test_a_whole_clip_is_no_text_encoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["resnet", "convnext"])
 def test_options_of_a_vit_are_refused_for_other_networks(option: dict[str, Any], architecture: Any) -> None:
     with pytest.raises(
-        ConfigError, match=rf"image\.{next(iter(option))} is for a ViT alone; a {architecture}"
+        ConfigError, match=rf"{flag('image', next(iter(option)))} is for a ViT alone; a {architecture}"
     ):
         ImageEncoderConfig(architecture=architecture, **option)

@@ -194,10 +194,11 @@ def test_monitored_tasks_depend_on_shared_classes(context: Context) -> None:
 def test_what_is_lacking_is_named(context: Context) -> None:
     wordless = part(20).with_columns(text=Texts([()] * 20))
     splits = dataclasses.replace(context.splits, validation=wordless)
-    with pytest.raises(
-        DataError, match=r"retrieval needs captions, and the data has none; see --data\.text-column"
-    ):
-        evaluate(Context(context.model, splits), "retrieval")
+    table = {"kind": "table (CSV)", "columns_named": ["text"]}
+    for summary, said in (({}, "give a table with a column text"), (table, r"give --data\.text-column")):
+        told = dataclasses.replace(splits, summary=summary)
+        with pytest.raises(DataError, match=rf"retrieval needs captions, and the data has none; {said}\.$"):
+            evaluate(Context(context.model, told), "retrieval")
     blind: Any = Model()
     blind.abilities = ("encode_images",)
     with pytest.raises(AbilityError, match="zero-shot needs a model that can encode_texts"):

@@ -80,9 +80,9 @@ def test_what_was_assumed_of_the_data_is_printed(
         ("clip", "training", {"optimizer": "sgd", "betas": (0.9, 0.999)}, r"betas .* sgd has no such"),
         ("simsiam", "training", {"betas": (0.9, 0.98)}, r"betas .* sgd has no such averages"),
         ("simclr", "training", {"optimizer": "lars", "betas": (0.8, 0.9)}, r"betas .* lars has no such"),
-        ("simclr", "training", {"examples_per_class": 2}, r"examples_per_class is 2, .*order shuffled"),
-        ("siamese", "training", {"examples_per_class": 2}, r"examples_per_class is 2, .*order pairs"),
-        ("clip", "text", {"tokenizer": "there", "vocabulary_size": 500}, "vocabulary_size is 500"),
+        ("simclr", "training", {"examples_per_class": 2}, r"examples-per-class is 2, .*order shuffled"),
+        ("siamese", "training", {"examples_per_class": 2}, r"examples-per-class is 2, .*order pairs"),
+        ("clip", "text", {"tokenizer": "there", "vocabulary_size": 500}, "vocabulary-size is 500"),
     ],
 )
 def test_a_new_run_has_no_options_that_nothing_reads(
@@ -91,7 +91,7 @@ def test_a_new_run_has_no_options_that_nothing_reads(
     settings, run = default_settings(method, "scenes"), RunFolder(tmp_path)
     changed = dataclasses.replace(getattr(settings, section), **ignored)
     settings = dataclasses.replace(settings, **{section: changed})
-    with pytest.raises(ConfigError, match=rf"{section}\.{said}"):
+    with pytest.raises(ConfigError, match=rf"^--{section}\.{said}"):
         check_free(run, settings, resume=False)
     write_settings(settings, run.config)  # as one has them that began when they were ignored
     assert check_free(run, read_settings(run.config), resume=True) == settings

@@ -17,6 +17,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError, ModelError
+from likewise.messages import flag
 from likewise.model import load
 from likewise.training import Settings, checkpoints, default_settings
 from likewise.training.engine import train
@@ -153,7 +154,8 @@ def test_a_start_with_other_options_of_the_method_is_refused(tmp_path: Path) -> 
     dim = settings.method.embedding_dim
     for option, value, there in (("embedding_dim", 2 * dim, dim), ("fusion_depth", 1, 2)):
         other = dataclasses.replace(settings.method, **{option: value})
-        with pytest.raises(ConfigError, match=rf"method\.{option} is {value}, .* {there}; give --method"):
+        name = flag("method", option)
+        with pytest.raises(ConfigError, match=rf"^{name} is {value}, .* {there}; give {name} {there}"):
             train(dataclasses.replace(settings, method=other), tmp_path / "second", show=False)
 
 
