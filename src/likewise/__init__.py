@@ -2,7 +2,7 @@
 
     import likewise
     model = likewise.load("runs/demo")
-    vectors = model.encode_images(["picture.jpg"])
+    vectors = model.encode_images(["photo.jpg"])
 
 Everything heavy is imported when it is first asked for.
 """

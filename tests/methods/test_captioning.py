@@ -152,7 +152,7 @@ def test_it_starts_from_the_encoder_of_another_method(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"decoder": "lstm", "decoder_depth": 2}, "a lstm has one layer"),
-        ({"label_smoothing": 1.5}, "label_smoothing"),
+        ({"label_smoothing": 1.5}, "--method.label-smoothing"),
         ({"attention_penalty": -1.0}, "attention_penalty"),
         ({"attention": False}, "recurrent decoders"),
     ],

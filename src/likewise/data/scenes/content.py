@@ -22,7 +22,7 @@ SIZES = ("small", "large")
 RELATIONS = ("left of", "right of", "above", "below")
 MAX_SHAPES = 3
 
-_RADIUS = np.array([0.105, 0.195], dtype=np.float32)  # of the picture's side: large is seen as twice small
+_RADIUS = np.array([0.105, 0.195], dtype=np.float32)  # of the image's side: large is seen as twice small
 # Of slot 0 from the other, x and y.
 _DIRECTION = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]], dtype=np.float32)
 
@@ -38,7 +38,7 @@ class SceneContent:
         relations: (N, 2) int64 into RELATIONS: of slot 0 to slot 1, of slot 0 to slot 2.
         counts: (N,) int64, 1 to 3.
         centres: (N, 3, 2) float32, x and y in [0, 1], y down.
-        radii: (N, 3) float32, of the picture's side.
+        radii: (N, 3) float32, of the image's side.
     """
 
     colours: NDArray[np.int64]

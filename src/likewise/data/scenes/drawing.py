@@ -1,6 +1,6 @@
-"""Draws scenes as pictures: signed distances on small patches, many scenes at once.
+"""Draws scenes as images: signed distances on small patches, many scenes at once.
 
-Legend: n scenes of a chunk (or the shapes of one kind among them), S side of the picture, m margin around it,
+Legend: n scenes of a chunk (or the shapes of one kind among them), S side of the image, m margin around it,
 P side of a patch, in pixels. Two styles: "flat" (filled, shaded, with a soft shadow) and "sketch" (hatched
 outlines on squared paper), meant as two domains.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from likewise.data.scenes.content import COLOURS, MAX_SHAPES, SHAPES, SceneContent
 from likewise.step_random import StepRandom
 
-__all__ = ["STYLES", "draw_pictures"]
+__all__ = ["STYLES", "draw_images"]
 
 Floats = NDArray[np.floating[Any]]  # float32 throughout, which the stubs of numpy cannot follow
 
@@ -38,7 +38,7 @@ _PALETTE = np.array([_RGB[name] for name in COLOURS], dtype=np.float32)
 _CHUNK = 128  # scenes drawn together: their float canvas stays in the processor's cache
 
 
-def draw_pictures(
+def draw_images(
     content: SceneContent, draw: StepRandom, *, size: int, style: str
 ) -> tuple[NDArray[np.uint8], Floats]:
     """Draws every scene.
@@ -46,7 +46,7 @@ def draw_pictures(
     Args:
         content: what N scenes show.
         draw: the same as that of the content; backgrounds, tilts and tints hang on it and on the style.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         style: one of STYLES.
 
     Returns:
@@ -72,10 +72,10 @@ def draw_pictures(
                             canvas, chosen, content, rows[chosen], slot, looks, margin, size, style
                         )
         grain = _grain(looks[rows], size)  # (n, 1, S, S)
-        picture = canvas[:, :, inner, inner]
-        picture += grain
-        np.clip(picture, 0, 255, out=picture)
-        images[rows] = picture
+        image = canvas[:, :, inner, inner]
+        image += grain
+        np.clip(image, 0, 255, out=image)
+        images[rows] = image
     return images, boxes
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data.scenes.content import SHAPES, SceneContent, draw_content
-from likewise.data.scenes.drawing import STYLES, draw_pictures
+from likewise.data.scenes.drawing import STYLES, draw_images
 from likewise.data.scenes.language import Question, ask_questions, write_captions
 from likewise.data.scenes.statements import SceneStatement, TwoSceneStatement, make_pairs, make_statements
 from likewise.errors import ConfigError
@@ -75,7 +75,7 @@ def draw_scenes(count: int, *, seed: int, size: int = 64, style: str = "flat", s
     Args:
         count: how many, N.
         seed: scene i of a seed is always the same, however many are drawn.
-        size: side of the pictures in pixels, 24 to 512.
+        size: side of the images in pixels, 24 to 512.
         style: "flat" or "sketch".
         stream: another series of scenes of the same seed.
 
@@ -90,7 +90,7 @@ def draw_scenes(count: int, *, seed: int, size: int = 64, style: str = "flat", s
         raise ConfigError(f"scenes: unknown style {style!r}; there are {', '.join(STYLES)}")
     draw = StepRandom(seed, stream)
     content = draw_content(count, draw)
-    images, boxes = draw_pictures(content, draw, size=size, style=style)
+    images, boxes = draw_images(content, draw, size=size, style=style)
     captions = write_captions(content)
     numbers: dict[str, int] = {}
     groups = np.array([numbers.setdefault(caption, len(numbers)) for caption in captions], dtype=np.int64)

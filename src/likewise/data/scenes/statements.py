@@ -14,7 +14,7 @@ __all__ = ["SceneStatement", "TwoSceneStatement", "make_pairs", "make_statements
 
 @dataclass(frozen=True)
 class SceneStatement:
-    """A statement about scene `scene`; the picture makes it true, false, or cannot decide it."""
+    """A statement about scene `scene`; the image makes it true, false, or cannot decide it."""
 
     scene: int
     text: str
@@ -34,9 +34,9 @@ class TwoSceneStatement:
 def make_statements(content: SceneContent, draw: StepRandom) -> list[SceneStatement]:
     """A true, a false and an undecided statement of each scene.
 
-    What a picture does not show (weight, what a thing is made of, what lies behind it) is undecided of the
+    What an image does not show (weight, what a thing is made of, what lies behind it) is undecided of the
     things that are there. Said of a thing that is not there it is false, so that the words alone do not tell
-    these apart. They tell something all the same: to call what no picture decides undecided and all else true
+    these apart. They tell something all the same: to call what no image decides undecided and all else true
     is right for two of three, and a model that looks must do better than that.
     """
     statements = []
@@ -61,7 +61,7 @@ def _absent(scene: Scene, dice: Dice) -> Thing:
 
 
 def _plain(scene: Scene, dice: Dice, *, true: bool) -> str:
-    """A statement that the picture decides."""
+    """A statement that the image decides."""
     kind = dice.pick(["thing", "size", "count", "relation"])
     if kind == "relation" and scene.relations:
         first, relation, second = dice.pick(scene.relations)
@@ -82,7 +82,7 @@ def _there_are(count: int) -> str:
 
 
 def _hidden(thing: Thing, scene: Scene, dice: Dice) -> str:
-    """A statement about `thing` that no picture decides."""
+    """A statement about `thing` that no image decides."""
     others = [other for other in scene.things if other != thing]
     forms = [
         f"the {thing.name} is made of {dice.pick(['wood', 'paper', 'glass', 'iron'])}",

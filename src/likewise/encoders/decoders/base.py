@@ -58,9 +58,9 @@ class DecoderConfig:
         for name in ("width", "depth", "heads"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ConfigError(f"method.decoder_{name} is {value}; expected at least 1.")
+                raise ConfigError(f"--method.decoder-{name} is {value}; expected at least 1.")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"method.dropout is {self.dropout}; expected a share in [0, 1).")
+            raise ConfigError(f"--method.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.architecture != "transformer" and (self.depth or self.heads):
             raise ConfigError(
                 f"decoder_depth and decoder_heads are for a transformer; a {self.architecture} has one layer."
@@ -70,7 +70,7 @@ class DecoderConfig:
                 "--method.no-attention is for recurrent decoders; a transformer always attends."
             )
         if self.dim % self.num_heads:
-            raise ConfigError(f"method.decoder_heads {self.num_heads} does not divide the width {self.dim}.")
+            raise ConfigError(f"--method.decoder-width {self.dim} is not a multiple of {self.num_heads} heads.")
 
     @property
     def dim(self) -> int:
