@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import csv
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,7 @@ from side_by_side import (
     likewise_measured,
     markdown_table,
     option_flags,
+    output_folder,
     peer_measured,
     rate_tables,
     run,
@@ -266,7 +267,8 @@ def quality_row(name: str, seed: int, measured: Measured, metrics: dict[str, flo
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    options.out.mkdir(parents=True)  # fails on an earlier run: its folders would be resumed or refused
+    # The folders of an earlier run would be resumed or refused.
+    options = replace(options, out=output_folder(options.out, new=True))
     rates = measure_rates(options)
     parts = rate_tables(rates, [pair for pair in PAIRS if pair[1] in rates])
     quality = []

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from side_by_side import REPOSITORY, option_flags
+from side_by_side import REPOSITORY, option_flags, output_folder
 from torch import nn
 from trainings import Record, check_names, class_figures, kept, quality_rows, report, train_likewise
 
@@ -157,8 +157,8 @@ def train_and_measure(options: Options, name: str, seed: int, folder: Path) -> R
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
+    options = replace(options, out=output_folder(options.out))
     names = check_names(options.only, list(CONTENDERS))
-    options.out.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         for name in names:
 

@@ -28,14 +28,14 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow.parquet
 import tyro
-from side_by_side import REPOSITORY, flags, option_flags, peer_measured, run
+from side_by_side import REPOSITORY, flags, option_flags, output_folder, peer_measured, run
 from trainings import (
     Record,
     as_texts,
@@ -321,8 +321,8 @@ def table_rows(options: Options) -> list[dict[str, object]]:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
+    options = replace(options, out=output_folder(options.out))
     names = check_names(options.only, list(CONTENDERS))
-    options.out.mkdir(parents=True, exist_ok=True)
     measure_rates(options, names)
     seeds = options.seeds if options.epochs else ()
     for seed in seeds:

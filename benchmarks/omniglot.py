@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ import pyarrow
 import pyarrow.parquet
 import tyro
 from PIL import Image, ImageOps
-from side_by_side import REPOSITORY, option_flags
+from side_by_side import REPOSITORY, option_flags, output_folder
 from trainings import Record, check_names, encoded_images, kept, quality_rows, report, train_likewise
 
 LONGEST_MINUTES = 20  # of training on two cores: what this benchmark allows itself
@@ -281,8 +281,8 @@ def figures_of(model_folder: Path, held_out: pyarrow.Table, episodes: int) -> di
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
+    options = replace(options, out=output_folder(options.out))
     names = check_names(options.only, list(CONTENDERS))
-    options.out.mkdir(parents=True, exist_ok=True)
     train, held_out = tables(options)
     data = training_data(options, train, held_out)
 

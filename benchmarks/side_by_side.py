@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = [
     "markdown_table",
     "mean_and_deviation",
     "option_flags",
+    "output_folder",
     "peer_measured",
     "rate_tables",
     "run",
@@ -50,7 +52,7 @@ class Measured:
 
 
 def run(command: Sequence[str | Path], log: Path) -> float:
-    """Run a command from the repository's root with its output in `log`.
+    """Run a command, in the folder that the benchmark was started in, with its output in `log`.
 
     Returns:
         The peak resident memory of any of its processes, in MiB.
@@ -64,7 +66,6 @@ def run(command: Sequence[str | Path], log: Path) -> float:
     with open(log, "w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [str(part) for part in command],
-            cwd=REPOSITORY,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -77,6 +78,29 @@ def run(command: Sequence[str | Path], log: Path) -> float:
             f"exit code {process.returncode} from {' '.join(map(str, command))}\n{tail}\n(all of it: {log})"
         )
     return usage.ru_maxrss / 1024  # Linux counts it in KiB
+
+
+def output_folder(path: Path, *, new: bool = False) -> Path:
+    """A benchmark's folder by its full path, made and tried before any work.
+
+    Args:
+        path: as the user gave it.
+        new: reject an existing folder.
+
+    Raises:
+        SystemExit: it cannot be made or written.
+    """
+    folder = path.resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=not new)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError:
+        why = "is there already" if folder.is_dir() else "is a file"
+        raise SystemExit(f"--out {path} {why}; name a folder that does not exist") from None
+    except OSError as error:
+        raise SystemExit(f"--out {path} cannot be written ({error.strerror}); name another folder") from None
+    return folder
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from side_by_side import REPOSITORY, mean_and_deviation, option_flags
+from side_by_side import REPOSITORY, mean_and_deviation, option_flags, output_folder
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
 __all__ = [
@@ -247,8 +247,7 @@ def table_rows(out: Path, labels: Mapping[str, str], heading: str) -> list[dict[
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
     names = check_names(options.only, list(SETTINGS))
-    out = options.out / options.dataset
-    out.mkdir(parents=True, exist_ok=True)
+    out = output_folder(options.out / options.dataset)
     place = {"data": options.data / "captions.csv"} if options.dataset == "flickr8k" else {}
     for seed in options.seeds:
         for name in names:

@@ -23,12 +23,12 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import tyro
-from side_by_side import REPOSITORY, option_flags
+from side_by_side import REPOSITORY, option_flags, output_folder
 from tcl_ablation import RECALLS, SETTINGS, TclSettings, retrieval_figures, table_rows
 from trainings import Record, check_names, kept, records_of, report, train_likewise
 
@@ -210,8 +210,8 @@ def _draw_run(
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
+    options = replace(options, out=output_folder(options.out))
     names = check_names(options.only, list(CONTENDERS))
-    options.out.mkdir(parents=True, exist_ok=True)
     promised = seconds_a_step(options, names)
     for seed in options.seeds:
         for name in names:

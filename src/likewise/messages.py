@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
-__all__ = ["closest", "first_line", "first_names", "flag", "printable", "printed_line"]
+__all__ = ["closest", "first_line", "first_names", "flag", "printable", "printed_line", "without_folders"]
 
 # What would move a terminal's cursor, color it, or reverse its text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -45,3 +47,14 @@ def first_names(names: Sequence[str], *, most: int = 10) -> str:
     """The first of many names, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(printable(name, most=_MOST_OF_NAME) for name in names[:most]) + more
+
+
+def without_folders(value: Any) -> Any:
+    """Absolute paths cut to their names, in nested values too: reports and model cards are shared."""
+    if isinstance(value, dict):
+        return {name: without_folders(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and Path(value.removeprefix("file://")).is_absolute():
+        return Path(value).name
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def test_the_own_source_by_name_keeps_its_parts(
     assert f"validation part of {source}, drawn by seed 3: {held_out(run)} rows" in said
     named, _ = measured(capsys, run, "retrieval", "--data", "table.csv")
     assert named == plain
-    assert not [task for task in RunFolder(run).read_json(run / "results.json") if " on " in task]
+    kept = RunFolder(run).read_results()
+    assert kept.own["retrieval"]["measured_on"] == plain["retrieval"]["measured_on"]
+    assert kept.others == []
 
 
 def test_rows_that_were_trained_on_are_left_out(
@@ -94,8 +97,15 @@ def test_rows_that_were_trained_on_are_left_out(
     results, said = measured(capsys, run, "retrieval", "--data", other)
     assert f"warning: {trained_on} of the 50 rows were trained on" in said
     assert f"all of {other}, which names no parts: {50 - trained_on} rows" in said
-    kept = RunFolder(run).read_json(run / "results.json")[f"retrieval on {other}"]
-    for figures in (results["retrieval"], kept):
+    (kept,) = RunFolder(run).read_results().others
+    assert {name: kept[name] for name in ("task", "source", "part", "rows")} == {
+        "task": "retrieval",
+        "source": str(other),
+        "part": "all",
+        "rows": 50 - trained_on,
+    }
+    assert kept["fingerprint"] == kept["figures"]["data_fingerprint"]
+    for figures in (results["retrieval"], kept["figures"]):
         assert (figures["num_left_out"], figures["num_images"]) == (trained_on, 50 - trained_on)
     fresh, said = measured(capsys, run, "--data", write_table(tmp_path / "fresh", 20, first=60))
     assert fresh["retrieval"]["num_images"] == 20
@@ -104,7 +114,67 @@ def test_rows_that_were_trained_on_are_left_out(
     learnt = fresh["probe"]["measured_on"]
     assert f"drawn by seed 0: {fresh['probe']['num_items']} row" in learnt
     assert f"learning from {20 - fresh['probe']['num_items']} rows" in learnt
-    assert f"neighbours and probe: measured on {learnt}" in said
+    told = f"--data TRAINING --data.validation {tmp_path / 'fresh' / 'table.csv'}"
+    line = next(line for line in said.splitlines() if line.startswith("neighbours and probe: "))
+    assert line.startswith(f"neighbours and probe: measured on {learnt}; ")
+    assert line.endswith(f"to learn from other rows and measure all of these, give {told}")
+
+
+def test_figures_of_other_data_are_never_overwritten_by_those_of_different_data(
+    run: Path,
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = RunFolder(run).read_results().own
+    assert before["retrieval"]["measured_on"].startswith(
+        f"the validation part of {source}, drawn by seed 3: "
+    )
+    first = write_table(tmp_path / "first", 30, first=60)
+    second = write_table(tmp_path / "second", 10, first=100)
+    # One name, two folders; then one training source with two tables to measure on.
+    for table in (first, second):
+        monkeypatch.chdir(table.parent)
+        measured(capsys, run, "collapse", "--data", "table.csv")
+    monkeypatch.chdir(tmp_path)
+    for table in (first, second):
+        for task in ("collapse", "neighbours"):
+            found, said = measured(capsys, run, task, "--data", source, "--data.validation", table)
+            where = f"all of {table}, which names no parts: {30 if table == first else 10} rows"
+            assert where in said
+            learnt = f", learning from 40 rows of {source}" if task == "neighbours" else ""
+            assert found[task]["measured_on"] == where + learnt
+    kept = RunFolder(run).read_results()
+    assert kept.own == before
+    assert [(entry["task"], entry["source"], entry["rows"]) for entry in kept.others] == [
+        ("collapse", str(first), 30),
+        ("collapse", str(second), 10),
+        ("collapse", str(first), 30),  # in another order, which is another fingerprint
+        ("neighbours", str(first), 30),
+        ("collapse", str(second), 10),
+        ("neighbours", str(second), 10),
+    ]
+    # A copy of the same rows elsewhere replaces the entry.
+    shutil.copytree(first.parent, tmp_path / "moved")
+    measured(capsys, run, "collapse", "--data", tmp_path / "moved" / "table.csv")
+    others = RunFolder(run).read_results().others
+    assert others[0]["source"] == str(tmp_path / "moved" / "table.csv")
+    assert others[1:] == kept.others[1:]
+
+
+def test_figures_of_changed_data_stand_apart_from_the_runs_own(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = (run / "config.toml").read_text()
+    table = write_table(tmp_path / "own", 44)
+    (run / "config.toml").write_text(re.sub(r"(?m)^source = .*", f'source = "{table}"', config, count=1))
+    before = RunFolder(run).read_results().own
+    _, said = measured(capsys, run, "collapse")
+    assert "is not as it was when training read it" in said
+    kept = RunFolder(run).read_results()
+    assert kept.own == before
+    assert [(entry["task"], entry["source"]) for entry in kept.others] == [("collapse", str(table))]
 
 
 def test_a_source_of_trained_rows_alone_is_refused(
@@ -163,10 +233,11 @@ def test_rows_in_both_parts_of_another_source_are_warned_of(
     results, said = measured(capsys, run, "--data", path)
     overlap = "10 of the 10 held-out rows have the image, text or group of a row that is learnt from"
     assert said.count(f"warning: {overlap}") == 1
-    kept = RunFolder(run).read_json(run / "results.json")
+    kept = {entry["task"]: entry for entry in RunFolder(run).read_results().others}
     for task in ("neighbours", "probe"):
         assert results[task]["overlap"].startswith(overlap)
-        assert kept[f"{task} on {path}"]["overlap"].startswith(overlap)
+        assert kept[task]["figures"]["overlap"].startswith(overlap)
+        assert kept[task]["learned_from"]["rows"] == 20
     assert "overlap" not in results["retrieval"]
     # a task that learns nothing there
     assert "warning" not in measured(capsys, run, "retrieval", "--data", path)[1]

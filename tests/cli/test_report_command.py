@@ -14,6 +14,7 @@ from likewise.cli.main import main
 from likewise.data import DataConfig
 from likewise.data.scenes import draw_scenes
 from likewise.reporting import collect
+from likewise.runs.folder import RunFolder
 from likewise.training.engine import train
 
 
@@ -59,10 +60,13 @@ def test_a_run_whose_data_moved_is_reported(
         assert page.is_file()
         shown.append("is not as it was when training read it" in capsys.readouterr().err)
     assert shown == [False, True]
+    entry = {"task": "collapse", "source": str(tmp_path / "other.csv"), "part": "all", "fingerprint": "a"}
+    RunFolder(run).add_other_results(entry | {"figures": {"effective_rank": 3.0}})
     main(["report", str(run), "--data", str(table)])
     assert "warning" not in capsys.readouterr().err
     html = (run / "report.html").read_text()
     assert "CLIP on table.csv" in html
+    assert "on other.csv (all)" in html
     assert str(tmp_path.parent) not in html  # no absolute path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,99 @@ def test_a_pretrained_text_folder_is_read(tmp_path: Path) -> None:
     TextEncoder.from_spec(encoder.spec()).load_state_dict(encoder.state_dict())
     with pytest.raises(ConfigError, match="301 entries"):
         TextEncoder.build(config, vocabulary_size=301)
+
+
+def save_sentence_model(folder: Path, pooling: dict[str, Any] | None, *modules: str) -> None:
+    """A small BERT as sentence-transformers stores it: a pooling, and further modules."""
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64}
+    AutoModel.from_config(AutoConfig.for_model("bert", vocab_size=300, **sizes)).save_pretrained(folder)
+    names = ["Transformer", "Pooling", *modules]
+    paths = ["", *(f"{place}_{name}" for place, name in enumerate(names[1:], 1))]
+    entries = [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for place, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    (folder / "modules.json").write_text(json.dumps(entries))
+    if pooling is not None:
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(
+            json.dumps({"word_embedding_dimension": 32} | pooling)
+        )
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("mode", ["cls_token", "mean_tokens", "max_tokens", "lasttoken", "mean"])
+def test_the_pooling_of_a_sentence_model_is_read(mode: str, normalize: bool, tmp_path: Path) -> None:
+    modes = ("cls_token", "mean_tokens", "max_tokens", "lasttoken")
+    older = {f"pooling_mode_{each}": each == mode for each in modes}
+    pooling = {"pooling_mode": "mean"} if mode == "mean" else older
+    save_sentence_model(tmp_path, pooling, *(["Normalize"] if normalize else []))
+    config = TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8)
+    encoder = TextEncoder.build(config, vocabulary_size=300).eval()
+    tokens = torch.randint(4, 300, (2, 7))
+    mask = torch.arange(7) < torch.tensor([[7], [4]])
+    found, states = encoder(tokens, mask)
+    for row, length in enumerate((7, 4)):
+        real = AutoModel.from_pretrained(tmp_path).eval()(tokens[row : row + 1, :length]).last_hidden_state[0]
+        torch.testing.assert_close(states[row, :length], real)
+        expected = {
+            "cls_token": real[0],
+            "mean_tokens": real.mean(dim=0),
+            "mean": real.mean(dim=0),
+            "max_tokens": real.amax(dim=0),
+            "lasttoken": real[-1],
+        }[mode]
+        torch.testing.assert_close(found[row], expected / expected.norm() if normalize else expected)
+    again = TextEncoder.from_spec(encoder.spec()).eval()
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(tokens, mask).pooled, found)
+
+
+def test_the_load_report_of_a_library_is_no_part_of_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_sentence_model(tmp_path, {"pooling_mode": "mean"})  # its pooler is not read, which would be reported
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    capfd.readouterr()
+    try:
+        AutoModel.from_pretrained(tmp_path, add_pooling_layer=False)
+        assert any("LOAD REPORT" in record.getMessage() for record in records)
+        assert "Loading weights" in capfd.readouterr().err
+        records.clear()
+        config = TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8)
+        TextEncoder.build(config, vocabulary_size=300)
+    finally:
+        logger.removeHandler(handler)
+    assert not records
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("pooling", "modules", "message"),
+    [
+        (
+            {"pooling_mode_weightedmean_tokens": True},
+            (),
+            "pools tokens by weightedmean_tokens; expected cls,",
+        ),
+        (
+            {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
+            (),
+            "pools tokens by cls_token and max_tokens",
+        ),
+        ({"pooling_mode_cls_token": True}, ("Dense",), "model with Dense, which is not supported"),
+    ],
+)
+def test_a_sentence_model_of_another_kind_is_refused(
+    pooling: dict[str, Any], modules: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    save_sentence_model(tmp_path, pooling, *modules)
+    with pytest.raises(ConfigError, match=message):
+        TextEncoder.build(TextEncoderConfig(pretrained=str(tmp_path), max_tokens=8), vocabulary_size=300)
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])

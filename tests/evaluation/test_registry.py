@@ -173,7 +173,7 @@ def test_figures_have_words_for_any_entry_of_results() -> None:
     assert reranked.title == "Re-ranked: image to text, R@1"
     assert reranked.chance == plain.chance == "chance_image_to_text_r1"
     assert reranked.headline is None
-    elsewhere = figure_of("few-shot on other.csv", "within_domain_accuracy")
+    elsewhere = figure_of("few-shot", "within_domain_accuracy")
     assert elsewhere.title == "Within a domain: accuracy"
     assert elsewhere.chance_in({"chance_within_domain_accuracy": 0.5}) == 0.5
     assert figure_of("ranking", "within_domain_map_at_r").title == "Within a domain: MAP@R"

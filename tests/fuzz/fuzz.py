@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-HANG_SECONDS = 120
+HANG_SECONDS = 300  # the first case of a model or a run trains it
 
 WORDS = [
     "a red bus", "two dogs, one cat", 'she said "hello"', "it's", "line\nbreak", "tab\there", "semi;colon",
@@ -341,6 +341,7 @@ class Worker:
             line = self.answers.get(timeout=HANG_SECONDS)
         except queue.Empty:
             self.process.kill()
+            self.process.wait()
             return f"no answer within {HANG_SECONDS} seconds"
         if not line:
             return f"the process ended with code {self.process.wait()}:\n{''.join(self.said)[-1500:]}"

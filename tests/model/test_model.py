@@ -117,6 +117,20 @@ def test_encoded_bytes_of_any_kind_are_one_image(model: Model) -> None:
         assert np.array_equal(model.encode_images(one), expected)  # type: ignore[arg-type]
 
 
+def test_the_model_card_holds_no_absolute_path(model: Model, tmp_path: Path) -> None:
+    summary = {
+        "source": "/home/someone/captions.csv",
+        "validation_source": "file:///mnt/test.csv",
+        "notes": ["/a/b"],
+    }
+    config = model.config | {"trained_on": summary}
+    Model(model.network, config, model.tokenizer).save(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert '"source": "captions.csv"' in card
+    assert '"validation_source": "test.csv"' in card
+    assert not re.search(r'"(file://)?/', card)
+
+
 def test_saved_and_loaded_is_the_same(model: Model, tmp_path: Path) -> None:
     model.save(tmp_path / "copy")
     model.save(tmp_path / "copy")  # again, over itself

@@ -52,6 +52,11 @@ def test_each_phrase_has_a_panel_before_the_words(tmp_path: Path, monkeypatch: p
     ]
 
 
+def test_signs_alone_have_no_map() -> None:
+    found = explanation(["a", "dog", ".", "一", "...", "3"])
+    assert [word for word, _ in found.word_maps()] == ["a", "dog", "一", "3"]
+
+
 def test_words_left_out_are_counted(tmp_path: Path) -> None:
     picture = np.zeros((3, 16, 16), np.uint8)
     words = [f"word{number}" for number in range(30)]

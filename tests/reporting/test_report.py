@@ -11,6 +11,7 @@ import pytest
 from likewise.model.grad_cam import Explanation
 from likewise.reporting import ReportInputs, page, render_report, write_report
 from likewise.reporting.inputs import ExplainedPair
+from likewise.reporting.summary import headlines, summary
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
@@ -117,7 +118,7 @@ def test_the_page_is_well_formed_and_whole(full):
     shown = "results curves map neighbours retrievals confusions roc episodes clusters data settings"
     for part in shown.split():
         assert any(attributes.get("id") == part for attributes in full.all("section")), part
-    assert "Left out" not in full.words
+    assert "Left out of this report Attention maps: It needs a model whose fusion encoder" in full.words
     ids = [attributes["id"] for _, attributes in full.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -237,8 +238,62 @@ def test_what_is_missing_is_left_out_with_the_reason(changes, reason):
 def test_a_report_of_nothing():
     page = Page(render_report(ReportInputs(title="Nothing yet")))
     assert page.open == []
-    assert page.words.count("Left out.") == 8
+    assert page.all("section") == []
+    assert [link["href"] for link in page.all("a")] == []
+    assert "Confusions, Verification: The data has no class labels." in page.words
     assert "has not been evaluated yet" in page.words
+
+
+def test_links_lead_to_the_sections_that_are_there(full):
+    links = [link["href"] for link in full.all("a")]
+    assert links == [f"#{section['id']}" for section in full.all("section")]
+    assert "#attention" not in links
+
+
+def test_galleries_are_folded():
+    """At 400 px they would fill most of the page."""
+    html = render_report(made_inputs())
+    for name in ("neighbours", "retrievals", "confusions", "episodes", "clusters"):
+        section = html[html.index(f'<section id="{name}"') :]
+        section = section[: section.index("</section>")]
+        assert "<img" in section
+        assert section.index("<details>") < section.index("<img")
+    assert "<img" not in re.sub(r"<details>.*?</details>", "", html, flags=re.DOTALL)
+
+
+def test_the_size_devices_and_versions_are_shown():
+    facts = {"Weights": "1,234", "Precision of training": "float32"}
+    for settings in ({}, {"training": {"steps": 3}}):
+        page = Page(render_report(dataclasses.replace(made_inputs(), facts=facts, settings=settings)))
+        assert "Weights 1,234 Precision of training float32" in page.words
+        assert ("All settings" in page.words) == bool(settings)
+
+
+def test_one_neighbour_accuracy_is_named():
+    inputs = made_inputs()
+    assert "are right; always answering" in render_report(inputs)
+    results = inputs.results | {"neighbours": {"accuracy": 0.8125, "chance_accuracy": 0.25}}
+    section = render_report(dataclasses.replace(inputs, results=results)).split('<section id="confusions"')[1]
+    section = section.split("</section>")[0]
+    assert "The neighbour accuracy among the results is another figure" in section
+    assert "are right" not in section
+
+
+def test_cards_show_what_a_method_is_for():
+    results = {
+        "few-shot": {"accuracy": 0.06, "chance_accuracy": 0.05, "num_ways": 20, "num_shots": 1},
+        "clustering": {"purity": 0.1, "nmi": 0.1},
+        "neighbours": {"accuracy": 0.9, "chance_accuracy": 0.1},
+    }
+    for method, shown in (("tcl", False), ("simclr", False), ("supcon", True), (None, True)):
+        names = [headline.name for headline in headlines(results, method)]
+        assert "Neighbour accuracy" in names
+        assert ("20-way 1-shot accuracy" in names) == shown
+        inputs = ReportInputs(title="", method=method, results=results)
+        assert ("Shown one example" in summary(inputs)) == shown
+    # Where there is nothing else, as for new classes, they are shown.
+    alone = {"few-shot": results["few-shot"]}
+    assert [headline.name for headline in headlines(alone, "simclr")] == ["20-way 1-shot accuracy"]
 
 
 def test_texts_alone():

@@ -89,9 +89,9 @@ def test_sections_of_classes_come_with_labels_alone():
 
 def test_too_few_classes_are_left_out_with_the_reason():
     page = render_report(made_inputs(num_classes=2))
-    assert "Left out. Verification needs pairs" in page
+    assert "Verification: Verification needs pairs" in page
     alone = dataclasses.replace(made_inputs(8, 1), domains=None, domain_names=None)
-    assert "Left out. An episode needs two classes" in render_report(alone)
+    assert "Episodes: An episode needs two classes" in render_report(alone)
 
 
 def test_results_of_classes_are_named_and_counted():

@@ -21,7 +21,6 @@ from likewise.reporting.formatting import (
     format_percent,
     format_plain,
     method_title,
-    task_title,
     title_of,
 )
 from likewise.reporting.galleries import image_to_text_rows, image_uri, neighbour_rows, text_to_image_rows
@@ -266,7 +265,7 @@ def test_an_image_alone_in_its_class_votes_but_is_not_asked():
     assert "% of 40 are right" in page
     assert "60 without another image of their class vote, but are not classified." in page
     alone = ReportInputs(title="", image_embeddings=embeddings, labels=np.arange(100))
-    assert "Left out. Each of 100 labelled images is alone in its class" in render_report(alone)
+    assert "Confusions: Each of 100 labelled images is alone in its class" in render_report(alone)
 
 
 def test_a_single_look_is_no_curve():
@@ -315,8 +314,18 @@ def test_a_rank_stands_beside_the_greatest_that_it_could_have():
     assert headlines({"collapse": signs | {"num_items": 900.0}})[0].beside == "of at most 256"
 
 
-def test_the_source_of_a_task_keeps_its_spelling():
-    assert task_title("zero-shot on Data/My_Table.csv") == "Zero-shot classification on Data/My_Table.csv"
+def test_figures_of_other_data_are_shown_with_their_source():
+    own = {"probe": {"accuracy": 0.9}}
+    others = [
+        {"task": "probe", "source": "My_Table.csv", "part": "test", "figures": {"accuracy": 0.8}},
+        {"task": "zero-shot", "source": "x.csv", "figures": {"accuracy": 0.7}},  # of an older file
+    ]
+    assert [(table.name, table.rows[0].value) for table in result_tables(own, others)] == [
+        ("Linear probe", "90.0 %"),
+        ("Linear probe on My_Table.csv (test)", "80.0 %"),
+        ("Zero-shot classification on x.csv", "70.0 %"),
+    ]
+    assert "Linear probe on My_Table.csv" in render_report(ReportInputs(title="", results=own, others=others))
 
 
 def test_an_overlap_of_the_parts_is_said_beside_the_figures():

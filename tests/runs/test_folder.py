@@ -23,7 +23,45 @@ def test_figures_that_are_not_computed_again_stay(tmp_path: Path) -> None:
     assert run.read_json(run.results)["probe"]["accuracy"] == 0.1
 
 
-@pytest.mark.parametrize("content", [b'{"retrieval": {', b"[]", b"\xff\xfe"])
+def test_figures_of_an_older_file_are_read(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    older = {"retrieval": {"r1": 0.5}, "retrieval on x.csv": {"r1": 0.4, "data_fingerprint": "b"}}
+    run.write_json(run.results, older)
+    entry = {
+        "task": "retrieval",
+        "source": "x.csv",
+        "fingerprint": "b",
+        "figures": older["retrieval on x.csv"],
+    }
+    assert run.read_results() == ({"retrieval": {"r1": 0.5}}, [entry])
+    run.add_results("probe", {"accuracy": 0.1})
+    assert run.read_json(run.results) == {
+        "retrieval": {"r1": 0.5},
+        "probe": {"accuracy": 0.1},
+        "others": [entry],
+    }
+
+
+def test_an_entry_of_other_data_is_replaced_by_one_of_the_same_rows_alone(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    first = {"task": "probe", "source": "a", "part": "all", "fingerprint": "a", "figures": {"accuracy": 0.1}}
+    learned = {"learned_from": {"fingerprint": "t"}}
+    different = [
+        first | {"task": "neighbours"},
+        first | {"part": "test"},
+        first | {"fingerprint": "b"},
+        first | learned,
+        first | {"fingerprint": None},
+        first | {"fingerprint": None},  # nothing says that these are the same rows
+    ]
+    for entry in (first, *different, first | {"source": "moved", "figures": {"accuracy": 0.2}}):
+        run.add_other_results(entry)
+    kept = run.read_results().others
+    assert kept[0] == first | {"source": "moved", "figures": {"accuracy": 0.2}}
+    assert kept[1:] == different
+
+
+@pytest.mark.parametrize("content", [b'{"retrieval": {', b'{"others": {}}', b"[]", b"\xff\xfe"])
 def test_a_damaged_file_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
     run = RunFolder(tmp_path)
     run.results.write_bytes(content)

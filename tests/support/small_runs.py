@@ -22,6 +22,7 @@ SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
+WITH_TEXTS = ("clip", "tcl", "captioning")
 
 # Narrow heads; a queue that the batch does not divide, and a twin that follows within a few steps.
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
@@ -29,6 +30,7 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "simsiam": {"projection_dim": 32, "predictor_dim": 16},
     "moco": {"queue_size": 23, "ema_momentum": 0.9, "norm_rows": 8},
     "instance": {"projection_dim": 32},
+    "captioning": {"decoder_width": 32, "dropout": 0.0},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }
 
@@ -46,7 +48,7 @@ def small_settings(method: str, **training: Any) -> Settings[Any]:
     }
     return dataclasses.replace(
         settings,
-        image=dataclasses.replace(settings.image, **(VIT if method in ("clip", "tcl") else RESNET)),
+        image=dataclasses.replace(settings.image, **(VIT if method in WITH_TEXTS else RESNET)),
         text=dataclasses.replace(
             settings.text, width=32, depth=3 if method == "tcl" else 2, heads=2, vocabulary_size=300
         ),

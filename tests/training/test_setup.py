@@ -19,6 +19,7 @@ from likewise.errors import ConfigError
 from likewise.methods.catalog import methods
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import default_settings, read_settings, write_settings
+from likewise.training.engine import train
 from likewise.training.setup import check_free, prepare_data, with_batch_size
 
 
@@ -104,3 +105,24 @@ def test_a_runs_own_settings_start_another(method: str, optimizer: str, tmp_path
     settings = dataclasses.replace(settings, training=training)
     write_settings(settings, tmp_path / "config.toml")
     assert check_free(RunFolder(tmp_path / "new"), read_settings(tmp_path / "config.toml"), False) == settings
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"pretrained": "/nowhere/bert"},
+            r"text\.pretrained: cannot load '/nowhere/bert' \(there is no such",
+        ),
+        ({"tokenizer": "/nowhere/bert"}, r"text\.tokenizer: cannot load '/nowhere/bert'"),
+    ],
+)
+def test_the_option_that_names_a_wrong_path_is_named(
+    options: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    settings = small_settings("clip")
+    settings = dataclasses.replace(
+        settings, text=dataclasses.replace(settings.text, vocabulary_size=8192, **options)
+    )
+    with pytest.raises(ConfigError, match=message):
+        train(settings, tmp_path / "run", show=False)

@@ -36,6 +36,7 @@ from likewise.runs.settings import (
     preset_tables,
     read_settings,
 )
+from likewise.runs.unseen_rows import own_measured
 from likewise.training.engine import train
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
@@ -104,7 +105,8 @@ def run(arguments: Sequence[str]) -> None:
     assert splits.validation is not None
     assert model.tokenizer is not None
     reranking = RetrievalOptions(rerank=_RERANKED)
-    run.add_results("retrieval", evaluate(Context(model, splits), "retrieval", reranking))
+    figures = evaluate(Context(model, splits), "retrieval", reranking)
+    run.add_results("retrieval", figures | own_measured(splits).beside("retrieval"))
     sheet, words = run.path / _ANSWER, run.path / _WORDS
     best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_RERANKED)
     image = splits.validation.images([best])
@@ -137,7 +139,7 @@ def _check_demo(run: RunFolder, settings: Settings[Any], again: bool) -> None:
 
 
 def _print_summary(run: RunFolder, sheet: Path, words: Path, page: Path, query: str, seconds: float) -> None:
-    figures = run.read_results()
+    figures = run.read_results().own
     retrieval = figures["retrieval"]
     print(f"\nTrained in {seconds:.0f} s. Evaluated on new scenes; identical captions count as one.\n")
     for way, name in (("text to image", "text_to_image"), ("image to text", "image_to_text")):

@@ -14,11 +14,13 @@ from likewise.data import DataConfig
 from likewise.errors import ConfigError, DataError, LikewiseError
 from likewise.evaluation.base import NoOptions
 from likewise.evaluation.registry import figure_of, find_task, tasks
+from likewise.evaluation.tasks.few_shot import FewShotOptions
 from likewise.messages import printed_line
 from likewise.metrics.linear_probe import NOT_CONVERGED
+from likewise.model.model import Model
 from likewise.option_flags import parse_flags
 from likewise.reporting.formatting import format_percent, format_plain
-from likewise.runs.evaluation import fitting_tasks, measure
+from likewise.runs.evaluation import fitting_tasks, keep_results, measure, measure_fixed_trials
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import OWN_DATA, is_run, open_model
 from likewise.runs.unseen_rows import open_measured
@@ -83,6 +85,9 @@ def run(arguments: Sequence[str]) -> None:
         find_task(options.task)
         _refuse_ignored(given, names, options.task)
     model = open_model(options.run, options.device)
+    if (table := given[FewShotOptions].trials) is not None:
+        _run_trials(options, model, table)
+        return
     measured = open_measured(model, options.run, options.data, progress=not options.json)
     if options.task == "all":
         names = fitting_tasks(model, measured)
@@ -100,17 +105,31 @@ def run(arguments: Sequence[str]) -> None:
         results[name] = found
         if found.get("converged") is False:
             print(f"warning: {name}: {NOT_CONVERGED}.", file=sys.stderr, flush=True)
+        if "note" in found:
+            print(f"note: {name}: {found['note']}.", file=sys.stderr, flush=True)
     # Printed first: they are not lost where they cannot be written.
     if options.json:
         print(json.dumps(results, indent=2, ensure_ascii=False), flush=True)
     else:
         show_results(results)
     if is_run(options.run):
-        folder = RunFolder(options.run)
-        for name, figures in results.items():
-            folder.add_results(name if measured.own else f"{name} on {options.data.source}", figures)
+        keep_results(RunFolder(options.run), measured, results)
     if failed:
         raise DataError(f"no figures of {' and '.join(failed)}, for the reasons above; all others are there.")
+
+
+def _run_trials(options: Any, model: Model, table: str) -> None:
+    """Measure fixed trials, which name their own images, and print the figures."""
+    if options.task != "few-shot" or options.data != DataConfig(source=OWN_DATA):
+        raise ConfigError("--trials names its own images; give the task few-shot, and no --data.")
+    run = RunFolder(options.run) if is_run(options.run) else None
+    figures = measure_fixed_trials(model, table, run)
+    print(f"measured on {figures['measured_on']}", file=sys.stderr if options.json else sys.stdout)
+    print(f"note: few-shot: {figures['note']}.", file=sys.stderr, flush=True)
+    if options.json:
+        print(json.dumps({"few-shot": figures}, indent=2, ensure_ascii=False), flush=True)
+    else:
+        show_results({"few-shot": figures})
 
 
 def _refuse_ignored(given: Mapping[type, Any], names: Sequence[str], chosen: str) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "train a method on a data source",
     "evaluate": "evaluate a trained model on a data source",
     "explain": "show the image regions that each word of a text attends to (models of tcl)",
+    "caption": "write captions of images",
     "embed": "write the embeddings of images or texts to a file",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }

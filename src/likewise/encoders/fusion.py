@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from likewise.encoders.backbone_spec import check_size, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.pairing import Pairing
+from likewise.encoders.pretrained import quiet_loading
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
@@ -224,7 +225,10 @@ class LanguageHead(nn.Module):
         config = AutoConfig.from_pretrained(name)
         if config.model_type != "bert" or config.hidden_act != "gelu":
             return False
-        whole, report = BertForMaskedLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True)
+        with quiet_loading():
+            whole, report = BertForMaskedLM.from_pretrained(
+                name, dtype=torch.float32, output_loading_info=True
+            )
         if any(key.startswith("cls.predictions") for key in report["missing_keys"]):
             return False
         theirs = whole.cls.predictions

@@ -6,14 +6,22 @@ Dimensions: B batch, L tokens, D width of the features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.encoders.backbone_spec import check_choice, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
-from likewise.encoders.pretrained import load_backbone, load_config, without_pooler
+from likewise.encoders.pretrained import (
+    TextPooling,
+    TokenPooling,
+    load_backbone,
+    load_config,
+    read_pooling,
+    without_pooler,
+)
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
@@ -56,7 +64,8 @@ class TextEncoderConfig:
 
     pretrained: str | None = None
     """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
-    architecture, size and dropout override the other options."""
+    architecture, size and dropout override the other options; so does the pooling of a sentence-transformers
+    model."""
 
     tokenizer: str | None = None
     """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or
@@ -109,14 +118,17 @@ class TextEncoder(nn.Module):
 
     Args:
         backbone: the transformers model.
-        pooling: the token that stands for the text: the `first` ([CLS]) or the `last` real one.
+        pooling: what stands for the text: the state of the `first` token ([CLS]) or of the `last` real one,
+            or the `mean` or `max` over the real ones.
+        normalize: scale the pooled vectors to unit length, as some sentence-transformers models do.
     """
 
-    def __init__(self, backbone: Any, *, pooling: Literal["first", "last"]) -> None:
+    def __init__(self, backbone: Any, *, pooling: TokenPooling, normalize: bool = False) -> None:
         super().__init__()
         self.backbone: Any = backbone
         install_fast_layers(self.backbone)
         self.pooling = pooling
+        self.normalize = normalize
         self.dim = int(backbone.config.hidden_size)
         self.causal = backbone.config.model_type == "clip_text_model"
 
@@ -134,7 +146,7 @@ class TextEncoder(nn.Module):
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
-            pooling: Literal["first", "last"] = "last" if config.architecture == "clip" else "first"
+            pooling: TokenPooling = "last" if config.architecture == "clip" else "first"
             return cls(_build_backbone(backbone_config), pooling=pooling)
         found = load_config(config.pretrained, section="text", known=_POOLED_AT)
         backbone = load_backbone(config.pretrained, found, section="text")
@@ -149,20 +161,26 @@ class TextEncoder(nn.Module):
                 f"--text.max-tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
                 f"give --text.max-tokens {most}."
             )
-        encoder = cls(backbone, pooling=_POOLED_AT[backbone.config.model_type])
+        own = TextPooling(_POOLED_AT[backbone.config.model_type], normalize=False)
+        pooled = read_pooling(config.pretrained) or own
+        encoder = cls(backbone, pooling=pooled.pooling, normalize=pooled.normalize)
         encoder.freeze_unused()
         return encoder
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs, as JSON; no hub is asked again."""
-        return {"backbone": self.backbone.config.to_dict(), "pooling": self.pooling}
+        return {
+            "backbone": self.backbone.config.to_dict(),
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+        }
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
-        check_choice("pooling", spec["pooling"], ("first", "last"))
+        check_choice("pooling", spec["pooling"], get_args(TokenPooling))
         config = config_from_spec(spec["backbone"], known=_POOLED_AT)
-        return cls(_build_backbone(config), pooling=spec["pooling"])
+        return cls(_build_backbone(config), pooling=spec["pooling"], normalize=spec.get("normalize", False))
 
     def freeze_unused(self) -> None:
         """Freeze weights that no feature depends on."""
@@ -176,16 +194,28 @@ class TextEncoder(nn.Module):
             mask: (B, L) bool, True on real tokens.
 
         Returns:
-            The pooled vectors and one per token, neither of unit length.
+            The pooled vectors, of unit length only where `normalize` says so, and one per token.
         """
         # Padding is on the right, so real tokens of a causal model never attend to it: without a mask the
         # fused causal attention runs, which is faster and gives real tokens the same values.
         attended = None if self.causal else mask
         states = self.backbone(input_ids=tokens, attention_mask=attended).last_hidden_state  # (B, L, D)
-        if self.pooling == "first":
-            return TextFeatures(states[:, 0], states)
-        last = mask.sum(dim=1) - 1  # (B,)
-        return TextFeatures(states[torch.arange(len(states), device=states.device), last], states)
+        pooled = self._pool(states, mask)
+        return TextFeatures(F.normalize(pooled, dim=-1) if self.normalize else pooled, states)
+
+    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(B, L, D) states of the tokens to (B, D)."""
+        match self.pooling:
+            case "first":
+                return states[:, 0]
+            case "last":
+                last = mask.sum(dim=1) - 1  # (B,)
+                return states[torch.arange(len(states), device=states.device), last]
+            case "mean":
+                count = mask.sum(dim=1, keepdim=True)  # (B, 1)
+                return states.masked_fill(~mask[..., None], 0).sum(dim=1) / count
+            case "max":
+                return states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
 
 
 def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:

@@ -64,6 +64,12 @@ class TextTokenizer:
         added = self._tokenizer.get_added_tokens_decoder()
         return tuple(sorted(number for number, token in added.items() if token.special))
 
+    @property
+    def end_ids(self) -> tuple[int, int]:
+        """Ids of the tokens that begin and end every text."""
+        ids = self._tokenizer.encode("a").ids
+        return int(ids[0]), int(ids[-1])
+
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """The token ids of each text, not padded.
 

@@ -58,7 +58,11 @@ class Figure:
         return figures.get(self.chance) if isinstance(self.chance, str) else self.chance
 
 
-COMMON_FIGURES = (Figure("num_left_out", "Left out, as trained on", "count"),)
+COMMON_FIGURES = (
+    Figure("num_left_out", "Left out, as trained on", "count"),
+    Figure("num_rows", "Rows", "count"),
+    Figure("num_trials", "Trials", "count"),
+)
 """Figures that any task's entry in results.json may hold beside its own."""
 
 

@@ -53,13 +53,13 @@ def figure_of(task: str, key: str) -> Figure:
     """How to show a figure of results.json.
 
     Args:
-        task: a key of results.json, such as "retrieval" or "retrieval on other.csv".
+        task: its name.
         key: the figure's key.
 
     Returns:
         The declared figure; for an unknown task or key a plain number whose title is made from the key.
     """
-    known = tasks().get(task.partition(" on ")[0])
+    known = tasks().get(task)
     found = None if known is None else known.figure(key)
     return found or Figure(key, key.replace("_", " ").capitalize(), chance=f"chance_{key}")
 
@@ -119,4 +119,4 @@ def evaluate(context: Context, name: str, options: Any = None) -> dict[str, Any]
         figures = task.run(context, options)
     except ValueError as error:  # the metrics' error for data that they cannot measure
         raise DataError(f"{name} cannot be measured on this data: {error}") from error
-    return figures | {"data_fingerprint": context.validation.fingerprint}
+    return {"data_fingerprint": context.validation.fingerprint} | figures

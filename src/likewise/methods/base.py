@@ -18,7 +18,7 @@ from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
-from likewise.networks.registry import encoder_spec
+from likewise.networks.registry import encoder_spec, has_encoder
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
@@ -145,7 +145,7 @@ class BuildContext:
     def image_encoder(self) -> ImageEncoder:
         """An image encoder for images of the configured size."""
         assert self.image is not None, "the method's `needs` must name the column image"
-        if self.trained is None:
+        if self.trained is None or not has_encoder(self.trained, "image"):
             return ImageEncoder.build(self.image)
         encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
         encoder.resize(self.image.image_size)
@@ -156,7 +156,7 @@ class BuildContext:
         """A text encoder for the tokenizer's vocabulary."""
         assert self.text is not None, "the method's `needs` must name the column text"
         assert self.tokenizer is not None
-        if self.trained is None:
+        if self.trained is None or not has_encoder(self.trained, "text"):
             return TextEncoder.build(self.text, vocabulary_size=self.tokenizer.vocabulary_size)
         encoder = TextEncoder.from_spec(encoder_spec(self.trained, "text"))
         encoder.freeze_unused()
@@ -209,7 +209,7 @@ class Method(nn.Module, ABC):
     """Embeddings that are checked for collapse; None for all of shape (B, D)."""
     constant_rate: ClassVar[tuple[str, ...]] = ()
     """Submodules whose learning rate stays constant."""
-    phases: ClassVar[tuple[Phase, ...]] = (Phase(),)
+    phases: tuple[Phase, ...] = (Phase(),)
     """Updates of a step, in order: each runs `embed`, `objective`, backward and the optimizer on the same
     batch. Several where a paper alternates or trains in stages."""
 

@@ -26,6 +26,7 @@ from likewise.metrics.relevance import Relevance
 from likewise.metrics.reranking import reranked_ranks, reranked_retrieval
 from likewise.metrics.retrieval import first_ranks, retrieval
 from likewise.metrics.seeds import Spread, over_seeds
+from likewise.metrics.trials import trial_accuracy
 from likewise.metrics.verification import best_threshold, equal_error_rate, verification
 from likewise.metrics.zero_shot import class_embeddings, zero_shot
 
@@ -48,6 +49,7 @@ __all__ = [
     "few_shot",
     "episode_examples",
     "most_ways",
+    "trial_accuracy",
     "verification",
     "best_threshold",
     "equal_error_rate",

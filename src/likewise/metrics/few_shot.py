@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from likewise.metrics.episodes import Pools, draw_episodes, usable_pools
 from likewise.metrics.inputs import TILE_ENTRIES, Array, as_labels, as_unit_rows
 
-__all__ = ["Episode", "few_shot", "episode_examples", "most_ways"]
+__all__ = ["Episode", "episode_examples", "few_shot", "half_interval", "most_ways"]
 
 # The examples of `episode_examples` are chosen from this many episodes.
 _EXAMPLES_OF = 200
@@ -98,7 +98,7 @@ def few_shot(
     )  # (E,)
     figures: dict[str, float] = {
         "accuracy": float(accuracy.mean()),
-        "confidence_interval": float(_t_quantile(num_episodes) * accuracy.std() / num_episodes**0.5),
+        "confidence_interval": half_interval(accuracy),
         "chance_accuracy": 1 / num_ways,
         "num_ways": num_ways,
         "num_shots": num_shots,
@@ -108,11 +108,12 @@ def few_shot(
     return figures if within is None else figures | {"num_domains": pools.num_domains}
 
 
-def _t_quantile(count: int) -> float:
-    """Standard errors in half of a 95 % interval around the mean of `count` draws (Student's t)."""
+def half_interval(values: torch.Tensor) -> float:
+    """Half the width of the 95 % interval (Student's t) around the mean of two or more values."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(count - 1, 0.975))
+    count = len(values)
+    return float(float(stdtrit(count - 1, 0.975)) * values.std() / count**0.5)
 
 
 def episode_examples(

@@ -20,7 +20,7 @@ from likewise.atomic_files import sync_folder
 from likewise.encoders.backbone_spec import MAX_SIZE, MAX_VOCABULARY, shown
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, ModelError
-from likewise.messages import first_line, first_names
+from likewise.messages import first_line, first_names, without_folders
 from likewise.model.runtime import Runtime
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
@@ -166,7 +166,7 @@ def _card(model: Runtime) -> str:
         "## What it was trained on",
         "",
         "```json",
-        json.dumps(model.config.get("trained_on"), indent=2, ensure_ascii=False),
+        json.dumps(without_folders(model.config.get("trained_on")), indent=2, ensure_ascii=False),
         "```",
         "",
         "The model shares the gaps and biases of this data; evaluate it on your own before relying on it.",

@@ -36,6 +36,11 @@ class Explanation:
     probability: float
     """Of the match of image and text."""
 
+    def word_maps(self) -> list[tuple[str, NDArray[np.float32]]]:
+        """Each word with its (g, g) map; signs alone, such as a full stop, are no words."""
+        pairs = zip(self.words, self.maps, strict=True)
+        return [(word, heat) for word, heat in pairs if any(sign.isalnum() for sign in word)]
+
     def phrase(self, first: int, last: int) -> NDArray[np.float32]:
         """(g, g), the mean over the words `first` to `last`, both included."""
         return np.asarray(self.maps[first : last + 1].mean(axis=0), np.float32)

@@ -7,28 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Union, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
+from likewise.model.captions import Caption, write_captions
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
+from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
 from likewise.model.pair_scorer import PairScorer
 from likewise.model.runtime import Runtime, returned_as
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from likewise.data.dataset import Dataset
 
 __all__ = ["ImageInput", "Model", "load"]
-
-ImageInput = Union[str, "os.PathLike[str]", bytes, "Image", "np.ndarray[Any, Any]", Tensor]
 
 
 def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
@@ -186,13 +185,13 @@ class Model(Runtime):
             DataError: a text is empty or not a string.
             ValueError: `batch_size` below 1.
         """
-        network, several = self.needs("encode_texts"), _checked_texts(texts)
+        network, several = self.needs("encode_texts"), checked_texts(texts)
 
         def embed(rows: slice) -> Tensor:
             with self.computing():
                 return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
 
-        vectors = self._collect(map(embed, _batches(len(several), batch_size)), normalize)
+        vectors = self._collect(map(embed, batches(len(several), batch_size)), normalize)
         return returned_as(return_tensors, vectors)
 
     def match(
@@ -214,7 +213,7 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("match")  # before any image is read
-        several, sentences = _several_images(images), _checked_texts(texts)
+        several, sentences = several_images(images), checked_texts(texts)
         lengths = {len(several), len(sentences)}
         if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
             raise DataError(
@@ -222,7 +221,7 @@ class Model(Runtime):
                 "give as many of each, or one of either."
             )
         probabilities = np.empty(max(lengths), np.float32)
-        for rows in _batches(len(probabilities), batch_size):
+        for rows in batches(len(probabilities), batch_size):
             # A single image or text is in every pair, and encoded again for each batch of the others.
             of_images, of_texts = (
                 rows if len(given) == len(probabilities) else slice(0, 1) for given in (several, sentences)
@@ -249,25 +248,60 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         explainable(self)  # before any image is read
-        several, sentences = _several_images(images), _checked_texts(texts)
+        several, sentences = several_images(images), checked_texts(texts)
         if len(several) != len(sentences):
             raise DataError(
                 f"{len(several)} images and {len(sentences)} texts do not make pairs; give as many of each."
             )
         explanations: list[Explanation] = []
-        for rows in _batches(len(several), batch_size):
+        for rows in batches(len(several), batch_size):
             stored = self.stored_squares(several[rows], first=rows.start)
             explanations += explain(self, stored, sentences[rows])
         return explanations
 
+    def caption(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+    ) -> list[str]:
+        """The best caption of each image.
+
+        Args:
+            images: N, in any form that `encode_images` takes.
+            batch_size: images generated for at a time.
+            decoding: options of `likewise.encoders.decoders.Decoding`, such as `num_beams=5`, `sample=True`.
+
+        Raises:
+            AbilityError: the model cannot caption.
+            ConfigError: options of decoding that contradict one another.
+            DataError: an image cannot be read.
+        """
+        found = self.caption_candidates(images, batch_size=batch_size, **decoding)
+        return [candidates[0].text for candidates in found]
+
+    def caption_candidates(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+    ) -> list[list[Caption]]:
+        """For each image `num_captions` captions with their log-probabilities, best first; see `caption`."""
+        self.needs("caption")  # before any image is read
+        return write_captions(self, self._stored_batches(images, batch_size), Decoding(**decoding))
+
+    def caption_stored(self, stored: Tensor, decoding: Decoding, *, first: int = 0) -> list[list[Caption]]:
+        """Captions of (B, 3, S, S) uint8 squares; `first` is the number of the first, which keys draws."""
+        return write_captions(self, [stored], decoding, first=first)
+
+    def caption_dataset(
+        self, dataset: Dataset, decoding: Decoding, *, batch_size: int = 64
+    ) -> list[list[Caption]]:
+        """Captions of all images of a dataset, read from its cache."""
+        return write_captions(self, dataset_batches(dataset, batch_size), decoding)
+
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
         self.needs("encode_images")
-        return self._collect(map(self._embed_images, _dataset_batches(dataset, batch_size)), normalize=True)
+        return self._collect(map(self._embed_images, dataset_batches(dataset, batch_size)), normalize=True)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
-        return PairScorer(self, _dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
+        return PairScorer(self, dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
 
     def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
         """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
@@ -282,8 +316,8 @@ class Model(Runtime):
         return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
 
     def _stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
-        several = _several_images(images)
-        for rows in _batches(len(several), batch_size):
+        several = several_images(images)
+        for rows in batches(len(several), batch_size):
             yield self.stored_squares(several[rows], first=rows.start)
 
     def _embed_images(self, stored: Tensor) -> Tensor:
@@ -314,35 +348,3 @@ class Model(Runtime):
     def load(cls, path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
         """See `load`."""
         return cls(*read_model(path, device=device))
-
-
-def _dataset_batches(dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
-    """Stored images of a dataset."""
-    places = np.arange(len(dataset))
-    return (dataset.images(places[rows]) for rows in _batches(len(dataset), batch_size))
-
-
-def _batches(count: int, batch_size: int) -> Iterator[slice]:
-    """The rows of each batch."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    yield from (slice(start, start + batch_size) for start in range(0, count, batch_size))
-
-
-def _checked_texts(texts: str | Sequence[str]) -> list[str]:
-    """Several texts, none of them empty."""
-    several = [texts] if isinstance(texts, str) else list(texts)
-    for place, text in enumerate(several):
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(f"text {place} is {text!r}; expected a text that is not empty.")
-    return several
-
-
-def _several_images(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
-    if isinstance(images, (np.ndarray, Tensor)):
-        is_single = images.ndim <= 3
-    elif isinstance(images, (str, bytes, bytearray, memoryview, os.PathLike)):
-        is_single = True
-    else:
-        is_single = not isinstance(images, Sequence)
-    return cast("list[ImageInput]", [images] if is_single else list(cast(Any, images)))

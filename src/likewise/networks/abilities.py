@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from likewise.encoders.decoders import Candidates, Decoding
 from likewise.encoders.pairing import Pairing
 
-__all__ = ["ABILITIES", "Ability", "EncodesImages", "EncodesTexts", "MatchesPairs"]
+__all__ = ["ABILITIES", "Ability", "EncodesImages", "EncodesTexts", "MatchesPairs", "WritesCaptions"]
 
 
 @runtime_checkable
@@ -57,6 +58,19 @@ class MatchesPairs(Protocol):
         """(P, L, F), (P, L) and (M, N, E) to (P, 2); class 1 is "they belong together"."""
 
 
+@runtime_checkable
+class WritesCaptions(Protocol):
+    """Writes captions of images."""
+
+    def caption(
+        self, pixels: Tensor, *, begin_id: int, end_id: int, decoding: Decoding, index: Tensor | None = None
+    ) -> Candidates:
+        """(B, 3, S, S) normalized pixels to captions; index: (B,) places of the images, which key draws."""
+
+    def caption_attention(self, pixels: Tensor, tokens: Tensor) -> Tensor | None:
+        """(B, 3, S, S) and (B, L) to (B, L - 1, N), where the decoder looks; None without attention."""
+
+
 class Ability(NamedTuple):
     """One entry of `ABILITIES`.
 
@@ -73,5 +87,6 @@ ABILITIES: dict[str, Ability] = {
     "encode_images": Ability(EncodesImages, "the methods that learn from images"),
     "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
     "match": Ability(MatchesPairs, "tcl"),
+    "caption": Ability(WritesCaptions, "captioning"),
 }
-"""By name. To add one (caption, answer, compare, entail, ground, classify), add its protocol and an entry."""
+"""By name. To add one (answer, compare, entail, ground, classify), add its protocol and an entry."""

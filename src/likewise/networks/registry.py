@@ -14,7 +14,7 @@ from likewise.errors import LikewiseError, ModelError
 from likewise.messages import first_line, printable
 from likewise.networks.base import Network
 
-__all__ = ["encoder_spec", "network", "network_from_spec", "networks"]
+__all__ = ["encoder_spec", "has_encoder", "network", "network_from_spec", "networks"]
 
 _REGISTERED: dict[str, type[Network]] = {}
 
@@ -41,6 +41,11 @@ def networks() -> dict[str, type[Network]]:
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
     return dict(sorted(_REGISTERED.items()))
+
+
+def has_encoder(spec: dict[str, Any], name: str) -> bool:
+    """Whether a network's `spec` has an encoder of that name, `image` or `text`."""
+    return name in spec or bool(spec.get(f"{name}s"))
 
 
 def encoder_spec(spec: dict[str, Any], name: str) -> dict[str, Any]:

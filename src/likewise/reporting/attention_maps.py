@@ -42,18 +42,15 @@ def find_attention_maps(inputs: ReportInputs) -> list[MapRow]:
 
 
 def _row(pair: ExplainedPair) -> MapRow:
-    found = pair.explanation
+    found, words = pair.explanation, pair.explanation.word_maps()
     return MapRow(
         caption=pair.caption,
         right=pair.right,
         probability=found.probability,
         image=image_uri(pair.image),
         whole=_overlay_uri(pair.image, found.whole),
-        words=[
-            (word, _overlay_uri(pair.image, heat))
-            for word, heat in zip(found.words[:_MAX_WORDS], found.maps, strict=False)
-        ],
-        num_hidden=max(0, len(found.words) - _MAX_WORDS),
+        words=[(word, _overlay_uri(pair.image, heat)) for word, heat in words[:_MAX_WORDS]],
+        num_hidden=max(0, len(words) - _MAX_WORDS),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from likewise.data import DataConfig, Splits
 from likewise.evaluation.context import Context
-from likewise.messages import printed_line
+from likewise.hardware import native_bfloat16
+from likewise.messages import printed_line, without_folders
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
@@ -22,6 +24,7 @@ from likewise.reporting.page import write_report
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import CHANGED, RunData, open_model
 from likewise.runs.settings import read_settings
+from likewise.runs.training_options import TrainingConfig
 
 __all__ = ["collect_inputs", "report"]
 
@@ -76,14 +79,17 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     """
     settings = read_settings(run.config)
     sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
+    results = run.read_results()
     known: dict[str, Any] = {
-        "title": f"{method_title(settings.method_name)} on {_without_folder(settings.data.source)}",
+        "title": f"{method_title(settings.method_name)} on {without_folders(settings.data.source)}",
         "method": settings.method_name,
-        "settings": _without_folder(sections),
+        "settings": without_folders(sections),
         "metrics": run.read_metrics(),
-        "results": run.read_results(),
-        "data_summary": _without_folder(splits.summary),
-        "bad_records": [_without_folder(dataclasses.asdict(record)) for record in splits.bad_records],
+        "results": results.own,
+        "others": without_folders(results.others),
+        "data_summary": without_folders(splits.summary),
+        "facts": _facts(model, settings.training),
+        "bad_records": [without_folders(dataclasses.asdict(record)) for record in splits.bad_records],
     }
     if splits.validation is None:
         return ReportInputs(**known)
@@ -109,13 +115,20 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     )
 
 
-def _without_folder(value: Any) -> Any:
-    """Absolute paths cut to their names, in nested values too: reports are shared."""
-    if isinstance(value, dict):
-        return {name: _without_folder(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_folder(item) for item in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+def _facts(model: Model, training: TrainingConfig) -> dict[str, str]:
+    """The size of the model, where it was trained and computed, and the versions of the libraries."""
+    precision: str = training.precision
+    if precision == "auto":
+        precision = f"auto ({'bfloat16' if native_bfloat16(model.device.type) else 'float32'} on this device)"
+    libraries = ("likewise", "torch", "transformers", "numpy")
+    return {
+        "Weights": f"{model.num_weights:,}",
+        "Embedding dimension": str(model.dim),
+        "Device of training": training.accelerator,
+        "Device of this report": str(model.device),
+        "Precision of training": precision,
+        "Libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
+    }
 
 
 def _explain_pairs(context: Context) -> list[ExplainedPair]:

@@ -28,10 +28,9 @@ def title_of(key: str) -> str:
 
 
 def task_title(name: str) -> str:
-    """A task's title; the data after " on " stays as it is."""
-    task, on, source = name.partition(" on ")
-    known = tasks().get(task)
-    return (title_of(task) if known is None else known.title) + on + source
+    """A task's title."""
+    known = tasks().get(name)
+    return title_of(name) if known is None else known.title
 
 
 def method_title(name: str) -> str:

@@ -42,9 +42,13 @@ class ReportInputs:
     metrics: Sequence[Mapping[str, Any]] = ()
     """Lines of metrics.jsonl, oldest first: `kind` ("train" or "evaluation"), `step`, figures by name."""
     results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Task to figures, as in results.json."""
+    """Figures on the run's own validation data by task, as in results.json."""
+    others: Sequence[Mapping[str, Any]] = ()
+    """Figures on other data: the entries of `others` in results.json."""
     data_summary: Mapping[str, Any] = field(default_factory=dict)
     """Counts, columns and fingerprint of the data; any JSON value."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """The model's size, devices, precision, versions of libraries."""
     bad_records: Sequence[Mapping[str, Any]] = ()
     """Records set aside: `id`, `place`, `reason`."""
     shown_part: str = "validation"

@@ -30,6 +30,22 @@ from likewise.reporting.tables import key_tables, reasons, result_tables
 
 __all__ = ["render_report", "write_report"]
 
+# Sections by the name of their content, with the words of their links.
+_TITLES = {
+    "results": "Results",
+    "curves": "Training",
+    "map": "Map",
+    "neighbours": "Neighbours",
+    "retrievals": "Retrievals",
+    "attention": "Attention maps",
+    "confusions": "Confusions",
+    "roc": "Verification",
+    "episodes": "Episodes",
+    "clusters": "Clusters",
+    "data": "Data",
+    "settings": "Settings",
+}
+
 _MAX_BAD_RECORDS = 50
 _MAX_KEYS = 25
 
@@ -71,7 +87,7 @@ def render_report(inputs: ReportInputs) -> str:
     sections: dict[str, Callable[[ReportInputs], Any]] = {
         "results": _results,
         "curves": _curves,
-        "maps": find_maps,
+        "map": find_maps,
         "neighbours": find_neighbours,
         "retrievals": find_retrievals,
         "attention": find_attention_maps,
@@ -82,17 +98,24 @@ def render_report(inputs: ReportInputs) -> str:
         "data": _data,
         "settings": _settings,
     }
+    contents = {name: _content(find, inputs) for name, find in sections.items()}
+    left_out: dict[str, list[str]] = {}
+    for name, content in contents.items():
+        if isinstance(content, str):
+            left_out.setdefault(content, []).append(_TITLES[name])
     return template.render(
         title=inputs.title,
         summary=summary(inputs),
         warning=warning(inputs),
-        headlines=headlines(inputs.results),
+        headlines=headlines(inputs.results, inputs.method),
         shown_part=inputs.shown_part,
         # The style sheet is ours, so it is not escaped.
         style=Markup(folder.joinpath("report.css").read_text(encoding="utf-8")),
         legend_mark=legend_mark,
-        has_labels=inputs.image_embeddings is not None and inputs.has_labels,
-        **{name: _content(find, inputs) for name, find in sections.items()},
+        left_out=left_out,
+        links=[(name, _TITLES[name]) for name in _TITLES if not isinstance(contents[name], str)],
+        has_neighbours="accuracy" in inputs.results.get("neighbours", {}),
+        **contents,
     )
 
 
@@ -106,7 +129,7 @@ def _content(find: Callable[[ReportInputs], Any], inputs: ReportInputs) -> Any:
 
 
 def _results(inputs: ReportInputs) -> Any:
-    return result_tables(inputs.results) or "The run has not been evaluated."
+    return result_tables(inputs.results, inputs.others) or "The run has not been evaluated."
 
 
 def _curves(inputs: ReportInputs) -> Any:
@@ -114,7 +137,10 @@ def _curves(inputs: ReportInputs) -> Any:
 
 
 def _settings(inputs: ReportInputs) -> Any:
-    return key_tables(inputs.settings, "General") or "No settings were given."
+    tables = key_tables(inputs.settings, "General")
+    if not tables and not inputs.facts:
+        return "No settings were given."
+    return {"tables": tables, "facts": key_tables(inputs.facts, "Model and software")}
 
 
 def _data(inputs: ReportInputs) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.evaluation.base import Task
 from likewise.evaluation.registry import tasks
 from likewise.methods.catalog import methods
 from likewise.metrics.collapse import collapse_warning
@@ -21,6 +22,9 @@ from likewise.reporting.inputs import ReportInputs
 __all__ = ["Headline", "headlines", "summary", "warning"]
 
 _MAX_HEADLINES = 5
+
+_OF_CLASSES = ("few-shot", "verification", "ranking", "clustering")
+"""Tasks that compare classes with one another, for which methods that learn from labels are made."""
 
 _SENTENCES = {
     "neighbours": "A vote of nearest neighbours names the class of {accuracy} of the images",
@@ -39,10 +43,22 @@ class Headline:
     """What to compare it with."""
 
 
-def headlines(results: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
-    """The main figures of the results, at most five."""
+def headlines(results: Mapping[str, Mapping[str, Any]], method: str | None = None) -> list[Headline]:
+    """The main figures of the results, at most five: those of what the method is for.
+
+    Args:
+        results: figures by task.
+        method: name of the method. Of one that learns from no labels, tasks on classes that are compared with
+            one another come out near chance where images of a class have nothing more in common, so they are
+            left to the tables, unless there are no others.
+    """
+    known = methods().get(method or "")
+    chosen = list(tasks().items())
+    if known is not None and "label" not in known.needs:
+        main = [(name, task) for name, task in chosen if name not in _OF_CLASSES]
+        chosen = main if any(_has_headline(task, results.get(name, {})) for name, task in main) else chosen
     found = []
-    for name, task in tasks().items():
+    for name, task in chosen:
         values = _numbers(results.get(name, {}))
         for figure in task.figures:
             if figure.headline is None or figure.key not in values:
@@ -63,6 +79,10 @@ def headlines(results: Mapping[str, Mapping[str, Any]]) -> list[Headline]:
     return found[:_MAX_HEADLINES]
 
 
+def _has_headline(task: Task, figures: Mapping[str, Any]) -> bool:
+    return any(figure.headline is not None and figure.key in figures for figure in task.figures)
+
+
 def summary(inputs: ReportInputs) -> str:
     """The training and its main figures in a few sentences."""
     results = {task: _numbers(figures) for task, figures in inputs.results.items()}
@@ -72,7 +92,9 @@ def summary(inputs: ReportInputs) -> str:
         if "accuracy" in figures:
             accuracy = format_percent(figures["accuracy"])
             sentences.append(f"{words.format(accuracy=accuracy)}{_chance(figures, 'accuracy')}.")
-    sentences.append(_few_shot(results.get("few-shot", {})))
+    names = [headline.name for headline in headlines(inputs.results, inputs.method)]
+    if any("-shot" in name for name in names):
+        sentences.append(_few_shot(results.get("few-shot", {})))
     overlap = inputs.data_summary.get("overlap")
     if any(sentences) and overlap is not None:
         sentences.append(f"But {overlap}.")

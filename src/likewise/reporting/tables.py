@@ -41,10 +41,19 @@ class ResultTable:
     """Caveats of the figures."""
 
 
-def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]:
-    """One table per task; a figure's chance level stands beside it."""
+def result_tables(
+    results: Mapping[str, Mapping[str, Any]], others: Sequence[Mapping[str, Any]] = ()
+) -> list[ResultTable]:
+    """One table per task and data; a figure's chance level stands beside it.
+
+    Args:
+        results: figures on the run's own validation data, by task.
+        others: entries of figures on other data, as in results.json.
+    """
     tables = []
-    for task, figures in results.items():
+    measured = [(task, task_title(task), figures) for task, figures in results.items()]
+    measured += [(entry["task"], _title_of_other(entry), entry["figures"]) for entry in others]
+    for task, title, figures in measured:
         rows, counts = [], []
         for key, value in figures.items():
             number, figure = number_in(value), figure_of(task, key)
@@ -58,13 +67,18 @@ def result_tables(results: Mapping[str, Mapping[str, Any]]) -> list[ResultTable]
         fingerprint = figures.get("data_fingerprint")
         mark = None if fingerprint is None else str(fingerprint)
         if rows:
-            tables.append(ResultTable(task_title(task), rows, ", ".join(counts), mark, _remarks(figures)))
+            tables.append(ResultTable(title, rows, ", ".join(counts), mark, _remarks(figures)))
     return tables
+
+
+def _title_of_other(entry: Mapping[str, Any]) -> str:
+    part = entry.get("part")
+    return f"{task_title(entry['task'])} on {entry['source']}" + (f" ({part})" if part else "")
 
 
 def _remarks(figures: Mapping[str, Any]) -> list[str]:
     remarks = [NOT_CONVERGED] if figures.get("converged") is False else []
-    remarks += [figures["overlap"]] if isinstance(figures.get("overlap"), str) else []
+    remarks += [figures[key] for key in ("overlap", "note") if isinstance(figures.get(key), str)]
     return [f"{remark[0].upper()}{remark[1:]}." for remark in remarks]
 
 

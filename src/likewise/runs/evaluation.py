@@ -8,10 +8,12 @@ from typing import Any
 from likewise.errors import DataError, LikewiseError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task, tasks
+from likewise.evaluation.trials import measure_trials
 from likewise.model.model import Model
-from likewise.runs.unseen_rows import Measured
+from likewise.runs.folder import RunFolder
+from likewise.runs.unseen_rows import Measured, resolved_source
 
-__all__ = ["fitting_tasks", "measure"]
+__all__ = ["fitting_tasks", "keep_results", "measure", "measure_fixed_trials"]
 
 
 def fitting_tasks(model: Model, measured: Measured) -> list[str]:
@@ -55,4 +57,24 @@ def measure(
         except LikewiseError as error:
             yield name, error
         else:
-            yield name, figures | measured.beside(name)
+            yield name, measured.beside(name) | figures
+
+
+def keep_results(run: RunFolder, measured: Measured, results: Mapping[str, dict[str, Any]]) -> None:
+    """Write figures into the run's results.json: those of other data never replace the run's own."""
+    for task, figures in results.items():
+        if measured.own and not measured.changed:
+            run.add_results(task, figures)
+        else:
+            run.add_other_results(measured.entry(task, figures))
+
+
+def measure_fixed_trials(model: Model, table: str, run: RunFolder | None) -> dict[str, Any]:
+    """Few-shot figures on the fixed trials of a table, written into results.json of a run."""
+    find_task("few-shot").check(model, None)
+    figures = measure_trials(model, table)
+    if run is not None:
+        entry = {"task": "few-shot", "source": resolved_source(table), "part": "trials"}
+        marks = {"rows": figures["num_rows"], "fingerprint": figures["data_fingerprint"]}
+        run.add_other_results(entry | marks | {"figures": figures})
+    return figures

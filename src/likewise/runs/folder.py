@@ -6,10 +6,10 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from likewise.atomic_files import failure_to_read, write_whole
 from likewise.data import BadRecord
@@ -18,7 +18,22 @@ from likewise.errors import ConfigError, ModelError, TrainingError
 if TYPE_CHECKING:
     from filelock import FileLock
 
-__all__ = ["RunFolder"]
+__all__ = ["Results", "RunFolder"]
+
+_OTHERS, _MARK = "others", "data_fingerprint"
+
+
+class Results(NamedTuple):
+    """The content of results.json.
+
+    Attributes:
+        own: figures on the run's own validation data, by task.
+        others: of each measurement on other data its `task`, `source`, `part`, `rows`, `fingerprint` and
+            `figures`.
+    """
+
+    own: dict[str, dict[str, Any]]
+    others: list[dict[str, Any]]
 
 
 class RunFolder:
@@ -154,36 +169,63 @@ class RunFolder:
         """Write one line for each record that was set aside."""
         _write_lines(self.bad_records, map(asdict, records))
 
-    def read_results(self) -> dict[str, dict[str, Any]]:
-        """The figures of all tasks, by name.
+    def read_results(self) -> Results:
+        """The figures in results.json; an older file's keys such as "retrieval on x.csv" become others.
 
         Raises:
             ModelError: results.json is damaged.
         """
-        results = self.read_json(self.results)
-        wrong = next((task for task, figures in results.items() if not isinstance(figures, dict)), None)
+        found = self.read_json(self.results)
+        others = found.pop(_OTHERS, [])
+        wrong = next((task for task, figures in found.items() if not isinstance(figures, dict)), None)
+        if not isinstance(others, list) or not all(map(_is_entry, others)):
+            wrong = _OTHERS
         if wrong is not None:
+            expected = "a list of entries" if wrong == _OTHERS else "an object"
             raise ModelError(
-                f"{self.results} is damaged: {wrong!r} is not an object; move it away to go on without it."
+                f"{self.results} is damaged: {wrong!r} is not {expected}; move it away to go on without it."
             )
-        return results
+        for name in [name for name in found if " on " in name]:
+            task, _, source = name.partition(" on ")
+            figures = found.pop(name)
+            mark = figures.get(_MARK)
+            others.append({"task": task, "source": source, "fingerprint": mark, "figures": figures})
+        return Results(found, others)
 
     def add_results(self, task: str, values: dict[str, Any]) -> None:
-        """Put a task's figures into results.json; those of other tasks stay.
+        """Put a task's figures on the run's own validation data into results.json.
 
         Of the task's earlier figures only the re-ranked ones stay, if these are of the same data and without
         re-ranking: the others may be of other options.
         """
         results = self.read_results()
-        earlier = results.get(task)
-        mark = values.get("data_fingerprint")
-        if isinstance(earlier, dict) and mark is not None and earlier.get("data_fingerprint") == mark:
-            values = values | {
-                name: value
-                for name, value in earlier.items()
-                if name not in values and ("reranked_" in name or name == "num_judged")
-            }
-        self.write_json(self.results, results | {task: values})
+        earlier = results.own.get(task, {})
+        same = values.get(_MARK) is not None and earlier.get(_MARK) == values[_MARK]
+        results.own[task] = _with_reranked(values, earlier) if same else values
+        self._write_results(results)
+
+    def add_other_results(self, entry: dict[str, Any]) -> None:
+        """Put figures on other data into the list `others` of results.json.
+
+        Only an entry of the same task on the same rows is replaced.
+
+        Args:
+            entry: `task`, `source`, `part`, `rows`, `fingerprint`, `figures`; of tasks that learn,
+                `learned_from`.
+        """
+        results = self.read_results()
+        for place, earlier in enumerate(results.others):
+            if _measured(earlier) == _measured(entry):
+                figures = _with_reranked(entry["figures"], earlier["figures"])
+                results.others[place] = entry | {"figures": figures}
+                break
+        else:
+            results.others.append(entry)
+        self._write_results(results)
+
+    def _write_results(self, results: Results) -> None:
+        others = {_OTHERS: results.others} if results.others else {}
+        self.write_json(self.results, results.own | others)
 
     def read_lines(self, path: Path) -> Iterator[dict[str, Any]]:
         """The objects of a JSONL file; a line that was cut short or damaged is skipped."""
@@ -219,6 +261,29 @@ class RunFolder:
 
 def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("task", "source"))
+        and isinstance(value.get("figures"), dict)
+        and isinstance(value.get("learned_from", {}), dict)
+    )
+
+
+def _measured(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The task and rows of an entry; also the training rows of a task that learns."""
+    learned_from = entry.get("learned_from") or {}
+    # Without a fingerprint nothing says that the rows are the same.
+    mark = entry.get("fingerprint") or object()
+    return entry["task"], mark, entry.get("part"), learned_from.get("fingerprint")
+
+
+def _with_reranked(values: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with earlier re-ranked ones of the same rows."""
+    kept = {name: earlier[name] for name in earlier if "reranked_" in name or name == "num_judged"}
+    return values | {name: value for name, value in kept.items() if name not in values}
 
 
 def _parsed(text: str) -> Any:

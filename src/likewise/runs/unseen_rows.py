@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from likewise.data import DataConfig, Dataset, Splits
+from likewise.data.files import is_remote
 from likewise.data.leakage import said_of_overlap, trained_on
 from likewise.errors import DataError
 from likewise.evaluation.registry import find_task
 from likewise.model.model import Model
 from likewise.runs.open import CHANGED, RunData, is_run, open_other
 
-__all__ = ["Measured", "open_measured"]
+__all__ = ["Measured", "open_measured", "own_measured", "resolved_source"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Measured:
         overlap: a warning about overlap of the two parts, or None. In the run's own data it affects every
             task, in another source the tasks that learn.
         warnings: what the reader of the figures must know.
+        changed: the run's own data is not as it was in training, so these figures are of other data.
     """
 
     parts: Splits
@@ -38,22 +41,24 @@ class Measured:
     num_left_out: int | None
     overlap: str | None = None
     warnings: tuple[str, ...] = ()
+    changed: bool = False
 
     def described(self, *, learning: bool = False) -> str:
         """The part and source measured on, with row counts; of tasks that learn, also the training rows."""
-        summary = self.whole.summary
-        source = summary["validation_source"] or summary["source"]
+        summary, source = self.whole.summary, _source(self.whole)
         names = summary["parts_named"]["validation"]
         if names:
             where = f"the part {' and '.join(names)} of {source}"
-        elif self.parts is self.whole and _is_drawn(self.whole):
-            where = f"the validation part of {source}, {summary['splits_from']}"
-        elif learning:
-            where = f"a part of {source}, {summary['splits_from']}"
-        else:
+        elif not _is_drawn(self.whole) or (self.parts is not self.whole and not learning):
             where = f"all of {source}, which names no parts"
+        elif self.parts is self.whole:
+            where = f"the validation part of {source}, {summary['splits_from']}"
+        else:
+            where = f"a part of {source}, {summary['splits_from']}"
         splits = self.parts if learning else self.whole
         learnt = f", learning from {_rows(len(splits.train))}" if learning else ""
+        if learnt and summary["validation_source"] is not None:
+            learnt += f" of {summary['source']}"
         return f"{where}: {_rows(len(splits.validation or ()))}{learnt}"
 
     def lines(self, tasks: Sequence[str]) -> Iterator[str]:
@@ -62,7 +67,13 @@ class Measured:
         if len(learning) < len(tasks) or not tasks:
             yield f"measured on {self.described()}"
         if learning:
-            yield f"{' and '.join(learning)}: measured on {self.described(learning=True)}"
+            hint = ""
+            if self.parts is not self.whole:
+                hint = (
+                    f"; to learn from other rows and measure all of these, give --data TRAINING "
+                    f"--data.validation {_source(self.whole)}"
+                )
+            yield f"{' and '.join(learning)}: measured on {self.described(learning=True)}{hint}"
         yield from (f"warning: {line}" for line in self.warnings)
         if self.overlap is not None and (self.own or learning):
             yield f"warning: {self.overlap}."
@@ -76,6 +87,27 @@ class Measured:
         if self.overlap is not None and (self.own or learns):
             kept["overlap"] = self.overlap
         return kept
+
+    def entry(self, task: str, figures: dict[str, Any]) -> dict[str, Any]:
+        """A task's entry in `others` of results.json: its figures, and the rows they are of."""
+        learns = find_task(task).learns
+        splits = self.parts if learns else self.whole
+        names = splits.summary["parts_named"]["validation"]
+        drawn = _is_drawn(splits) and (learns or self.parts is self.whole)
+        entry = {
+            "task": task,
+            "source": resolved_source(_source(splits)),
+            "part": " and ".join(names) or (splits.summary["splits_from"] if drawn else "all"),
+            "rows": len(splits.validation or ()),
+            "fingerprint": figures.get("data_fingerprint"),
+        }
+        if learns:
+            entry["learned_from"] = {
+                "source": resolved_source(splits.summary["source"]),
+                "rows": len(splits.train),
+                "fingerprint": splits.train.fingerprint,
+            }
+        return entry | {"figures": figures}
 
 
 def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool = True) -> Measured:
@@ -103,18 +135,17 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
             raise
         moved = run.open_moved(data.source, progress=progress)
         if moved is not None and run.with_options(data, run.config.source) == run.config:
-            return _own(moved)
+            return own_measured(moved)
         if moved is not None:  # read with other options
             splits = run.open(run.with_options(data, data.source), progress=progress)
             return _without_trained(splits, moved.train, joined=False)
         train = None
         warnings: tuple[str, ...] = (f"{_UNREADABLE}: {error}",)
     else:
-        train = trained.train
-        changed = f"{CHANGED.format(source=run.config.source)}, {_UNCERTAIN}"
-        warnings = (changed,) if run.has_changed(trained) else ()
+        train, changed = trained.train, run.has_changed(trained)
+        warnings = (f"{CHANGED.format(source=run.config.source)}, {_UNCERTAIN}",) if changed else ()
         if config == run.config:
-            return _own(trained, warnings)
+            return replace(own_measured(trained), warnings=warnings, changed=changed)
     if config is None:
         splits = open_other(model, path, data, parts="measured", progress=progress)
     else:
@@ -126,10 +157,10 @@ _UNCERTAIN = "so whether rows of this were trained on is not certain."
 _UNREADABLE = "the run's own data cannot be read, so whether rows of this were trained on is not known"
 
 
-def _own(splits: Splits, warnings: tuple[str, ...] = ()) -> Measured:
+def own_measured(splits: Splits) -> Measured:
     """The run's own data, as training read it."""
     overlap = splits.summary["overlap"]
-    return Measured(parts=splits, whole=splits, own=True, num_left_out=0, overlap=overlap, warnings=warnings)
+    return Measured(parts=splits, whole=splits, own=True, num_left_out=0, overlap=overlap)
 
 
 def _without_trained(
@@ -152,7 +183,7 @@ def _without_trained(
     parts = replace(splits, train=train, validation=validation)
     whole = _whole(parts) if joined else parts
     num_left = len(whole.validation or ())
-    source = splits.summary["validation_source"] or splits.summary["source"]
+    source = _source(splits)
     if num_rows > 0 and num_left == 0:
         raise DataError(
             f"all {num_rows:,} rows of {source} that would be measured were trained on, so none of them can "
@@ -196,6 +227,19 @@ def _whole(splits: Splits) -> Splits:
     if splits.validation is None:
         return replace(splits, validation=splits.train if len(splits.train) else None)
     return replace(splits, validation=splits.validation.joined(splits.train))
+
+
+def _source(splits: Splits) -> str:
+    """The source of the validation part."""
+    source: str = splits.summary["validation_source"] or splits.summary["source"]
+    return source
+
+
+def resolved_source(source: str) -> str:
+    """A source by its full path, which is the same from every folder; an address stays as it is."""
+    if is_remote(source) or source.partition(":")[0] == "scenes":
+        return source
+    return os.path.realpath(source.removeprefix("file://"))
 
 
 def _rows(count: int) -> str:

@@ -30,6 +30,7 @@ from likewise.methods.base import Embeddings, LossOutput, Method, Phase, Progres
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings
+from likewise.runs.unseen_rows import own_measured
 from likewise.step_random import StepRandom
 from likewise.training.checkpoints import load_latest, save_checkpoint, set_aside
 from likewise.training.distributed import mean_loss, run_on_rank_zero
@@ -289,7 +290,8 @@ class Session:
             if find_task(task).slow or (task in monitored and task not in figures):
                 continue  # slow ones are left to `likewise evaluate`; a monitored one failed, which was shown
             try:
-                self.run.add_results(task, figures[task] if task in figures else evaluate(context, task))
+                found = figures[task] if task in figures else evaluate(context, task)
+                self.run.add_results(task, found | own_measured(self.splits).beside(task))
             except DataError as error:  # the model is written, and so are the other tasks' figures
                 self.display.warn(self.step, f"{task} could not be measured: {error}")
 

@@ -13,6 +13,7 @@ from likewise.batches.samplers import batch_unit, most_rows
 from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.images.grey import grey_notes
+from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.messages import first_names, printed_line
@@ -161,12 +162,15 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
     if path is not None:
         if trained is None:
             raise ConfigError("the run's tokenizer.json is missing; without it the run cannot go on.")
-        if trained.tokenizer is None:
-            raise ConfigError(f"--training.start-from: {path} reads no texts.")
-        return trained.tokenizer
-    named = options.tokenizer or options.pretrained
-    if named is not None:
-        return TextTokenizer.load(named, max_tokens=options.max_tokens)
+        if trained.tokenizer is not None:
+            return trained.tokenizer
+    if options.tokenizer is not None:
+        return TextTokenizer.load(options.tokenizer, max_tokens=options.max_tokens)
+    if options.pretrained is not None:
+        try:
+            return TextTokenizer.load(options.pretrained, max_tokens=options.max_tokens)
+        except ConfigError as error:
+            raise cannot_load(options.pretrained, "text", error.__cause__ or error) from error
     texts = training_texts(data, settings.method_type.needs)
     return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
 

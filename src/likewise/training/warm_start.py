@@ -136,22 +136,33 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
     """
     theirs: Any = trained.network
     ours: Any = method.network
-    if theirs.kind != ours.kind:
+    shared = [part for part in ("image", "text") if _encoder(theirs, part) and _encoder(ours, part)]
+    if theirs.kind != ours.kind and not shared:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make: it is of "
-            f"kind {theirs.kind}, and {method.name} trains one of kind {ours.kind}."
+            f"kind {theirs.kind}, and {method.name} trains one of kind {ours.kind}, without a common encoder."
         )
     for encoder in theirs.modules():
         if isinstance(encoder, ImageEncoder):
             encoder.resize(ours.image.image_size)
     try:
-        ours.load_state_dict(_fitting_state(theirs, ours))
+        if theirs.kind == ours.kind:
+            ours.load_state_dict(_fitting_state(theirs, ours))
+        else:  # another method's network: its encoders alone
+            for part in shared:
+                getattr(ours, part).load_state_dict(getattr(theirs, part).state_dict())
     except RuntimeError as error:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make: "
             f"{misfit_of_weights(error)}. Give the same --method options as its run had."
         ) from error
     method.reset_ema()
+
+
+def _encoder(network: nn.Module, part: str) -> nn.Module | None:
+    """A network's image or text encoder; None if it has none."""
+    encoder: nn.Module | None = getattr(network, part, None)
+    return encoder
 
 
 def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:

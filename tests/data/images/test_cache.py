@@ -409,7 +409,8 @@ def test_a_batch_reads_each_row_group_once(tmp_path: Path, monkeypatch: pytest.M
     stored = open_photos(path, cache_dir=str(tmp_path / "cache")).train
     streamed = open_photos(path, cache=False, cache_dir=str(tmp_path / "other")).train
     assert isinstance(streamed.pixels, DecodedPixels)
-    streamed.pixels.num_threads = 1
+    # One thread, in place of those that opening has started: only one reads the row groups in order.
+    monkeypatch.setattr(streamed.pixels, "_pool", ThreadPoolExecutor(1))
     monkeypatch.setattr(images_module, "_RECENT", images_module._Recent(capacity_bytes=1))
     read: list[int] = []
     row_group = ParquetImage._row_group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from likewise.errors import ConfigError
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.classes import measure_domains, within_domain_figures
 from likewise.evaluation.context import Context
+from likewise.evaluation.trials import measure_trials
+from likewise.messages import first_names
 from likewise.metrics.few_shot import few_shot, most_ways
 
 __all__ = ["FewShot", "FewShotOptions"]
@@ -30,8 +32,13 @@ class FewShotOptions:
     """few-shot: examples of each class of an episode."""
     episodes: int = 1000
     """few-shot: number of episodes."""
+    trials: str | None = None
+    """few-shot: a table of fixed trials in place of random episodes: columns trial, role (support or query),
+    label and image."""
 
     def __post_init__(self) -> None:
+        if self.trials is not None and replace(self, trials=None) != FewShotOptions():
+            raise ConfigError("--trials names every image: leave --ways, --shots and --episodes out.")
         for name, value, least in (
             ("ways", self.ways, 2),
             ("shots", self.shots, 1),
@@ -80,9 +87,25 @@ class FewShot(Task):
 
     def run(self, context: Context, options: FewShotOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        return measure_domains(
+        if options.trials is not None:
+            return measure_trials(context.model, options.trials)
+        figures = measure_domains(
             lambda domains: _episodes(context, options, domains), context.validation, _MEASURED
         )
+        note = _note_on_folders(context)
+        return figures if note is None else figures | {"note": note}
+
+
+def _note_on_folders(context: Context) -> str | None:
+    """A note where folders are taken for classes: nothing else says that they are."""
+    if context.splits.summary.get("columns", {}).get("label") != "subfolder":
+        return None
+    known = context.validation.label_names or []
+    names = [str(known[label]) for label in np.unique(context.labels) if label >= 0]
+    return (
+        f"the {len(names):,} classes are the folders {first_names(names, most=3)}; if these are no classes, "
+        "the figures say nothing"
+    )
 
 
 def _episodes(context: Context, options: FewShotOptions, domains: NDArray[np.int64] | None) -> dict[str, Any]:

@@ -39,12 +39,12 @@ def draw_explanation(
     """
     from matplotlib.figure import Figure
 
-    shown = found.words[:_MAX_WORDS]
-    maps = [*(phrases or {}).items(), *zip(shown, found.maps, strict=False)]
+    words = found.word_maps()
+    maps = [*(phrases or {}).items(), *words[:_MAX_WORDS]]
     font, remarks = find_font(title for title, _ in maps)
-    if len(shown) < len(found.words):
+    if len(words) > _MAX_WORDS:
         remarks = [
-            f"it shows the first {len(shown)} of the {len(found.words)} words that the model read",
+            f"it shows the first {_MAX_WORDS} of the {len(words)} words that the model read",
             *remarks,
         ]
     panels = [

@@ -18,6 +18,7 @@ __all__ = ["LINE_HEIGHT", "Sheet", "open_font", "save_image", "square_image", "w
 _FONT_SIZE = 13
 LINE_HEIGHT = 17
 """Pixels from one line of text to the next."""
+_WITHOUT_SPACES = "\u2e80"  # Chinese and Japanese start here
 
 
 class Sheet:
@@ -68,22 +69,37 @@ def save_image(image: Image.Image, path: str | Path) -> None:
 def wrap(text: str, font: Any, width: int, num_lines: int) -> list[str]:
     """Lines of at most `width` pixels, the last with an ellipsis where the text is longer.
 
-    Lines break at spaces, and inside words that are wider than a line (Chinese has no spaces).
+    Lines break at spaces, after hyphens, slashes and underscores, and between signs of scripts without
+    spaces; inside a word only where it is wider than a line.
     """
     lines: list[str] = []
     rest = " ".join(text.split())[:400]
     while rest and len(lines) < num_lines:
-        fits = 1
-        while fits < len(rest) and font.getlength(rest[: fits + 1]) <= width:
-            fits += 1
-        if fits < len(rest):
-            space = rest.rfind(" ", 1, fits + 1)
-            fits = space if space > 0 else fits
+        fits = _fitting(rest, font, width)
         lines.append(rest[:fits].rstrip())
         rest = rest[fits:].lstrip()
     if rest:
         last = lines[-1]
         while last and font.getlength(last + "…") > width:
             last = last[:-1]
-        lines[-1] = last + "…"
+        # Whole words alone, unless that would leave less than half of the line.
+        whole = last if len(last) == len(lines[-1]) else last[: _last_break(last + "x")].rstrip()
+        lines[-1] = (whole if 2 * len(whole) > len(last) else last) + "…"
     return lines
+
+
+def _fitting(text: str, font: Any, width: int) -> int:
+    """How many signs of a text go into a line: up to a break, if there is one."""
+    fits = 1
+    while fits < len(text) and font.getlength(text[: fits + 1]) <= width:
+        fits += 1
+    return fits if fits == len(text) else _last_break(text[: fits + 1]) or fits
+
+
+def _last_break(text: str) -> int:
+    """The last place before the text's last sign where a line may break; 0 where there is none."""
+    for place in range(len(text) - 1, 0, -1):
+        before, after = text[place - 1], text[place]
+        if " " in (before, after) or before in "-/_" or max(before, after) >= _WITHOUT_SPACES:
+            return place
+    return 0

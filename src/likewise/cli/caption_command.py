@@ -1,0 +1,105 @@
+"""`likewise caption RUN IMAGE... [--out captions.csv]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+import tyro
+
+from likewise.cli.caption_files import check_out, write_captions_file
+from likewise.data import DataConfig, open_source
+from likewise.data.columns import Needs
+from likewise.data.images.stream import image_batches
+from likewise.data.record import BadRecord, Record
+from likewise.encoders.decoders import Decoding
+from likewise.errors import DataError
+from likewise.messages import first_names
+from likewise.model.captions import Caption
+from likewise.model.model import Model
+from likewise.option_flags import parse_flags
+from likewise.runs.open import open_model
+
+__all__ = ["CaptionCommand", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionCommand(Decoding):
+    """Write captions of images with a trained captioner."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run's folder, a model folder or a hub name."""
+
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES...")]
+    """Image files, folders of images, tables, shards: any source that `likewise data` reads."""
+
+    out: str | None = None
+    """File for the captions: .csv, .jsonl or .parquet, a row for each caption; or `txt` for a NAME.txt beside
+    each image. Printed when not given."""
+
+    batch_size: int = 64
+    """Images generated for at a time."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    quiet: bool = False
+    """Show no progress."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Caption, and print or write."""
+    options = parse_flags(CaptionCommand, arguments, prog="likewise caption")
+    check_out(options.out)
+    model = open_model(options.run, options.device)
+    model.needs("caption")  # before any source is opened
+    decoding = Decoding(**{field.name: getattr(options, field.name) for field in fields(Decoding)})
+    records, bad = _listed(options.images)
+    found = _captions(model, records, decoding, options, bad)
+    if options.out is None:
+        for record, captions in found:
+            for caption in captions:
+                print(f"{record.id}\t{caption.text}")
+    else:
+        write_captions_file(options.out, found)
+        print(f"wrote captions of {len(found):,} images to {options.out}")
+    if bad:
+        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
+        print(f"{len(bad):,} images set aside: {reasons}", file=sys.stderr)
+    if not found:
+        raise DataError("no image could be read, for the reasons above.")
+
+
+def _listed(sources: Sequence[str]) -> tuple[list[Record], list[BadRecord]]:
+    """The records of all sources, and what listing them has set aside."""
+    opened = [open_source(DataConfig(source=source), Needs("image")) for source in sources]
+    records = [record for source in opened for record in source.records]
+    return records, [
+        problem.bad for source in opened for problem in source.problems if problem.part != "text"
+    ]
+
+
+def _captions(
+    model: Model, records: list[Record], decoding: Decoding, options: Any, bad: list[BadRecord]
+) -> list[tuple[Record, list[Caption]]]:
+    """Captions of the readable images; the others are added to `bad`."""
+    from rich.progress import track
+
+    size, images = model.image_encoder.image_size, model.config["images"]
+    batches = image_batches(
+        records, size=images["store_size"] or size, fit=images["fit"], batch_size=options.batch_size
+    )
+    shown = track(
+        batches,
+        description="captioning",
+        total=-(-len(records) // options.batch_size),
+        disable=options.quiet or not sys.stderr.isatty(),
+    )
+    found: list[tuple[Record, list[Caption]]] = []
+    for batch in shown:
+        bad += batch.bad
+        captions = model.caption_stored(batch.images, decoding, first=len(found)) if batch.records else []
+        found += zip(batch.records, captions, strict=True)
+    return found

@@ -1,0 +1,78 @@
+"""Files of captions: CSV, JSONL, Parquet, or a text file beside each image."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from likewise.atomic_files import written_whole
+from likewise.cli.output_paths import check_place
+from likewise.data.record import Record
+from likewise.errors import ConfigError, DataError
+from likewise.model.captions import Caption
+
+__all__ = ["check_out", "write_captions_file"]
+
+Captioned = list[tuple[Record, list[Caption]]]
+
+_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def check_out(out: str | None) -> None:
+    """Reject a place that cannot be written to, before any work.
+
+    Raises:
+        ConfigError: another ending, or a folder that is not there.
+    """
+    if out is None or out == "txt":
+        return
+    if Path(out).suffix not in _SUFFIXES:
+        raise ConfigError(
+            f"--out {out}: expected a name that ends in {', '.join(_SUFFIXES)}, or txt for a file "
+            "beside each image."
+        )
+    check_place("--out", Path(out), such_as=f"captions{Path(out).suffix}")
+
+
+def write_captions_file(out: str, found: Captioned) -> None:
+    """Write captions, whole or not at all."""
+    if out == "txt":
+        _write_beside(found)
+        return
+    rows = [
+        {"image": record.id, "caption": caption.text, "rank": rank, "log_prob": caption.log_prob}
+        for record, captions in found
+        for rank, caption in enumerate(captions, start=1)
+    ]
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as beside:
+        if path.suffix == ".parquet":
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.Table.from_pylist(rows), beside)
+        elif path.suffix == ".jsonl":
+            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+            beside.write_text("".join(lines), encoding="utf-8")
+        else:
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, ["image", "caption", "rank", "log_prob"])
+            writer.writeheader()
+            writer.writerows(rows)
+            beside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _write_beside(found: Captioned) -> None:
+    """NAME.txt beside each image file; a caption a line."""
+    paths = []
+    for record, _ in found:
+        path = Path(str(getattr(record.image, "path", "")))
+        if not path.is_file():
+            raise DataError(f"{record.place} is no file of its own; give --out captions.csv instead of txt.")
+        paths.append(path.with_suffix(".txt"))
+    for path, (_, captions) in zip(paths, found, strict=True):
+        with written_whole(path) as beside:
+            beside.write_text("".join(f"{caption.text}\n" for caption in captions), encoding="utf-8")

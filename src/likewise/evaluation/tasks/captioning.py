@@ -1,0 +1,82 @@
+"""Captioning: are generated captions like those that people wrote?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from likewise.data.columns import Needs
+from likewise.encoders.decoders import Decoding
+from likewise.evaluation.base import Figure, Task, task
+from likewise.evaluation.context import Context
+from likewise.metrics.captions import best_constant_caption, caption_diversity, caption_scores, tokenize
+
+__all__ = ["Captioning", "CaptioningOptions"]
+
+_SCORES = {
+    "cider": "CIDEr-D",
+    "bleu1": "BLEU-1",
+    "bleu2": "BLEU-2",
+    "bleu3": "BLEU-3",
+    "bleu4": "BLEU-4",
+    "rouge_l": "ROUGE-L",
+}
+_FEW_DISTINCT = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptioningOptions:
+    """Options of captioning."""
+
+    num_beams: int = 3
+    """captioning: beams of beam search; 1 is greedy."""
+
+
+@task("captioning")
+class Captioning(Task):
+    """One caption an image against all its references, beside the best constant caption."""
+
+    title = "Captioning"
+    summary = "generated captions against the references"
+    needs = Needs("image", "text")
+    abilities = ("caption",)
+    options = CaptioningOptions
+    order = 15
+    figures = (
+        *(
+            Figure(
+                key,
+                title,
+                better="higher",
+                chance=f"constant_{key}",
+                headline=(key == "cider" and title) or None,
+            )
+            for key, title in _SCORES.items()
+        ),
+        *(
+            Figure(f"constant_{key}", f"{title} of the best constant caption", better="higher", baseline=True)
+            for key, title in _SCORES.items()
+        ),
+        Figure("distinct_share", "Distinct captions", "share", "higher"),
+        Figure("mean_length", "Mean length in words"),
+        Figure("unused_words", "Training words never generated", "share", "lower"),
+        Figure("num_images", "Images", "count"),
+    )
+    extras = ("constant_caption",)
+
+    def run(self, context: Context, options: CaptioningOptions) -> dict[str, Any]:
+        """See `Task.run`."""
+        decoding = Decoding(num_beams=options.num_beams)
+        captions = [found[0].text for found in context.model.caption_dataset(context.validation, decoding)]
+        references = [list(texts) for texts in context.validation.texts or []]
+        training = [list(texts) for texts in context.train.texts or [] if texts]
+        constant = best_constant_caption(training or references)
+        scores = caption_scores([constant] * len(captions), references)
+        vocabulary = {word for texts in training for text in texts for word in tokenize(text)}
+        return {
+            **caption_scores(captions, references),
+            **{f"constant_{key}": value for key, value in scores.items()},
+            **caption_diversity(captions, vocabulary),
+            "num_images": float(len(captions)),
+            "constant_caption": constant,
+        }
