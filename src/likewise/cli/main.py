@@ -93,8 +93,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         message, code = outcome
         # Only this error has lines of its own, in which data is escaped already.
-        lines = message.split("\n") if isinstance(error, TooManyBadRecords) else [message]
-        print(f"likewise {words[0]}: " + "\n".join(map(printed_line, lines)), file=sys.stderr)
+        parts = message.split("\n") if isinstance(error, TooManyBadRecords) else [message]
+        print(f"likewise {words[0]}: " + "\n".join(map(printed_line, parts)), file=sys.stderr)
         sys.exit(code)
 
 
