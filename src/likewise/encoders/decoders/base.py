@@ -60,7 +60,7 @@ class DecoderConfig:
             if value is not None and value < 1:
                 raise ConfigError(f"method.decoder_{name} is {value}; expected at least 1.")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"method.dropout is {self.dropout}; expected a share in [0, 1).")
+            raise ConfigError(f"--method.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.architecture != "transformer" and (self.depth or self.heads):
             raise ConfigError(
                 f"decoder_depth and decoder_heads are for a transformer; a {self.architecture} has one layer."

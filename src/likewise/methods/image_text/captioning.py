@@ -66,7 +66,7 @@ class Config:
         check_shares(self, "label_smoothing", "frozen_share")
         if self.attention_penalty < 0:
             raise ConfigError(
-                f"method.attention_penalty is {self.attention_penalty}; it must not be negative."
+                f"--method.attention-penalty is {self.attention_penalty}; it must not be negative."
             )
         self.decoder_config()
 
