@@ -92,6 +92,18 @@ def test_the_source_of_a_training_may_stand_first(capsys: pytest.CaptureFixture[
         assert capsys.readouterr().err.startswith("likewise train: none.csv: there is no such file")
 
 
+def test_reasons_and_remedies_stand_on_lines_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text('image,caption\n"/old/1.png\nlikewise: forged",one\n/old/2.png,two\n')
+    assert exit_code("train", "clip", "t.csv", "--out", "run") == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("likewise train: 2 of 2 records (100.0%) cannot be used")
+    assert [line.split(" ")[0] for line in lines[2:]] == ["Try:", "All"]
+    assert lines[1].endswith("1.png\\nlikewise: forged (and 1 more)")
+
+
 def test_python_can_run_the_package(tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, "-m", "likewise", "--version"], capture_output=True, text=True, check=True

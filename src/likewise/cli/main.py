@@ -10,7 +10,7 @@ import warnings
 from importlib import import_module
 from io import TextIOWrapper
 
-from likewise.errors import ConfigError, LikewiseError, TrainingError
+from likewise.errors import ConfigError, LikewiseError, TooManyBadRecords, TrainingError
 from likewise.messages import closest, first_line, printed_line
 
 __all__ = ["COMMANDS", "main"]
@@ -92,7 +92,9 @@ def main(arguments: list[str] | None = None) -> None:
         if debug or outcome is None:
             raise
         message, code = outcome
-        print(f"likewise {words[0]}: {printed_line(message)}", file=sys.stderr)
+        # Only this error has lines of its own, in which data is escaped already.
+        parts = message.split("\n") if isinstance(error, TooManyBadRecords) else [message]
+        print(f"likewise {words[0]}: " + "\n".join(map(printed_line, parts)), file=sys.stderr)
         sys.exit(code)
 
 

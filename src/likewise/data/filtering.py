@@ -21,7 +21,7 @@ from likewise.data.remedies import remedy
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
 from likewise.errors import SourceError, TooManyBadRecords
-from likewise.messages import first_names
+from likewise.messages import first_names, printed_line
 
 __all__ = ["Loaded", "Role", "check_bad_share", "load"]
 
@@ -197,11 +197,12 @@ def check_bad_share(loaded: Sequence[Loaded], limit: float) -> None:
         if bad > limit * total:
             kinds = group_by_reason(record for one in loaded for record in one.bad)
             shown = "".join(
-                f"\n  {one.place}: {one.reason}" + (f" (and {count - 1:,} more)" if count > 1 else "")
+                f"\n  {printed_line(f'{one.place}: {one.reason}')}"
+                + (f" (and {count - 1:,} more)" if count > 1 else "")
                 for one, count in kinds[:_MOST_REASONS]
             )
             hints = dict.fromkeys(hint for one in loaded for hint in one.source.hints)
-            shown += "".join(f"\nTry: {hint}" for hint in hints)
+            shown += "".join(f"\nTry: {printed_line(hint)}" for hint in hints)
             raise TooManyBadRecords(
                 f"{bad:,} of {total:,} {what} ({bad / total:.1%}) cannot be used, and --data.max-bad-share "
                 f"allows {limit:.1%}. By reason:{shown}",

@@ -114,8 +114,8 @@ def read_pooling(name: str) -> TextPooling | None:
     }
     if others := sorted(kinds.keys() - {"Transformer", "Pooling", "Normalize"}):
         raise ConfigError(
-            f"text.pretrained: {name!r} is a sentence-transformers model with {', '.join(others)}, which is "
-            "not supported; expected Transformer, Pooling and Normalize."
+            f"--text.pretrained: {name!r} is a sentence-transformers model with {', '.join(others)}, which "
+            "is not supported; expected Transformer, Pooling and Normalize."
         )
     found = _read_json(name, f"{kinds.get('Pooling', '1_Pooling')}/config.json")
     if found is None:
@@ -126,7 +126,7 @@ def read_pooling(name: str) -> TextPooling | None:
         modes = [found["pooling_mode"]]
     if len(modes) != 1 or modes[0] not in _POOLING_MODES:
         raise ConfigError(
-            f"text.pretrained: {name!r} pools tokens by {' and '.join(modes) or 'nothing'}; expected cls, "
+            f"--text.pretrained: {name!r} pools tokens by {' and '.join(modes) or 'nothing'}; expected cls, "
             "lasttoken, max or mean."
         )
     return TextPooling(_POOLING_MODES[modes[0]], normalize="Normalize" in kinds)
@@ -149,7 +149,7 @@ def _read_json(name: str, file: str) -> Any:
         with open(path, encoding="utf-8") as opened:
             return json.load(opened)
     except ValueError as error:
-        raise ConfigError(f"text.pretrained: {path} is no JSON ({first_line(error)}).") from error
+        raise ConfigError(f"--text.pretrained: {path} is no JSON ({first_line(error)}).") from error
 
 
 @contextlib.contextmanager
