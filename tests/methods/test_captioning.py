@@ -153,7 +153,7 @@ def test_it_starts_from_the_encoder_of_another_method(tmp_path: Path) -> None:
     [
         ({"decoder": "lstm", "decoder_depth": 2}, "a lstm has one layer"),
         ({"label_smoothing": 1.5}, "--method.label-smoothing"),
-        ({"attention_penalty": -1.0}, "attention_penalty"),
+        ({"attention_penalty": -1.0}, "--method.attention-penalty"),
         ({"attention": False}, "recurrent decoders"),
     ],
 )

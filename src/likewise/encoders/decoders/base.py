@@ -63,14 +63,14 @@ class DecoderConfig:
             raise ConfigError(f"--method.dropout is {self.dropout}; expected a share in [0, 1).")
         if self.architecture != "transformer" and (self.depth or self.heads):
             raise ConfigError(
-                f"decoder_depth and decoder_heads are for a transformer; a {self.architecture} has one layer."
+                f"--method.decoder-depth is for a transformer; a {self.architecture} has one layer."
             )
         if self.architecture == "transformer" and not self.attention:
             raise ConfigError(
                 "--method.no-attention is for recurrent decoders; a transformer always attends."
             )
         if self.dim % self.num_heads:
-            raise ConfigError(f"--method.decoder-width {self.dim} is not a multiple of {self.num_heads} heads.")
+            raise ConfigError(f"--method.decoder-width {self.dim} does not fit {self.num_heads} heads.")
 
     @property
     def dim(self) -> int:
