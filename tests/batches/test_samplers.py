@@ -149,7 +149,7 @@ def test_refusals_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match="3 processes cannot share it evenly"):
         order("shuffled", world_size=3)
     for labels in (None, np.full(40, -1), np.zeros(40, np.int64)):
-        with pytest.raises(DataError, match="label-column"):
+        with pytest.raises(DataError, match="give labels of two classes or more"):
             order("pairs", labels)
     for kind in ("pairs", "classes"):
         with pytest.raises(DataError, match="every class has one"):

@@ -12,6 +12,7 @@ from likewise.cli import train_command
 from likewise.cli.main import main
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings
+from likewise.training import warm_start
 
 
 def test_the_command_line_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +29,8 @@ def test_the_command_line_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(tyro, "cli", counted)
     monkeypatch.setattr(train_command, "train", train)
-    monkeypatch.setattr(train_command, "image_size_of", lambda path: {"model": 24}[path])
+    configs = {"model": {"network": {"image": {"image_size": 24}}}}
+    monkeypatch.setattr(warm_start, "read_config", lambda path: configs[path])
     file = tmp_path / "own.toml"
     file.write_text('[data]\nsource = "scenes"\n[training]\nstart_from = "model"\nseed = 3\n')
     main(["train", "simclr", "--config", str(file), "--out", "run", "--quiet", "--training.seed", "4"])

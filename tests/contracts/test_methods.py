@@ -60,7 +60,7 @@ def test_refuses_what_cannot_work_with_the_option_s_name(name: str) -> None:
         if field.name in ("temperature", "margin", "ema_momentum", "bank_momentum") or field.name.endswith(
             ("_dim", "_size")
         ):
-            with pytest.raises(ConfigError, match=rf"method\.{field.name}"):
+            with pytest.raises(ConfigError, match=f"--method.{field.name}".replace("_", "-")):
                 options(**{field.name: -1})
 
 
@@ -95,6 +95,8 @@ def warning_after(method: Method, loader: Loader) -> str | None:
         )
         method.eval()
         views = method.views(batch, Step(StepRandom(1, 0)))
+        if not hasattr(method.network, "encode_images"):
+            return warning
         vectors = method.network.encode_images(views)  # type: ignore[operator]
     assert vectors.isfinite().all()
     return warning or collapse_warning(signs_of_collapse(vectors))
@@ -340,8 +342,9 @@ def test_a_saved_model_is_the_trained_one(name: str, tmp_path: Path) -> None:
     trained = Model(session.method.network, {"method": name, "images": seen}, session.tokenizer)
     assert saved.abilities == trained.abilities
     pictures = list(np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(saved.encode_images(pictures), trained.encode_images(pictures))
-    assert ("encode_texts" in saved.abilities) == ("texts" in session.method.needs)
+    if "encode_images" in saved.abilities:
+        np.testing.assert_array_equal(saved.encode_images(pictures), trained.encode_images(pictures))
+    assert ("encode_texts" in saved.abilities) == ("text" in session.method.needs and name != "captioning")
     if "encode_texts" in saved.abilities:
         texts = ["a red circle", "two blue squares in a row"]
         np.testing.assert_array_equal(saved.encode_texts(texts), trained.encode_texts(texts))

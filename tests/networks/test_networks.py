@@ -20,6 +20,7 @@ from likewise.errors import AbilityError, ModelError
 from likewise.model import Model
 from likewise.networks import registry
 from likewise.networks.abilities import ABILITIES
+from likewise.networks.captioner import CaptionNetwork
 from likewise.networks.dual import DualNetwork
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.image import ImageNetwork
@@ -47,7 +48,7 @@ def as_model(network: Any, *, reads_texts: bool = True) -> Model:
 
 
 def test_the_kinds_are_found_in_the_folder() -> None:
-    assert list(networks()) == ["dual", "fusion", "image", "multiview", "text"]
+    assert list(networks()) == ["captioner", "dual", "fusion", "image", "multiview", "text"]
     assert networks()["dual"] is DualNetwork
     assert DualNetwork.kind == "dual"
     with pytest.raises(ValueError, match="two networks of kind 'dual'"):
@@ -122,7 +123,9 @@ def test_building_leaves_the_random_state_alone() -> None:
 
 
 def test_a_spec_that_cannot_be_built_says_why() -> None:
-    with pytest.raises(ModelError, match=r"of kind 'dance', .* \(dual, fusion, image, multiview, text\)"):
+    with pytest.raises(
+        ModelError, match=r"of kind 'dance', .* \(captioner, dual, fusion, image, multiview, text\)"
+    ):
         network_from_spec({"kind": "dance"})
     with pytest.raises(ModelError, match="lacks 'image'"):
         network_from_spec({"kind": "image"})
@@ -159,8 +162,9 @@ def test_abilities_name_methods_of_the_class(name: str) -> None:
     assert not protocol.__annotations__
     methods = [method for method in vars(protocol) if not method.startswith("_")]
     assert methods
+    network = CaptionNetwork if name == "caption" else FusionNetwork
     for method in methods:
-        inspect.getattr_static(FusionNetwork, method)
+        inspect.getattr_static(network, method)
 
 
 def test_a_model_of_texts_alone_is_saved_loaded_and_used(tmp_path: Path) -> None:

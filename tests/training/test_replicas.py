@@ -186,7 +186,7 @@ def test_a_rank_that_dies_while_the_first_saves_ends_it_and_is_named(tmp_path: P
 @pytest.mark.slow
 def test_ranks_with_other_steps_are_refused(tmp_path: Path) -> None:
     code, said = trained_by_two(tmp_path, changed=OTHER_STEPS)
-    line = "likewise train: rank 1 has other settings than rank 0: training.steps is 5, not 4."
+    line = "likewise train: rank 1 has other settings than rank 0: --training.steps is 5, not 4."
     assert code == 2
     assert said.count(line) == 2
     assert not (tmp_path / "run").exists()
@@ -232,7 +232,7 @@ def test_ranks_with_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(rank_checks, "exchange", lambda own: ["", own])
     rank_checks.check_same_settings(moved, False, fabric)
     for own, resume, said in (
-        (small_settings("simclr", steps=9), False, r"training\.steps is 9, not 6"),
+        (small_settings("simclr", steps=9), False, r"--training\.steps is 9, not 6"),
         (small_settings("simclr", batch_size=None), False, r"training\.batch_size"),
         (small_settings("clip"), False, "the method is clip, not simclr"),
         (first, True, "resume is True, not False"),

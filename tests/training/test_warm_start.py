@@ -161,7 +161,7 @@ def test_a_start_with_other_options_of_the_method_is_refused(tmp_path: Path) -> 
 
 def test_a_start_from_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     clip = train(small_settings("clip", steps=1), tmp_path / "clip", show=False)
-    for method, reason in (("simclr", "it is of kind dual"), ("tcl", "has no fusion encoder")):
+    for method, reason in (("multiview", "it is of kind dual"), ("tcl", "has no fusion encoder")):
         settings = without_encoders(small_settings(method, steps=1, start_from=str(clip.path)))
         with pytest.raises(ConfigError, match=reason):
             train(settings, tmp_path / method, show=False)

@@ -50,6 +50,7 @@ _LESS_MEMORY = {
     "train": "a smaller --training.batch-size, --training.micro-batch-size (the same batch in pieces; not "
     "with tcl), smaller images or a smaller network",
     "evaluate": _FEWER_ROWS,
+    "caption": "a smaller --batch-size or fewer --num-beams",
     "embed": _FEWER_ROWS,
     "explain": "--device cpu where it was a GPU's",
     "report": "--device cpu where it was a GPU's",

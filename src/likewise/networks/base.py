@@ -9,17 +9,16 @@ again.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, get_args, get_type_hints, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 from torch import nn
 
 from likewise.encoders.image import ImageEncoder
 from likewise.networks.abilities import ABILITIES
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["Network"]
+
+N = TypeVar("N", bound="Network")
 
 
 @runtime_checkable
@@ -55,7 +54,7 @@ class Network(nn.Module):
         return {"kind": self.kind, **values}
 
     @classmethod
-    def from_spec(cls, spec: dict[str, Any]) -> Self:
+    def from_spec(cls: type[N], spec: dict[str, Any]) -> N:
         """The inverse of `spec`, with fresh weights.
 
         Raises:

@@ -1,6 +1,6 @@
 """An image encoder and a decoder that writes its captions.
 
-Dimensions: B batch, S side in pixels, N image tokens, L tokens of a caption, D features of the image.
+Dimensions: B batch, S side in pixels, N image tokens, L tokens of a caption.
 """
 
 from __future__ import annotations
@@ -28,11 +28,6 @@ class CaptionNetwork(Network):
         super().__init__()
         self.image, self.decoder = image, decoder
         self.dim = image.dim
-
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalized pixels to (B, D)."""
-        pooled: Tensor = self.image(pixels).pooled
-        return pooled
 
     def image_memory(self, pixels: Tensor) -> Memory:
         """What the decoder reads of (B, 3, S, S) normalized pixels."""

@@ -17,7 +17,7 @@ from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
 from likewise.networks.image import ImageNetwork
-from likewise.networks.registry import encoder_spec
+from likewise.networks.registry import encoder_spec, has_encoder
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, Tables, build_settings, default_settings, joined, read_settings
 from likewise.training.checkpoints import latest_checkpoint
@@ -61,6 +61,8 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
     former = read_settings(RunFolder(path).config) if RunFolder(path).config.is_file() else defaults
     ignored = []
     for section in {"image", "text"} & settings.sections().keys():
+        if not has_encoder(model.config["network"], section):
+            continue
         facts = _facts(getattr(model.network, section, None))
         for option in dataclasses.fields(getattr(settings, section)):
             if option.name == "image_size":
@@ -161,8 +163,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
 
 def _encoder(network: nn.Module, part: str) -> nn.Module | None:
     """A network's image or text encoder; None if it has none."""
-    encoder: nn.Module | None = getattr(network, part, None)
-    return encoder
+    return dict(network.named_children()).get(part)
 
 
 def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:

@@ -156,7 +156,7 @@ def test_a_full_disk_streams_with_a_warning(tmp_path: Path, monkeypatch: pytest.
     folder = write_photos(tmp_path / "photos", 8)
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: full)
-    with pytest.warns(UserWarning, match=r"decoded at every use instead.*cache_dir"):
+    with pytest.warns(UserWarning, match=r"decoded at every use instead.*cache-dir"):
         splits = open_photos(folder)
     assert isinstance(splits.train.pixels, DecodedPixels)
 
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache_build, "_allocate", no_space)
-    with pytest.raises(DataError, match=r"disk of .* is full.*cache_dir"):
+    with pytest.raises(DataError, match=r"disk of .* is full.*cache-dir"):
         open_photos(folder)
     monkeypatch.undo()
     assert len(open_photos(folder).train) > 0
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     folder = write_photos(tmp_path / "photos", 3)
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"cannot be written.*cache_dir"):
+    with pytest.raises(DataError, match=r"cannot be written.*cache-dir"):
         open_photos(folder, cache_dir=str(tmp_path / "file" / "cache"))
 
 
