@@ -233,7 +233,7 @@ def test_ranks_with_other_settings_are_refused(monkeypatch: pytest.MonkeyPatch) 
     rank_checks.check_same_settings(moved, False, fabric)
     for own, resume, said in (
         (small_settings("simclr", steps=9), False, r"--training\.steps is 9, not 6"),
-        (small_settings("simclr", batch_size=None), False, r"training\.batch_size"),
+        (small_settings("simclr", batch_size=None), False, r"--training\.batch-size"),
         (small_settings("clip"), False, "the method is clip, not simclr"),
         (first, True, "resume is True, not False"),
     ):
