@@ -16,6 +16,7 @@ from likewise.errors import AbilityError, ConfigError
 from likewise.evaluation.registry import find_task
 from likewise.methods.base import Progress, Step, TokenizerInfo
 from likewise.methods.image_text.captioning import Captioning, Config
+from likewise.reporting.collect import report
 from likewise.step_random import StepRandom
 
 
@@ -80,7 +81,8 @@ def test_attention_penalty_is_equation_14() -> None:
     expected = 0.0
     for row in range(len(batch)):
         real = batch.text.mask[row, 1:]
-        expected += sum(float((1 - looked[row, real, cell].sum()) ** 2) for cell in range(looked.shape[2]))
+        cells = [float((1 - looked[row, real, cell].sum()) ** 2) for cell in range(looked.shape[2])]
+        expected += sum(cells) / len(cells)
     loss = method.objective(found, step_of())
     assert float(loss.parts["attention_unevenness"]) == pytest.approx(expected / len(batch), rel=1e-4)
     total = loss.parts["cross_entropy"] + loss.parts["attention_unevenness"]
@@ -126,6 +128,7 @@ def test_a_trained_captioner_captions_from_its_folder(tmp_path: Path, attention:
     declared = find_task("captioning")
     keys = {figure.key for figure in declared.figures}
     assert keys <= figures.keys() <= {*keys, *declared.extras, "data_fingerprint", "measured_on"}
+    assert report(run.path).is_file()
     loss = [line["loss"] for line in run.read_metrics() if "loss" in line]
     assert loss[-1] < loss[0] < math.log(300) + 2
 

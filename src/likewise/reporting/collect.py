@@ -103,10 +103,12 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
             "text_groups": validation.groups[context.caption_rows],
             "explanations": _explain_pairs(context) if can_explain(model) else (),
         }
+    if "encode_images" in model.abilities:
+        known["image_embeddings"] = context.images
+    if validation.pixels is not None:
+        known["thumbnails"] = validation.images(np.arange(len(validation))).numpy()
     return ReportInputs(
         **known,
-        image_embeddings=context.images,
-        thumbnails=validation.images(np.arange(len(validation))).numpy(),
         image_groups=validation.groups,
         labels=validation.labels,
         label_names=validation.label_names,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.columns import Needs
@@ -191,14 +191,13 @@ def open_other(
     if data is None or data.source == OWN_DATA:
         raise ConfigError(f"{path} is a model without a run, so it knows no data; name some: --data SOURCE.")
     config = dataclasses.replace(data, **_trained_squares(model, data))
-    reads = Needs("image" if "encode_images" in model.abilities else "text")
+    reads = Needs("text" if model.network.image_encoder is None else "image")
     return _prepared(model, config, needs or reads, parts, progress)
 
 
 def _prepared(model: Model, config: DataConfig, needs: Needs, parts: Parts, progress: bool) -> Splits:
-    size = None
-    if "image" in needs and "encode_images" in model.abilities:
-        size = int(cast(Any, model.network).image.image_size)
+    encoder = model.network.image_encoder
+    size = encoder.image_size if "image" in needs and encoder is not None else None
     return prepare(config, image_size=size, needs=needs, parts=parts, progress=progress)
 
 
@@ -208,7 +207,7 @@ def _trained_squares(model: Model, data: DataConfig) -> dict[str, Any]:
     Raises:
         ConfigError: the user's options differ.
     """
-    if "encode_images" not in model.abilities:
+    if model.network.image_encoder is None:
         return {}
     trained = {name: model.config["images"][name] for name in ("fit", "store_size")}
     for name in data.given(*trained):

@@ -148,11 +148,14 @@ class Captioning(Method):
         found = {"loss": (losses * real).sum(dim=1), "num_tokens": real.sum(dim=1)}  # (B,) each
         if output.attention is not None:
             seen = (output.attention * real[..., None]).sum(dim=1)  # (B, N), about 1 where all is looked at
-            found["unevenness"] = (1 - seen).square().sum(dim=1)  # (B,)
+            found["unevenness"] = (1 - seen).square().mean(dim=1)  # (B,)
         return found
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
-        """Mean over the tokens of all processes, and Xu's equation 14."""
+        """Mean over the tokens of all processes, and Xu's equation 14.
+
+        The paper sums over cells; here it is their mean, as a sum outweighs the rest on large grids.
+        """
         losses = embeddings["loss"]
         total = losses.sum() / replica_share(embeddings["num_tokens"].sum(), losses)
         parts = {"cross_entropy": total.detach()}
