@@ -110,3 +110,21 @@ def test_control_tokens_written_in_a_text_are_text(
 def test_a_lone_surrogate_is_named(tokenizer: TextTokenizer) -> None:
     with pytest.raises(DataError, match=r"not a valid Unicode text .*'ok \\ud800 bad'"):
         tokenizer.encode(["fine", "ok \ud800 bad"])
+
+
+def test_a_panic_of_the_library_is_a_damaged_tokenizer() -> None:
+    """As of some damaged tokenizer.json: what the library raises then is no Exception."""
+
+    class PanicException(BaseException):
+        """Of the library, by its name."""
+
+    class Panicking:
+        def encode_batch(self, texts: list[str]) -> list[object]:
+            raise PanicException("no entry found for key")
+
+        def no_padding(self) -> None: ...
+
+        def enable_truncation(self, length: int) -> None: ...
+
+    with pytest.raises(ModelError, match="the tokenizer is damaged: no entry found for key"):
+        TextTokenizer(Panicking(), pad_id=0, max_tokens=8).encode(["a"])

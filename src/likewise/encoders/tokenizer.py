@@ -16,6 +16,7 @@ import numpy as np
 
 from likewise.data.text_encoding import is_text
 from likewise.errors import ConfigError, DataError, ModelError
+from likewise.messages import first_line
 
 __all__ = ["TextTokenizer", "train_tokenizer"]
 
@@ -78,15 +79,21 @@ class TextTokenizer:
 
         Raises:
             DataError: a text holds lone surrogates, which are no Unicode text.
+            ModelError: the tokenizer's file is damaged in a way that shows only now.
         """
         wrong = next((text for text in texts if not is_text(text)), None)
         if wrong is not None:
             raise DataError(f"not a valid Unicode text (a lone surrogate in it): {wrong[:80]!r}")
-        return [
-            np.array(encoding.ids, dtype=np.int32)
-            for start in range(0, len(texts), _CHUNK)
-            for encoding in self._tokenizer.encode_batch(list(texts[start : start + _CHUNK]))
-        ]
+        try:
+            return [
+                np.array(encoding.ids, dtype=np.int32)
+                for start in range(0, len(texts), _CHUNK)
+                for encoding in self._tokenizer.encode_batch(list(texts[start : start + _CHUNK]))
+            ]
+        except BaseException as error:  # the library's panic is no Exception
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ModelError(f"the tokenizer is damaged: {first_line(error)}") from error
 
     def word_spans(self, text: str) -> list[tuple[str, list[int]]]:
         """The words of a text, each with the positions of its tokens in the row of `encode`.
