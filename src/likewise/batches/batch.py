@@ -51,6 +51,8 @@ class Batch:
         index: (B,) int64, the rows' places in their dataset.
         occurrence: (B,) int64, how often a row came before in the step's batch (of all processes); None where
             no row comes twice.
+        num_source: the first so many rows are of the source domain, the rest of the target; None where the
+            batch was not drawn by domain.
         columns: by name, as their kinds collate them: a tensor (B, ...), a `TokenBatch` or a list of B.
     """
 
@@ -75,8 +77,15 @@ class Batch:
     score: Tensor
     """(B,) float32, NaN where a row has none."""
 
-    def __init__(self, *, index: Tensor, occurrence: Tensor | None = None, **columns: Any) -> None:
-        self.index, self.occurrence = index, occurrence
+    def __init__(
+        self,
+        *,
+        index: Tensor,
+        occurrence: Tensor | None = None,
+        num_source: int | None = None,
+        **columns: Any,
+    ) -> None:
+        self.index, self.occurrence, self.num_source = index, occurrence, num_source
         self.columns = {name: column for name, column in columns.items() if column is not None}
 
     def __len__(self) -> int:
@@ -84,7 +93,23 @@ class Batch:
 
     def with_columns(self, **columns: Any) -> Batch:
         """The same rows with some columns added or replaced."""
-        return Batch(index=self.index, occurrence=self.occurrence, **(self.columns | columns))
+        columns = self.columns | columns
+        return Batch(index=self.index, occurrence=self.occurrence, num_source=self.num_source, **columns)
+
+    @property
+    def source(self) -> Batch:
+        """The rows of the source domain. Raises DataError where the batch was not drawn by domain."""
+        return self.rows(0, self._num_source())
+
+    @property
+    def target(self) -> Batch:
+        """The rows of the target domain; as `source`."""
+        return self.rows(self._num_source(), len(self))
+
+    def _num_source(self) -> int:
+        if self.num_source is None:
+            raise DataError("this batch was not drawn by domain; use --training.order domains.")
+        return self.num_source
 
     def __contains__(self, name: object) -> bool:
         return name in self.columns
@@ -119,7 +144,10 @@ class Batch:
 
     def rows(self, start: int, stop: int) -> Batch:
         """The rows `start:stop`; tensors as views (no copy)."""
-        return self._map(lambda tensor: tensor[start:stop], lambda values: values[start:stop])
+        made = self._map(lambda tensor: tensor[start:stop], lambda values: values[start:stop])
+        if self.num_source is not None:
+            made.num_source = min(max(self.num_source - start, 0), len(made))
+        return made
 
     def _map(
         self, of_tensor: Callable[[Tensor], Tensor], of_list: Callable[[Any], Any] = lambda x: x
@@ -131,4 +159,6 @@ class Batch:
 
         occurrence = None if self.occurrence is None else of_tensor(self.occurrence)
         columns = {name: mapped(value) for name, value in self.columns.items()}
-        return Batch(index=of_tensor(self.index), occurrence=occurrence, **columns)
+        return Batch(
+            index=of_tensor(self.index), occurrence=occurrence, num_source=self.num_source, **columns
+        )

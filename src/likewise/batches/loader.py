@@ -66,7 +66,7 @@ class Loader:
             for name in batched
             if dataset.has(name) and not issubclass(column_of(name).kind, Texts)
         }
-        target = dataset.is_target
+        target = self._is_target = dataset.is_target
         for name, need in wanted.items():
             if need.domain is not None and name in self._columns and target is not None:
                 self._columns[name] = self._columns[name].without(target == (need.domain == "source"))
@@ -87,7 +87,15 @@ class Loader:
             uniform = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
             per_row = self._texts_per_row if name == "text" else 1
             columns[name] = table.batch(rows, uniform, per_row=per_row)
-        return Batch(index=index, occurrence=occurrence, **columns)
+        return Batch(index=index, occurrence=occurrence, num_source=self._num_source(rows), **columns)
+
+    def _num_source(self, rows: np.ndarray) -> int | None:
+        """How many rows of the source come first; None where the domains are mixed, or there is one."""
+        if self._is_target is None:
+            return None
+        target = self._is_target[rows]
+        count = len(rows) - int(target.sum())
+        return count if target[count:].all() else None
 
 
 class Prefetcher:

@@ -47,10 +47,12 @@ class Dataset:
     Attributes:
         columns: what the data has, by name; always `id` and `group`.
         num_source_domains: the domains from this number on are target domains; None where there are none.
+        num_source_classes: the classes from this number on are of target rows alone.
     """
 
     columns: dict[str, Any]
     num_source_domains: int | None = None
+    num_source_classes: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -184,9 +186,7 @@ def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
         for name in column_names(Classes)
     }
     names = {name: ordered_names(values) for name, values in found.items()}
-    declared = sources[0].source.label_names
-    if declared is not None and found["label"] <= set(declared):
-        names["label"] = declared
+    names["label"], num_source_classes = _classes(sources)
     num_source_domains = 1 if names["domain"] == ["source", "target"] else None
     if any(one.role == "target" for one in sources):
         own = [
@@ -194,7 +194,22 @@ def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
             for role in ("source", "target")
         ]
         names["domain"], num_source_domains = own[0] + own[1], len(own[0])
-    return [Dataset(_columns(pieces, numbers, names), num_source_domains) for pieces in parts]
+    return [
+        Dataset(_columns(pieces, numbers, names), num_source_domains, num_source_classes) for pieces in parts
+    ]
+
+
+def _classes(sources: Sequence[Loaded]) -> tuple[list[str], int]:
+    """The classes, and how many of them are the source domain's: these come first, so that nothing about
+    them depends on the labels of the target."""
+    named: dict[bool, set[str]] = {False: set(), True: set()}
+    for one in sources:
+        for record in one.records:
+            if (label := record.values.get("label")) is not None:
+                named[(one.role or record.domain) == "target"].add(label)
+    own, declared = named[False] or named[True], sources[0].source.label_names
+    first = declared if declared is not None and own <= set(declared) else ordered_names(own)
+    return first + ordered_names(named[True] - set(first)), len(first)
 
 
 def _columns(

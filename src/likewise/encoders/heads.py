@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["linear_projection", "mlp_head", "mlp_projector"]
+__all__ = ["domain_discriminator", "linear_projection", "mlp_head", "mlp_projector"]
 
 
 def linear_projection(dim: int, out_dim: int) -> nn.Linear:
@@ -61,3 +61,23 @@ def mlp_head(dim: int, hidden_dim: int, out_dim: int, *, batch_norm: bool = True
     norm = [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
     first = nn.Linear(dim, hidden_dim, bias=not batch_norm)
     return nn.Sequential(first, *norm, nn.ReLU(inplace=True), nn.Linear(hidden_dim, out_dim))
+
+
+def domain_discriminator(dim: int, hidden_dim: int) -> nn.Sequential:
+    """Linear, ReLU, linear, ReLU, linear: the logit of "this is the target domain" (Ganin 2016, 1505.07818,
+    figure 4).
+
+    Args:
+        dim: D, width of the input.
+        hidden_dim: H.
+
+    Returns:
+        A module from (B, D) to (B, 1).
+    """
+    return nn.Sequential(
+        nn.Linear(dim, hidden_dim),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden_dim, hidden_dim),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden_dim, 1),
+    )

@@ -59,6 +59,11 @@ class Context:
         return self.model.encode_dataset_images(self.validation)
 
     @cached_property
+    def class_probabilities(self) -> np.ndarray:
+        """(N, C) probabilities of the model's own classes for the validation images."""
+        return self.model.classify_dataset(self.validation)
+
+    @cached_property
     def train_images(self) -> np.ndarray:
         """(rows, D) embeddings of the training images."""
         return self.model.encode_dataset_images(self.train)

@@ -125,6 +125,7 @@ class BuildContext:
         views: options of each view family.
         tokenizer: None for a method that reads no texts.
         num_rows: rows of the training split, for memory banks and queues.
+        classes: names of the classes of the labels that training reads; () where it reads none.
         trained: `spec` of the network that training starts from. The encoders are then built like that
             network's, whatever their options say; its weights are loaded after the method is built.
     """
@@ -134,6 +135,7 @@ class BuildContext:
     views: Mapping[str, ViewConfig] = field(default_factory=dict)
     tokenizer: TokenizerInfo | None = None
     num_rows: int = 0
+    classes: tuple[str, ...] = ()
     trained: dict[str, Any] | None = None
 
     @property

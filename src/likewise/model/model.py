@@ -6,12 +6,12 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
@@ -138,7 +138,7 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("encode_images")  # before any image is read
-        vectors = self._collect(map(self._embed_images, self._stored_batches(images, batch_size)), normalize)
+        vectors = self.collect(map(self._embed_images, self.stored_batches(images, batch_size)), normalize)
         return returned_as(return_tensors, vectors)
 
     @overload
@@ -191,7 +191,7 @@ class Model(Runtime):
             with self.computing():
                 return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
 
-        vectors = self._collect(map(embed, batches(len(several), batch_size)), normalize)
+        vectors = self.collect(map(embed, batches(len(several), batch_size)), normalize)
         return returned_as(return_tensors, vectors)
 
     def match(
@@ -259,6 +259,48 @@ class Model(Runtime):
             explanations += explain(self, stored, sentences[rows])
         return explanations
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the C classes that `classify` tells apart.
+
+        Raises:
+            AbilityError: the model cannot classify.
+        """
+        names: tuple[str, ...] = self.needs("classify").class_names()
+        return names
+
+    def classify(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256
+    ) -> np.ndarray:
+        """Probability of each class.
+
+        Args:
+            images: N, in any form that `encode_images` takes.
+            batch_size: images per forward pass.
+
+        Returns:
+            (N, C) float32, rows that sum to one; `classes` names the columns.
+
+        Raises:
+            AbilityError: the model cannot classify.
+            DataError: an image cannot be read.
+        """
+        self.needs("classify")  # before any image is read
+        return self._classified(self.stored_batches(images, batch_size))
+
+    def classify_dataset(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
+        """(N, C) probabilities of all images of a dataset, read from its cache."""
+        return self._classified(dataset_batches(dataset, batch_size))
+
+    def _classified(self, batches: Iterable[Tensor]) -> np.ndarray:
+        network = self.needs("classify")
+
+        def classified(stored: Tensor) -> Tensor:
+            with self.computing():
+                return cast(Tensor, network.classify_images(self.pixels(stored)).float().softmax(dim=1))
+
+        return self.collect(map(classified, batches), False, width=len(self.classes))
+
     def caption(
         self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
     ) -> list[str]:
@@ -282,7 +324,7 @@ class Model(Runtime):
     ) -> list[list[Caption]]:
         """For each image `num_captions` captions with their log-probabilities, best first; see `caption`."""
         self.needs("caption")  # before any image is read
-        return write_captions(self, self._stored_batches(images, batch_size), Decoding(**decoding))
+        return write_captions(self, self.stored_batches(images, batch_size), Decoding(**decoding))
 
     def caption_stored(self, stored: Tensor, decoding: Decoding, *, first: int = 0) -> list[list[Caption]]:
         """Captions of (B, 3, S, S) uint8 squares; `first` is the number of the first, which keys draws."""
@@ -297,41 +339,16 @@ class Model(Runtime):
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
         self.needs("encode_images")
-        return self._collect(map(self._embed_images, dataset_batches(dataset, batch_size)), normalize=True)
+        return self.collect(map(self._embed_images, dataset_batches(dataset, batch_size)), normalize=True)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
         return PairScorer(self, dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
 
-    def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
-        """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
-
-        Args:
-            images: N.
-            first: number of the first one, for messages.
-        """
-        from likewise.data.images.inputs import square_images
-
-        size, options = self.image_encoder.image_size, self.config["images"]
-        return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
-
-    def _stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
-        several = several_images(images)
-        for rows in batches(len(several), batch_size):
-            yield self.stored_squares(several[rows], first=rows.start)
-
     def _embed_images(self, stored: Tensor) -> Tensor:
         """(B, D) of stored (B, 3, S, S) uint8 squares."""
         with self.computing():
             return cast(Tensor, self.needs("encode_images").encode_images(self.pixels(stored)))
-
-    def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
-        # Each batch leaves the device: all N vectors may not fit there.
-        vectors = [
-            (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
-            for batch in batches
-        ]
-        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.

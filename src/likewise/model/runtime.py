@@ -5,17 +5,18 @@ Dimensions: B batch, S side in pixels, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import AbilityError
+from likewise.model.inputs import ImageInput, batches, several_images
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.views import center_view
@@ -93,6 +94,24 @@ class Runtime:
             stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
         )
 
+    def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
+        """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
+
+        Args:
+            images: N.
+            first: number of the first one, for messages.
+        """
+        from likewise.data.images.inputs import square_images
+
+        size, options = self.image_encoder.image_size, self.config["images"]
+        return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+
+    def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
+        """`stored_squares` of a batch at a time."""
+        several = several_images(images)
+        for rows in batches(len(several), batch_size):
+            yield self.stored_squares(several[rows], first=rows.start)
+
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, L) tokens and (B, L) mask of texts, on the device."""
         assert self.tokenizer is not None
@@ -109,6 +128,17 @@ class Runtime:
                 yield
         finally:
             self.network.train(training)
+
+    def collect(
+        self, batches: Iterable[Tensor], normalize: bool, *, width: int | None = None
+    ) -> np.ndarray:
+        """(N, width) float32 rows of all batches, by default as wide as embeddings, perhaps of unit length."""
+        # Each batch leaves the device: all N vectors may not fit there.
+        vectors = [
+            (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
+            for batch in batches
+        ]
+        return torch.cat(vectors).numpy() if vectors else np.zeros((0, width or self.dim), np.float32)
 
 
 def returned_as(kind: str, vectors: np.ndarray) -> np.ndarray | Tensor:

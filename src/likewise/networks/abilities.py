@@ -15,7 +15,15 @@ from torch import Tensor
 from likewise.encoders.decoders import Candidates, Decoding
 from likewise.encoders.pairing import Pairing
 
-__all__ = ["ABILITIES", "Ability", "EncodesImages", "EncodesTexts", "MatchesPairs", "WritesCaptions"]
+__all__ = [
+    "ABILITIES",
+    "Ability",
+    "ClassifiesImages",
+    "EncodesImages",
+    "EncodesTexts",
+    "MatchesPairs",
+    "WritesCaptions",
+]
 
 
 @runtime_checkable
@@ -71,6 +79,17 @@ class WritesCaptions(Protocol):
         """(B, 3, S, S) and (B, L) to (B, L - 1, N), where the decoder looks; None without attention."""
 
 
+@runtime_checkable
+class ClassifiesImages(Protocol):
+    """Names the classes of images."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """The C classes."""
+
+    def classify_images(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalized pixels to (B, C) logits."""
+
+
 class Ability(NamedTuple):
     """One entry of `ABILITIES`.
 
@@ -88,5 +107,6 @@ ABILITIES: dict[str, Ability] = {
     "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
     "match": Ability(MatchesPairs, "tcl"),
     "caption": Ability(WritesCaptions, "captioning"),
+    "classify": Ability(ClassifiesImages, "the methods of domain adaptation"),
 }
-"""By name. To add one (answer, compare, entail, ground, classify), add its protocol and an entry."""
+"""By name. To add one (answer, compare, entail, ground), add its protocol and an entry."""

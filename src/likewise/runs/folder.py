@@ -48,6 +48,8 @@ class RunFolder:
         self.config = self.path / "config.toml"
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.selected = self.checkpoints / "selected.ckpt"
+        self.selection = self.path / "selection.json"
         self.model = self.path / "model"
         self.bad_records = self.path / "bad_records.jsonl"
         self.data = self.path / "data.json"

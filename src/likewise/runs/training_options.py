@@ -99,6 +99,12 @@ class TrainingConfig:
     evaluation_rows: int = 1000
     """Upper bound of validation rows in these evaluations; the last one uses all rows."""
 
+    select: str = "last"
+    """Which weights become the model: the last ones, or those of the best evaluation by a figure that is
+    measured during training, such as transfer.source_accuracy (labels of the source alone), or without labels
+    transfer.information, transfer.neighbourhood_density, transfer.entropy, transfer.weighted_risk and
+    transfer.dev_risk."""
+
     save_every: int = 500
     """Steps between checkpoints; one more is written at the end, and when training is stopped."""
 

@@ -27,8 +27,10 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "load_latest",
+    "renamed_weights",
     "save_checkpoint",
     "set_aside",
+    "write_checkpoint",
 ]
 
 _NAME = re.compile(r"step-(\d+)\.ckpt")
@@ -54,6 +56,22 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
         TrainingError: it cannot be written (a full disk); the earlier ones are as they were.
     """
     path = folder / f"step-{step:08d}.ckpt"
+    write_checkpoint(path, state)
+    sync_folder(folder)
+    for old in _checkpoints(folder)[:-_KEPT]:
+        old.unlink()
+    for rest in folder.glob(".step-*"):  # left by a process killed while writing
+        rest.unlink()
+    return path
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write one file, whole or not at all; its folder is made, in one that exists.
+
+    Raises:
+        TrainingError: it cannot be written (a full disk).
+    """
+    folder = path.parent
     try:
         folder.mkdir(exist_ok=True)
         with written_whole(path) as beside, beside.open("wb") as file:
@@ -62,16 +80,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # what torch.save raises of a full disk is a RuntimeError
         raise TrainingError(
-            f"{path} cannot be written ({first_line(error.__cause__ or error)}); the state after step {step} "
-            f"is not saved. Make room there and go on with --resume from "
+            f"{path} cannot be written ({first_line(error.__cause__ or error)}); the state after step "
+            f"{state['step']} is not saved. Make room there and go on with --resume from "
             f"{latest_checkpoint(folder) or 'the start'}."
         ) from error
-    sync_folder(folder)
-    for old in _checkpoints(folder)[:-_KEPT]:
-        old.unlink()
-    for rest in folder.glob(".step-*"):  # left by a process killed while writing
-        rest.unlink()
-    return path
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -140,6 +152,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not isinstance(state.get("step"), int):
         raise DamagedCheckpoint(f"{path} is damaged: it holds no state of a training.")
     return state
+
+
+def renamed_weights(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights by their names of today: EMA encoders were called twin in earlier versions."""
+    return {
+        f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else name: value
+        for name, value in weights.items()
+    }
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from likewise.training.optimizers import build_optimizer
 from likewise.training.overview import overview
 from likewise.training.progress import Display, check_loggers
 from likewise.training.rank_checks import check_same_settings
+from likewise.training.selection import selection_of
 from likewise.training.session import Session
 from likewise.training.setup import (
     build_method,
@@ -151,7 +152,7 @@ def _build_session(
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
     needs = settings.method_type.needs
-    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
+    method = build_method(settings, run, tokenizer, train, trained, fabric)
     loader = Loader(
         train,
         tokenize(train, tokenizer, needs),
@@ -167,7 +168,7 @@ def _build_session(
         synchronize_batch_norm(method, fabric.device)
     module, optimizer = fabric.setup(EmbedModule(method), build_optimizer(method, options))
     total_steps = options.steps or max(1, round(options.epochs * loader.steps_per_epoch))
-    return Session(
+    session = Session(
         settings=settings,
         run=run,
         splits=splits,
@@ -186,3 +187,5 @@ def _build_session(
         ),
         total_steps=total_steps,
     )
+    session.selection = selection_of(options.select, run, session.model(), splits)
+    return session

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,18 +27,21 @@ from likewise.mechanisms.batch_norm import frozen_batch_norm
 from likewise.messages import first_line
 from likewise.methods.base import Embeddings, LossOutput, Method, Phase, Progress, Step
 from likewise.model.model import Model
+from likewise.networks.base import Network
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings
 from likewise.runs.unseen_rows import own_measured
 from likewise.step_random import StepRandom
-from likewise.training.checkpoints import load_latest, save_checkpoint, set_aside
+from likewise.training.checkpoints import load_latest, renamed_weights, save_checkpoint, set_aside
 from likewise.training.distributed import mean_loss, run_on_rank_zero
 from likewise.training.embed_module import Input
 from likewise.training.finite import check_finite
 from likewise.training.grad_cache import cached_backward
 from likewise.training.monitor import embedding_figures, validation_figures
 from likewise.training.optimizers import learning_rate
+from likewise.training.phases import only_trains
 from likewise.training.progress import Display
+from likewise.training.selection import Selection
 
 __all__ = ["Session"]
 
@@ -64,6 +66,8 @@ class Session:
     """Losses and gradient norms that were not yet checked to be finite, with their step."""
     monitored: Embeddings = field(default_factory=dict)
     """The newest step's embeddings that are checked for collapse."""
+    selection: Selection | None = None
+    """The weights of the best evaluation so far, which become the model; None where the last ones do."""
     compared: tuple[dict[str, float], str | None] | None = None
     """Their figures and warning at the last step; its checkpoint keeps them, for a kill in the evaluation."""
 
@@ -85,7 +89,9 @@ class Session:
                 if self.display.wants(self.step):
                     self._check_finite()
                     self.display.step(self.progress, mean_loss(loss), norm, rate, batches.waited_seconds)
-                if options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
+                if done and self.selection is not None:
+                    self._evaluate()
+                elif options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
                     self._evaluate()
                 stop = stop_signal(self.display.failure)
                 if done or stop is not None or (options.save_every and self.step % options.save_every == 0):
@@ -129,7 +135,7 @@ class Session:
         """Run the phases of a step; return their losses and the largest gradient norm."""
         losses, norms = {}, []
         for number, phase in enumerate(self._phases()):
-            with self._only_phase_trains(phase):
+            with only_trains(self.method, phase.parts):
                 step = Step(StepRandom(self.settings.training.seed, self.step), self.progress, phase.name)
                 loss = self.backward(batch, step, update=number)
                 norm = self._clip()
@@ -155,26 +161,6 @@ class Session:
         phases = [phase for phase in self.method.phases if phase.start <= share < phase.stop]
         assert phases, f"{self.method.name} has no phase at {share:.0%} of the training"
         return [phase for phase in phases for _ in range(phase.repeats)]
-
-    @contextmanager
-    def _only_phase_trains(self, phase: Phase) -> Iterator[None]:
-        """Inside, only the phase's weights require a gradient; the optimizer skips the others."""
-        frozen = (
-            []
-            if phase.parts is None
-            else [
-                weight
-                for name, weight in self.method.named_parameters()
-                if weight.requires_grad and not any(f"{name}.".startswith(f"{part}.") for part in phase.parts)
-            ]
-        )
-        for weight in frozen:
-            weight.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for weight in frozen:
-                weight.requires_grad_(True)
 
     def backward(self, batch: Batch, step: Step, *, update: int = 0) -> LossOutput:
         """Leave the batch's gradient in the weights; return the loss without its graph.
@@ -238,7 +224,10 @@ class Session:
         self._check_finite()
         if self.fabric.is_global_zero and self.splits.validation is not None:
             rows = self.settings.training.evaluation_rows
-            self._log_figures(Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows))
+            context = Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows)
+            figures = self._log_figures(context)
+            if self.selection is not None:
+                self.selection.consider(self.step, figures, self.method.network)
 
     def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
         """Figures of the monitored tasks, shown and written."""
@@ -254,10 +243,10 @@ class Session:
     def _compare(self) -> tuple[dict[str, float], str | None]:
         return embedding_figures(self.monitored, self.method.monitored_embeddings)
 
-    def model(self) -> Model:
-        """The trained network as a model (they share weights)."""
+    def model(self, network: Network | None = None) -> Model:
+        """A network as a model (they share weights); by default the trained one."""
         return Model.trained(
-            self.method.network,
+            network or self.method.network,
             tokenizer=self.tokenizer,
             method=self.settings.method_name,
             fit=self.settings.data.fit,
@@ -272,7 +261,8 @@ class Session:
 
     def _finish(self) -> None:
         self.run.check_present(self.step)
-        model = self.model()
+        selected = None if self.selection is None else self.selection.network(self.method.network)
+        model = self.model(selected)
         model.save(self.run.model)
         if self.splits.validation is not None:
             self._evaluate_all(model)
@@ -284,7 +274,10 @@ class Session:
 
     def _evaluate_all(self, model: Model) -> None:
         context = Context(model, self.splits)
-        figures = self._log_figures(context)
+        if self.selection is None:
+            figures = self._log_figures(context)
+        else:  # the last weights, which may be others, were logged
+            figures, _ = validation_figures(context, learnt_classes="label" in self.method.needs)
         monitored = monitored_tasks(model, self.splits)
         for task in default_tasks(model, self.splits):
             if find_task(task).slow or (task in monitored and task not in figures):
@@ -320,13 +313,13 @@ class Session:
         if found is not None:
             newest, state, warning = found
             try:
-                # EMA encoders were called twin in earlier versions.
-                weights = {_renamed(name): value for name, value in state["method"].items()}
-                self.method.load_state_dict(weights)
+                self.method.load_state_dict(renamed_weights(state["method"]))
                 self.optimizer.load_state_dict(state["optimizer"])
             except (RuntimeError, ValueError, KeyError) as error:
                 raise TrainingError(f"{newest} does not fit these settings: {first_line(error)}") from error
             self.step, self.compared = state["step"], state.get("compared")
+            if self.selection is not None:
+                self.selection.restore(self.step)
         steps = self.fabric.all_gather(torch.tensor(self.step)).flatten().tolist()
         if len(set(steps)) > 1:
             raise TrainingError(
@@ -334,13 +327,9 @@ class Session:
                 f"machine must see the same checkpoints in {self.run.checkpoints}."
             )
         if self.fabric.is_global_zero and self.run.metrics.is_file():
-            self.run.cut_metrics(self.step, finished=self.step == self.total_steps)
+            self.run.cut_metrics(self.step, finished=self.step == self.total_steps and self.selection is None)
         if warning is not None:
             self.display.warn(self.step, warning)
             if self.fabric.is_global_zero:
                 set_aside(self.run.checkpoints, self.step)
         self.display.resumed(self.step)
-
-
-def _renamed(name: str) -> str:
-    return f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else name

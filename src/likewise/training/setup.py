@@ -12,6 +12,7 @@ from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
 from likewise.batches.tokenized_texts import training_texts
 from likewise.data import Dataset, Splits, prepare
+from likewise.data.columns import Needs
 from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
@@ -179,7 +180,7 @@ def build_method(
     settings: Settings[Any],
     run: RunFolder,
     tokenizer: TextTokenizer | None,
-    num_rows: int,
+    train: Dataset,
     trained: Model | None,
     fabric: Any,
 ) -> Method:
@@ -197,10 +198,19 @@ def build_method(
             text=sections.get("text"),
             views={family: sections[family] for family in method_type.view_families},
             tokenizer=info,
-            num_rows=num_rows,
+            num_rows=len(train),
+            classes=_classes_read(method_type.needs, train),
             trained=trained_spec(settings, run, trained, fabric),
         ),
     )
     if trained is not None and settings.training.start_from is not None:
         load_trained_weights(method, trained, settings.training.start_from)
     return method
+
+
+def _classes_read(needs: Needs, train: Dataset) -> tuple[str, ...]:
+    """Names of the classes of the labels that training reads; of the source domain's where only those are."""
+    if "label" not in needs or train.label_names is None:
+        return ()
+    own = needs.columns["label"].domain == "source"
+    return tuple(train.label_names[: train.num_source_classes] if own else train.label_names)

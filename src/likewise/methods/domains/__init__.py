@@ -1,0 +1,1 @@
+"""Methods that carry what is learned in a source domain to a target domain without labels."""

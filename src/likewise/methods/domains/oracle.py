@@ -1,0 +1,80 @@
+"""Oracle: the upper bound of domain adaptation.
+
+Dimensions: B batch, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch.nn import functional as F
+
+from likewise.batches.batch import Batch
+from likewise.batches.samplers import OrderName
+from likewise.data.columns import Needs
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.checks import check_counts
+from likewise.methods.two_domains import (
+    NO_GRAD_CACHE,
+    TRAINING_DEFAULTS,
+    build_classifier,
+    check_domain_order,
+)
+from likewise.networks.classifier import ClassifierNetwork
+from likewise.views import view_preset
+
+__all__ = ["Config", "Oracle"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of the oracle."""
+
+    bottleneck_dim: int = 256
+    """Width of the features between encoder and classifier."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_counts(self, "bottleneck_dim")
+
+
+class Oracle(Method):
+    """A classifier that learns from the labels of both domains: what could be reached if the target were
+    labelled. It has the network, batches and steps of the other methods of domain adaptation.
+
+    Choose it when: You want the upper bound of an adaptation, or the target has labels after all.
+    """
+
+    name = "oracle"
+    title = "Oracle"
+    summary = "a classifier that reads the target's labels too: the upper bound of domain adaptation"
+    paper = "the upper bound of Ganin 2016, arXiv 1505.07818"
+    needs = Needs("image", "domain", "label")
+    options = Config
+    view_families: ClassVar = {"views": lambda _: view_preset("none")}
+    image_defaults: ClassVar = {"architecture": "resnet"}
+    training_defaults: ClassVar = TRAINING_DEFAULTS
+    no_grad_cache_reason = NO_GRAD_CACHE
+
+    config: Config
+    network: ClassifierNetwork
+
+    def __init__(self, config: Config, context: BuildContext) -> None:
+        super().__init__(config, context)
+        self.network = build_classifier(context, config.bottleneck_dim)
+
+    @classmethod
+    def check_order(cls, config: Config, order: OrderName) -> None:
+        """See `Method.check_order`."""
+        check_domain_order(cls.name, order)
+
+    def embed(self, batch: Batch, step: Step) -> Embeddings:
+        """Logits of all rows, in one forward pass."""
+        logits = self.network.classify_images(self.views(batch, step))  # (B, C)
+        return {"logits": logits, "label": batch.label}
+
+    def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
+        """Cross-entropy."""
+        total = F.cross_entropy(embeddings["logits"], embeddings["label"])
+        return LossOutput(total, {"cross_entropy": total.detach()})

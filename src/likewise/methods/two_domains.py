@@ -1,0 +1,59 @@
+"""What methods of a source and a target domain have in common: columns, options and defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from likewise.batches.samplers import OrderName
+from likewise.data.columns import Needs, required_of
+from likewise.errors import ConfigError
+from likewise.methods.base import BuildContext
+from likewise.networks.classifier import ClassifierNetwork
+
+__all__ = [
+    "NEEDS",
+    "NO_GRAD_CACHE",
+    "TRAINING_DEFAULTS",
+    "build_classifier",
+    "check_domain_order",
+]
+
+NEEDS = Needs("image", "domain", label=required_of("source"))
+"""Labels of the source alone: the loader masks those of the target."""
+
+NO_GRAD_CACHE = "each part would need rows of both domains."
+
+TRAINING_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "weight_decay": 1e-3,
+    "order": "domains",
+    "largest_batch_size": 128,
+    "select": "transfer.source_accuracy",
+}
+
+
+def build_classifier(context: BuildContext, dim: int) -> ClassifierNetwork:
+    """An image encoder with a bottleneck of width `dim` and a classifier of the training's classes.
+
+    Raises:
+        ConfigError: there are fewer than two classes.
+    """
+    if len(context.classes) < 2:
+        raise ConfigError(
+            f"a classifier needs two classes or more, and the source has {len(context.classes)} "
+            f"({', '.join(context.classes) or 'no labels'})."
+        )
+    return ClassifierNetwork(context.image_encoder(), classes=context.classes, dim=dim)
+
+
+def check_domain_order(name: str, order: OrderName) -> None:
+    """Reject an order that does not bring both domains in every batch.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if order != "domains":
+        raise ConfigError(
+            f"--training.order is {order}, and {name} compares two domains in every batch; use "
+            "--training.order domains."
+        )
