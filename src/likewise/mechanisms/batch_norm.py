@@ -94,6 +94,22 @@ def in_parts(network: nn.Module, values: Tensor, *, rows: int) -> Tensor:
 
 
 @contextmanager
+def unrecorded_batch_norm(module: nn.Module) -> Iterator[None]:
+    """Inside, the running statistics are neither read nor written in training mode; a graph may outlive it.
+
+    For a pass over rows that the statistics should not describe, such as those of another domain.
+    """
+    norms: list[Any] = [norm for norm in _norms(module) if norm.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+@contextmanager
 def frozen_batch_norm(module: nn.Module) -> Iterator[None]:
     """Restore the running statistics afterwards."""
     kept = [(buffer, buffer.clone()) for norm in _norms(module) for buffer in norm.buffers()]
@@ -140,7 +156,7 @@ class ReplicaBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(values)
         mean, variance, count = _statistics(values)
-        if self.running_mean is not None and self.running_var is not None:
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             assert self.momentum is not None
             assert self.num_batches_tracked is not None
             with torch.no_grad():

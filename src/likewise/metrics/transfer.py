@@ -105,7 +105,10 @@ def domain_odds(source: Array, target: Array) -> DomainOdds:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    both = [as_matrix(rows, name).double().cpu().numpy() for rows, name in ((source, "source"), (target, "target"))]
+    both = [
+        as_matrix(rows, name).double().cpu().numpy()
+        for rows, name in ((source, "source"), (target, "target"))
+    ]
     if min(map(len, both)) < 2:
         raise ValueError(f"two rows of each domain are needed, got {len(both[0])} and {len(both[1])}")
     features = np.concatenate(both)

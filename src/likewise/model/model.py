@@ -269,9 +269,7 @@ class Model(Runtime):
         names: tuple[str, ...] = self.needs("classify").class_names()
         return names
 
-    def classify(
-        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256
-    ) -> np.ndarray:
+    def classify(self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256) -> np.ndarray:
         """Probability of each class.
 
         Args:

@@ -129,10 +129,8 @@ class Runtime:
         finally:
             self.network.train(training)
 
-    def collect(
-        self, batches: Iterable[Tensor], normalize: bool, *, width: int | None = None
-    ) -> np.ndarray:
-        """(N, width) float32 rows of all batches, by default as wide as embeddings, perhaps of unit length."""
+    def collect(self, batches: Iterable[Tensor], normalize: bool, *, width: int | None = None) -> np.ndarray:
+        """(N, width) float32 rows of all batches, by default as wide as an embedding."""
         # Each batch leaves the device: all N vectors may not fit there.
         vectors = [
             (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()

@@ -89,9 +89,9 @@ class Session:
                 if self.display.wants(self.step):
                     self._check_finite()
                     self.display.step(self.progress, mean_loss(loss), norm, rate, batches.waited_seconds)
-                if done and self.selection is not None:
-                    self._evaluate()
-                elif options.evaluate_every and self.step % options.evaluate_every == 0 and not done:
+                chosen_from = done and self.selection is not None
+                every = options.evaluate_every
+                if chosen_from or (every and self.step % every == 0 and not done):
                     self._evaluate()
                 stop = stop_signal(self.display.failure)
                 if done or stop is not None or (options.save_every and self.step % options.save_every == 0):
