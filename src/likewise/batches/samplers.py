@@ -12,11 +12,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.batches.domain_order import DomainOrder, shared_groups
+from likewise.batches.streams import Rows, Stream, generator
 from likewise.errors import ConfigError, DataError
 
 __all__ = [
     "ClassOrder",
-    "DomainOrder",
     "Order",
     "OrderName",
     "PairOrder",
@@ -27,8 +28,7 @@ __all__ = [
     "occurrences",
 ]
 
-Rows = NDArray[np.int64]
-OrderName = Literal["shuffled", "classes", "pairs", "domains"]
+OrderName = Literal["shuffled", "classes", "pairs", "domains", "domain-pairs"]
 
 
 class Order(Protocol):
@@ -51,21 +51,24 @@ def make_order(
     seed: int,
     is_target: NDArray[np.bool_] | None = None,
     source_share: float = 0.5,
+    groups: Rows | None = None,
 ) -> Order:
     """The order of that name.
 
     Args:
         kind: `shuffled` rows; `classes`: K rows of a class side by side; `pairs`: rows 2i and 2i + 1 are of
             the same class in one half of the pairs, of different ones in the other; `domains`: a stated share
-            of source rows, the rest target rows, on each process.
+            of source rows, the rest target rows, on each process; `domain-pairs`: the same, and every second
+            target row is of the same group as the source row at its place, where there is one.
         labels: (N,) int64, negative where a row has none; needed by `classes` and `pairs`.
         num_rows: N.
         batch_size: B.
         examples_per_class: K.
         world_size: R; rows that belong together stay on one process.
         seed: decides the order.
-        is_target: (N,) rows of the target domain; needed by `domains`.
-        source_share: the share of a batch that are source rows, of `domains`.
+        is_target: (N,) rows of the target domain; needed by `domains` and `domain-pairs`.
+        source_share: the share of a batch that are source rows, of the same.
+        groups: (N,) what is the same thing; needed by `domain-pairs`.
 
     Raises:
         ConfigError: a batch cannot be drawn that way.
@@ -76,15 +79,26 @@ def make_order(
     if kind == "shuffled":
         _check_shuffled(num_rows, batch_size, world_size)
         return ShuffledOrder(num_rows, batch_size=batch_size, seed=seed)
-    if kind == "domains":
+    if kind in ("domains", "domain-pairs"):
         if is_target is None or is_target.all() or not is_target.any():
             raise DataError(
-                "--training.order domains draws rows of a source and of a target domain, and the training "
+                f"--training.order {kind} draws rows of a source and of a target domain, and the training "
                 "part has one domain; name the target with --data.target, or use --training.order shuffled."
             )
         _check_together(kind, batch_size, examples_per_class, world_size, num_rows)
+        if kind == "domain-pairs" and not (groups is not None and shared_groups(groups, is_target).any()):
+            raise DataError(
+                "--training.order domain-pairs draws rows of a group from both domains, and no group is in "
+                "both; give --data.group-column and, for two sources, --data.shared-groups, or use "
+                "--training.order domains."
+            )
         return DomainOrder(
-            is_target, batch_size=batch_size, source_share=source_share, world_size=world_size, seed=seed
+            is_target,
+            batch_size=batch_size,
+            source_share=source_share,
+            world_size=world_size,
+            seed=seed,
+            groups=groups if kind == "domain-pairs" else None,
         )
     known = _known_classes(labels, kind)
     most = most_rows(kind, known, num_rows, examples_per_class)
@@ -120,9 +134,8 @@ def _check_together(
     if fitting < least:
         fewer = "--training.examples-per-class or processes" if kind == "classes" else "processes"
         hint = f"fewer {fewer}, or more labelled rows"
-    why = {"classes": " and a batch has two classes or more", "domains": " and each needs both domains"}.get(
-        kind, ""
-    )
+    why = " and a batch has two classes or more" if kind == "classes" else ""
+    why = " and each needs both domains" if kind.startswith("domain") else why
     raise ConfigError(
         f"--training.batch-size {batch_size}: --training.order {kind} needs a multiple of {unit} from "
         f"{least} to {most} here, since {unit // world_size} rows stay together on each of "
@@ -142,7 +155,7 @@ def batch_unit(kind: OrderName, examples_per_class: int, world_size: int) -> tup
     both domains on each process."""
     together = {"classes": examples_per_class, "pairs": 4}.get(kind, 1)
     unit = world_size * together
-    least = {"classes": max(unit, 2 * together), "domains": 2 * unit}
+    least = {"classes": max(unit, 2 * together), "domains": 2 * unit, "domain-pairs": 2 * unit}
     return unit, least.get(kind, unit)
 
 
@@ -187,32 +200,6 @@ def _num_chunks(labels: Rows, examples_per_class: int) -> int:
     return int((-(-counts // examples_per_class)).sum())
 
 
-def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
-    """Random numbers of one epoch or step."""
-    return np.random.Generator(np.random.Philox(key=[seed, number], counter=[0, 0, 0, purpose]))
-
-
-class _Stream:
-    """An endless row of permutations of 0 ... length - 1.
-
-    Args:
-        length: of each permutation.
-        seed: of the run.
-        purpose: another number for each stream of a run.
-    """
-
-    def __init__(self, length: int, seed: int, purpose: int) -> None:
-        self._length = length
-        self._permutation = lru_cache(maxsize=4)(
-            lambda turn: _generator(seed, purpose, turn).permutation(length)
-        )
-
-    def take(self, start: int, count: int) -> Rows:
-        """(count,) numbers from place `start`."""
-        turns, places = np.divmod(np.arange(start, start + count), self._length)
-        return np.concatenate([self._permutation(int(t))[places[turns == t]] for t in np.unique(turns)])
-
-
 class ShuffledOrder:
     """Random rows without replacement; each epoch is a new order, its last incomplete batch is left out."""
 
@@ -222,7 +209,7 @@ class ShuffledOrder:
         self._epoch = lru_cache(maxsize=2)(self._permutation)
 
     def _permutation(self, epoch: int) -> Rows:
-        return _generator(self._seed, 0, epoch).permutation(self._num_rows)
+        return generator(self._seed, 0, epoch).permutation(self._num_rows)
 
     def rows(self, step: int) -> Rows:
         """See `Order`."""
@@ -247,7 +234,7 @@ class ClassOrder:
 
     def _chunks(self, epoch: int) -> Rows:
         """(chunks, K) rows."""
-        random = _generator(self._seed, 1, epoch)
+        random = generator(self._seed, 1, epoch)
         chunks, places = [], []
         for rows in self._classes:
             count = -(-len(rows) // self._together)
@@ -278,13 +265,13 @@ class PairOrder:
         self._paired = np.flatnonzero(counts[self._class_of] >= 2)
         self._num_classes, self._batch_size, self._seed = len(counts), batch_size, seed
         self.steps_per_epoch = max(1, len(self._by_class) // batch_size)
-        self._same = _Stream(len(self._paired), seed, 2)
-        self._apart = _Stream(len(self._by_class), seed, 3)
+        self._same = Stream(len(self._paired), seed, 2)
+        self._apart = Stream(len(self._by_class), seed, 3)
 
     def rows(self, step: int) -> Rows:
         """See `Order`."""
         quarter = self._batch_size // 4
-        random = _generator(self._seed, 4, step)
+        random = generator(self._seed, 4, step)
         same = self._paired[self._same.take(step * quarter, quarter)]
         apart = self._apart.take(step * quarter, quarter)
         first, last = self._starts[self._class_of[same]], self._starts[self._class_of[same] + 1]
@@ -298,36 +285,3 @@ class PairOrder:
         pairs: Rows = np.stack([same, partner, apart, stranger], axis=1)  # (B / 4, 4)
         rows: Rows = self._by_class[pairs.reshape(-1)]
         return rows
-
-
-class DomainOrder:
-    """Source rows and target rows in a stated share, on each process; both shuffled without replacement.
-
-    Each domain has epochs of its own; an epoch of the order is one pass over the source rows.
-    """
-
-    def __init__(
-        self,
-        is_target: NDArray[np.bool_],
-        *,
-        batch_size: int,
-        source_share: float,
-        world_size: int,
-        seed: int,
-    ) -> None:
-        each = batch_size // world_size
-        sources = min(max(round(source_share * each), 1), each - 1)
-        self._counts = (sources * world_size, batch_size - sources * world_size)
-        self._domains = [np.flatnonzero(~is_target), np.flatnonzero(is_target)]
-        self._streams = [_Stream(len(rows), seed, 5 + number) for number, rows in enumerate(self._domains)]
-        self._world_size = world_size
-        self.steps_per_epoch = max(1, len(self._domains[0]) // self._counts[0])
-
-    def rows(self, step: int) -> Rows:
-        """See `Order`."""
-        drawn = [
-            rows[stream.take(step * count, count)].reshape(self._world_size, -1)
-            for rows, stream, count in zip(self._domains, self._streams, self._counts, strict=True)
-        ]
-        both: Rows = np.concatenate(drawn, axis=1).reshape(-1)  # process by process
-        return both

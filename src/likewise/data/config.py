@@ -93,6 +93,9 @@ class DataConfig:
     target: str | None = None
     """Another source to train on beside the first, as the target domain; read with the same options."""
 
+    shared_groups: bool = False
+    """Groups that are called alike in both sources are the same thing: the same scene in two styles, say."""
+
     validation_share: float = 0.1
     """Share of the groups that validate, where the data names no validation part; 0 trains on everything,
     and nothing is measured."""

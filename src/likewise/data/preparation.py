@@ -97,7 +97,10 @@ def prepare(
         loaded.append(opened(config.target, parts, "target", loaded[0].store_size))
         rows, others, _ = _split(loaded[-1], config, other=False)
         # What is called alike in two sources is not the same thing.
-        loaded[-1].group_keys = [f"target {key}" for key in loaded[-1].group_keys]
+        loaded[-1].group_keys = [
+            key if config.shared_groups and key.startswith("group ") else f"target {key}"
+            for key in loaded[-1].group_keys
+        ]
         _name_domains(loaded)
         train, validation = train + rows, validation + others
     check_bad_share(loaded, config.max_bad_share)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from likewise.data import Dataset, Splits
 from likewise.errors import DataError
 from likewise.metrics.relevance import ids_of_texts
+from likewise.model.classes import class_probabilities
+from likewise.model.inputs import dataset_batches
 from likewise.model.model import Model
 
 __all__ = ["Context", "labels_of"]
@@ -61,7 +63,7 @@ class Context:
     @cached_property
     def class_probabilities(self) -> np.ndarray:
         """(N, C) probabilities of the model's own classes for the validation images."""
-        return self.model.classify_dataset(self.validation)
+        return class_probabilities(self.model, dataset_batches(self.validation, 256))
 
     @cached_property
     def train_images(self) -> np.ndarray:

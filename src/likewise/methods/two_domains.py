@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from likewise.batches.samplers import OrderName
@@ -9,6 +10,7 @@ from likewise.data.columns import Needs, required_of
 from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext
 from likewise.networks.classifier import ClassifierNetwork
+from likewise.views import ViewConfig, view_preset
 
 __all__ = [
     "NEEDS",
@@ -16,6 +18,8 @@ __all__ = [
     "TRAINING_DEFAULTS",
     "build_classifier",
     "check_domain_order",
+    "strong_views",
+    "weak_views",
 ]
 
 NEEDS = Needs("image", "domain", label=required_of("source"))
@@ -52,8 +56,24 @@ def check_domain_order(name: str, order: OrderName) -> None:
     Raises:
         ConfigError: it does not.
     """
-    if order != "domains":
+    if order not in ("domains", "domain-pairs"):
         raise ConfigError(
             f"--training.order is {order}, and {name} compares two domains in every batch; use "
             "--training.order domains."
         )
+
+
+def weak_views(image_size: int) -> ViewConfig:
+    """Small crops; no flips, which digits and letters do not survive."""
+    return replace(view_preset("none"), crop_scale=(0.8, 1.0), crop_ratio=(0.9, 1.1))
+
+
+def strong_views(image_size: int) -> ViewConfig:
+    """Larger crops, turns, and other brightness and contrast."""
+    return replace(
+        view_preset("none"),
+        crop_scale=(0.5, 1.0),
+        rotation_degrees=15.0,
+        brightness=0.4,
+        contrast=0.4,
+    )

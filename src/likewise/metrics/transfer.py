@@ -171,4 +171,5 @@ def _checked(probabilities: Array) -> torch.Tensor:
 
 def _entropies(rows: torch.Tensor) -> torch.Tensor:
     """(M,) of (M, C), in nats."""
-    return -torch.special.xlogy(rows, rows).sum(dim=1)
+    entropies: torch.Tensor = -torch.special.xlogy(rows, rows).sum(dim=1)
+    return entropies

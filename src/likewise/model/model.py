@@ -6,7 +6,7 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -17,6 +17,7 @@ from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
 from likewise.model.captions import Caption, write_captions
+from likewise.model.classes import class_probabilities
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
 from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
@@ -261,13 +262,8 @@ class Model(Runtime):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the C classes that `classify` tells apart.
-
-        Raises:
-            AbilityError: the model cannot classify.
-        """
-        names: tuple[str, ...] = self.needs("classify").class_names()
-        return names
+        """Names of the C classes that `classify` tells apart; AbilityError where it cannot."""
+        return cast("tuple[str, ...]", self.needs("classify").class_names())
 
     def classify(self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256) -> np.ndarray:
         """Probability of each class.
@@ -284,20 +280,7 @@ class Model(Runtime):
             DataError: an image cannot be read.
         """
         self.needs("classify")  # before any image is read
-        return self._classified(self.stored_batches(images, batch_size))
-
-    def classify_dataset(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
-        """(N, C) probabilities of all images of a dataset, read from its cache."""
-        return self._classified(dataset_batches(dataset, batch_size))
-
-    def _classified(self, batches: Iterable[Tensor]) -> np.ndarray:
-        network = self.needs("classify")
-
-        def classified(stored: Tensor) -> Tensor:
-            with self.computing():
-                return cast(Tensor, network.classify_images(self.pixels(stored)).float().softmax(dim=1))
-
-        return self.collect(map(classified, batches), False, width=len(self.classes))
+        return class_probabilities(self, self.stored_batches(images, batch_size))
 
     def caption(
         self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any

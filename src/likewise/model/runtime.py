@@ -130,7 +130,7 @@ class Runtime:
             self.network.train(training)
 
     def collect(self, batches: Iterable[Tensor], normalize: bool, *, width: int | None = None) -> np.ndarray:
-        """(N, width) float32 rows of all batches, by default as wide as an embedding."""
+        """(N, width) float32 rows of all batches, as wide as an embedding by default."""
         # Each batch leaves the device: all N vectors may not fit there.
         vectors = [
             (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()

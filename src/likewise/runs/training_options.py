@@ -33,10 +33,11 @@ class TrainingConfig:
     its tokenizer. Of the --image and --text options only --image.image-size may differ; a ViT's positions are
     interpolated then."""
 
-    order: Literal["shuffled", "classes", "pairs", "domains"] = "shuffled"
+    order: Literal["shuffled", "classes", "pairs", "domains", "domain-pairs"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
     side by side; `pairs`, half of them of one class, half of two; `domains`, some of the source and some of
-    the target (--data.target). `classes` and `pairs` need labels."""
+    the target (--data.target); `domain-pairs`, every second target row of the same group as a source row.
+    `classes` and `pairs` need labels."""
 
     source_share: float = 0.5
     """Share of a batch that is drawn from the source where the order is `domains`."""

@@ -148,6 +148,7 @@ def _build_session(
         seed=options.seed,
         is_target=train.is_target,
         source_share=options.source_share,
+        groups=train.groups,
     )
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)

@@ -75,7 +75,7 @@ def _check_used(settings: Settings[Any]) -> None:
             f"--training.examples-per-class is {training.examples_per_class}, which --training.order "
             f"{training.order} ignores; leave it out, or use --training.order classes."
         )
-    if training.order != "domains" and training.source_share != defaults.training.source_share:
+    if not training.order.startswith("domain") and training.source_share != defaults.training.source_share:
         raise ConfigError(
             f"--training.source-share is {training.source_share}, which --training.order {training.order} "
             "ignores; leave it out, or use --training.order domains."

@@ -7,6 +7,7 @@ Dimensions: B batch, N source rows of it, M target rows, D features, C classes.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -17,7 +18,6 @@ from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.encoders.heads import domain_discriminator
 from likewise.errors import ConfigError
-from likewise.mechanisms import EMAEncoder
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Phase, Progress, Step
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.methods.two_domains import (
@@ -88,7 +88,7 @@ class ADDA(Method):
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         self.network = build_classifier(context, config.bottleneck_dim)
-        self.source_network = EMAEncoder(self.network)
+        self.source_network = copy.deepcopy(self.network).requires_grad_(False)
         self.discriminator = domain_discriminator(config.bottleneck_dim, config.discriminator_dim)
         start = config.source_share
         self.phases = (
@@ -113,7 +113,7 @@ class ADDA(Method):
             return {"target": self.discriminator(adapted)[:, 0]}  # (M,)
         self.source_network.eval()  # with the statistics that it learned
         with torch.no_grad():
-            fixed = self.source_network.module.encode_images(self.views(source, step))  # (N, D)
+            fixed = self.source_network.encode_images(self.views(source, step))  # (N, D)
         return {
             "source": self.discriminator(fixed)[:, 0],  # (N,)
             "target": self.discriminator(adapted.detach())[:, 0],  # (M,)
@@ -136,8 +136,8 @@ class ADDA(Method):
     def after_step(self, progress: Progress) -> None:
         """Keep the network as the source left it."""
         if progress.share <= self.config.source_share:
-            self.source_network.follow(self.network, 0.0)
+            self.reset_ema()
 
     def reset_ema(self) -> None:
         """See `Method.reset_ema`."""
-        self.source_network.follow(self.network, 0.0)
+        self.source_network.load_state_dict(self.network.state_dict())

@@ -75,6 +75,7 @@ class MultilinearMap(nn.Module):
         super().__init__()
         self.is_random = dim * num_classes > _MOST_PRODUCTS
         self.dim = random_dim if self.is_random else dim * num_classes
+        self.scale: float = self.dim**-0.5
         if self.is_random:
             self.register_buffer("left", torch.randn(dim, random_dim))
             self.register_buffer("right", torch.randn(num_classes, random_dim))
@@ -82,9 +83,10 @@ class MultilinearMap(nn.Module):
     def forward(self, features: Tensor, probabilities: Tensor) -> Tensor:
         """(B, D) and (B, C) to (B, C D) or (B, R)."""
         if self.is_random:
-            product: Tensor = (features @ self.left) * (probabilities @ self.right)
-            return product / self.dim**0.5
-        return (probabilities[:, :, None] * features[:, None, :]).flatten(1)
+            products: Tensor = (features @ self.left) * (probabilities @ self.right)
+            return products * self.scale
+        products = probabilities[:, :, None] * features[:, None, :]
+        return products.flatten(1)
 
 
 class CDAN(Method):

@@ -9,7 +9,7 @@ Dimensions: B batch, N source rows of it, M target rows, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -28,9 +28,10 @@ from likewise.methods.two_domains import (
     TRAINING_DEFAULTS,
     build_classifier,
     check_domain_order,
+    strong_views,
+    weak_views,
 )
 from likewise.networks.classifier import ClassifierNetwork
-from likewise.views import ViewConfig, view_preset
 
 __all__ = ["Config", "MeanTeacher"]
 
@@ -68,22 +69,6 @@ class Config:
         check_shares(self, "confidence", "ramp_share", "ema_momentum", "class_balance")
 
 
-def _weak(image_size: int) -> ViewConfig:
-    """Small crops and turns, no flips, which digits and letters do not survive."""
-    return ViewConfig(**vars(view_preset("none")) | {"crop_scale": (0.8, 1.0), "crop_ratio": (0.9, 1.1)})
-
-
-def _strong(image_size: int) -> ViewConfig:
-    """Larger crops and turns, and other brightness and contrast."""
-    changed = {
-        "crop_scale": (0.5, 1.0),
-        "rotation_degrees": 15.0,
-        "brightness": 0.4,
-        "contrast": 0.4,
-    }
-    return ViewConfig(**vars(view_preset("none")) | changed)
-
-
 class MeanTeacher(Method):
     """A network learns the source's labels, and on strongly changed target images to agree with a teacher:
     its own moving average, on weakly changed ones. Only rows count of which the teacher is sure. The teacher
@@ -99,7 +84,7 @@ class MeanTeacher(Method):
     paper = "French 2018, arXiv 1706.05208; Sohn 2020, arXiv 2001.07685"
     needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": _weak, "views_strong": _strong}
+    view_families: ClassVar = {"views": weak_views, "views_strong": strong_views}
     image_defaults: ClassVar = {"architecture": "resnet"}
     training_defaults: ClassVar = TRAINING_DEFAULTS
     no_grad_cache_reason = NO_GRAD_CACHE
@@ -112,7 +97,7 @@ class MeanTeacher(Method):
         super().__init__(config, context)
         self.student = build_classifier(context, config.bottleneck_dim)
         self.ema_encoder = EMAEncoder(self.student)
-        self.network = self.ema_encoder.module
+        self.network = cast(ClassifierNetwork, self.ema_encoder.module)
         self.weight = config.weight or {"mean-teacher": 3.0, "fixmatch": 1.0}[config.form]
 
     @classmethod
