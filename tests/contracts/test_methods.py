@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from small_methods import ALL, METHODS, STEP, build, context_of, float64_views
+from small_methods import ALL, METHODS, build, context_of, float64_views, steps_of
 from small_runs import small_settings
 
 from likewise.batches.batch import Batch
@@ -37,13 +37,14 @@ from likewise.training.checkpoints import latest_checkpoint, load_checkpoint
 from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run
 from likewise.training.monitor import embedding_figures
+from likewise.training.phases import only_trains
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_says_what_it_is(name: str) -> None:
     method = find_method(name)
     assert re.search(r"arXiv \d{4}\.\d{5}", method.paper)
-    assert set(method.needs) <= {"image", "text", "label", "domain"}
+    assert set(method.needs) <= {"image", "text", "label", "domain", "group"}
     assert method.title[0].isupper()
     assert [other.title for other in methods().values()].count(method.title) == 1
     assert method.summary[0].islower()
@@ -77,12 +78,19 @@ def train(
     batch = loader.batch(0)
     losses = []
     for step in range(steps):
-        terms = method.objective(method.embed(batch, Step(StepRandom(0, step))), STEP)
-        steering.zero_grad()
-        terms.total.backward()
-        steering.step()
+        several, total = len(method.phases) > 1, 0.0
+        for phase in method.phases:
+            if several and not phase.start <= step / steps < phase.stop:
+                continue
+            now = Step(StepRandom(0, step), phase=phase.name)
+            with only_trains(method, phase.parts):
+                terms = method.objective(method.embed(batch, now), now)
+                steering.zero_grad()
+                terms.total.backward()
+                steering.step()
+            total += float(terms.total.detach())
         method.after_step(Progress(step + 1, steps))
-        losses.append(float(terms.total.detach()))
+        losses.append(total)
     return losses
 
 
@@ -106,7 +114,8 @@ def warning_after(method: Method, loader: Loader) -> str | None:
 def test_every_weight_that_learns_gets_a_gradient(name: str) -> None:
     """DDP waits for them all."""
     method, loader = build(name)
-    method.objective(method.embed(loader.batch(0), Step(StepRandom(0, 0))), STEP).total.backward()
+    for step in steps_of(method, 0):
+        method.objective(method.embed(loader.batch(0), step), step).total.backward()
     without = [n for n, weight in method.named_parameters() if weight.requires_grad and weight.grad is None]
     assert not without
 
@@ -215,20 +224,22 @@ def test_views_do_not_depend_on_how_a_batch_is_cut(name: str) -> None:
 def test_objectives_see_embeddings_alone(name: str) -> None:
     """Cached gradients call `objective` on detached copies: it must not reach for anything `embed` kept."""
     method, loader = build(name)
-    embeddings = method.embed(loader.batch(0), Step(StepRandom(0, 0)))
-    again = {
-        key: value.detach().requires_grad_() if value.is_floating_point() else value
-        for key, value in embeddings.items()
-    }
-    method.objective(again, STEP).total.backward()
-    assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in again.values())
+    for step in steps_of(method, 0):
+        embeddings = method.embed(loader.batch(0), step)
+        again = {
+            key: value.detach().requires_grad_() if value.is_floating_point() else value
+            for key, value in embeddings.items()
+        }
+        method.objective(again, step).total.backward()
+        assert any(value.grad is not None and value.grad.abs().sum() > 0 for value in again.values())
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_is_gathered_twice(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replicas send each other a tensor once a step, however many comparisons read it."""
     method, loader = build(name)
-    embeddings = method.embed(loader.batch(0), Step(StepRandom(0, 0)))
+    step = steps_of(method, 0)[0]
+    embeddings = method.embed(loader.batch(0), step)
     sent: list[torch.Tensor] = []
     monkeypatch.setattr(
         sys.modules[type(method).__module__],
@@ -236,17 +247,17 @@ def test_nothing_is_gathered_twice(name: str, monkeypatch: pytest.MonkeyPatch) -
         lambda rows, **options: (sent.append(rows), rows)[1],
         raising=False,  # some compare no rows of other replicas
     )
-    method.objective(embeddings, STEP)
+    method.objective(embeddings, step)
     places = [rows.data_ptr() for rows in sent]
     assert len(set(places)) == len(places)
 
 
-def two_steps(method: Method, loader: Loader, rows: slice, reduce: Callable[[torch.Tensor], None]) -> dict:  # type: ignore[type-arg]
+def two_steps(method: Method, loader: Loader, reduce: Callable[[torch.Tensor], None]) -> dict:  # type: ignore[type-arg]
     """Gradients of the second step, and all state after it: weights, twins, queues, banks, statistics."""
     weights = {key: value for key, value in method.named_parameters() if value.requires_grad}
     for step in range(2):
-        batch = loader.batch(step).rows(rows.start, rows.stop)
-        method.objective(method.embed(batch, Step(StepRandom(0, step))), STEP).total.backward()
+        for now in steps_of(method, step):
+            method.objective(method.embed(loader.batch(step), now), now).total.backward()
         gradients = {}
         for key, value in weights.items():
             if value.grad is None:
@@ -274,11 +285,11 @@ def one_of_two(rank: int, folder: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         float64_views(patch)
         for name in ALL:
-            method, loader = build(name)
+            method, loader = build(name, rank=rank, world_size=2)
             if not method.local_batch_norm:
                 synchronize_batch_norm(method, torch.device("cpu"))
             with even_rows():  # as in training
-                found = two_steps(method.double(), loader, slice(rank * 8, rank * 8 + 8), reduce)
+                found = two_steps(method.double(), loader, reduce)
             if rank == 0:
                 torch.save(found, f"{folder}/{name}.pt")
     dist.barrier()  # one that leaves while another still talks makes gloo abort now and then
@@ -299,7 +310,7 @@ def test_two_processes_equal_one(name: str, of_two_processes: Path, monkeypatch:
     together = torch.load(of_two_processes / f"{name}.pt", weights_only=True)
     float64_views(monkeypatch)
     method, loader = build(name)
-    alone = two_steps(method.double(), loader, slice(0, 16), lambda gradient: None)
+    alone = two_steps(method.double(), loader, lambda gradient: None)
     for part in ("gradients", "state"):
         assert alone[part].keys() == together[part].keys()
         floats = {key: value for key, value in alone[part].items() if value.is_floating_point()}

@@ -13,14 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_methods import ALL, STEP, THEY_COUNT, build
+from small_methods import ALL, THEY_COUNT, build, steps_of
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from likewise.batches.batch import Batch
-from likewise.methods.base import Method, Progress, Step
-from likewise.step_random import StepRandom
+from likewise.methods.base import Method, Progress
 
 
 class NoCopies(TorchDispatchMode):
@@ -77,7 +76,8 @@ def meta_has_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def step(method: Method, batch: Batch, number: int) -> None:
     """A whole training step, but for the optimizer's."""
-    method.objective(method.embed(batch, Step(StepRandom(0, number))), STEP).total.backward()
+    for now in steps_of(method, number):
+        method.objective(method.embed(batch, now), now).total.backward()
     method.after_step(Progress(number + 1, 3))
 
 

@@ -48,7 +48,7 @@ def as_model(network: Any, *, reads_texts: bool = True) -> Model:
 
 
 def test_the_kinds_are_found_in_the_folder() -> None:
-    assert list(networks()) == ["captioner", "dual", "fusion", "image", "multiview", "text"]
+    assert list(networks()) == ["captioner", "classifier", "dual", "fusion", "image", "multiview", "text"]
     assert networks()["dual"] is DualNetwork
     assert DualNetwork.kind == "dual"
     with pytest.raises(ValueError, match="two networks of kind 'dual'"):

@@ -34,6 +34,10 @@ VARIANTS = {
     "triplet hard": ("triplet", {"mining": "hard", "embedding_dim": None}),
     "supcon of one view": ("supcon", {"num_views": 1, "embedding_dim": 16}),
     "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
+    "align coral": ("align", {"distance": "coral"}),
+    "align mean": ("align", {"distance": "mean"}),
+    "cdan at random": ("cdan", {"bottleneck_dim": 1024, "random_dim": 32}),
+    "fixmatch": ("mean-teacher", {"form": "fixmatch", "confidence": 0.3}),
     "tcl without words": ("tcl", {"mlm": 0.0}),
     "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),
 }
@@ -43,8 +47,11 @@ ALL = [*METHODS, *VARIANTS]
 THEY_COUNT = {"tcl", "tcl without words", "tcl without fusion", "triplet"}
 
 
-def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
-    """A small method and its batches of 16; `depth` is that of its image encoder, where another is wanted."""
+def build(
+    name: str, *, depth: int | None = None, rank: int = 0, world_size: int = 1
+) -> tuple[Method, Loader]:
+    """A small method and a process's part of its batches of 16; `depth` is that of its image encoder, where
+    another is wanted."""
     method, options = VARIANTS.get(name, (name, {}))
     settings = small_settings(method)
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
@@ -54,6 +61,8 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
         tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
         info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
     context = context_of(method, info)
+    read = "label" in needs and splits.train.label_names is not None
+    context = dataclasses.replace(context, classes=tuple(splits.train.label_names or ()) if read else ())
     if depth is not None:
         image = dataclasses.replace(settings.image, depth=depth)
         context = dataclasses.replace(context, image=image)
@@ -64,11 +73,26 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
         num_rows=len(splits.train),
         batch_size=16,
         examples_per_class=4,
-        world_size=1,
+        world_size=world_size,
         seed=0,
+        is_target=splits.train.is_target,
     )
     made = settings.method_type(dataclasses.replace(settings.method, **options), context)
-    return made, Loader(splits.train, tokenize(splits.train, tokenizer, needs), order, seed=0, needs=needs)
+    loader = Loader(
+        splits.train,
+        tokenize(splits.train, tokenizer, needs),
+        order,
+        seed=0,
+        needs=needs,
+        rank=rank,
+        world_size=world_size,
+    )
+    return made, loader
+
+
+def steps_of(method: Method, step: int) -> list[Step]:
+    """What each phase of a step is told."""
+    return [Step(StepRandom(0, step), phase=phase.name) for phase in method.phases]
 
 
 def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildContext:
@@ -76,7 +100,11 @@ def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildCont
     # Processes draw other dropout masks than one alone would.
     text = None if tokenizer is None else dataclasses.replace(settings.text, dropout=0.0)
     return BuildContext(
-        image=settings.image, text=text, views={"views": settings.views}, tokenizer=tokenizer, num_rows=48
+        image=settings.image,
+        text=text,
+        views={family: settings.sections()[family] for family in settings.method_type.view_families},
+        tokenizer=tokenizer,
+        num_rows=48,
     )
 
 

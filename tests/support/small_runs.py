@@ -20,9 +20,15 @@ from likewise.runs.settings import Settings, default_settings
 
 SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
+TARGET = "scenes:train=48,validation=16,seed=3,size=32,style=sketch"
+
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
 WITH_TEXTS = ("clip", "tcl", "captioning")
+OF_TWO_DOMAINS = (
+    *("source-only", "oracle", "align", "dann", "cdan", "adda", "mcd", "mean-teacher"),
+    *("cross-task", "cross-view"),
+)
 
 # Narrow heads; a queue that the batch does not divide, and a twin that follows within a few steps.
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
@@ -31,6 +37,10 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "moco": {"queue_size": 23, "ema_momentum": 0.9, "norm_rows": 8},
     "instance": {"projection_dim": 32},
     "captioning": {"decoder_width": 32, "dropout": 0.0},
+    **{name: {"bottleneck_dim": 16} for name in OF_TWO_DOMAINS},
+    **{name: {"bottleneck_dim": 16, "discriminator_dim": 16} for name in ("dann", "cdan", "adda")},
+    "mean-teacher": {"bottleneck_dim": 16, "confidence": 0.3, "ema_momentum": 0.9},
+    "mcd": {"bottleneck_dim": 16, "encoder_updates": 2},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }
 
@@ -46,8 +56,10 @@ def small_settings(method: str, **training: Any) -> Settings[Any]:
         "loggers": (),
         "save_every": 2,
     }
+    target = TARGET if method in OF_TWO_DOMAINS else None
     return dataclasses.replace(
         settings,
+        data=dataclasses.replace(settings.data, target=target),
         image=dataclasses.replace(settings.image, **(VIT if method in WITH_TEXTS else RESNET)),
         text=dataclasses.replace(
             settings.text, width=32, depth=3 if method == "tcl" else 2, heads=2, vocabulary_size=300
