@@ -93,6 +93,13 @@ class DataConfig:
     target: str | None = None
     """Another source to train on beside the first, as the target domain; read with the same options."""
 
+    target_domain: str | None = None
+    """Which domains of the domain column are the target, with commas between; all others are the source. By
+    default the column says source and target."""
+
+    target_classes: str | None = None
+    """What the source calls the target's classes, where the names differ: "zero=0,one=1"."""
+
     shared_groups: bool = False
     """Groups that are called alike in both sources are the same thing: the same scene in two styles, say."""
 
@@ -130,6 +137,17 @@ class DataConfig:
         """The names in `text_column`; none where it is not given."""
         return tuple(name.strip() for name in self.text_column.split(",")) if self.text_column else ()
 
+    @property
+    def target_domains(self) -> tuple[str, ...]:
+        """Domains that are the target, in a source with a domain column."""
+        return ("target",) if self.target_domain is None else _listed(self.target_domain)
+
+    @property
+    def class_map(self) -> dict[str, str]:
+        """The source's name of each class of the target that `target_classes` renames."""
+        pairs = [pair.partition("=") for pair in _listed(self.target_classes or "")]
+        return {name.strip(): own.strip() for name, _, own in pairs}
+
     def columns_named(self, role: str) -> tuple[str, ...]:
         """The columns that the user named for a role; none where the option is not given."""
         if role == "text":
@@ -162,6 +180,13 @@ class DataConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{flag('data', name)} must be at least 1, got {value}")
+        for pair in _listed(self.target_classes or ""):
+            if not all(part.strip() for part in pair.partition("=")):
+                raise ConfigError(f"--data.target-classes: {pair!r} is no pair; expected TARGET=SOURCE")
+        if self.target_domain is not None and self.target is not None:
+            raise ConfigError(
+                "--data.target-domain is for one source, and --data.target names another; leave one out"
+            )
         if self.train_split == self.validation_split:
             raise ConfigError(
                 f"--data.train-split and --data.validation-split are both {self.train_split!r}; give "
@@ -179,3 +204,7 @@ class DataConfig:
             raise ConfigError(
                 f"--data.encoding: no file is read by {self.encoding!r}; name the file's own, such as gb18030"
             ) from None
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())

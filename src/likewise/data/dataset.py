@@ -16,7 +16,8 @@ from torch import Tensor
 
 from likewise.data.column_kinds import Classes, Images, Kind, Names, ordered_names
 from likewise.data.columns import column_names, column_of
-from likewise.data.filtering import Loaded
+from likewise.data.config import DataConfig
+from likewise.data.filtering import Loaded, domain_role
 from likewise.data.images.decode import decode_upright
 from likewise.data.images.stores import Pixels
 from likewise.data.record import ImageRef
@@ -172,11 +173,12 @@ Piece = tuple[Loaded, list[int]]
 """Some records of a source, by their places."""
 
 
-def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
+def build_datasets(parts: Sequence[Sequence[Piece]], config: DataConfig) -> list[Dataset]:
     """One dataset a part, with classes and groups numbered alike in all.
 
     Args:
         parts: of each the sources that it takes records of, and which ones.
+        config: says which domains are the target.
     """
     sources = list({id(loaded): loaded for pieces in parts for loaded, _ in pieces}.values())
     keys = dict.fromkeys(key for loaded in sources for key in loaded.group_keys)
@@ -186,8 +188,12 @@ def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
         for name in column_names(Classes)
     }
     names = {name: ordered_names(values) for name, values in found.items()}
-    names["label"], num_source_classes = _classes(sources)
-    num_source_domains = 1 if names["domain"] == ["source", "target"] else None
+    names["label"], num_source_classes = _classes(sources, config)
+    num_source_domains = None
+    targets = [name for name in names["domain"] if domain_role(name, config) == "target"]
+    if 0 < len(targets) < len(names["domain"]):
+        names["domain"] = [name for name in names["domain"] if name not in targets] + targets
+        num_source_domains = len(names["domain"]) - len(targets)
     if any(one.role == "target" for one in sources):
         own = [
             sorted({record.domain or "" for one in sources if one.role == role for record in one.records})
@@ -199,14 +205,15 @@ def build_datasets(parts: Sequence[Sequence[Piece]]) -> list[Dataset]:
     ]
 
 
-def _classes(sources: Sequence[Loaded]) -> tuple[list[str], int]:
+def _classes(sources: Sequence[Loaded], config: DataConfig) -> tuple[list[str], int]:
     """The classes, and how many of them are the source domain's: these come first, so that nothing about
     them depends on the labels of the target."""
     named: dict[bool, set[str]] = {False: set(), True: set()}
     for one in sources:
         for record in one.records:
             if (label := record.values.get("label")) is not None:
-                named[(one.role or record.domain) == "target"].add(label)
+                role = one.role or (record.domain and domain_role(record.domain, config))
+                named[role == "target"].add(label)
     own, declared = named[False] or named[True], sources[0].source.label_names
     first = declared if declared is not None and own <= set(declared) else ordered_names(own)
     return first + ordered_names(named[True] - set(first)), len(first)

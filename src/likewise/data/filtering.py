@@ -23,7 +23,7 @@ from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_no
 from likewise.errors import SourceError, TooManyBadRecords
 from likewise.messages import first_names, printed_line
 
-__all__ = ["Loaded", "Role", "check_bad_share", "load"]
+__all__ = ["Loaded", "Role", "check_bad_share", "domain_role", "load"]
 
 _MOST_REASONS = 10
 
@@ -117,7 +117,7 @@ def load(
     keep = _capped(in_use, said, config.max_records)
     bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)
     num_texts = sum(len(source.records[number].texts) for number in in_use) + num_dropped
-    usable, lack = [], _lacking(needs, role)
+    usable, lack = [], _lacking(needs, role, config)
     for number in keep:
         record = source.records[number]
         reason = lack(record)
@@ -273,7 +273,7 @@ def _listed_problems(
     return bad, num_records, num_captions
 
 
-def _lacking(needs: Needs, role: str | None) -> Callable[[Record], str | None]:
+def _lacking(needs: Needs, role: str | None, config: DataConfig) -> Callable[[Record], str | None]:
     """A function that says what a record lacks of what its domain must have."""
 
     @cache
@@ -282,12 +282,17 @@ def _lacking(needs: Needs, role: str | None) -> Callable[[Record], str | None]:
         return [name for name in column_names() if name in names]
 
     def lack(record: Record) -> str | None:
-        for need in required(role or record.domain):
+        for need in required(role or (record.domain and domain_role(record.domain, config))):
             if need not in record.values:
                 return "no caption: none is left that can be used" if need == "text" else f"no {need}"
         return None
 
     return lack
+
+
+def domain_role(domain: str, config: DataConfig) -> Role:
+    """The role of a domain of the domain column."""
+    return "target" if domain in config.target_domains else "source"
 
 
 def _group_keys(records: Sequence[Record], images: dict[str, Images]) -> list[str]:

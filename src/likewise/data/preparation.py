@@ -12,6 +12,7 @@ import numpy as np
 from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset, Piece, build_datasets
+from likewise.data.domains import check_domain_column, class_notes, name_domains, rename_classes
 from likewise.data.filtering import Loaded, Role, check_bad_share, load
 from likewise.data.leakage import said_of_overlap
 from likewise.data.record import BadRecord
@@ -101,10 +102,12 @@ def prepare(
             key if config.shared_groups and key.startswith("group ") else f"target {key}"
             for key in loaded[-1].group_keys
         ]
-        _name_domains(loaded)
+        name_domains(loaded)
         train, validation = train + rows, validation + others
     check_bad_share(loaded, config.max_bad_share)
-    part, held_out = build_datasets([train, validation])
+    check_domain_column(loaded[0], config, needs)
+    rename_classes(loaded, config)
+    part, held_out = build_datasets([train, validation], config)
     bad = [one for each in loaded for one in each.bad]
     return Splits(
         train=part,
@@ -132,17 +135,6 @@ def _split(loaded: Loaded, config: DataConfig, *, other: bool) -> tuple[list[Pie
         [(loaded, [place for place, held_out in enumerate(validates) if held_out])],
         drawn,
     )
-
-
-def _name_domains(loaded: Sequence[Loaded]) -> None:
-    """Call the domains source and target, unless both sources name theirs, and differently."""
-    named: dict[str | None, set[str | None]] = {"source": set(), "target": set()}
-    for one in loaded:
-        named[one.role] |= {record.domain for record in one.records}
-    if None in named["source"] | named["target"] or named["source"] & named["target"]:
-        for one in loaded:
-            for record in one.records:
-                record.values["domain"] = one.role
 
 
 def _summary(
@@ -189,7 +181,8 @@ def _summary(
         "dropped_captions": sum(one.num_dropped for one in loaded),
         "bad_reasons": dict(Counter(one.reason.split(":")[0] for one in bad).most_common(20)),
         "notes": [note for one in loaded for note in [*one.source.notes, *one.source.unread_notes]]
-        + fit_notes(sizes, config.fit),
+        + fit_notes(sizes, config.fit)
+        + class_notes(loaded, config),
         "fingerprint": {part: data.fingerprint for part, data in parts.items()},
     }
 

@@ -122,7 +122,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         parts="all",
         source=listed,
     )
-    dataset = build_datasets([[(loaded, list(range(len(loaded.records))))]])[0]
+    dataset = build_datasets([[(loaded, list(range(len(loaded.records))))]], config)[0]
     exact, near = _duplicates(loaded, dataset)
     records = loaded.records
     splits = {record.id: record.split for record in records}

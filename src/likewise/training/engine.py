@@ -24,7 +24,7 @@ from likewise.training.optimizers import build_optimizer
 from likewise.training.overview import overview
 from likewise.training.progress import Display, check_loggers
 from likewise.training.rank_checks import check_same_settings
-from likewise.training.selection import selection_of
+from likewise.training.selection import LAST, selection_of
 from likewise.training.session import Session
 from likewise.training.setup import (
     build_method,
@@ -188,5 +188,10 @@ def _build_session(
         ),
         total_steps=total_steps,
     )
-    session.selection = selection_of(options.select, run, session.model(), splits)
+    usual = settings.method_type.training_defaults.get("select", LAST)
+    session.selection = selection_of(
+        options.select, run, session.model(), splits, asked=options.select != usual
+    )
+    if session.selection is None and options.select != LAST:
+        session.display.warn(0, f"{options.select} cannot be measured here, so the last weights are kept")
     return session

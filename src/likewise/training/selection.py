@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from likewise.data import Splits
 from likewise.errors import ConfigError
 from likewise.evaluation.registry import find_task, monitored_tasks
 from likewise.messages import closest
@@ -69,11 +70,18 @@ class Selection:
         return made.to(next(like.parameters()).device)
 
 
-def selection_of(by: str, run: RunFolder, model: Model, splits: Any) -> Selection | None:
+def selection_of(by: str, run: RunFolder, model: Model, splits: Splits, *, asked: bool) -> Selection | None:
     """The selection that `training.select` asks for; None for the last weights.
 
+    Args:
+        by: `last`, or a task and a figure with a dot between.
+        run: keeps the selection.
+        model: of the training.
+        splits: its data.
+        asked: whether the user did, and not the method's default.
+
     Raises:
-        ConfigError: the figure is none that is measured during this training.
+        ConfigError: the figure is none that is measured during this training, and the user asked for it.
     """
     if by == LAST:
         return None
@@ -83,6 +91,8 @@ def selection_of(by: str, run: RunFolder, model: Model, splits: Any) -> Selectio
         for figure in find_task(task).figures
         if figure.better is not None and not figure.baseline
     }
+    if by not in known and not asked:
+        return None
     if by not in known:
         hint = closest(by, known) or f"there are {LAST}, {', '.join(known) or 'no others'}."
         raise ConfigError(f"--training.select {by}: this training measures no such figure; {hint}")
