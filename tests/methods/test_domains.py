@@ -74,10 +74,7 @@ def test_labels_of_the_target_are_never_read(method: str, pictures: Path, tmp_pa
     wrong = table(
         pictures, "wrong.csv", [["", "aaa", "zzz 1", "circle", "17"][number % 5] for number in range(40)]
     )
-    first, second = (
-        state_after(method, source, tmp_path / name)
-        for name, source in zip("ab", (right, wrong), strict=True)
-    )
+    first, second = state_after(method, right, tmp_path / "a"), state_after(method, wrong, tmp_path / "b")
     assert first[1:] == second[1:]
     for name, value in first[0]["method"].items():
         assert torch.equal(value, second[0]["method"][name]), name

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from likewise.metrics.collapse import deviation
 from likewise.reporting.axes import Axes
 from likewise.reporting.inputs import ReportInputs
-from likewise.reporting.point_colors import color_images, color_texts
+from likewise.reporting.point_colors import color_domains, color_images, color_texts
 
 __all__ = ["find_maps", "legend_mark"]
 
@@ -58,8 +58,12 @@ def find_maps(inputs: ReportInputs) -> dict[str, Any]:
     count = min(_MAX_ITEMS, len(embeddings))
     rows = np.unique(np.linspace(0, len(embeddings) - 1, count).astype(np.int64))
     names = [name(int(row))[:_MAX_NAME] for row in rows]
+    places = _places(embeddings[rows])
+    by_domain = color_domains(inputs) if what == "images" else None
     return {
-        "charts": _draw_maps(embeddings[rows], coloring.kind_of[rows], names),
+        "charts": _draw_maps(places, coloring.kind_of[rows], names),
+        "domains": by_domain
+        and {"charts": _draw_maps(places, by_domain.kind_of[rows], names), "kinds": by_domain.kinds},
         "kinds": coloring.kinds,
         "basis": coloring.basis,
         "count": count,
@@ -68,8 +72,12 @@ def find_maps(inputs: ReportInputs) -> dict[str, Any]:
     }
 
 
-def _draw_maps(embeddings: NDArray[np.float32], kinds: NDArray[np.int64], names: list[str]) -> list[Markup]:
-    """PCA and t-SNE of (N, D) embeddings, with a mark of its kind for each item."""
+_Places = tuple[NDArray[np.float64], NDArray[np.float64], float]
+"""(N, 2) by PCA and by t-SNE, and the share of variance that PCA shows."""
+
+
+def _places(embeddings: NDArray[np.float32]) -> _Places:
+    """Where (N, D) embeddings lie on both maps."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     points = embeddings.astype(np.float64)
@@ -79,8 +87,14 @@ def _draw_maps(embeddings: NDArray[np.float32], kinds: NDArray[np.int64], names:
     with threadpool_limits(limits=1):
         principal, shares = _principal(points)
         neighbourhoods = _tsne(principal[:, :50])
+    return principal[:, :2], neighbourhoods, float(shares[:2].sum())
+
+
+def _draw_maps(places: _Places, kinds: NDArray[np.int64], names: list[str]) -> list[Markup]:
+    """PCA and t-SNE, with a mark of its kind for each item."""
+    principal, neighbourhoods, share = places
     return [
-        _scatter("PCA", _PCA_NOTE.format(share=shares[:2].sum()), principal[:, :2], kinds, names),
+        _scatter("PCA", _PCA_NOTE.format(share=share), principal, kinds, names),
         _scatter("t-SNE", _TSNE_NOTE, neighbourhoods, kinds, names),
     ]
 

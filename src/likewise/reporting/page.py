@@ -27,6 +27,7 @@ from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
+from likewise.reporting.transfer import find_transfer
 
 __all__ = ["render_report", "write_report"]
 
@@ -34,6 +35,7 @@ __all__ = ["render_report", "write_report"]
 _TITLES = {
     "results": "Results",
     "curves": "Training",
+    "transfer": "Domains",
     "map": "Map",
     "neighbours": "Neighbours",
     "retrievals": "Retrievals",
@@ -87,6 +89,7 @@ def render_report(inputs: ReportInputs) -> str:
     sections: dict[str, Callable[[ReportInputs], Any]] = {
         "results": _results,
         "curves": _curves,
+        "transfer": find_transfer,
         "map": find_maps,
         "neighbours": find_neighbours,
         "retrievals": find_retrievals,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from likewise.reporting.charts import NUM_COLOURS
 from likewise.reporting.inputs import ReportInputs
 
-__all__ = ["Coloring", "color_images", "color_texts"]
+__all__ = ["Coloring", "color_domains", "color_images", "color_texts"]
 
 _STOP_WORDS_TEXT = """
 a an and are as at be been being below above beside between behind by for from front has have he her his in
@@ -55,6 +55,15 @@ def color_images(inputs: ReportInputs) -> Coloring:
             captions[image] = f"{captions[image]} {text}".strip()
         return color_texts(captions)
     return _no_colours(inputs.num_images, "There are neither labels nor captions to colour by.")
+
+
+def color_domains(inputs: ReportInputs) -> Coloring | None:
+    """Colours of the images by domain; None where there are not several."""
+    domains = inputs.several_domains()
+    if domains is None:
+        return None
+    names = [inputs.domain_name(row) or "unknown" for row in range(len(domains))]
+    return _by_frequency(names, "Colours are the domains.")
 
 
 def color_texts(captions: Sequence[str]) -> Coloring:
