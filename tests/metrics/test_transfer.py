@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from likewise.metrics.transfer import (
-    deep_embedded_validation,
-    domain_odds,
-    information,
-    mean_entropy,
-    neighbourhood_density,
-    weighted_risk,
-)
+from likewise.metrics.domains.odds import deep_embedded_validation, domain_odds, weighted_risk
+from likewise.metrics.domains.scores import information, mean_entropy, neighbourhood_density
 
 SURE = np.array([[1.0, 0.0], [0.0, 1.0]])
 UNSURE = np.full((4, 2), 0.5)

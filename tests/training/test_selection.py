@@ -105,4 +105,4 @@ def test_a_default_that_cannot_be_measured_leaves_the_last_weights(
     )
     assert (run.path / "model").is_dir()
     assert not run.selection.exists()
-    assert "the last weights are kept" in capsys.readouterr().out
+    assert "the last weights are kept" in capsys.readouterr().err

@@ -13,14 +13,8 @@ from likewise.evaluation.base import Figure, NoOptions, Task, task
 from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classify
 from likewise.evaluation.context import Context, labels_of
 from likewise.metrics.classification import classification_metrics
-from likewise.metrics.transfer import (
-    deep_embedded_validation,
-    domain_odds,
-    information,
-    mean_entropy,
-    neighbourhood_density,
-    weighted_risk,
-)
+from likewise.metrics.domains.odds import deep_embedded_validation, domain_odds, weighted_risk
+from likewise.metrics.domains.scores import information, mean_entropy, neighbourhood_density
 
 __all__ = ["Transfer"]
 

@@ -1,0 +1,1 @@
+"""Scores of a model in a domain without labels, and the distance between two domains."""
