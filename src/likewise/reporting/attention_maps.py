@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.grad_cam import overlay
+from likewise.model.explanation import overlay
 from likewise.reporting.galleries import image_uri
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 
@@ -43,6 +43,7 @@ def find_attention_maps(inputs: ReportInputs) -> list[MapRow]:
 
 def _row(pair: ExplainedPair) -> MapRow:
     found, words = pair.explanation, pair.explanation.word_maps()
+    assert found.probability is not None  # of a match
     return MapRow(
         caption=pair.caption,
         right=pair.right,

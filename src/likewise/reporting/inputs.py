@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.grad_cam import Explanation
+from likewise.model.explanation import Explanation
 
 __all__ = ["ExplainedPair", "ReportInputs"]
 
