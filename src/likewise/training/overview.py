@@ -54,7 +54,8 @@ def _networks(settings: Settings[Any]) -> str:
         image = sections["image"]
         name = image.pretrained or f"{image.architecture} {image.preset}"
         said.append(f"image encoder {name} at {image.image_size} px")
-    if "text" in sections and settings.training.start_from is None:
+    unread = settings.method_type.unread_options.get("text", ())
+    if "text" in sections and "architecture" not in unread and settings.training.start_from is None:
         text = sections["text"]
         said.append(f"text encoder {text.pretrained or f'{text.architecture} {text.preset}'}")
     return ", ".join(said)
