@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.explanation import overlay
+from likewise.model.explanation import Explanation, overlay
 from likewise.reporting.galleries import image_uri
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 
-__all__ = ["MapRow", "find_attention_maps"]
+__all__ = ["MapRow", "find_attention_maps", "word_overlays"]
 
 _MAX_WORDS = 16
 
@@ -50,9 +50,14 @@ def _row(pair: ExplainedPair) -> MapRow:
         probability=found.probability,
         image=image_uri(pair.image),
         whole=_overlay_uri(pair.image, found.whole),
-        words=[(word, _overlay_uri(pair.image, heat)) for word, heat in words[:_MAX_WORDS]],
+        words=word_overlays(pair.image, found),
         num_hidden=max(0, len(words) - _MAX_WORDS),
     )
+
+
+def word_overlays(image: NDArray[np.uint8], found: Explanation) -> list[tuple[str, str]]:
+    """The first 16 words, each with its map over the image as a data URI; image: (3, S, S)."""
+    return [(word, _overlay_uri(image, heat)) for word, heat in found.word_maps()[:_MAX_WORDS]]
 
 
 def _overlay_uri(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
