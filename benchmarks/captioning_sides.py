@@ -114,6 +114,18 @@ def transformers_model(options: Options) -> Any:
     return VisionEncoderDecoderModel(config=config)
 
 
+@dataclass(frozen=True)
+class RandomBatch:
+    """B rows: (B, 3, S, S) pixels, (B, N, E) image tokens, and captions."""
+
+    pixels: Tensor
+    memory: Tensor
+    text: SimpleNamespace
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
 def random_batch(options: Options, seed: int = 0) -> Any:
     """Pixels, image tokens (for decoders alone) and captions of a step."""
     draw = torch.Generator().manual_seed(seed)
@@ -126,7 +138,7 @@ def random_batch(options: Options, seed: int = 0) -> Any:
     tokens[~mask] = 0
     tokens[torch.arange(options.batch_size), lengths + 1] = END
     cells = (size // options.patch_size) ** 2
-    return SimpleNamespace(
+    return RandomBatch(
         pixels=torch.randn(options.batch_size, 3, size, size, generator=draw),
         memory=torch.randn(options.batch_size, cells, options.width, generator=draw),
         text=SimpleNamespace(tokens=tokens, mask=mask),

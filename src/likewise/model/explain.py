@@ -48,11 +48,10 @@ def kind_of_explanation(model: Runtime, *, of_texts: bool, of_images: bool) -> K
         return "match"
     if {"encode_images", "encode_texts"} <= {*model.abilities}:
         return "text cosine"
+    instead = " It can explain the similarity to another image." * ("encode_images" in model.abilities)
     raise AbilityError(
         f"this model ({model.config['method']}) does not compare images with texts; models of clip, tcl and "
-        "captioning do. It can explain the similarity to another image."
-        if "encode_images" in model.abilities
-        else f"this model ({model.config['method']}) has no images to explain."
+        f"captioning do.{instead}"
     )
 
 

@@ -157,16 +157,17 @@ def _build_session(
     texts = tokenize(train, tokenizer, needs)
     for note in cut_notes(texts, tokenizer) if show and fabric.is_global_zero else ():
         print(printed_line(f"note: {note}."), file=sys.stderr)
+    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
     loader = Loader(
         train,
         texts,
         order,
         seed=options.seed,
         needs=needs,
+        texts_per_row=method.texts_per_row,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
-    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)
     if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
         synchronize_batch_norm(method, fabric.device)

@@ -20,8 +20,8 @@ from likewise.encoders.decoders.base import Decoder, DecoderConfig, DecoderOutpu
 
 __all__ = ["DecoderLayer", "TransformerDecoder"]
 
-# Tokens by which the room for keys and values grows: beams that are reordered copy all of it, and most captions
-# are much shorter than the longest.
+# Tokens by which the room for keys and values grows: beams that are reordered copy all of it, and most
+# captions are much shorter than the longest.
 _GROWTH = 16
 
 
