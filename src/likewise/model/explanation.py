@@ -43,6 +43,11 @@ class Explanation:
         pairs = zip(self.words, self.maps, strict=True)
         return [(word, heat) for word, heat in pairs if any(sign.isalnum() for sign in word)]
 
+    def drawn(self, image: NDArray[np.uint8], heat: NDArray[np.float32]) -> Any:
+        """One of its maps over the image; of attention, which is nowhere 0, what is above the average."""
+        is_attention = self.probability is None and self.cosine is None
+        return overlay(image, heat, floor=float(heat.mean()) if is_attention else 0.0)
+
     def phrase(self, first: int, last: int) -> NDArray[np.float32]:
         """(g, g), the mean over the words `first` to `last`, both included."""
         return np.asarray(self.maps[first : last + 1].mean(axis=0), np.float32)
@@ -62,19 +67,22 @@ def by_words(
     return [word for word, _ in spans], stacked
 
 
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], *, strength: float = 0.6) -> Any:
+def overlay(
+    image: NDArray[np.uint8], heat: NDArray[np.float32], *, floor: float = 0.0, strength: float = 0.6
+) -> Any:
     """An image with a map over it, as a PIL image.
 
     Args:
         image: (3, S, S) uint8.
         heat: (g, g), at least 0; scaled to its own maximum.
+        floor: what is shown as nothing.
         strength: opacity at the map's maximum, in [0, 1].
     """
     import matplotlib
     from PIL import Image
 
     side = image.shape[1]
-    scaled = heat / max(float(heat.max()), 1e-12)
+    scaled = np.maximum(heat - floor, 0) / max(float(heat.max()), 1e-12)
     wide = np.asarray(
         Image.fromarray(scaled.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.explanation import Explanation, overlay
+from likewise.model.explanation import Explanation
 from likewise.reporting.galleries import image_uri
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 
@@ -49,7 +49,7 @@ def _row(pair: ExplainedPair) -> MapRow:
         right=pair.right,
         probability=found.probability,
         image=image_uri(pair.image),
-        whole=_overlay_uri(pair.image, found.whole),
+        whole=_drawn_uri(pair.image, found, found.whole),
         words=word_overlays(pair.image, found),
         num_hidden=max(0, len(words) - _MAX_WORDS),
     )
@@ -57,8 +57,8 @@ def _row(pair: ExplainedPair) -> MapRow:
 
 def word_overlays(image: NDArray[np.uint8], found: Explanation) -> list[tuple[str, str]]:
     """The first 16 words, each with its map over the image as a data URI; image: (3, S, S)."""
-    return [(word, _overlay_uri(image, heat)) for word, heat in found.word_maps()[:_MAX_WORDS]]
+    return [(word, _drawn_uri(image, found, heat)) for word, heat in found.word_maps()[:_MAX_WORDS]]
 
 
-def _overlay_uri(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
-    return image_uri(np.moveaxis(np.asarray(overlay(image, heat)), -1, 0))
+def _drawn_uri(image: NDArray[np.uint8], found: Explanation, heat: NDArray[np.float32]) -> str:
+    return image_uri(np.moveaxis(np.asarray(found.drawn(image, heat)), -1, 0))

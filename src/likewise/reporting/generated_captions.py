@@ -123,7 +123,11 @@ def length_histogram(captions: Sequence[str], references: Sequence[str]) -> Mark
         if share > 0
     ]
     steps = [tick for tick in nice_ticks(low, high, 8, whole=True) if low <= tick <= high]
-    drawn = [axes.y_axis(ticks, "{:.0%}".format), *bars, axes.x_axis(steps, "{:.0f}".format)]
+    drawn = [
+        axes.y_axis(ticks, lambda share: f"{100 * share:.0f} %"),
+        *bars,
+        axes.x_axis(steps, "{:.0f}".format),
+    ]
     means = [sum(n * count for n, count in one.items()) / one.total() for one in (generated, written)]
     key = Markup(
         '<li><svg class="key" viewBox="0 0 26 6" aria-hidden="true"><rect class="c{} fill" width="26" '

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.atomic_files import written_whole
-from likewise.model.explanation import Explanation, overlay
+from likewise.model.explanation import Explanation
 from likewise.reporting.sheets.fonts import find_font
 
 __all__ = ["draw_comparison", "draw_explanation"]
@@ -46,8 +46,8 @@ def draw_explanation(
         remarks = [f"it shows the first {_MAX_WORDS} of the {len(words)} words that the model read"]
     panels: _Panels = [
         (found.figure, image.transpose(1, 2, 0)),
-        ("the whole text", overlay(image, found.whole)),
-        *((title, overlay(image, heat)) for title, heat in maps),
+        ("the whole text", found.drawn(image, found.whole)),
+        *((title, found.drawn(image, heat)) for title, heat in maps),
     ]
     return remarks + _draw(panels, path, num_columns=min(6, len(panels)))
 
@@ -66,7 +66,8 @@ def draw_comparison(
         (one.figure, image.transpose(1, 2, 0)) for image, one in zip(images, found, strict=True)
     ]
     panels += [
-        ("like the other image", overlay(image, one.whole)) for image, one in zip(images, found, strict=True)
+        ("like the other image", one.drawn(image, one.whole))
+        for image, one in zip(images, found, strict=True)
     ]
     return _draw(panels, path, num_columns=2)
 
