@@ -231,7 +231,10 @@ class OurLSTM(Side):
 
     def loss(self, batch: Any) -> Tensor:
         """See `Side`."""
-        return cross_entropy(self.logits(batch), batch)
+        # As `Captioning.embed`: padded places cost no logits.
+        real = batch.text.mask[:, 1:]
+        states = self.module(batch.text.tokens[:, :-1], Memory(batch.memory, batch.memory[:, 0])).states
+        return F.cross_entropy(self.module.logits(states[real]).float(), batch.text.tokens[:, 1:][real])
 
     def captions(self, batch: Any, options: Options) -> Tensor:
         """See `Side`."""

@@ -66,6 +66,7 @@ def measure(kind: str, options: Options) -> list[dict[str, object]]:
         rows.append(
             {
                 "decoder": kind,
+                "precision": options.precision,
                 "measured": what,
                 "ours": shown[0],
                 "theirs": shown[1],
