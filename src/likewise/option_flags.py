@@ -14,7 +14,7 @@ import io
 import re
 import shlex
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -43,7 +43,13 @@ def parse_flags(kind: type, arguments: Sequence[str], *, prog: str) -> Any:
 
 
 def given_flags(
-    kind: type, arguments: Sequence[str], *, prog: str, description: str | None, default: Any = _NONE
+    kind: type,
+    arguments: Sequence[str],
+    *,
+    prog: str,
+    description: str | None,
+    default: Any = _NONE,
+    hidden: Mapping[str, Collection[str]] = types.MappingProxyType({}),
 ) -> dict[str, Any]:
     """The flags that were given, by field name, nested as the dataclass is; what was left out is absent.
 
@@ -53,6 +59,7 @@ def given_flags(
         prog: see `parse_flags`.
         description: what the help begins with.
         default: an instance of `kind`, for the values in the help; every flag may then be left out.
+        hidden: fields of `kind` with those of their own fields that have no flag.
 
     Raises:
         ConfigError: see `parse_flags`.
@@ -64,7 +71,11 @@ def given_flags(
     try:
         with redirect_stderr(shown):
             given = tyro.cli(
-                _optional(kind, default), args=list(arguments), prog=prog, registry=_rules(), description=text
+                _optional(kind, default, hidden),
+                args=list(arguments),
+                prog=prog,
+                registry=_rules(),
+                description=text,
             )
     except SystemExit as stop:
         if not stop.code:
@@ -113,18 +124,23 @@ def _filled(kind: type, default: Any, given: Mapping[str, Any]) -> Any:
     return kind(**values)
 
 
-def _optional(kind: type, default: Any) -> Any:
+def _optional(
+    kind: type, default: Any, hidden: Mapping[str, Collection[str]], left_out: Collection[str] = ()
+) -> Any:
     """A TypedDict with a dataclass's fields, in which only fields without a default must be given."""
     import tyro
 
     hints = get_type_hints(kind, include_extras=True)
     fields: dict[str, Any] = {}
     for name, value in _defaults(kind, default).items():
+        if name in left_out:
+            continue
         inner, *own = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
         nested = dataclasses.is_dataclass(inner)
         label = None if nested or value is _NONE else _label(value)
         shown = tyro.conf.arg(help=_documented(kind).get(name), help_behavior_hint=label)
-        parts = (_optional(inner, value) if nested else inner, shown, *own)  # the field's own counts most
+        made = _optional(inner, value, {}, hidden.get(name, ())) if nested else inner
+        parts = (made, shown, *own)  # the field's own counts most
         fields[name] = Annotated[parts] if nested or value is not _NONE else Required[Annotated[parts]]
     optional = TypedDict(kind.__name__, fields, total=False)  # type: ignore[misc]
     optional.__doc__ = kind.__doc__

@@ -37,7 +37,7 @@ def test_the_likeliest_classes_are_written(
     said = capsys.readouterr()
     assert "wrote 6 rows" in said.out
     assert "set aside" in said.err
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     model = load(run)
     expected = model.classify([images / f"{number}.png" for number in range(3)])
     for number, found in enumerate(expected):

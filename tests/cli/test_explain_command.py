@@ -26,3 +26,33 @@ def test_the_command_shows_phrases_of_the_text(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--phrase", "green circle"])
     assert stopped.value.code == 2
+
+
+def test_it_explains_cosines_and_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, colour in (("one", (200, 30, 30)), ("two", (30, 30, 200))):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
+    one, two, out = (str(tmp_path / name) for name in ("one.png", "two.png", "maps.png"))
+    runs = {
+        method: str(train(small_settings(method, steps=1), tmp_path / method, show=False).path)
+        for method in ("clip", "captioning")
+    }
+    for words, said in (
+        ([runs["clip"], one, "a red circle"], "their cosine is"),
+        ([runs["clip"], one, "--other-image", two], "their cosine is"),
+        ([runs["captioning"], one, "a red circle", "--phrase", "red circle"], "caption: a red circle"),
+        ([runs["captioning"], one], "caption:"),
+    ):
+        main(["explain", *words, "--device", "cpu", "--out", out])
+        assert said in capsys.readouterr().out
+        with Image.open(out) as sheet:
+            assert sheet.width > 300
+    for words, reason in (
+        ([runs["clip"], one], "a text or another image"),
+        ([runs["clip"], one, "a", "--other-image", two], "give one of the two"),
+        ([runs["clip"], one, "a", "--phrase", "a"], "one map for the whole text"),
+        ([runs["clip"], one, "a", "--layer", "0"], "no fusion layers"),
+        ([runs["captioning"], one, "--other-image", two], "cannot encode images"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["explain", *words, "--device", "cpu", "--out", out])
+        assert reason in capsys.readouterr().err

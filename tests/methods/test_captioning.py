@@ -1,22 +1,26 @@
 """Captioning: the loss against a naive float64 transcription, freezing, and use after training."""
 
+import csv
 import dataclasses
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from small_methods import build, context_of
 from small_runs import small_settings
 from torch.nn import functional as F
 
 import likewise
 from likewise.batches.batch import Batch
-from likewise.errors import AbilityError, ConfigError
+from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.registry import find_task
 from likewise.methods.base import Progress, Step, TokenizerInfo
 from likewise.methods.image_text.captioning import Captioning, Config
 from likewise.reporting.collect import report
+from likewise.runs.folder import RunFolder
+from likewise.runs.settings import parse_tables
 from likewise.step_random import StepRandom
 
 
@@ -173,13 +177,73 @@ def test_it_starts_from_the_encoder_of_another_method(tmp_path: Path) -> None:
     start = likewise.train(clip, tmp_path / "clip", show=False)
     training = dataclasses.replace(settings.training, start_from=str(start.path))
     frozen = dataclasses.replace(settings.method, frozen_share=1.0)
-    settings = dataclasses.replace(
-        settings, training=training, method=frozen, image=clip.image, text=clip.text
-    )
+    settings = dataclasses.replace(settings, training=training, method=frozen, image=clip.image)
     run = likewise.train(settings, tmp_path / "captioner", show=False)
     theirs, ours = likewise.load(start.model), likewise.load(run.model)
     for name, weight in theirs.network.image.state_dict().items():
         assert torch.equal(weight, ours.network.image.state_dict()[name]), name
+
+
+def test_options_of_a_text_encoder_are_rejected(tmp_path: Path) -> None:
+    """The decoder reads the tokens."""
+    settings = small_settings("captioning", steps=1)
+    wide = dataclasses.replace(settings, text=dataclasses.replace(settings.text, width=32))
+    with pytest.raises(ConfigError, match=r"--text\.width is 32, which captioning does not read"):
+        likewise.train(wide, tmp_path / "run", show=False)
+    words = ["captioning", "--data", "scenes", "--text.width", "32", "--out", str(tmp_path / "run")]
+    with pytest.raises(ConfigError, match=r"Unrecognized options: --text\.width"):
+        parse_tables(Captioning, words[1:3] + words[3:5], prog="likewise train captioning")
+    tables, _ = parse_tables(Captioning, ["--data", "scenes", "--text.max-tokens", "9"], prog="train")
+    assert tables["text"] == {"max_tokens": 9}
+
+
+def table_of(folder: Path, captions: list[str]) -> str:
+    """A CSV of coloured squares, 24 rows that repeat the captions."""
+    with open(folder / "captions.csv", "w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["image", "caption", "split"])
+        for number in range(24):
+            Image.new("RGB", (32, 32), (10 * number, 0, 0)).save(folder / f"{number}.png")
+            part = "validation" if number % 4 == 0 else "train"
+            rows.writerow([f"{number}.png", captions[number % len(captions)], part])
+    return str(folder / "captions.csv")
+
+
+def trained_on(folder: Path, captions: list[str], *, max_tokens: int = 77) -> RunFolder:
+    settings = small_settings("captioning", steps=2, batch_size=4, save_every=0)
+    data = dataclasses.replace(settings.data, source=table_of(folder, captions), max_bad_share=0.6)
+    text = dataclasses.replace(settings.text, max_tokens=max_tokens)
+    return likewise.train(dataclasses.replace(settings, data=data, text=text), folder / "run", show=True)
+
+
+def test_captions_of_one_word_are_learnt_and_measured(tmp_path: Path) -> None:
+    run = trained_on(tmp_path, ["dog", "cat", "."])
+    figures = run.read_results().own["captioning"]
+    assert figures["constant_caption"] in ("dog", "cat", ".")
+    assert math.isfinite(figures["cider"])
+    assert "true_share" not in figures  # these are no scenes
+
+
+def test_rows_without_captions_are_set_aside(tmp_path: Path) -> None:
+    run = trained_on(tmp_path, ["a red square on black", "", "a dark square"])
+    bad = list(run.read_lines(run.bad_records))
+    assert len({record["place"] for record in bad}) == 8
+    assert {record["reason"] for record in bad} >= {"empty caption"}
+    assert run.read_results().own["captioning"]["num_images"] == 4
+
+
+def test_data_without_captions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="caption"):
+        trained_on(tmp_path, [""])
+
+
+def test_captions_that_are_too_long_are_counted_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained_on(tmp_path, ["a red square", "a red square on a black ground that goes on and on"], max_tokens=8)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "texts are longer than --text.max-tokens 8" in said
+    assert "'a red square on a black ground" in said
 
 
 @pytest.mark.parametrize(

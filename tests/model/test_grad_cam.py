@@ -21,7 +21,8 @@ from likewise.encoders.fast.attention import attention
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import AbilityError, DataError
 from likewise.model import Model, load
-from likewise.model.grad_cam import overlay, word_maps
+from likewise.model.explanation import overlay
+from likewise.model.grad_cam import word_maps
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +187,6 @@ def test_the_command_writes_a_picture(run: Path, tmp_path: Path, capsys: pytest.
         assert stopped.value.code == 2
 
 
-def test_models_without_fusion_say_so(tmp_path: Path, model: Model) -> None:
-    clip = load(train(small_settings("clip", steps=1), tmp_path / "run", show=False).path)
-    with pytest.raises(AbilityError, match="tcl"):
-        clip.explain("not/even/looked/for.jpg", "a red circle")
+def test_texts_and_images_must_make_pairs(model: Model) -> None:
     with pytest.raises(DataError, match="do not make pairs"):
         model.explain([picture(0), picture(1)], "a")

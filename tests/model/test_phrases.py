@@ -7,7 +7,7 @@ import pytest
 
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError
-from likewise.model.grad_cam import Explanation
+from likewise.model.explanation import Explanation
 from likewise.model.phrases import phrase_maps, unread_words
 
 

@@ -124,7 +124,7 @@ def test_building_leaves_the_random_state_alone() -> None:
 
 def test_a_spec_that_cannot_be_built_says_why() -> None:
     with pytest.raises(
-        ModelError, match=r"of kind 'dance', .* \(captioner, dual, fusion, image, multiview, text\)"
+        ModelError, match=r"of kind 'dance', .* \(captioner, classifier, dual, fusion, image, multiview, text\)"
     ):
         network_from_spec({"kind": "dance"})
     with pytest.raises(ModelError, match="lacks 'image'"):

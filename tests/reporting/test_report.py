@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from likewise.model.grad_cam import Explanation
+from likewise.model.explanation import Explanation
 from likewise.reporting import ReportInputs, page, render_report, write_report
 from likewise.reporting.inputs import ExplainedPair
 from likewise.reporting.summary import headlines, summary
@@ -118,7 +118,8 @@ def test_the_page_is_well_formed_and_whole(full):
     shown = "results curves map neighbours retrievals confusions roc episodes clusters data settings"
     for part in shown.split():
         assert any(attributes.get("id") == part for attributes in full.all("section")), part
-    assert "Left out of this report Attention maps: It needs a model whose fusion encoder" in full.words
+    assert "Left out of this report Captions: It needs a model that writes captions" in full.words
+    assert "Attention maps: It needs a model whose fusion encoder" in full.words
     ids = [attributes["id"] for _, attributes in full.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 

@@ -48,6 +48,9 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
 def small_settings(method: str, **training: Any) -> Settings[Any]:
     """A narrow ViT or ResNet at 32 px, a two-layer text network, batches of 16."""
     settings = default_settings(find_method(method), SOURCE, image_size=32)
+    text = {"vocabulary_size": 300}
+    if "width" not in settings.method_type.unread_options.get("text", ()):
+        text |= {"width": 32, "depth": 3 if method == "tcl" else 2, "heads": 2}
     options = {
         "steps": 6,
         "batch_size": 16,
@@ -61,9 +64,7 @@ def small_settings(method: str, **training: Any) -> Settings[Any]:
         settings,
         data=dataclasses.replace(settings.data, target=target),
         image=dataclasses.replace(settings.image, **(VIT if method in WITH_TEXTS else RESNET)),
-        text=dataclasses.replace(
-            settings.text, width=32, depth=3 if method == "tcl" else 2, heads=2, vocabulary_size=300
-        ),
+        text=dataclasses.replace(settings.text, **text),
         method=dataclasses.replace(settings.method, **METHOD_OPTIONS.get(method, {})),
         training=dataclasses.replace(settings.training, **(options | {"precision": "float32"} | training)),
     )

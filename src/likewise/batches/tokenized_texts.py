@@ -69,6 +69,10 @@ class TokenTable:
         self._tokens = tokenizer.encode(self.captions)
         self._flags = caption_flags(self.captions)  # keep_sides and keep_colours, (C,) bool
 
+    def places_of_length(self, length: int) -> list[int]:
+        """Places in `captions` of the texts of so many tokens."""
+        return [place for place, tokens in enumerate(self._tokens) if len(tokens) == length]
+
     def pick(self, index: np.ndarray, uniform: np.ndarray) -> np.ndarray:
         """One caption of each row.
 

@@ -16,7 +16,8 @@ from likewise.data.images.stream import image_batches
 from likewise.data.record import BadRecord, Record
 from likewise.encoders.decoders import Decoding
 from likewise.errors import DataError
-from likewise.messages import first_names
+from likewise.messages import first_names, printed_line
+from likewise.metrics.captions import few_distinct
 from likewise.model.captions import Caption
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
@@ -39,6 +40,9 @@ class CaptionCommand(Decoding):
     """File for the captions: .csv, .jsonl or .parquet, a row for each caption; or `txt` for a NAME.txt beside
     each image. Printed when not given."""
 
+    overwrite: bool = False
+    """With `--out txt`: replace the text files that are there."""
+
     batch_size: int = 64
     """Images generated for at a time."""
 
@@ -58,18 +62,21 @@ def run(arguments: Sequence[str]) -> None:
     decoding = Decoding(**{field.name: getattr(options, field.name) for field in fields(Decoding)})
     records, bad = _listed(options.images)
     found = _captions(model, records, decoding, options, bad)
+    if bad:
+        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
+        print(printed_line(f"{len(bad):,} images set aside: {reasons}"), file=sys.stderr)
+    if not found:
+        raise DataError("no image could be read, for the reasons above." if bad else "there are no images.")
     if options.out is None:
         for record, captions in found:
             for caption in captions:
-                print(f"{record.id}\t{caption.text}")
+                print(printed_line(record.id), printed_line(caption.text), sep="\t")
     else:
-        write_captions_file(options.out, found)
-        print(f"wrote captions of {len(found):,} images to {options.out}")
-    if bad:
-        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
-        print(f"{len(bad):,} images set aside: {reasons}", file=sys.stderr)
-    if not found:
-        raise DataError("no image could be read, for the reasons above.")
+        write_captions_file(options.out, found, overwrite=options.overwrite)
+        print(printed_line(f"wrote captions of {len(found):,} images to {options.out}"))
+    remark = few_distinct([captions[0].text for _, captions in found])
+    if remark is not None:
+        print(printed_line(f"warning: {remark}."), file=sys.stderr)
 
 
 def _listed(sources: Sequence[str]) -> tuple[list[Record], list[BadRecord]]:

@@ -21,7 +21,7 @@ COMMANDS = {
     "data": "show how a data source is understood: counts, columns, examples, duplicates, bad records",
     "train": "train a method on a data source",
     "evaluate": "evaluate a trained model on a data source",
-    "explain": "show the image regions that each word of a text attends to (models of tcl)",
+    "explain": "show the image regions behind a match with a text, a similarity or a caption",
     "caption": "write captions of images",
     "classify": "name the classes of images (models of domain adaptation)",
     "embed": "write the embeddings of images or texts to a file",

@@ -201,6 +201,8 @@ class Method(nn.Module, ABC):
     """The paper's options of the image encoder."""
     text_defaults: ClassVar[dict[str, Any]] = {}
     """The paper's options of the text encoder."""
+    unread_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Options by section that have no effect on this method; they are not offered."""
     training_defaults: ClassVar[dict[str, Any]] = {}
     """The paper's training options."""
     presets: ClassVar[dict[str, dict[str, dict[str, Any]]]] = {}

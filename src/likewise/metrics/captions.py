@@ -13,7 +13,14 @@ import numpy as np
 
 from likewise.metrics.caption_tokens import tokenize
 
-__all__ = ["best_constant_caption", "caption_diversity", "caption_scores", "cider_per_image", "tokenize"]
+__all__ = [
+    "best_constant_caption",
+    "caption_diversity",
+    "caption_scores",
+    "cider_per_image",
+    "few_distinct",
+    "tokenize",
+]
 
 Tokens = list[str]
 NGram = tuple[str, ...]
@@ -22,6 +29,9 @@ _MAX_N = 4
 _ROUGE_BETA = 1.2
 _CIDER_SIGMA = 6.0
 _CONSTANT_IMAGES = 1000
+# People write a new sentence for nearly every photo. Fewer than one in ten is a model that hardly looks; of a
+# handful of images some may well be alike.
+_FEW_DISTINCT, _FEW_IMAGES = 0.1, 20
 
 
 def caption_scores(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -69,6 +79,18 @@ def caption_diversity(candidates: Sequence[str], vocabulary: Iterable[str]) -> d
         "mean_length": float(np.mean([len(caption) for caption in tokens])),
         "unused_words": len(known - used) / max(1, len(known)),
     }
+
+
+def few_distinct(candidates: Sequence[str]) -> str | None:
+    """A remark where at least 20 images have few different captions: under a tenth as many; else None."""
+    distinct = len({tuple(tokenize(text)) for text in candidates})
+    if len(candidates) < _FEW_IMAGES or distinct >= _FEW_DISTINCT * len(candidates):
+        return None
+    few = "the same caption" if distinct == 1 else f"only {distinct:,} different captions"
+    return (
+        f"{len(candidates):,} images have {few}: the model hardly looks at the images. Train it for longer, "
+        "or from a trained image encoder (--training.start-from)"
+    )
 
 
 def best_constant_caption(training: Sequence[Sequence[str]], *, num_tried: int = 50) -> str:

@@ -8,42 +8,16 @@ heads. Dimensions: P pairs, H heads, L tokens, N patches, W words, g side of the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.errors import AbilityError
+from likewise.model.explanation import Explanation, by_words
 from likewise.model.runtime import Runtime
 from likewise.networks.fusion import FusionNetwork
 
-__all__ = ["Explanation", "can_explain", "explain", "explainable", "overlay", "word_maps"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """The image regions that each word of a text attends to."""
-
-    words: list[str]
-    """W words, as written in the text."""
-    maps: NDArray[np.float32]
-    """(W, g, g), at least 0: how much each region supports the match, word by word; not scaled."""
-    whole: NDArray[np.float32]
-    """(g, g), the same for the whole text ([CLS])."""
-    probability: float
-    """Of the match of image and text."""
-
-    def word_maps(self) -> list[tuple[str, NDArray[np.float32]]]:
-        """Each word with its (g, g) map; signs alone, such as a full stop, are no words."""
-        pairs = zip(self.words, self.maps, strict=True)
-        return [(word, heat) for word, heat in pairs if any(sign.isalnum() for sign in word)]
-
-    def phrase(self, first: int, last: int) -> NDArray[np.float32]:
-        """(g, g), the mean over the words `first` to `last`, both included."""
-        return np.asarray(self.maps[first : last + 1].mean(axis=0), np.float32)
+__all__ = ["can_explain", "explain", "explainable", "word_maps"]
 
 
 def can_explain(model: Runtime) -> bool:
@@ -90,29 +64,16 @@ def explain(
     tokenizer = model.tokenizer
     assert tokenizer is not None
     tokens, mask = model.tokens(texts)
-    training = network.training
-    network.eval()
-    try:
+    with model.computing(with_gradients=True):
         maps, logits = word_maps(network, model.pixels(stored), tokens, mask, layer=layer)
-    finally:
-        network.train(training)
     probabilities = (logits[:, 1] - logits[:, 0]).sigmoid().tolist()
-    return [
-        _by_words(tokenizer.word_spans(text), rows.float().cpu().numpy(), probability)
-        for text, rows, probability in zip(texts, maps, probabilities, strict=True)
-    ]
-
-
-def _by_words(
-    spans: list[tuple[str, list[int]]], maps: NDArray[np.float32], probability: float
-) -> Explanation:
-    grids = [maps[places].mean(axis=0) for _, places in spans]
-    return Explanation(
-        words=[word for word, _ in spans],
-        maps=np.stack(grids) if grids else np.zeros((0, *maps.shape[1:]), np.float32),
-        whole=maps[0],
-        probability=probability,
-    )
+    explanations = []
+    for text, rows, probability in zip(texts, maps.float().cpu().numpy(), probabilities, strict=True):
+        words, of_words = by_words(tokenizer.word_spans(text), rows)
+        explanations.append(
+            Explanation(words=words, maps=of_words, whole=rows[0], text=text, probability=probability)
+        )
+    return explanations
 
 
 def word_maps(
@@ -148,26 +109,3 @@ def word_maps(
     cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]
     side = math.isqrt(cam.shape[2])
     return cam.reshape(*cam.shape[:2], side, side), logits.detach()
-
-
-def overlay(image: NDArray[np.uint8], heat: NDArray[np.float32], *, strength: float = 0.6) -> Any:
-    """An image with a map over it, as a PIL image.
-
-    Args:
-        image: (3, S, S) uint8.
-        heat: (g, g), at least 0; scaled to its own maximum.
-        strength: opacity at the map's maximum, in [0, 1].
-    """
-    import matplotlib
-    from PIL import Image
-
-    side = image.shape[1]
-    scaled = heat / max(float(heat.max()), 1e-12)
-    wide = np.asarray(
-        Image.fromarray(scaled.astype(np.float32)).resize((side, side), Image.Resampling.BICUBIC)
-    )
-    wide = np.clip(wide, 0, 1)[..., None]
-    colors = matplotlib.colormaps["inferno"](wide[..., 0])[..., :3] * 255
-    share = strength * np.sqrt(wide)
-    mixed = (1 - share) * image.transpose(1, 2, 0) + share * colors
-    return Image.fromarray(mixed.round().astype(np.uint8))

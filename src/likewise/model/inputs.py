@@ -15,9 +15,11 @@ from likewise.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ImageInput", "batches", "checked_texts", "dataset_batches", "several_images"]
+__all__ = ["ImageInput", "Images", "Texts", "batches", "checked_texts", "dataset_batches", "several_images"]
 
 ImageInput = Union[str, "os.PathLike[str]", bytes, "Image", "np.ndarray[Any, Any]", Tensor]
+Images = ImageInput | Sequence[ImageInput]
+Texts = str | Sequence[str]
 
 
 def dataset_batches(dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
@@ -33,7 +35,7 @@ def batches(count: int, batch_size: int) -> Iterator[slice]:
     yield from (slice(start, start + batch_size) for start in range(0, count, batch_size))
 
 
-def checked_texts(texts: str | Sequence[str]) -> list[str]:
+def checked_texts(texts: Texts) -> list[str]:
     """Several texts, none of them empty."""
     several = [texts] if isinstance(texts, str) else list(texts)
     for place, text in enumerate(several):
@@ -42,7 +44,7 @@ def checked_texts(texts: str | Sequence[str]) -> list[str]:
     return several
 
 
-def several_images(images: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
+def several_images(images: Images) -> list[ImageInput]:
     """One or several images as a list."""
     if isinstance(images, (np.ndarray, Tensor)):
         is_single = images.ndim <= 3

@@ -6,7 +6,6 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -18,10 +17,19 @@ from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
 from likewise.model.captions import Caption, write_captions
 from likewise.model.classes import class_probabilities
+from likewise.model.explain import explain_images, kind_of_explanation
+from likewise.model.explanation import Explanation
 from likewise.model.folder import FORMAT, read_model, write_model
-from likewise.model.grad_cam import Explanation, explain, explainable
-from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
-from likewise.model.pair_scorer import PairScorer
+from likewise.model.inputs import (
+    ImageInput,
+    Images,
+    Texts,
+    batches,
+    checked_texts,
+    dataset_batches,
+    several_images,
+)
+from likewise.model.pair_scorer import PairScorer, match_pairs
 from likewise.model.runtime import Runtime, returned_as
 from likewise.networks.base import Network
 
@@ -96,7 +104,7 @@ class Model(Runtime):
     @overload
     def encode_images(
         self,
-        images: ImageInput | Sequence[ImageInput],
+        images: Images,
         *,
         batch_size: int = 256,
         normalize: bool = True,
@@ -105,17 +113,12 @@ class Model(Runtime):
 
     @overload
     def encode_images(
-        self,
-        images: ImageInput | Sequence[ImageInput],
-        *,
-        batch_size: int = 256,
-        normalize: bool = True,
-        return_tensors: Literal["pt"],
+        self, images: Images, *, batch_size: int = 256, normalize: bool = True, return_tensors: Literal["pt"]
     ) -> Tensor: ...
 
     def encode_images(
         self,
-        images: ImageInput | Sequence[ImageInput],
+        images: Images,
         *,
         batch_size: int = 256,
         normalize: bool = True,
@@ -145,7 +148,7 @@ class Model(Runtime):
     @overload
     def encode_texts(
         self,
-        texts: str | Sequence[str],
+        texts: Texts,
         *,
         batch_size: int = 256,
         normalize: bool = True,
@@ -154,17 +157,12 @@ class Model(Runtime):
 
     @overload
     def encode_texts(
-        self,
-        texts: str | Sequence[str],
-        *,
-        batch_size: int = 256,
-        normalize: bool = True,
-        return_tensors: Literal["pt"],
+        self, texts: Texts, *, batch_size: int = 256, normalize: bool = True, return_tensors: Literal["pt"]
     ) -> Tensor: ...
 
     def encode_texts(
         self,
-        texts: str | Sequence[str],
+        texts: Texts,
         *,
         batch_size: int = 256,
         normalize: bool = True,
@@ -195,9 +193,7 @@ class Model(Runtime):
         vectors = self.collect(map(embed, batches(len(several), batch_size)), normalize)
         return returned_as(return_tensors, vectors)
 
-    def match(
-        self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 256
-    ) -> np.ndarray:
+    def match(self, images: Images, texts: Texts, *, batch_size: int = 256) -> np.ndarray:
         """Probability that each image and text belong together.
 
         Args:
@@ -214,50 +210,50 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("match")  # before any image is read
-        several, sentences = several_images(images), checked_texts(texts)
-        lengths = {len(several), len(sentences)}
-        if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
-            raise DataError(
-                f"{len(several)} images and {len(sentences)} texts do not make pairs; "
-                "give as many of each, or one of either."
-            )
-        probabilities = np.empty(max(lengths), np.float32)
-        for rows in batches(len(probabilities), batch_size):
-            # A single image or text is in every pair, and encoded again for each batch of the others.
-            of_images, of_texts = (
-                rows if len(given) == len(probabilities) else slice(0, 1) for given in (several, sentences)
-            )
-            stored = self.stored_squares(several[of_images], first=of_images.start)
-            scorer = PairScorer(self, [stored], sentences[of_texts], batch_size=batch_size)
-            pairs = np.arange(len(probabilities[rows]))
-            probabilities[rows] = scorer.probabilities(pairs % len(stored), pairs % len(sentences[of_texts]))
-        return probabilities
+        return match_pairs(
+            self, several_images(images), checked_texts(texts), self.stored_squares, batch_size=batch_size
+        )
 
     def explain(
-        self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 64
+        self,
+        images: Images,
+        texts: Texts | None = None,
+        *,
+        other_images: Images | None = None,
+        batch_size: int = 64,
     ) -> list[Explanation]:
-        """The image regions that each word attends to; see `likewise.model.grad_cam`.
+        """The image regions behind a match, a cosine or a caption; see `likewise.model.explain`.
 
         Args:
             images: N, in any form that `encode_images` takes.
-            texts: N.
-            batch_size: pairs per pass, forward and backward.
+            texts: N texts to compare with; of a captioner N captions, its own when None.
+            other_images: N images to compare with, in place of texts.
+            batch_size: images per pass, forward and backward.
 
         Raises:
-            AbilityError: the model has no fusion encoder.
+            AbilityError: the model has no such explanation; the message says what it can explain.
             DataError: the numbers of images and texts differ, or one cannot be read.
-            ValueError: `batch_size` below 1.
+            ValueError: `batch_size` below 1, or both texts and other images.
         """
-        explainable(self)  # before any image is read
-        several, sentences = several_images(images), checked_texts(texts)
-        if len(several) != len(sentences):
-            raise DataError(
-                f"{len(several)} images and {len(sentences)} texts do not make pairs; give as many of each."
-            )
+        if texts is not None and other_images is not None:
+            raise ValueError("give texts or other_images, not both")
+        kind_of_explanation(self, of_texts=texts is not None, of_images=other_images is not None)
+        several = several_images(images)  # read only now
+        sentences = None if texts is None else checked_texts(texts)
+        others = None if other_images is None else several_images(other_images)
+        for given, words in ((sentences, "texts"), (others, "other images")):
+            if given is not None and len(given) != len(several):
+                raise DataError(
+                    f"{len(several)} images and {len(given)} {words} do not make pairs; give as many of each."
+                )
         explanations: list[Explanation] = []
         for rows in batches(len(several), batch_size):
-            stored = self.stored_squares(several[rows], first=rows.start)
-            explanations += explain(self, stored, sentences[rows])
+            explanations += explain_images(
+                self,
+                self.stored_squares(several[rows], first=rows.start),
+                texts=None if sentences is None else sentences[rows],
+                others=None if others is None else self.stored_squares(others[rows], first=rows.start),
+            )
         return explanations
 
     @property
@@ -265,7 +261,7 @@ class Model(Runtime):
         """Names of the C classes that `classify` tells apart; AbilityError where it cannot."""
         return cast("tuple[str, ...]", self.needs("classify").class_names())
 
-    def classify(self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 256) -> np.ndarray:
+    def classify(self, images: Images, *, batch_size: int = 256) -> np.ndarray:
         """Probability of each class.
 
         Args:
@@ -282,9 +278,7 @@ class Model(Runtime):
         self.needs("classify")  # before any image is read
         return class_probabilities(self, self.stored_batches(images, batch_size))
 
-    def caption(
-        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
-    ) -> list[str]:
+    def caption(self, images: Images, *, batch_size: int = 64, **decoding: Any) -> list[str]:
         """The best caption of each image.
 
         Args:
@@ -301,7 +295,7 @@ class Model(Runtime):
         return [candidates[0].text for candidates in found]
 
     def caption_candidates(
-        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+        self, images: Images, *, batch_size: int = 64, **decoding: Any
     ) -> list[list[Caption]]:
         """For each image `num_captions` captions with their log-probabilities, best first; see `caption`."""
         self.needs("caption")  # before any image is read

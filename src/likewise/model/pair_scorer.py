@@ -6,17 +6,19 @@ Dimensions: N images, M texts, P pairs, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from likewise.encoders.pairing import Pairing
+from likewise.errors import DataError
+from likewise.model.inputs import ImageInput, batches
 from likewise.model.runtime import Runtime
 from likewise.networks.abilities import MatchesPairs
 
-__all__ = ["PairScorer"]
+__all__ = ["PairScorer", "match_pairs"]
 
 
 class PairScorer:
@@ -111,3 +113,42 @@ class PairScorer:
         cosines = (image * text).sum(dim=1).cpu().numpy()
         combined: np.ndarray = self(images, texts) + cosines / self._temperature
         return combined
+
+
+def match_pairs(
+    model: Runtime,
+    images: Sequence[ImageInput],
+    texts: list[str],
+    stored_squares: Callable[..., Tensor],
+    *,
+    batch_size: int,
+) -> np.ndarray:
+    """(N,) float32 probabilities that images and texts belong together; see `Model.match`.
+
+    Args:
+        model: has the ability `match`.
+        images: N, or one for all texts.
+        texts: N, or one for all images.
+        stored_squares: reads images, see `Model.stored_squares`.
+        batch_size: pairs per forward pass.
+
+    Raises:
+        DataError: the numbers of images and texts differ, or an image cannot be read.
+    """
+    lengths = {len(images), len(texts)}
+    if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
+        raise DataError(
+            f"{len(images)} images and {len(texts)} texts do not make pairs; "
+            "give as many of each, or one of either."
+        )
+    probabilities = np.empty(max(lengths), np.float32)
+    for rows in batches(len(probabilities), batch_size):
+        # A single image or text is in every pair, and encoded again for each batch of the others.
+        of_images, of_texts = (
+            rows if len(given) == len(probabilities) else slice(0, 1) for given in (images, texts)
+        )
+        stored = stored_squares(images[of_images], first=of_images.start)
+        scorer = PairScorer(model, [stored], texts[of_texts], batch_size=batch_size)
+        pairs = np.arange(len(probabilities[rows]))
+        probabilities[rows] = scorer.probabilities(pairs % len(stored), pairs % len(texts[of_texts]))
+    return probabilities

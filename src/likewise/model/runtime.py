@@ -119,12 +119,12 @@ class Runtime:
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Evaluation mode without a graph; the mode is restored afterwards."""
+    def computing(self, *, with_gradients: bool = False) -> Iterator[None]:
+        """Evaluation mode, without a graph unless asked for; the mode is restored afterwards."""
         training = self.network.training
         self.network.eval()
         try:
-            with torch.inference_mode():
+            with torch.enable_grad() if with_gradients else torch.inference_mode():
                 yield
         finally:
             self.network.train(training)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.grad_cam import overlay
+from likewise.model.explanation import Explanation
 from likewise.reporting.galleries import image_uri
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 
-__all__ = ["MapRow", "find_attention_maps"]
+__all__ = ["MapRow", "find_attention_maps", "word_overlays"]
 
 _MAX_WORDS = 16
 
@@ -43,16 +43,22 @@ def find_attention_maps(inputs: ReportInputs) -> list[MapRow]:
 
 def _row(pair: ExplainedPair) -> MapRow:
     found, words = pair.explanation, pair.explanation.word_maps()
+    assert found.probability is not None  # of a match
     return MapRow(
         caption=pair.caption,
         right=pair.right,
         probability=found.probability,
         image=image_uri(pair.image),
-        whole=_overlay_uri(pair.image, found.whole),
-        words=[(word, _overlay_uri(pair.image, heat)) for word, heat in words[:_MAX_WORDS]],
+        whole=_drawn_uri(pair.image, found, found.whole),
+        words=word_overlays(pair.image, found),
         num_hidden=max(0, len(words) - _MAX_WORDS),
     )
 
 
-def _overlay_uri(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
-    return image_uri(np.moveaxis(np.asarray(overlay(image, heat)), -1, 0))
+def word_overlays(image: NDArray[np.uint8], found: Explanation) -> list[tuple[str, str]]:
+    """The first 16 words, each with its map over the image as a data URI; image: (3, S, S)."""
+    return [(word, _drawn_uri(image, found, heat)) for word, heat in found.word_maps()[:_MAX_WORDS]]
+
+
+def _drawn_uri(image: NDArray[np.uint8], found: Explanation, heat: NDArray[np.float32]) -> str:
+    return image_uri(np.moveaxis(np.asarray(found.drawn(image, heat)), -1, 0))

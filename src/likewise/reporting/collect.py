@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 
 from likewise.data import DataConfig, Splits
+from likewise.encoders.decoders import Decoding
+from likewise.errors import AbilityError
 from likewise.evaluation.context import Context
+from likewise.evaluation.tasks.captioning import CaptioningOptions
 from likewise.hardware import native_bfloat16
 from likewise.messages import printed_line, without_folders
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
+from likewise.model.caption_maps import explain_captions
 from likewise.model.grad_cam import can_explain, explain
 from likewise.model.model import Model
 from likewise.reporting.formatting import method_title
+from likewise.reporting.generated_captions import chosen_captions
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.reporting.page import write_report
 from likewise.runs.folder import RunFolder
@@ -103,6 +108,8 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
             "text_groups": validation.groups[context.caption_rows],
             "explanations": _explain_pairs(context) if can_explain(model) else (),
         }
+    if "caption" in model.abilities and validation.texts is not None:
+        known |= _generated(context)
     if "encode_images" in model.abilities:
         known["image_embeddings"] = context.images
     if validation.pixels is not None:
@@ -153,3 +160,22 @@ def _explain_pairs(context: Context) -> list[ExplainedPair]:
             chosen, captions, images, explain(context.model, images, captions), strict=True
         )
     ]
+
+
+def _generated(context: Context) -> dict[str, Any]:
+    """Captions as the evaluation generates them, and the attention maps of those that are shown."""
+    decoding = Decoding(num_beams=CaptioningOptions.num_beams)
+    captions = [found[0].text for found in context.model.caption_dataset(context.validation, decoding)]
+    references = [list(texts) for texts in context.validation.texts or []]
+    rows = [row for several in chosen_captions(captions, references).values() for row in several]
+    try:
+        maps = explain_captions(
+            context.model, context.validation.images(rows), [captions[row] for row in rows]
+        )
+    except AbilityError:  # a decoder without attention
+        maps = []
+    return {
+        "generated_captions": captions,
+        "references": references,
+        "caption_maps": dict(zip(rows, maps, strict=False)),
+    }

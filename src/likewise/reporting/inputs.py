@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.grad_cam import Explanation
+from likewise.model.explanation import Explanation
 
 __all__ = ["ExplainedPair", "ReportInputs"]
 
@@ -75,6 +75,12 @@ class ReportInputs:
     """(N,) domain of each image, negative where unknown; few-shot episodes stay inside one."""
     domain_names: Sequence[str] | None = None
     """Names of the domains; their numbers when None."""
+    generated_captions: Sequence[str] | None = None
+    """N captions that the model wrote."""
+    references: Sequence[Sequence[str]] | None = None
+    """The captions that people wrote of each of the N images."""
+    caption_maps: Mapping[int, Explanation] = field(default_factory=dict)
+    """Where the model looked when it wrote the captions of some images, by their rows."""
     explanations: Sequence[ExplainedPair] = ()
     """Of models with a fusion encoder: right and wrong pairs with their attention maps."""
 
@@ -83,7 +89,10 @@ class ReportInputs:
             if getattr(self, name) is not None:  # lists and tensors are welcome too
                 object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.int64))
         for count, names in (
-            (self.num_images, ("thumbnails", "labels", "image_groups", "domains")),
+            (
+                self.num_images,
+                ("thumbnails", "labels", "image_groups", "domains", "generated_captions", "references"),
+            ),
             (self.num_texts, ("captions", "caption_image", "text_groups")),
         ):
             for name in names:

@@ -23,6 +23,7 @@ from likewise.reporting.curves import training_charts
 from likewise.reporting.embedding_map import find_maps, legend_mark
 from likewise.reporting.formatting import title_of
 from likewise.reporting.galleries import find_neighbours, find_retrievals
+from likewise.reporting.generated_captions import find_captions
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
@@ -39,6 +40,7 @@ _TITLES = {
     "map": "Map",
     "neighbours": "Neighbours",
     "retrievals": "Retrievals",
+    "captions": "Captions",
     "attention": "Attention maps",
     "confusions": "Confusions",
     "roc": "Verification",
@@ -93,6 +95,7 @@ def render_report(inputs: ReportInputs) -> str:
         "map": find_maps,
         "neighbours": find_neighbours,
         "retrievals": find_retrievals,
+        "captions": find_captions,
         "attention": find_attention_maps,
         "confusions": find_confusions,
         "roc": find_roc,

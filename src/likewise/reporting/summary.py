@@ -86,7 +86,10 @@ def _has_headline(task: Task, figures: Mapping[str, Any]) -> bool:
 def summary(inputs: ReportInputs) -> str:
     """The training and its main figures in a few sentences."""
     results = {task: _numbers(figures) for task, figures in inputs.results.items()}
-    sentences = [_retrieval(results.get("retrieval", {}), inputs.shown_part)]
+    sentences = [
+        _retrieval(results.get("retrieval", {}), inputs.shown_part),
+        _captioning(results.get("captioning", {})),
+    ]
     for task, words in _SENTENCES.items():
         figures = results.get(task, {})
         if "accuracy" in figures:
@@ -115,6 +118,17 @@ def _retrieval(figures: Mapping[str, float], part: str) -> str:
         f"images, and the first image for {format_percent(figures['text_to_image_r1'])} of the captions"
         f"{_chance(figures, 'image_to_text_r1')}."
     )
+
+
+def _captioning(figures: Mapping[str, float]) -> str:
+    if not {"cider", "constant_cider"} <= figures.keys():
+        return ""
+    score = f"Its captions have a CIDEr-D of {figures['cider']:.2f}, the best constant caption has "
+    score += f"{figures['constant_cider']:.2f}"
+    if {"true_share", "constant_true_share"} <= figures.keys():
+        true, constant = (format_percent(figures[key]) for key in ("true_share", "constant_true_share"))
+        score += f"; {true} of them are true of their scene (the best constant: {constant})"
+    return f"{score}."
 
 
 def _few_shot(figures: Mapping[str, float]) -> str:

@@ -198,6 +198,7 @@ def parse_tables(
         prog=prog,
         description=f"{method.name}: {method.summary} ({method.paper}).",
         default=kind(),
+        hidden=method.unread_options,
     )
     return {name: given.pop(name) for name in sections}, given
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from likewise.batches.tokenized_texts import tokenize
 from likewise.data import Splits
 from likewise.errors import ConfigError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
+from likewise.messages import printed_line
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
 from likewise.runs.folder import RunFolder
@@ -29,6 +31,7 @@ from likewise.training.session import Session
 from likewise.training.setup import (
     build_method,
     check_free,
+    cut_notes,
     prepare_data,
     prepare_tokenizer,
     with_batch_size,
@@ -153,10 +156,13 @@ def _build_session(
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
     needs = settings.method_type.needs
+    texts = tokenize(train, tokenizer, needs)
+    for note in cut_notes(texts, tokenizer) if show and fabric.is_global_zero else ():
+        print(printed_line(f"note: {note}."), file=sys.stderr)
     method = build_method(settings, run, tokenizer, train, trained, fabric)
     loader = Loader(
         train,
-        tokenize(train, tokenizer, needs),
+        texts,
         order,
         seed=options.seed,
         needs=needs,

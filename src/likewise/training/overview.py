@@ -53,7 +53,8 @@ def _networks(settings: Settings[Any]) -> str:
     elif "image" in sections:
         image = sections["image"]
         said.append(f"image encoder {_name(image)} at {image.image_size} px")
-    if "text" in sections and settings.training.start_from is None:
+    unread = settings.method_type.unread_options.get("text", ())
+    if "text" in sections and "architecture" not in unread and settings.training.start_from is None:
         said.append(f"text encoder {_name(sections['text'])}")
     return ", ".join(said)
 

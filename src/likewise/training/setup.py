@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
-from likewise.batches.tokenized_texts import training_texts
+from likewise.batches.tokenized_texts import TokenTable, training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.columns import Needs
 from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
-from likewise.messages import first_names, printed_line
+from likewise.messages import first_names, flag, printed_line
 from likewise.methods.base import BuildContext, Method, TokenizerInfo
 from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
@@ -26,7 +27,7 @@ from likewise.training.distributed import run_rank_zero_first
 from likewise.training.rank_checks import check_same_data
 from likewise.training.warm_start import load_trained_weights, trained_spec
 
-__all__ = ["build_method", "check_free", "prepare_data", "prepare_tokenizer", "with_batch_size"]
+__all__ = ["build_method", "check_free", "cut_notes", "prepare_data", "prepare_tokenizer", "with_batch_size"]
 
 
 def check_free(run: RunFolder, settings: Settings[Any], resume: bool) -> Settings[Any]:
@@ -65,6 +66,14 @@ def _check_used(settings: Settings[Any]) -> None:
     """
     training, text = settings.training, settings.text
     defaults = default_settings(settings.method_type, settings.data.source)
+    for section, names in settings.method_type.unread_options.items():
+        for name in names:
+            value = getattr(getattr(settings, section), name)
+            if value != getattr(getattr(defaults, section), name):
+                raise ConfigError(
+                    f"{flag(section, name)} is {value}, which {settings.method_name} does not read; leave it "
+                    "out."
+                )
     if training.optimizer != "adamw" and training.betas != defaults.training.betas:
         raise ConfigError(
             f"--training.betas are {training.betas}, and {training.optimizer} has no such averages; leave "
@@ -174,6 +183,23 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
             raise cannot_load(options.pretrained, "text", error.__cause__ or error) from error
     texts = training_texts(data, settings.method_type.needs)
     return train_tokenizer(texts, vocabulary_size=options.vocabulary_size, max_tokens=options.max_tokens)
+
+
+def cut_notes(tables: Mapping[str, TokenTable], tokenizer: TextTokenizer | None) -> list[str]:
+    """Notes on training texts of which only the beginning is read, with the first of them."""
+    if tokenizer is None:
+        return []
+    notes, longest, uncut = [], tokenizer.max_tokens, tokenizer.uncut()
+    for table in tables.values():
+        full = [table.captions[place] for place in table.places_of_length(longest)]
+        cut = [text for text, tokens in zip(full, uncut.encode(full), strict=True) if len(tokens) > longest]
+        if cut:
+            named = first_names([f"{text[:60]!r}" for text in cut], most=3)
+            notes.append(
+                f"{len(cut):,} of {len(table.captions):,} texts are longer than {flag('text', 'max_tokens')} "
+                f"{longest}, and their ends are not read: {named}"
+            )
+    return notes
 
 
 def build_method(

@@ -21,8 +21,6 @@ from likewise.errors import ConfigError
 
 __all__ = ["Decoder", "DecoderConfig", "DecoderOutput", "DecoderState", "Memory", "as_beams"]
 
-_PRESETS = {"tiny": (192, 2), "small": (384, 4), "base": (768, 6)}  # width, depth of a Transformer
-
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
@@ -31,14 +29,11 @@ class DecoderConfig:
     architecture: Literal["transformer", "lstm", "gru", "rnn"] = "transformer"
     """Family of the decoder."""
 
-    preset: Literal["tiny", "small", "base"] = "tiny"
-    """Size: width 192, 384 or 768; a Transformer has 2, 4 or 6 layers."""
-
-    width: int | None = None
-    """Overrides the preset's width."""
+    width: int = 192
+    """Of the states and of the token embedding."""
 
     depth: int | None = None
-    """Overrides the preset's number of layers (Transformer only)."""
+    """Layers (Transformer only); 2 by default."""
 
     heads: int | None = None
     """Attention heads (Transformer only); one for every 64 of width by default."""
@@ -75,12 +70,12 @@ class DecoderConfig:
     @property
     def dim(self) -> int:
         """D."""
-        return self.width or _PRESETS[self.preset][0]
+        return self.width
 
     @property
     def num_layers(self) -> int:
         """Layers of a Transformer."""
-        return self.depth or _PRESETS[self.preset][1]
+        return self.depth or 2
 
     @property
     def num_heads(self) -> int:
@@ -200,7 +195,9 @@ class Decoder(nn.Module):
     def from_spec(cls, spec: dict[str, Any]) -> Decoder:
         """The inverse of `spec`, with fresh weights."""
         sizes = {name: value for name, value in spec.items() if name != "config"}
-        return Decoder.build(DecoderConfig(**spec["config"]), **sizes)
+        # The first models also name a preset, which their width overrides.
+        config = {name: value for name, value in spec["config"].items() if name != "preset"}
+        return Decoder.build(DecoderConfig(**config), **sizes)
 
 
 def as_beams(rows: Tensor, num_images: int) -> Tensor:

@@ -140,7 +140,7 @@ def _one_by_one(
         logits = _forbid(decoder.step(token, state), tokens[:, :place], begin_id, decoding.no_repeat_ngram)
         token = _draw(logits, keys, place, decoding) if decoding.sample else logits.argmax(dim=-1)
         token = torch.where(ended, end_id, token)
-        chosen = logits.double().log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
+        chosen = _log_probs(logits).gather(1, token[:, None])[:, 0].double()
         log_probs += torch.where(ended, 0.0, chosen)
         lengths += ~ended
         tokens[:, place] = token
@@ -184,14 +184,17 @@ def _beam_search(
     )
     for place in range(most):
         logits = _forbid(decoder.step(token, state), tokens[:, :place], begin_id, decoding.no_repeat_ngram)
-        scores = alive[..., None] + as_beams(logits.double().log_softmax(dim=-1), B)  # (B, K, V)
-        ending = scores[..., end_id]  # (B, K)
+        log_probs = _log_probs(logits)  # (R, V)
+        ending = alive + as_beams(log_probs[:, end_id], B)  # (B, K)
         own = as_beams(tokens, B)
         ended = Candidates(own, torch.full_like(best.lengths, place + 1), ending, torch.ones_like(best.ended))
         best = _best_of(best, ended, decoding.length_penalty, K)
-        scores[..., end_id] = float("-inf")
-        alive, flat = scores.flatten(1).topk(K, dim=1)  # (B, K)
-        beams, token = (rows + flat // scores.shape[-1]).flatten(), (flat % scores.shape[-1]).flatten()
+        log_probs[:, end_id] = float("-inf")
+        # The K best of an image are among the K best of each of its beams.
+        likely, candidates = log_probs.topk(min(K, log_probs.shape[1]), dim=1)  # (R, K)
+        alive, flat = (alive[..., None] + as_beams(likely, B)).flatten(1).topk(K, dim=1)  # (B, K)
+        beams = (rows + flat // likely.shape[1]).flatten()
+        token = as_beams(candidates, B).flatten(1).gather(1, flat).flatten()
         state.reorder(beams)
         tokens = tokens.index_select(0, beams)
         tokens[:, place] = token
@@ -205,6 +208,12 @@ def _beam_search(
     own = as_beams(tokens, B)
     unended = Candidates(own, torch.full_like(best.lengths, most), alive, torch.zeros_like(best.ended))
     return _best_of(best, unended, decoding.length_penalty, decoding.num_captions)
+
+
+def _log_probs(logits: Tensor) -> Tensor:
+    """(R, V), in float32 or better."""
+    wider = torch.promote_types(logits.dtype, torch.float32)
+    return logits.log_softmax(dim=-1, dtype=wider)
 
 
 def _normalized(found: Candidates, length_penalty: float) -> Tensor:
@@ -229,12 +238,11 @@ def _forbid(logits: Tensor, tokens: Tensor, begin_id: int, ngram: int) -> Tensor
     """Logits without the begin token, and without tokens that would repeat a sequence of `ngram` tokens.
 
     Args:
-        logits: (R, V).
+        logits: (R, V), changed in place.
         tokens: (R, t), those generated so far.
         begin_id: never generated.
         ngram: length of the sequences; 0 forbids none.
     """
-    logits = logits.clone()
     logits[:, begin_id] = float("-inf")
     length = tokens.shape[1]
     if ngram == 0 or length < ngram:

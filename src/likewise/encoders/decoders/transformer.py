@@ -20,6 +20,10 @@ from likewise.encoders.decoders.base import Decoder, DecoderConfig, DecoderOutpu
 
 __all__ = ["DecoderLayer", "TransformerDecoder"]
 
+# Tokens by which the room for keys and values grows: beams that are reordered copy all of it, and most
+# captions are much shorter than the longest.
+_GROWTH = 16
+
 
 class DecoderLayer(nn.Module):
     """Causal self-attention, cross-attention, and a feed-forward part.
@@ -210,12 +214,14 @@ class TransformerDecoder(Decoder):
         """As `Decoder.start`."""
         kv, mask = self._memory(memory)
         rows, heads = len(memory.tokens) * num_beams, self.config.num_heads
-        shape = (rows, 2, heads, self.max_tokens, self.dim // heads)
+        shape = (rows, 2, heads, _GROWTH, self.dim // heads)
         past = {f"past_{place}": memory.tokens.new_zeros(shape) for place in range(len(self.layers))}
         return DecoderState(past, {"memory_kv": kv, "mask": mask})
 
     def step(self, tokens: Tensor, state: DecoderState) -> Tensor:
         """As `Decoder.step`."""
+        if state.step == state.rows["past_0"].shape[3]:
+            state.rows = {name: F.pad(past, (0, 0, 0, _GROWTH)) for name, past in state.rows.items()}
         states = self._embed(tokens[:, None], state.step)
         for place, (layer, kv) in enumerate(zip(self._layers(), state.fixed["memory_kv"], strict=True)):
             states = layer.step(states, state.rows[f"past_{place}"], state.step, kv, state.fixed["mask"])

@@ -9,7 +9,14 @@ from likewise.data.columns import Needs
 from likewise.encoders.decoders import Decoding
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
-from likewise.metrics.captions import best_constant_caption, caption_diversity, caption_scores, tokenize
+from likewise.evaluation.scene_truth import TRUTH_FIGURES, scene_truth
+from likewise.metrics.captions import (
+    best_constant_caption,
+    caption_diversity,
+    caption_scores,
+    few_distinct,
+    tokenize,
+)
 
 __all__ = ["Captioning", "CaptioningOptions"]
 
@@ -21,7 +28,6 @@ _SCORES = {
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
 }
-_FEW_DISTINCT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +47,8 @@ class Captioning(Task):
     needs = Needs("image", "text")
     abilities = ("caption",)
     options = CaptioningOptions
-    order = 15
     monitored = "always"
+    order = 15
     figures = (
         *(
             Figure(
@@ -51,6 +57,7 @@ class Captioning(Task):
                 better="higher",
                 chance=f"constant_{key}",
                 headline=(key == "cider" and title) or None,
+                curve=key == "cider",
             )
             for key, title in _SCORES.items()
         ),
@@ -62,8 +69,9 @@ class Captioning(Task):
         Figure("mean_length", "Mean length in words"),
         Figure("unused_words", "Training words never generated", "share", "lower"),
         Figure("num_images", "Images", "count"),
+        *TRUTH_FIGURES,
     )
-    extras = ("constant_caption",)
+    extras = ("constant_caption", "note")
 
     def run(self, context: Context, options: CaptioningOptions) -> dict[str, Any]:
         """See `Task.run`."""
@@ -73,11 +81,15 @@ class Captioning(Task):
         training = [list(texts) for texts in context.train.texts or [] if texts]
         constant = best_constant_caption(training or references)
         scores = caption_scores([constant] * len(captions), references)
+        generated = context.splits.summary.get("kind") == "generated scenes"
+        remark = few_distinct(captions)
         vocabulary = {word for texts in training for text in texts for word in tokenize(text)}
         return {
             **caption_scores(captions, references),
             **{f"constant_{key}": value for key, value in scores.items()},
             **caption_diversity(captions, vocabulary),
             "num_images": float(len(captions)),
+            **(scene_truth(captions, references, training) if generated else {}),
             "constant_caption": constant,
+            **({} if remark is None else {"note": remark}),
         }

@@ -104,6 +104,10 @@ class Captioning(Method):
     options = Config
     # A mild crop only; every view respects its caption.
     view_families: ClassVar = {"views": lambda _: view_preset("clip")}
+    # The decoder reads the tokens: there is no text encoder.
+    unread_options: ClassVar = {
+        "text": ("architecture", "preset", "pretrained", "width", "depth", "heads", "dropout")
+    }
     training_defaults: ClassVar = {
         "learning_rate": 5e-4,
         "weight_decay": 0.05,
