@@ -21,6 +21,7 @@ from likewise.model import Model
 from likewise.networks import registry
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.captioner import CaptionNetwork
+from likewise.networks.classifier import ClassifierNetwork
 from likewise.networks.dual import DualNetwork
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.image import ImageNetwork
@@ -124,7 +125,8 @@ def test_building_leaves_the_random_state_alone() -> None:
 
 def test_a_spec_that_cannot_be_built_says_why() -> None:
     with pytest.raises(
-        ModelError, match=r"of kind 'dance', .* \(captioner, classifier, dual, fusion, image, multiview, text\)"
+        ModelError,
+        match=r"of kind 'dance', .* \(captioner, classifier, dual, fusion, image, multiview, text\)",
     ):
         network_from_spec({"kind": "dance"})
     with pytest.raises(ModelError, match="lacks 'image'"):
@@ -162,9 +164,22 @@ def test_abilities_name_methods_of_the_class(name: str) -> None:
     assert not protocol.__annotations__
     methods = [method for method in vars(protocol) if not method.startswith("_")]
     assert methods
-    network = CaptionNetwork if name == "caption" else FusionNetwork
+    network = {"caption": CaptionNetwork, "classify": ClassifierNetwork}.get(name, FusionNetwork)
     for method in methods:
         inspect.getattr_static(network, method)
+
+
+def test_a_classifier_is_built_again_with_its_classes() -> None:
+    made = ClassifierNetwork(small_image(), classes=["a", "b", "c"], dim=7).eval()
+    again = network_from_spec(json.loads(json.dumps(made.spec()))).eval()
+    again.load_state_dict(made.state_dict())
+    assert isinstance(again, ClassifierNetwork)
+    assert again.class_names() == ("a", "b", "c")
+    pixels = torch.randn(2, 3, 32, 32)
+    logits = again.classify_images(pixels)
+    assert logits.shape == (2, 3)
+    torch.testing.assert_close(logits, made.classify_images(pixels))
+    torch.testing.assert_close(logits, again.classifier(again.encode_images(pixels)))
 
 
 def test_a_model_of_texts_alone_is_saved_loaded_and_used(tmp_path: Path) -> None:

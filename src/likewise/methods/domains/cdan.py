@@ -149,13 +149,13 @@ class CDAN(Method):
         """
         if not self.config.entropy_weighting:
             return torch.ones_like(logits[:, 0])
-        log_p = logits.float().log_softmax(dim=1)
+        log_p = logits.log_softmax(dim=1)
         return 1 + (log_p.exp() * log_p).sum(dim=1).exp()
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Equation 10: each domain's rows share one half of the weight, by their certainty."""
         classes = F.cross_entropy(embeddings["logits"], embeddings["label"])
-        logits, certainty = embeddings["domain_logits"].float(), embeddings["certainty"]
+        logits, certainty = embeddings["domain_logits"], embeddings["certainty"]
         is_target = embeddings["is_target"].to(logits.dtype)
         losses = certainty * F.binary_cross_entropy_with_logits(logits, is_target, reduction="none")
         domains = logits.new_zeros(())

@@ -114,7 +114,7 @@ class CrossTask(Method):
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Cross-entropy of each task, of the map on the source, and the consistency of Zamir's equation 3."""
-        logits, turn = embeddings["classes"].float(), embeddings["turn"]
+        logits, turn = embeddings["classes"], embeddings["turn"]
         classes = F.cross_entropy(embeddings["logits"], embeddings["label"])
         rotation = F.cross_entropy(embeddings["rotations"], turn)
         source = ~embeddings["is_target"]

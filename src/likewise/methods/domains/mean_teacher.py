@@ -116,7 +116,7 @@ class MeanTeacher(Method):
         with torch.no_grad(), unrecorded_batch_norm(self):
             fixmatch = self.config.form == "fixmatch"
             teacher = self.student if fixmatch else self.network
-            taught = teacher.classify_images(weak).float().softmax(dim=1)  # (M, C)
+            taught = teacher.classify_images(weak).softmax(dim=1)  # (M, C)
         with unrecorded_batch_norm(self.student):
             logits = self.student.classify_images(self.views(source, step))  # (N, C)
         strong = self.student.classify_images(self.views(target, step, family="views_strong"))  # (M, C)
@@ -124,9 +124,9 @@ class MeanTeacher(Method):
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Cross-entropy on the source; on the target consistency and balance (French 2018, section 3)."""
-        strong, taught = embeddings["strong"].float(), embeddings["taught"]
+        strong, taught = embeddings["strong"], embeddings["taught"]
         classes = F.cross_entropy(embeddings["logits"], embeddings["label"])
-        sure = (taught.amax(dim=1) >= self.config.confidence).float()  # (M,)
+        sure = (taught.amax(dim=1) >= self.config.confidence).to(taught.dtype)  # (M,)
         consistency = (self._disagreement(strong, taught) * sure).mean()
         balance = gather_rows(sure).mean() * self._imbalance(gather_rows(strong))
         ramp = min(1.0, step.progress.share / self.config.ramp_share) if self.config.ramp_share else 1.0
