@@ -5,6 +5,7 @@ Dimensions: B batch, L tokens, D width of the features.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -48,6 +49,14 @@ _POOLED_AT: dict[str, Literal["first", "last"]] = {
 _POSITIONS_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
 """Model types whose positions start after the padding's id, which leaves fewer of them."""
 
+# Names of dropout's probability in configurations and in attention layers that have no module for it.
+_DROPOUTS = (
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "hidden_dropout_prob",
+)
+
 _PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
 
 
@@ -85,6 +94,10 @@ class TextEncoderConfig:
 
     heads: int | None = None
     """Overrides the number of attention heads; by default one for every 64 of width."""
+
+    pooling: TokenPooling | None = None
+    """What stands for a text: the state of the `first` token ([CLS]) or of the `last` one, or the `mean` or
+    `max` over all tokens. By default `last` of clip, `first` of bert, a sentence-transformers model's own."""
 
     dropout: float = 0.0
     """Dropout in [0, 1), in a clip of the attention alone; a pre-trained encoder keeps its own."""
@@ -146,8 +159,8 @@ class TextEncoder(nn.Module):
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
-            pooling: TokenPooling = "last" if config.architecture == "clip" else "first"
-            return cls(_build_backbone(backbone_config), pooling=pooling)
+            usual: TokenPooling = "last" if config.architecture == "clip" else "first"
+            return cls(_build_backbone(backbone_config), pooling=config.pooling or usual)
         found = load_config(config.pretrained, section="text", known=_POOLED_AT)
         backbone = load_backbone(config.pretrained, found, section="text")
         if backbone.config.vocab_size < vocabulary_size:
@@ -163,7 +176,7 @@ class TextEncoder(nn.Module):
             )
         own = TextPooling(_POOLED_AT[backbone.config.model_type], normalize=False)
         pooled = read_pooling(config.pretrained) or own
-        encoder = cls(backbone, pooling=pooled.pooling, normalize=pooled.normalize)
+        encoder = cls(backbone, pooling=config.pooling or pooled.pooling, normalize=pooled.normalize)
         encoder.freeze_unused()
         return encoder
 
@@ -185,6 +198,27 @@ class TextEncoder(nn.Module):
     def freeze_unused(self) -> None:
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+
+    @property
+    def dropout(self) -> float:
+        """The largest dropout in it."""
+        return max((share for _, _, share in self._dropouts()), default=0.0)
+
+    def set_dropout(self, share: float) -> None:
+        """Give all its dropout this probability, in [0, 1)."""
+        for module, name, _ in self._dropouts():
+            setattr(module, name, share)
+        for name in _DROPOUTS:
+            if isinstance(getattr(self.backbone.config, name, None), float):
+                setattr(self.backbone.config, name, share)
+
+    def _dropouts(self) -> Iterator[tuple[nn.Module, str, float]]:
+        """Each module that drops values, the attribute that says how many, and its value."""
+        for module in self.backbone.modules():
+            for name in ("p",) if isinstance(module, nn.Dropout) else _DROPOUTS:
+                share = getattr(module, name, None)
+                if isinstance(share, float):
+                    yield module, name, share
 
     def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
         """Encode tokens.

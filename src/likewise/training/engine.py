@@ -8,7 +8,7 @@ from typing import Any
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import tokenize
+from likewise.batches.tokenized_texts import GroupMates, tokenize
 from likewise.data import Splits
 from likewise.errors import ConfigError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
@@ -151,12 +151,15 @@ def _build_session(
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
     needs = settings.method_type.needs
+    tokens = tokenize(train, tokenizer, needs)
+    pairs = settings.method_type.pairs_texts and "text_2" not in tokens
     loader = Loader(
         train,
-        tokenize(train, tokenizer, needs),
+        tokens,
         order,
         seed=options.seed,
         needs=needs,
+        mates=GroupMates.find(tokens["text"], train.groups) if pairs else None,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
