@@ -19,7 +19,14 @@ from likewise.errors import DataError
 from likewise.model.captions import Caption, write_captions
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
-from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
+from likewise.model.inputs import (
+    ImageInput,
+    batches,
+    checked_texts,
+    dataset_batches,
+    length_batches,
+    several_images,
+)
 from likewise.model.pair_scorer import PairScorer
 from likewise.model.runtime import Runtime, returned_as
 from likewise.networks.base import Network
@@ -173,7 +180,7 @@ class Model(Runtime):
 
         Args:
             texts: one or several; those longer than the model reads are cut.
-            batch_size: texts per forward pass.
+            batch_size: texts per forward pass, fewer where they are long.
             normalize: scale the vectors to unit length.
             return_tensors: "np" for an array, "pt" for a tensor on the CPU.
 
@@ -186,13 +193,51 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         network, several = self.needs("encode_texts"), checked_texts(texts)
+        assert self.tokenizer is not None
+        tokens = self.tokenizer.encode(several)
+        order, parts = length_batches([len(row) for row in tokens], batch_size)
 
         def embed(rows: slice) -> Tensor:
             with self.computing():
-                return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
+                inputs = self.padded([tokens[place] for place in order[rows]])
+                return cast(Tensor, network.encode_texts(*inputs))
 
-        vectors = self._collect(map(embed, batches(len(several), batch_size)), normalize)
+        in_order = self._collect(map(embed, parts), normalize)
+        vectors = np.empty_like(in_order)
+        vectors[order] = in_order
         return returned_as(return_tensors, vectors)
+
+    def similarity(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
+        """Cosines of all pairs of two lists of texts.
+
+        Args:
+            first: N texts.
+            second: M texts.
+
+        Returns:
+            (N, M) float32 in [-1, 1].
+
+        Raises:
+            AbilityError: the model has no text encoder.
+            DataError: a text is empty or not a string.
+        """
+        cosines: np.ndarray = self.encode_texts(first) @ self.encode_texts(second).T
+        return cosines.clip(-1, 1)
+
+    def similarity_pairwise(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
+        """Cosines of text i of one list with text i of another; see `similarity`.
+
+        Returns:
+            (N,) float32 in [-1, 1].
+
+        Raises:
+            DataError: the lists have different lengths, or see `similarity`.
+        """
+        one, other = checked_texts(first), checked_texts(second)
+        if len(one) != len(other):
+            raise DataError(f"{len(one)} texts and {len(other)} texts do not make pairs; give as many of each.")
+        cosines: np.ndarray = (self.encode_texts(one) * self.encode_texts(other)).sum(axis=1)
+        return cosines.clip(-1, 1)
 
     def match(
         self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 256

@@ -96,7 +96,12 @@ class Runtime:
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, L) tokens and (B, L) mask of texts, on the device."""
         assert self.tokenizer is not None
-        tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
+        return self.padded(self.tokenizer.encode(texts))
+
+    def padded(self, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """(B, L) tokens and (B, L) mask of rows of tokens, on the device."""
+        assert self.tokenizer is not None
+        tokens, mask = self.tokenizer.pad(rows)
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
 
     @contextmanager
