@@ -27,7 +27,7 @@ from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
-__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
+__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures", "position_limit"]
 
 # Supported model types, and the token whose state is the text's vector: [CLS] or the end token.
 _POOLED_AT: dict[str, Literal["first", "last"]] = {
@@ -168,7 +168,7 @@ class TextEncoder(nn.Module):
                 f"--text.tokenizer has {vocabulary_size} entries, the pre-trained model "
                 f"{backbone.config.vocab_size}; leave --text.tokenizer out to take the model's own."
             )
-        most = _most_tokens(backbone.config)
+        most = position_limit(backbone.config)
         if most is not None and config.max_tokens > most:
             raise ConfigError(
                 f"--text.max-tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
@@ -290,7 +290,7 @@ def _build_backbone(backbone_config: Any) -> nn.Module:
     return bert
 
 
-def _most_tokens(config: Any) -> int | None:
+def position_limit(config: Any) -> int | None:
     """The number of tokens that a backbone has positions for; None where it has no such limit."""
     count: int | None = getattr(config, "max_position_embeddings", None)
     if count is None or config.model_type not in _POSITIONS_AFTER_PADDING:
