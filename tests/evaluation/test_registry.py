@@ -35,6 +35,8 @@ from likewise.training.engine import train
 
 NAMES = [
     "retrieval",
+    "sts",
+    "text-retrieval",
     "neighbours",
     "probe",
     "zero-shot",
@@ -43,6 +45,7 @@ NAMES = [
     "ranking",
     "clustering",
     "collapse",
+    "text-collapse",
 ]
 
 ADDED = '''

@@ -82,6 +82,7 @@ class Loader:
         index, occurrence = torch.from_numpy(rows), torch.from_numpy(times)
         key = Batch(index=index, occurrence=occurrence).key
         columns: dict[str, Any] = {name: column.collate(rows) for name, column in self._columns.items()}
+
         def uniform(purpose: str) -> np.ndarray:
             drawn: np.ndarray = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
             return drawn

@@ -113,7 +113,9 @@ class GroupMates:
     @classmethod
     def find(cls, table: TokenTable, groups: np.ndarray) -> GroupMates | None:
         """None where no group has two different texts."""
-        texts = {(group, text) for group, text in zip(np.repeat(groups, table.counts), table.captions, strict=True)}
+        texts = {
+            (group, text) for group, text in zip(np.repeat(groups, table.counts), table.captions, strict=True)
+        }
         return cls(table, groups) if len(texts) > len(np.unique(groups)) else None
 
     def pick(self, captions: np.ndarray, uniform: np.ndarray) -> np.ndarray:

@@ -273,9 +273,7 @@ def _listed_problems(
     return bad, num_records, num_captions
 
 
-def _lacking(
-    needs: Needs, role: str | None, records: Sequence[Record]
-) -> Callable[[Record], str | None]:
+def _lacking(needs: Needs, role: str | None, records: Sequence[Record]) -> Callable[[Record], str | None]:
     """A function that says what a record lacks of what its domain must have."""
     complete = {
         name

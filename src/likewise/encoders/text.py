@@ -1,4 +1,4 @@
-"""Text encoders: a Transformer of Hugging Face transformers with its pooling.
+"""Text encoders: a Transformer of Hugging Face transformers, or a recurrent network, with its pooling.
 
 Dimensions: B batch, L tokens, D width of the features.
 """
@@ -23,6 +23,7 @@ from likewise.encoders.pretrained import (
     read_pooling,
     without_pooler,
 )
+from likewise.encoders.recurrent_text import RECURRENT, RecurrentBackbone, RecurrentConfig
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
@@ -58,18 +59,27 @@ _DROPOUTS = (
 )
 
 _PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
+_RECURRENT_DEPTHS = {"tiny": 1, "small": 1, "base": 2}
+_POOLED_BY_DEFAULT: dict[str, TokenPooling] = {
+    "clip": "last",
+    "bert": "first",
+    "rnn": "max",
+    "lstm": "max",
+    "gru": "max",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderConfig:
     """The text encoder and its tokenizer."""
 
-    architecture: Literal["clip", "bert"] = "clip"
-    """`clip`: pre-norm and causal, pooled at the end token (trains fastest from scratch); `bert`:
-    bidirectional, pooled at [CLS]."""
+    architecture: Literal["clip", "bert", "rnn", "lstm", "gru"] = "clip"
+    """`clip`: a Transformer, pre-norm and causal, pooled at the end token (trains fastest from scratch);
+    `bert`: a bidirectional Transformer, pooled at [CLS]; `rnn`, `lstm`, `gru`: bidirectional recurrent
+    networks, pooled by the maximum over tokens."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
-    """Size: 192x4, 384x6 or 512x12 (width x layers)."""
+    """Size: 192x4, 384x6 or 512x12 (width x layers); recurrent: 192x1, 384x1, 512x2."""
 
     pretrained: str | None = None
     """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
@@ -96,8 +106,9 @@ class TextEncoderConfig:
     """Overrides the number of attention heads; by default one for every 64 of width."""
 
     pooling: TokenPooling | None = None
-    """What stands for a text: the state of the `first` token ([CLS]) or of the `last` one, or the `mean` or
-    `max` over all tokens. By default `last` of clip, `first` of bert, a sentence-transformers model's own."""
+    """What stands for a text: the state of the `first` token ([CLS]) or of the `last` one (of a recurrent
+    encoder the last of each direction), or the `mean` or `max` over all tokens. By default as the
+    architecture says, or a sentence-transformers model's own."""
 
     dropout: float = 0.0
     """Dropout in [0, 1), in a clip of the attention alone; a pre-trained encoder keeps its own."""
@@ -105,6 +116,16 @@ class TextEncoderConfig:
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         check_sizes(self, "text", "width", "depth", "heads")
+        if self.architecture in RECURRENT:
+            if self.heads is not None:
+                raise ConfigError(f"--text.heads: {self.architecture} has no attention; leave it out.")
+            if self.pooling == "first":
+                raise ConfigError(
+                    f"--text.pooling first: the first token of a {self.architecture} has one direction that "
+                    "read nothing; use last, mean or max."
+                )
+            if (self.width or 2) % 2:
+                raise ConfigError(f"--text.width is {self.width}; two directions need an even number.")
         if self.max_tokens < 3:
             raise ConfigError(f"--text.max-tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
         if self.vocabulary_size < 300:
@@ -139,7 +160,9 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone: Any, *, pooling: TokenPooling, normalize: bool = False) -> None:
         super().__init__()
         self.backbone: Any = backbone
-        install_fast_layers(self.backbone)
+        self.recurrent = isinstance(backbone, RecurrentBackbone)
+        if not self.recurrent:
+            install_fast_layers(self.backbone)
         self.pooling = pooling
         self.normalize = normalize
         self.dim = int(backbone.config.hidden_size)
@@ -159,8 +182,8 @@ class TextEncoder(nn.Module):
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
-            usual: TokenPooling = "last" if config.architecture == "clip" else "first"
-            return cls(_build_backbone(backbone_config), pooling=config.pooling or usual)
+            pooling = config.pooling or _POOLED_BY_DEFAULT[config.architecture]
+            return cls(_build_backbone(backbone_config), pooling=pooling)
         found = load_config(config.pretrained, section="text", known=_POOLED_AT)
         backbone = load_backbone(config.pretrained, found, section="text")
         if backbone.config.vocab_size < vocabulary_size:
@@ -192,7 +215,11 @@ class TextEncoder(nn.Module):
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
         check_choice("pooling", spec["pooling"], get_args(TokenPooling))
-        config = config_from_spec(spec["backbone"], known=_POOLED_AT)
+        stored = spec["backbone"]
+        if isinstance(stored, dict) and stored.get("model_type") in RECURRENT:
+            config: Any = RecurrentConfig.from_dict(stored)
+        else:
+            config = config_from_spec(stored, known=_POOLED_AT)
         return cls(_build_backbone(config), pooling=spec["pooling"], normalize=spec.get("normalize", False))
 
     def freeze_unused(self) -> None:
@@ -244,7 +271,11 @@ class TextEncoder(nn.Module):
                 return states[:, 0]
             case "last":
                 last = mask.sum(dim=1) - 1  # (B,)
-                return states[torch.arange(len(states), device=states.device), last]
+                ends = states[torch.arange(len(states), device=states.device), last]
+                if not self.recurrent:
+                    return ends
+                half = states.shape[2] // 2  # the backward direction ends at the first token
+                return torch.cat([ends[:, :half], states[:, 0, half:]], dim=1)
             case "mean":
                 count = mask.sum(dim=1, keepdim=True)  # (B, 1)
                 return states.masked_fill(~mask[..., None], 0).sum(dim=1) / count
@@ -257,6 +288,9 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
     from transformers import BertConfig, CLIPTextConfig
 
     width, depth, heads = width_depth_heads(config, "text", _PRESETS)
+    if config.architecture in RECURRENT:
+        depth = config.depth or _RECURRENT_DEPTHS[config.preset]
+        return RecurrentConfig(config.architecture, vocabulary_size, width, depth, config.dropout)
     shared = {
         "vocab_size": vocabulary_size,
         "hidden_size": width,
@@ -281,6 +315,8 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
 
 
 def _build_backbone(backbone_config: Any) -> nn.Module:
+    if isinstance(backbone_config, RecurrentConfig):
+        return RecurrentBackbone(backbone_config)
     from transformers import AutoModel, CLIPTextModel
 
     if backbone_config.model_type == "clip_text_model":  # AutoModel does not list the text half

@@ -1,4 +1,4 @@
-"""Formats by name. Adding one is adding a file to this folder with a function under `@export_format(name)`."""
+"""Formats by name. A new one is a file in this folder with a function under `@export_format(name)`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def formats() -> dict[str, ExportFormat]:
     return dict(sorted(_REGISTERED.items()))
 
 
-def export(model: Model, out: str | Path, *, format: str) -> Path:  # noqa: A002 - the option's name
+def export(model: Model, out: str | Path, *, format: str) -> Path:
     """Write a model in another library's format.
 
     Args:

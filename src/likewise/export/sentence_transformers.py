@@ -26,7 +26,14 @@ _POOLING = {
     "mean": "mean_tokens",
     "max": "max_tokens",
 }
-_MODES = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
+_MODES = (
+    "cls_token",
+    "mean_tokens",
+    "max_tokens",
+    "mean_sqrt_len_tokens",
+    "weightedmean_tokens",
+    "lasttoken",
+)
 # transformers' AutoModel, through which sentence-transformers opens a backbone, does not list them.
 _NOT_OPENED = ("clip_text_model", "rnn", "lstm", "gru")
 
@@ -123,7 +130,9 @@ def _write_dense(folder: Path, layer: nn.Linear) -> None:
             "activation_function": "torch.nn.modules.linear.Identity",
         },
     )
-    _save({f"linear.{name}": value for name, value in layer.state_dict().items()}, folder / "model.safetensors")
+    _save(
+        {f"linear.{name}": value for name, value in layer.state_dict().items()}, folder / "model.safetensors"
+    )
 
 
 def _save(weights: dict[str, Tensor], file: Path) -> None:

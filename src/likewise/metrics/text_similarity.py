@@ -1,4 +1,4 @@
-"""Similarity of texts: agreement with people's scores, retrieval of texts of the same group, lexical baselines.
+"""Similarity of texts: agreement with people's scores, retrieval within groups, lexical baselines.
 
 N pairs, M texts, D embedding width.
 """
@@ -158,9 +158,11 @@ def _retrieved(similarities: Similarities, count: int, groups: Array, text_ids: 
     if len(place) == 0:
         raise ValueError("no group has two different texts, so none can find another")
     figures = recalls(place) | {"mean_reciprocal_rank": float((1 / place.double()).mean())}
-    return figures | {f"chance_{key}": value for key, value in _chance(candidates).items()} | {
-        "num_texts": float(len(place))
-    }
+    return (
+        figures
+        | {f"chance_{key}": value for key, value in _chance(candidates).items()}
+        | {"num_texts": float(len(place))}
+    )
 
 
 def _chance(candidates: Counter[tuple[int, int]]) -> dict[str, float]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data.dataset import Dataset
@@ -16,19 +15,9 @@ from likewise.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = [
-    "ImageInput",
-    "batches",
-    "checked_texts",
-    "dataset_batches",
-    "length_batches",
-    "several_images",
-]
+__all__ = ["ImageInput", "batches", "checked_texts", "dataset_batches", "several_images"]
 
 ImageInput = Union[str, "os.PathLike[str]", bytes, "Image", "np.ndarray[Any, Any]", Tensor]
-
-
-_USUAL_TOKENS = 64
 
 
 def dataset_batches(dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
@@ -42,30 +31,6 @@ def batches(count: int, batch_size: int) -> Iterator[slice]:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     yield from (slice(start, start + batch_size) for start in range(0, count, batch_size))
-
-
-def length_batches(lengths: Sequence[int], batch_size: int) -> tuple[NDArray[np.int64], list[slice]]:
-    """Batches of texts of like length, the longest first, so that memory runs out at once or never.
-
-    Args:
-        lengths: tokens of each of N texts.
-        batch_size: at most so many texts, and as many tokens as so many texts of 64 have.
-
-    Returns:
-        (N,) places of the texts in order of length, and the slices of that order.
-
-    Raises:
-        ValueError: `batch_size` below 1.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    parts, start = [], 0
-    while start < len(order):
-        rows = max(1, min(batch_size, batch_size * _USUAL_TOKENS // lengths[order[start]]))
-        parts.append(slice(start, min(start + rows, len(order))))
-        start += rows
-    return order, parts
 
 
 def checked_texts(texts: str | Sequence[str]) -> list[str]:

@@ -6,12 +6,12 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
@@ -19,16 +19,10 @@ from likewise.errors import DataError
 from likewise.model.captions import Caption, write_captions
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
-from likewise.model.inputs import (
-    ImageInput,
-    batches,
-    checked_texts,
-    dataset_batches,
-    length_batches,
-    several_images,
-)
+from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
 from likewise.model.pair_scorer import PairScorer
-from likewise.model.runtime import Runtime, returned_as
+from likewise.model.runtime import Runtime, joined_vectors, returned_as
+from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
@@ -145,7 +139,8 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("encode_images")  # before any image is read
-        vectors = self._collect(map(self._embed_images, self._stored_batches(images, batch_size)), normalize)
+        batches = self._stored_batches(images, batch_size)
+        vectors = joined_vectors(map(self._embed_images, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
 
     @overload
@@ -192,52 +187,17 @@ class Model(Runtime):
             DataError: a text is empty or not a string.
             ValueError: `batch_size` below 1.
         """
-        network, several = self.needs("encode_texts"), checked_texts(texts)
-        assert self.tokenizer is not None
-        tokens = self.tokenizer.encode(several)
-        order, parts = length_batches([len(row) for row in tokens], batch_size)
-
-        def embed(rows: slice) -> Tensor:
-            with self.computing():
-                inputs = self.padded([tokens[place] for place in order[rows]])
-                return cast(Tensor, network.encode_texts(*inputs))
-
-        in_order = self._collect(map(embed, parts), normalize)
-        vectors = np.empty_like(in_order)
-        vectors[order] = in_order
+        vectors = text_vectors(self, checked_texts(texts), batch_size=batch_size, normalize=normalize)
         return returned_as(return_tensors, vectors)
 
     def similarity(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
-        """Cosines of all pairs of two lists of texts.
-
-        Args:
-            first: N texts.
-            second: M texts.
-
-        Returns:
-            (N, M) float32 in [-1, 1].
-
-        Raises:
-            AbilityError: the model has no text encoder.
-            DataError: a text is empty or not a string.
-        """
-        cosines: np.ndarray = self.encode_texts(first) @ self.encode_texts(second).T
-        return cosines.clip(-1, 1)
+        """(N, M) float32 cosines of N texts with M texts; errors as of `encode_texts`."""
+        return cosines_of_all(self, checked_texts(first), checked_texts(second))
 
     def similarity_pairwise(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
-        """Cosines of text i of one list with text i of another; see `similarity`.
-
-        Returns:
-            (N,) float32 in [-1, 1].
-
-        Raises:
-            DataError: the lists have different lengths, or see `similarity`.
-        """
-        one, other = checked_texts(first), checked_texts(second)
-        if len(one) != len(other):
-            raise DataError(f"{len(one)} texts and {len(other)} texts do not make pairs; give as many of each.")
-        cosines: np.ndarray = (self.encode_texts(one) * self.encode_texts(other)).sum(axis=1)
-        return cosines.clip(-1, 1)
+        """(N,) float32 cosines of text i of one list with text i of another; errors as of `encode_texts`, and
+        DataError for lists of different lengths."""
+        return cosines_of_pairs(self, checked_texts(first), checked_texts(second))
 
     def match(
         self, images: ImageInput | Sequence[ImageInput], texts: str | Sequence[str], *, batch_size: int = 256
@@ -342,7 +302,8 @@ class Model(Runtime):
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
         self.needs("encode_images")
-        return self._collect(map(self._embed_images, dataset_batches(dataset, batch_size)), normalize=True)
+        batches = dataset_batches(dataset, batch_size)
+        return joined_vectors(map(self._embed_images, batches), dim=self.dim)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
@@ -369,14 +330,6 @@ class Model(Runtime):
         """(B, D) of stored (B, 3, S, S) uint8 squares."""
         with self.computing():
             return cast(Tensor, self.needs("encode_images").encode_images(self.pixels(stored)))
-
-    def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
-        # Each batch leaves the device: all N vectors may not fit there.
-        vectors = [
-            (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
-            for batch in batches
-        ]
-        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.

@@ -33,17 +33,22 @@ def read_sentence_transformers(folder: Path) -> tuple[TextNetwork, dict[str, Any
     settings = next((found for name in _SETTINGS if (found := _read_json(folder / name))), {})
     _check_no_prompt(folder)
     try:
-        encoder = TextEncoder.build(TextEncoderConfig(pretrained=str(folder), max_tokens=3), vocabulary_size=1)
+        encoder = TextEncoder.build(
+            TextEncoderConfig(pretrained=str(folder), max_tokens=3), vocabulary_size=1
+        )
         limits = [
             position_limit(encoder.backbone.config),
-            settings.get("max_seq_length") or _read_json(folder / "tokenizer_config.json").get("model_max_length"),
+            settings.get("max_seq_length")
+            or _read_json(folder / "tokenizer_config.json").get("model_max_length"),
         ]
         longest = min((limit for limit in limits if isinstance(limit, int)), default=_USUAL_TOKENS)
         check_size(f"{folder}: the longest text", longest)
         tokenizer = TextTokenizer.load(folder, max_tokens=longest)
     except ConfigError as error:
         reason = str(error).removeprefix("--text.pretrained: ").removeprefix("--text.tokenizer: ")
-        raise ModelError(f"{folder} is a sentence-transformers model that cannot be opened: {reason}") from error
+        raise ModelError(
+            f"{folder} is a sentence-transformers model that cannot be opened: {reason}"
+        ) from error
     if settings.get("do_lower_case") is True:
         tokenizer = tokenizer.lowercasing()
     if tokenizer.size > encoder.backbone.config.vocab_size:

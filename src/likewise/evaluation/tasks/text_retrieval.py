@@ -45,7 +45,9 @@ class TextRetrieval(Task):
             curve=True,
         ),
         Figure("tfidf_r1", "R@1 of tf-idf", "share", "higher", baseline=True),
-        Figure("tfidf_mean_reciprocal_rank", "Mean reciprocal rank of tf-idf", better="higher", baseline=True),
+        Figure(
+            "tfidf_mean_reciprocal_rank", "Mean reciprocal rank of tf-idf", better="higher", baseline=True
+        ),
         Figure("num_texts", "Texts with another of their group", "count"),
     )
 

@@ -60,7 +60,9 @@ class Config:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ConfigError(f"--method.dropout is {self.dropout}; expected a probability in [0, 1).")
         if self.mlm_weight < 0:
-            raise ConfigError(f"{flag('method', 'mlm_weight')} is {self.mlm_weight}; it must not be negative.")
+            raise ConfigError(
+                f"{flag('method', 'mlm_weight')} is {self.mlm_weight}; it must not be negative."
+            )
 
 
 class SimCSE(Method):
