@@ -3,9 +3,10 @@
     python benchmarks/sentences.py train --model MINILM --triplets triplets.tsv --pairs stsb_validation.tsv
     python benchmarks/sentences.py encode --model MINILM --sentences sentences.txt --threads 2
 
-`train`: SimCSE with hard negatives against `MultipleNegativesRankingLoss`, the same backbone, rows, steps, batch,
-length, learning rate and dropout, in float32; contenders take turns. Beside Spearman's correlation on scored
-pairs stand that of the untrained backbone and of tf-idf. `encode`: the first 20,000 sentences, best of the rounds.
+`train`: SimCSE with hard negatives against `MultipleNegativesRankingLoss`, the same backbone, rows, steps,
+batch, length, learning rate and dropout, in float32; contenders take turns. Beside Spearman's correlation on
+scored pairs stand that of the untrained backbone and of tf-idf. `encode`: the first 20,000 sentences, best of
+the rounds.
 """
 
 from __future__ import annotations
@@ -162,18 +163,18 @@ def compare_training(options: Options) -> list[str]:
     ]
 
 
-def encode_ours(model: str, file: Path, out: Path) -> None:
+def encode_ours(model: str, file: str, out: str) -> None:
     """In a process of its own; see `compare_encoding`."""
     from likewise import load
 
-    sentences = file.read_text(encoding="utf-8").splitlines()
+    sentences = Path(file).read_text(encoding="utf-8").splitlines()
     opened = load(model)
     opened.encode_texts(sentences[:256])
     began = time.perf_counter()
     vectors = opened.encode_texts(sentences)
     seconds = time.perf_counter() - began
-    np.save(out / "vectors.npy", vectors)
-    (out / "summary.json").write_text(json.dumps({"sentences_per_second": len(sentences) / seconds}))
+    np.save(Path(out) / "vectors.npy", vectors)
+    (Path(out) / "summary.json").write_text(json.dumps({"sentences_per_second": len(sentences) / seconds}))
 
 
 def compare_encoding(options: Options) -> list[str]:
@@ -185,7 +186,8 @@ def compare_encoding(options: Options) -> list[str]:
     for number in range(options.rounds):
         ours, theirs = (options.out / f"{name}-encode-{number}" for name in (OURS, THEIRS))
         ours.mkdir(exist_ok=True)
-        code = f"from sentences import *; encode_ours({options.model!r}, Path({str(file)!r}), Path({str(ours)!r}))"
+        given = ", ".join(map(repr, map(str, (options.model, file, ours))))
+        code = f"import sentences; sentences.encode_ours({given})"
         paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
         subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": paths})
         rates[OURS].append(json.loads((ours / "summary.json").read_text())["sentences_per_second"])
@@ -205,7 +207,8 @@ def compare_encoding(options: Options) -> list[str]:
     ratios = [own / other for own, other in zip(*rates.values(), strict=True)]
     return [
         markdown_table(table),
-        f"Ours by theirs: {' '.join(f'{ratio:.2f}' for ratio in ratios)}. Vectors differ by {apart:.1e} at most.",
+        f"Ours by theirs: {' '.join(f'{ratio:.2f}' for ratio in ratios)}. "
+        f"Vectors differ by {apart:.1e} at most.",
     ]
 
 

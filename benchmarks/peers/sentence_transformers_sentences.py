@@ -1,8 +1,9 @@
 """The sentence-transformers side of benchmarks/sentences.py: a training, or the encoding of sentences.
 
-Model, tokenizer, collation by column and `MultipleNegativesRankingLoss` are the library's own. Its Trainer needs
-`accelerate`; the loop around the loss is plain: AdamW, the warm-up and cosine of Likewise, clipping at 1. That
-is the best case for the library, whose Trainer does more at every step. Nothing of Likewise is imported.
+Model, tokenizer, collation by column and `MultipleNegativesRankingLoss` are the library's own. Its Trainer
+needs `accelerate`; the loop around the loss is plain: AdamW, the warm-up and cosine of Likewise, clipping at
+1. That is the best case for the library, whose Trainer does more at every step. Nothing of Likewise is
+imported.
 """
 
 import argparse
