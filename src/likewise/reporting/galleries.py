@@ -118,6 +118,8 @@ def _text_neighbour_rows(inputs: ReportInputs, *, num_queries: int = 6, k: int =
     assert inputs.text_embeddings is not None
     queries = _spaced(inputs.num_texts, num_queries)
     kinds = None if inputs.text_groups is None else _if_shared(inputs.text_groups)
+    if kinds is not None and inputs.captions is not None and len(set(inputs.captions)) <= len(set(kinds)):
+        kinds = None  # only copies share a group
     return _neighbour_rows(inputs.text_embeddings, queries, kinds, _text_tiles(inputs), k)
 
 

@@ -10,7 +10,7 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import GroupMates, tokenize
 from likewise.data import Splits
-from likewise.errors import ConfigError, Interrupted
+from likewise.errors import ConfigError, DataError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
@@ -151,6 +151,11 @@ def _build_session(
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
     needs = settings.method_type.needs
+    if settings.method_type.pairs_texts and len(set(train.groups.tolist())) < 2:
+        raise DataError(
+            f"all {len(train)} rows mean the same (equal texts, or one group), and {settings.method_name} "
+            "learns by telling rows apart; give rows that differ."
+        )
     tokens = tokenize(train, tokenizer, needs)
     pairs = settings.method_type.pairs_texts and "text_2" not in tokens
     loader = Loader(
