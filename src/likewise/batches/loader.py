@@ -36,6 +36,7 @@ class Loader:
         needs: of the method. Labels that are required of the source domain only are masked (-1) in the
             target domain, so that nothing can learn from them.
         mates: where given, `text_2` is another text of each text's group.
+        texts_per_row: texts that are read of each row of the column `text`.
         rank: this process's number.
         world_size: R; batches are shared evenly.
     """
@@ -49,6 +50,7 @@ class Loader:
         seed: int,
         needs: Needs | None = None,
         mates: GroupMates | None = None,
+        texts_per_row: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -57,6 +59,7 @@ class Loader:
         self._mates = mates
         self._order = order
         self._seed = seed
+        self._texts_per_row = texts_per_row
         self._rank, self._world_size = rank, world_size
         self.steps_per_epoch = order.steps_per_epoch
         wanted = needs.columns if needs is not None else {}
@@ -88,10 +91,12 @@ class Loader:
             return drawn
 
         for name, table in self._tokens.items():
-            picked = table.pick(rows, uniform("caption" if name == "text" else f"caption {name}"))
-            columns[name] = table.batch(picked)
+            per_row = self._texts_per_row if name == "text" else 1
+            drawn = uniform("caption" if name == "text" else f"caption {name}")
+            columns[name] = table.batch(rows, drawn, per_row=per_row)
             if name == "text" and self._mates is not None:
-                columns["text_2"] = table.batch(self._mates.pick(picked, uniform("group mate")))
+                picked = self._mates.pick(table.pick(rows, drawn), uniform("group mate"))
+                columns["text_2"] = table.batch_of(picked)
         return Batch(index=index, occurrence=occurrence, **columns)
 
 

@@ -158,6 +158,7 @@ def _build_session(
         )
     tokens = tokenize(train, tokenizer, needs)
     pairs = settings.method_type.pairs_texts and "text_2" not in tokens
+    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
     loader = Loader(
         train,
         tokens,
@@ -165,10 +166,10 @@ def _build_session(
         seed=options.seed,
         needs=needs,
         mates=GroupMates.find(tokens["text"], train.groups) if pairs else None,
+        texts_per_row=method.texts_per_row,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
-    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)
     if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
         synchronize_batch_norm(method, fabric.device)
