@@ -26,7 +26,7 @@ Schuster and Paliwal 1997."""
 
 RECURRENT: tuple[RecurrentKind, ...] = get_args(RecurrentKind)
 
-_LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_LAYERS: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 _MAX_LAYERS = 64
 
 
@@ -132,7 +132,7 @@ def _initialize(backbone: RecurrentBackbone) -> None:
     hidden = backbone.config.hidden_size // 2
     for name, weight in backbone.layers.named_parameters():
         if "weight_hh" in name:
-            for gate in weight.split(hidden):
+            for gate in torch.split(weight, hidden):
                 nn.init.orthogonal_(gate)
         elif "weight_ih" in name:
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
