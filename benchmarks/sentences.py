@@ -132,7 +132,7 @@ def train_theirs(options: Options, seed: int, folder: Path) -> dict[str, Any]:
 
 def compare_training(options: Options) -> list[str]:
     from likewise import load
-    from likewise.metrics.text_similarity import correlations
+    from likewise.metrics.texts.similarity import correlations
 
     records: dict[str, list[dict[str, Any]]] = {OURS: [], THEIRS: []}
     for seed in options.seeds:

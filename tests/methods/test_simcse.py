@@ -97,8 +97,8 @@ def test_scored_pairs_are_no_positives(tmp_path: Path) -> None:
 
 def test_texts_of_one_group_are_positives(tmp_path: Path) -> None:
     rows = [
-        "\t".join(f"{word} {one}" for word in ("see", "this is", "I like", "look,", "not"))
-        for one in SENTENCES
+        "\t".join(f"{word} {one} number{place}" for word in ("see", "this is", "I like", "look,", "not"))
+        for place, one in enumerate(SENTENCES)
     ]
     file = table(tmp_path / "groups.tsv", "\t".join(f"caption_{number}" for number in range(1, 6)), *rows)
     run = trained(tmp_path, file, training__micro_batch_size=4, data__validation_share=0.3)
@@ -106,7 +106,7 @@ def test_texts_of_one_group_are_positives(tmp_path: Path) -> None:
     assert found["num_texts"] > 10
     assert found["num_texts"] % 5 == 0
     assert 0 < found["chance_r1"] < 1
-    assert found["tfidf_r1"] > found["chance_r1"]
+    assert found["tfidf_r1"] > 0.5
 
 
 @pytest.mark.parametrize(

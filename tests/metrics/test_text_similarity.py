@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from likewise.metrics.relevance import ids_of_texts
-from likewise.metrics.text_similarity import (
+from likewise.metrics.texts.similarity import (
     correlations,
     lexical_retrieval,
     pair_cosines,

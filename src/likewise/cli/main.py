@@ -54,7 +54,6 @@ _LESS_MEMORY = {
     "caption": "a smaller --batch-size or fewer --num-beams",
     "embed": _FEWER_ROWS,
     "explain": "--device cpu where it was a GPU's",
-    "export": "closing other programs: the model is copied once",
     "report": "--device cpu where it was a GPU's",
     "data": "fewer records (--data.max-records 1000)",
 }

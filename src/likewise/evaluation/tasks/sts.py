@@ -10,7 +10,7 @@ from likewise.data.columns import Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, task
 from likewise.evaluation.context import Context
 from likewise.metrics.collapse import alignment, uniformity
-from likewise.metrics.text_similarity import correlations, pair_cosines, tfidf_cosines, word_overlap
+from likewise.metrics.texts.similarity import correlations, pair_cosines, tfidf_cosines, word_overlap
 
 __all__ = ["STS"]
 

@@ -9,7 +9,7 @@ from likewise.data.columns import OPTIONAL, Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, has_column, task
 from likewise.evaluation.context import Context
 from likewise.metrics.retrieval import RECALL_AT
-from likewise.metrics.text_similarity import lexical_retrieval, text_retrieval
+from likewise.metrics.texts.similarity import lexical_retrieval, text_retrieval
 
 __all__ = ["TextRetrieval"]
 
