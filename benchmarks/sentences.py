@@ -1,7 +1,7 @@
 """Sentence embeddings beside sentence-transformers: training, and encoding with the same weights.
 
-    python benchmarks/sentences.py train --model MINILM --triplets triplets.tsv --pairs stsb_validation.tsv
-    python benchmarks/sentences.py encode --model MINILM --sentences sentences.txt --threads 2
+    python benchmarks/sentences.py train --model MINILM --data triplets.tsv --pairs stsb_validation.tsv
+    python benchmarks/sentences.py encode --model MINILM --data sentences.txt --threads 2
 
 `train`: SimCSE with hard negatives against `MultipleNegativesRankingLoss`, the same backbone, rows, steps,
 batch, length, learning rate and dropout, in float32; contenders take turns. Beside Spearman's correlation on
@@ -42,11 +42,11 @@ OURS, THEIRS = "likewise", "sentence-transformers"
 class Options:
     """Options of the benchmark."""
 
-    what: Annotated[Literal["train", "encode"], tyro.conf.Positional]
+    what: Annotated[Literal["train", "encode"], tyro.conf.Positional] = "train"
     """What to compare."""
 
-    model: str
-    """A folder of sentence-transformers, such as all-MiniLM-L6-v2."""
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    """A folder or hub name of sentence-transformers, such as all-MiniLM-L6-v2."""
 
     peers: str = sys.executable
     """The Python that has sentence-transformers."""
@@ -54,14 +54,11 @@ class Options:
     out: Path = Path("runs/sentences")
     """Where runs and figures go."""
 
-    triplets: Path = Path("triplets.tsv")
-    """train: anchor, positive and hard negative, with a header."""
+    data: Path = Path("triplets.tsv")
+    """train: anchor, positive and hard negative, with a header; encode: a sentence a line."""
 
     pairs: Path = Path("stsb_validation.tsv")
     """train: two sentences and a score, with a header."""
-
-    sentences: Path = Path("sentences.txt")
-    """encode: one a line."""
 
     num_sentences: int = 20_000
     """encode: how many of them."""
@@ -90,7 +87,7 @@ class Options:
 
 def train_ours(options: Options, seed: int, folder: Path) -> dict[str, Any]:
     settings = {
-        "data": options.triplets,
+        "data": options.data,
         "data.validation": options.pairs,
         "out": folder,
         "text.pretrained": options.model,
@@ -125,7 +122,7 @@ def peer(options: Options, folder: Path, *more: object) -> dict[str, Any]:
 def train_theirs(options: Options, seed: int, folder: Path) -> dict[str, Any]:
     names = ("threads", "steps", "batch_size", "max_tokens", "learning_rate")
     words = [word for name in names for word in (f"--{name.replace('_', '-')}", getattr(options, name))]
-    files = ["--data", options.triplets, "--validation", options.pairs]
+    files = ["--data", options.data, "--validation", options.pairs]
     summary = peer(options, folder, *files, *words, "--seed", seed)
     return asdict(peer_measured(folder)) | {name: summary[name] for name in ("peak_mib", "spearman")}
 
@@ -179,7 +176,7 @@ def encode_ours(model: str, file: str, out: str) -> None:
 
 def compare_encoding(options: Options) -> list[str]:
     file = options.out / "sentences.txt"
-    lines = options.sentences.read_text(encoding="utf-8").splitlines()[: options.num_sentences]
+    lines = options.data.read_text(encoding="utf-8").splitlines()[: options.num_sentences]
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     rates: dict[str, list[float]] = {OURS: [], THEIRS: []}
     apart = 0.0
