@@ -36,7 +36,7 @@ def test_methods_have_their_titles():
         "Multi-view",
         "Instance discrimination",
     ]
-    assert method_title("simcse") == "simcse"  # there is none of that name
+    assert method_title("glove") == "glove"  # there is none of that name
 
 
 def test_figures_are_named_and_formatted():

@@ -34,13 +34,22 @@ VARIANTS = {
     "triplet hard": ("triplet", {"mining": "hard", "embedding_dim": None}),
     "supcon of one view": ("supcon", {"num_views": 1, "embedding_dim": 16}),
     "multiview of three": ("multiview", {"channels": ("L", "a", "b")}),
+    "simcse with words": ("simcse", {"mlm_weight": 0.5}),
     "tcl without words": ("tcl", {"mlm": 0.0}),
     "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),
 }
 ALL = [*METHODS, *VARIANTS]
 # Methods whose shapes hang on numbers: how many words the texts have (packed texts), and how many pairs of a
 # class the batch has.
-THEY_COUNT = {"tcl", "tcl without words", "tcl without fusion", "triplet"}
+THEY_COUNT = {
+    "captioning",
+    "simcse",
+    "simcse with words",
+    "tcl",
+    "tcl without words",
+    "tcl without fusion",
+    "triplet",
+}
 
 
 def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:

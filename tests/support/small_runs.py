@@ -22,7 +22,7 @@ SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
-WITH_TEXTS = ("clip", "tcl", "captioning")
+WITH_TEXTS = ("clip", "tcl", "captioning", "simcse")
 
 # Narrow heads; a queue that the batch does not divide, and a twin that follows within a few steps.
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
@@ -30,6 +30,7 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "simsiam": {"projection_dim": 32, "predictor_dim": 16},
     "moco": {"queue_size": 23, "ema_momentum": 0.9, "norm_rows": 8},
     "instance": {"projection_dim": 32},
+    "simcse": {"dropout": 0.0},
     "captioning": {"decoder_width": 32, "dropout": 0.0},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }

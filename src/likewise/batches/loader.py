@@ -16,7 +16,7 @@ import torch
 
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import Order, occurrences
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import GroupMates, TokenTable
 from likewise.data.column_kinds import Texts
 from likewise.data.columns import Needs, column_names, column_of
 from likewise.data.dataset import Dataset
@@ -35,6 +35,7 @@ class Loader:
         seed: decides which text of a row is read.
         needs: of the method. Labels that are required of the source domain only are masked (-1) in the
             target domain, so that nothing can learn from them.
+        mates: where given, `text_2` is another text of each text's group.
         texts_per_row: texts that are read of each row of the column `text`.
         rank: this process's number.
         world_size: R; batches are shared evenly.
@@ -48,12 +49,14 @@ class Loader:
         *,
         seed: int,
         needs: Needs | None = None,
+        mates: GroupMates | None = None,
         texts_per_row: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self._dataset = dataset
         self._tokens = tokens
+        self._mates = mates
         self._order = order
         self._seed = seed
         self._texts_per_row = texts_per_row
@@ -82,11 +85,18 @@ class Loader:
         index, occurrence = torch.from_numpy(rows), torch.from_numpy(times)
         key = Batch(index=index, occurrence=occurrence).key
         columns: dict[str, Any] = {name: column.collate(rows) for name, column in self._columns.items()}
+
+        def uniform(purpose: str) -> np.ndarray:
+            drawn: np.ndarray = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
+            return drawn
+
         for name, table in self._tokens.items():
-            purpose = "caption" if name == "text" else f"caption {name}"
-            uniform = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
             per_row = self._texts_per_row if name == "text" else 1
-            columns[name] = table.batch(rows, uniform, per_row=per_row)
+            drawn = uniform("caption" if name == "text" else f"caption {name}")
+            columns[name] = table.batch(rows, drawn, per_row=per_row)
+            if name == "text" and self._mates is not None:
+                picked = self._mates.pick(table.pick(rows, drawn), uniform("group mate"))
+                columns["text_2"] = table.batch_of(picked)
         return Batch(index=index, occurrence=occurrence, **columns)
 
 

@@ -1,6 +1,6 @@
 """Every text of a column, tokenized once.
 
-Dimensions: N rows, C captions of all rows together.
+Dimensions: N rows, B of a batch, C captions of all rows together.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from likewise.data.columns import Needs, column_names
 from likewise.data.dataset import Dataset
 from likewise.views import caption_flags
 
-__all__ = ["TokenTable", "Tokenizes", "tokenize", "training_texts"]
+__all__ = ["GroupMates", "TokenTable", "Tokenizes", "tokenize", "training_texts"]
 
 
 class Tokenizes(Protocol):
@@ -94,8 +94,7 @@ class TokenTable:
         """
         captions = self.pick(index, uniform)
         if per_row == 1:
-            tokens, mask = map(torch.from_numpy, self.padded(captions))
-            return TokenBatch(tokens, mask, *(flag[captions] for flag in self._flags))
+            return self.batch_of(captions)
         first, counts = self.first[index, None], self.counts[index, None]  # (B, 1)
         places = first + (captions[:, None] - first + np.arange(per_row)) % counts  # (B, K)
         tokens, mask = (
@@ -104,6 +103,55 @@ class TokenTable:
         mask &= torch.from_numpy(np.arange(per_row) < counts)[..., None]
         return TokenBatch(tokens, mask, *(flag[places].any(dim=1) for flag in self._flags))
 
+    def batch_of(self, captions: np.ndarray) -> TokenBatch:
+        """The tokens of (B,) captions, by their places."""
+        tokens, mask = map(torch.from_numpy, self.padded(captions))
+        return TokenBatch(tokens, mask, *(flag[captions] for flag in self._flags))
+
     def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, of some captions, as long as the longest of them."""
         return self._tokenizer.pad([self._tokens[place] for place in captions])
+
+
+class GroupMates:
+    """For each text another text of its group: of the same row, or of another row that means the same.
+
+    Args:
+        table: C captions of N rows.
+        groups: (N,) int64, equal for rows that mean the same.
+    """
+
+    def __init__(self, table: TokenTable, groups: np.ndarray) -> None:
+        of_captions = np.repeat(groups, table.counts)  # (C,)
+        self._order = np.argsort(of_captions, kind="stable")  # captions, group by group
+        self._place = np.empty_like(self._order)
+        self._place[self._order] = np.arange(len(self._order))
+        _, first, group, count = np.unique(
+            of_captions[self._order], return_index=True, return_inverse=True, return_counts=True
+        )
+        self._first, self._count = first[group], count[group]  # (C,) of the group, in that order
+
+    @classmethod
+    def find(cls, table: TokenTable, groups: np.ndarray) -> GroupMates | None:
+        """None where no group has two different texts."""
+        texts = {
+            (group, text) for group, text in zip(np.repeat(groups, table.counts), table.captions, strict=True)
+        }
+        return cls(table, groups) if len(texts) > len(np.unique(groups)) else None
+
+    def pick(self, captions: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """Another caption of each one's group; itself where it is the only one.
+
+        Args:
+            captions: (B,) places of captions.
+            uniform: (B,) numbers in [0, 1) that choose.
+
+        Returns:
+            (B,) places of captions.
+        """
+        place = self._place[captions]
+        first, count = self._first[place], self._count[place]
+        others = np.maximum(count - 1, 1)
+        ahead = 1 + (uniform * others).astype(np.int64)
+        mates: np.ndarray = self._order[first + (place - first + ahead) % count]
+        return mates

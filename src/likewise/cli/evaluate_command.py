@@ -13,7 +13,7 @@ import tyro
 from likewise.data import DataConfig
 from likewise.errors import ConfigError, DataError, LikewiseError
 from likewise.evaluation.base import NoOptions
-from likewise.evaluation.registry import figure_of, find_task, tasks
+from likewise.evaluation.registry import figure_of, find_task, needs_of_tasks, tasks
 from likewise.evaluation.tasks.few_shot import FewShotOptions
 from likewise.messages import printed_line
 from likewise.metrics.linear_probe import NOT_CONVERGED
@@ -88,7 +88,8 @@ def run(arguments: Sequence[str]) -> None:
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
         return
-    measured = open_measured(model, options.run, options.data, progress=not options.json)
+    needs = needs_of_tasks(model, options.task)
+    measured = open_measured(model, options.run, options.data, needs=needs, progress=not options.json)
     if options.task == "all":
         names = fitting_tasks(model, measured)
         _refuse_ignored(given, names, f"all ({', '.join(names)})")

@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "show the image regions behind a match with a text, a similarity or a caption",
     "caption": "write captions of images",
     "embed": "write the embeddings of images or texts to a file",
+    "export": "write a trained model in another library's format",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }
 

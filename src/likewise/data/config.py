@@ -12,7 +12,20 @@ from likewise.data.text_encoding import decoded
 from likewise.errors import ConfigError
 from likewise.messages import flag
 
-__all__ = ["DataConfig"]
+__all__ = ["IMAGE_OPTIONS", "DataConfig"]
+
+IMAGE_OPTIONS = (
+    "image_column",
+    "image_2_column",
+    "boxes_column",
+    "image_root",
+    "follow_links",
+    "fit",
+    "store_size",
+    "cache",
+    "cache_dir",
+)
+"""Options that say how images are read and stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

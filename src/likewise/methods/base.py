@@ -188,6 +188,8 @@ class Method(nn.Module, ABC):
     comparable."""
     needs: ClassVar[Needs]
     """The columns it reads."""
+    pairs_texts: ClassVar[bool] = False
+    """Where the data has no `text_2`, another text of a row's group takes its place, if there are any."""
     compares_color: ClassVar[bool] = False
     """It learns nothing from grey images."""
     options: ClassVar[type]

@@ -6,12 +6,12 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
@@ -30,7 +30,8 @@ from likewise.model.inputs import (
     several_images,
 )
 from likewise.model.pair_scorer import PairScorer, match_pairs
-from likewise.model.runtime import Runtime, returned_as
+from likewise.model.runtime import Runtime, joined_vectors, returned_as
+from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("encode_images")  # before any image is read
-        vectors = self._collect(map(self._embed_images, self._stored_batches(images, batch_size)), normalize)
+        batches = self._stored_batches(images, batch_size)
+        vectors = joined_vectors(map(self._embed_images, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
 
     @overload
@@ -172,7 +174,7 @@ class Model(Runtime):
 
         Args:
             texts: one or several; those longer than the model reads are cut.
-            batch_size: texts per forward pass.
+            batch_size: texts per forward pass, fewer where they are long.
             normalize: scale the vectors to unit length.
             return_tensors: "np" for an array, "pt" for a tensor on the CPU.
 
@@ -184,14 +186,17 @@ class Model(Runtime):
             DataError: a text is empty or not a string.
             ValueError: `batch_size` below 1.
         """
-        network, several = self.needs("encode_texts"), checked_texts(texts)
-
-        def embed(rows: slice) -> Tensor:
-            with self.computing():
-                return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
-
-        vectors = self._collect(map(embed, batches(len(several), batch_size)), normalize)
+        vectors = text_vectors(self, checked_texts(texts), batch_size=batch_size, normalize=normalize)
         return returned_as(return_tensors, vectors)
+
+    def similarity(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
+        """(N, M) float32 cosines of N texts with M texts; errors as of `encode_texts`."""
+        return cosines_of_all(self, checked_texts(first), checked_texts(second))
+
+    def similarity_pairwise(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
+        """(N,) float32 cosines of text i of one list with text i of another; errors as of `encode_texts`, and
+        DataError for lists of different lengths."""
+        return cosines_of_pairs(self, checked_texts(first), checked_texts(second))
 
     def match(self, images: Images, texts: Texts, *, batch_size: int = 256) -> np.ndarray:
         """Probability that each image and text belong together.
@@ -292,7 +297,8 @@ class Model(Runtime):
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
         self.needs("encode_images")
-        return self._collect(map(self._embed_images, dataset_batches(dataset, batch_size)), normalize=True)
+        batches = dataset_batches(dataset, batch_size)
+        return joined_vectors(map(self._embed_images, batches), dim=self.dim)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
@@ -319,14 +325,6 @@ class Model(Runtime):
         """(B, D) of stored (B, 3, S, S) uint8 squares."""
         with self.computing():
             return cast(Tensor, self.needs("encode_images").encode_images(self.pixels(stored)))
-
-    def _collect(self, batches: Iterable[Tensor], normalize: bool) -> np.ndarray:
-        # Each batch leaves the device: all N vectors may not fit there.
-        vectors = [
-            (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
-            for batch in batches
-        ]
-        return torch.cat(vectors).numpy() if vectors else np.zeros((0, self.dim), np.float32)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.

@@ -5,13 +5,13 @@ Dimensions: B batch, S side in pixels, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.tokenizer import TextTokenizer
@@ -20,7 +20,7 @@ from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.views import center_view
 
-__all__ = ["Runtime", "returned_as"]
+__all__ = ["Runtime", "joined_vectors", "returned_as"]
 
 
 class Runtime:
@@ -96,7 +96,12 @@ class Runtime:
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, L) tokens and (B, L) mask of texts, on the device."""
         assert self.tokenizer is not None
-        tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
+        return self.padded(self.tokenizer.encode(texts))
+
+    def padded(self, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """(B, L) tokens and (B, L) mask of rows of tokens, on the device."""
+        assert self.tokenizer is not None
+        tokens, mask = self.tokenizer.pad(rows)
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
 
     @contextmanager
@@ -109,6 +114,16 @@ class Runtime:
                 yield
         finally:
             self.network.train(training)
+
+
+def joined_vectors(batches: Iterable[Tensor], *, dim: int, normalize: bool = True) -> np.ndarray:
+    """(N, D) float32 vectors of all batches, of unit length where `normalize`."""
+    # Each batch leaves the device: all N vectors may not fit there.
+    vectors = [
+        (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
+        for batch in batches
+    ]
+    return torch.cat(vectors).numpy() if vectors else np.zeros((0, dim), np.float32)
 
 
 def returned_as(kind: str, vectors: np.ndarray) -> np.ndarray | Tensor:

@@ -5,7 +5,7 @@ inside `checked_inputs()` an inf or a NaN does too. For several processes see `l
 """
 
 from ._numerics import checked_inputs
-from .contrastive import info_nce, moco_loss
+from .contrastive import hard_negative_info_nce, info_nce, moco_loss
 from .domains import (
     coral,
     cross_view_consistency,
@@ -26,6 +26,7 @@ from .symmetric import clip_loss, nt_xent
 __all__ = [
     # contrastive
     "info_nce",
+    "hard_negative_info_nce",
     "clip_loss",
     "nt_xent",
     "moco_loss",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data import DataConfig, Splits
+from likewise.data.config import IMAGE_OPTIONS
 from likewise.encoders.decoders import Decoding
 from likewise.errors import AbilityError
 from likewise.evaluation.context import Context
@@ -88,7 +89,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     known: dict[str, Any] = {
         "title": f"{method_title(settings.method_name)} on {without_folders(settings.data.source)}",
         "method": settings.method_name,
-        "settings": without_folders(sections),
+        "settings": without_folders(_without_image_options(sections)),
         "metrics": run.read_metrics(),
         "results": results.own,
         "others": without_folders(results.others),
@@ -104,7 +105,6 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         known |= {
             "text_embeddings": context.texts,
             "captions": context.captions,
-            "caption_image": context.caption_rows,
             "text_groups": validation.groups[context.caption_rows],
             "explanations": _explain_pairs(context) if can_explain(model) else (),
         }
@@ -114,6 +114,10 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         known["image_embeddings"] = context.images
     if validation.pixels is not None:
         known["thumbnails"] = validation.images(np.arange(len(validation))).numpy()
+    if "image_embeddings" not in known and "thumbnails" not in known:
+        return ReportInputs(**known)
+    if "captions" in known:
+        known["caption_image"] = context.caption_rows
     return ReportInputs(
         **known,
         image_groups=validation.groups,
@@ -122,6 +126,14 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         domains=validation.domains,
         domain_names=validation.domain_names,
     )
+
+
+def _without_image_options(sections: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a method that reads no images, without the options that say how they are read."""
+    if "image" in sections:
+        return sections
+    data = {name: value for name, value in sections["data"].items() if name not in IMAGE_OPTIONS}
+    return sections | {"data": data}
 
 
 def _facts(model: Model, training: TrainingConfig) -> dict[str, str]:

@@ -29,7 +29,7 @@ _APART = {
     "learning_rate": "Learning rate",
     "temperature": "Temperature",
     "gradient_norm": "Gradient norm",
-    "images_per_second": "Images per second",
+    "images_per_second": "Rows per second",
     "waiting_share": "Share of time waiting for data",
 }
 """Training numbers with a chart of their own; all others are parts of the loss."""

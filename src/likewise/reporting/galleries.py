@@ -118,6 +118,9 @@ def _text_neighbour_rows(inputs: ReportInputs, *, num_queries: int = 6, k: int =
     assert inputs.text_embeddings is not None
     queries = _spaced(inputs.num_texts, num_queries)
     kinds = None if inputs.text_groups is None else _if_shared(inputs.text_groups)
+    if kinds is not None and inputs.captions is not None:
+        different = set(zip(kinds.tolist(), inputs.captions, strict=True))
+        kinds = kinds if len(different) > len(np.unique(kinds)) else None  # None where only copies share one
     return _neighbour_rows(inputs.text_embeddings, queries, kinds, _text_tiles(inputs), k)
 
 

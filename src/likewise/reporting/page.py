@@ -26,8 +26,9 @@ from likewise.reporting.galleries import find_neighbours, find_retrievals
 from likewise.reporting.generated_captions import find_captions
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
-from likewise.reporting.summary import headlines, summary, warning
+from likewise.reporting.summary import headlines, reads_images, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
+from likewise.reporting.text_pairs import find_text_pairs
 
 __all__ = ["render_report", "write_report"]
 
@@ -37,6 +38,7 @@ _TITLES = {
     "curves": "Training",
     "map": "Map",
     "neighbours": "Neighbours",
+    "text_pairs": "Pairs",
     "retrievals": "Retrievals",
     "captions": "Captions",
     "attention": "Attention maps",
@@ -47,6 +49,9 @@ _TITLES = {
     "data": "Data",
     "settings": "Settings",
 }
+
+_OF_IMAGES = ("retrievals", "attention", "confusions", "roc", "episodes", "clusters")
+"""Sections on images, which a report of texts alone does not even miss."""
 
 _MAX_BAD_RECORDS = 50
 _MAX_KEYS = 25
@@ -91,6 +96,7 @@ def render_report(inputs: ReportInputs) -> str:
         "curves": _curves,
         "map": find_maps,
         "neighbours": find_neighbours,
+        "text_pairs": find_text_pairs,
         "retrievals": find_retrievals,
         "captions": find_captions,
         "attention": find_attention_maps,
@@ -102,9 +108,10 @@ def render_report(inputs: ReportInputs) -> str:
         "settings": _settings,
     }
     contents = {name: _content(find, inputs) for name, find in sections.items()}
+    unsuitable = ("text_pairs",) if reads_images(inputs) else _OF_IMAGES
     left_out: dict[str, list[str]] = {}
     for name, content in contents.items():
-        if isinstance(content, str):
+        if isinstance(content, str) and name not in unsuitable:
             left_out.setdefault(content, []).append(_TITLES[name])
     return template.render(
         title=inputs.title,
@@ -153,7 +160,8 @@ def _data(inputs: ReportInputs) -> Any:
     if isinstance(fingerprint, Mapping):  # of each part
         fingerprint = ", ".join(f"{part} {mark}" for part, mark in fingerprint.items()) or None
     # Only the first level has names in words: deeper ones are names of classes and columns.
-    values = {title_of(name): value for name, value in inputs.data_summary.items()}
+    unsuitable = () if reads_images(inputs) else ("fit", "store_size", "picture_sizes")
+    values = {title_of(name): value for name, value in inputs.data_summary.items() if name not in unsuitable}
     return {
         "tables": key_tables(values, "Overview", _MAX_KEYS),
         "fingerprint": fingerprint,

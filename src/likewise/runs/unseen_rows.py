@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data import DataConfig, Dataset, Splits
+from likewise.data.columns import Needs
 from likewise.data.files import is_remote
 from likewise.data.leakage import said_of_overlap, trained_on
 from likewise.errors import DataError
@@ -110,20 +111,23 @@ class Measured:
         return entry | {"figures": figures}
 
 
-def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool = True) -> Measured:
+def open_measured(
+    model: Model, path: str, data: DataConfig, *, needs: Needs | None = None, progress: bool = True
+) -> Measured:
     """Open the source that `data` names, or the run's own, without the rows that were trained on.
 
     Args:
         model: the run's model.
         path: the run's folder, or a model's.
         data: the source and its options; OWN_DATA as the source for the run's own.
+        needs: the columns to read of another source; images, or else texts, when None.
         progress: show a progress bar while images are decoded.
 
     Raises:
         DataError: the source cannot be measured on, or all of it was trained on.
     """
     if not is_run(path):
-        splits = open_other(model, path, data, parts="measured", progress=progress)
+        splits = open_other(model, path, data, needs=needs, parts="measured", progress=progress)
         unknown = f"{path} is a model without a run, so whether it was trained on rows of this is not known."
         return _without_trained(splits, None, joined=True, warnings=(unknown,))
     run = RunData(model, path)
@@ -147,7 +151,7 @@ def open_measured(model: Model, path: str, data: DataConfig, *, progress: bool =
         if config == run.config:
             return replace(own_measured(trained), warnings=warnings, changed=changed)
     if config is None:
-        splits = open_other(model, path, data, parts="measured", progress=progress)
+        splits = open_other(model, path, data, needs=needs, parts="measured", progress=progress)
     else:
         splits = run.open(config, progress=progress)
     return _without_trained(splits, train, joined=config is None, warnings=warnings)

@@ -13,6 +13,7 @@ from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
 from likewise.batches.tokenized_texts import TokenTable, training_texts
 from likewise.data import Dataset, Splits, prepare
+from likewise.data.config import IMAGE_OPTIONS
 from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
@@ -87,6 +88,11 @@ def _check_used(settings: Settings[Any]) -> None:
         raise ConfigError(
             f"--training.source-share is {training.source_share}, which --training.order {training.order} "
             "ignores; leave it out, or use --training.order domains."
+        )
+    of_images = [] if "image" in settings.method_type.needs else settings.data.given(*IMAGE_OPTIONS)
+    if of_images:
+        raise ConfigError(
+            f"{flag('data', of_images[0])}: {settings.method_name} reads no images; leave it out."
         )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(

@@ -145,7 +145,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
             f"kind {theirs.kind}, and {method.name} trains one of kind {ours.kind}, without a common encoder."
         )
     for encoder in theirs.modules():
-        if isinstance(encoder, ImageEncoder):
+        if isinstance(encoder, ImageEncoder) and "image" in method.needs:
             encoder.resize(ours.image.image_size)
     try:
         if theirs.kind == ours.kind:
