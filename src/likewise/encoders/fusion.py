@@ -19,7 +19,7 @@ from likewise.encoders.pretrained import quiet_loading
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
-__all__ = ["FusionEncoder", "LanguageHead", "cut_fusion"]
+__all__ = ["FusionEncoder", "LanguageHead", "cut_fusion", "fusion_above"]
 
 
 class FusionEncoder(nn.Module):
@@ -194,6 +194,31 @@ def cut_fusion(text: TextEncoder, *, depth: int | None, image_dim: int) -> Fusio
     backbone.encoder.layer = layers[:-depth]
     backbone.config.num_hidden_layers -= depth
     return fusion
+
+
+def fusion_above(text: TextEncoder, *, depth: int | None, image_dim: int) -> FusionEncoder:
+    """Fusion layers with fresh weights above a text encoder of any kind, which keeps all its layers.
+
+    Args:
+        text: gives width, heads and dropout.
+        depth: the number of layers; half of the text encoder's when None.
+        image_dim: width of the image's tokens.
+    """
+    from transformers import BertConfig
+
+    below = text.backbone.config
+    dropout = getattr(below, "hidden_dropout_prob", 0.0)
+    config = BertConfig(
+        vocab_size=below.vocab_size,
+        hidden_size=text.dim,
+        intermediate_size=4 * text.dim,
+        num_attention_heads=below.num_attention_heads,
+        num_hidden_layers=depth or max(1, below.num_hidden_layers // 2),
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=text.dim**-0.5,
+    )
+    return FusionEncoder(config, image_dim=image_dim)
 
 
 class LanguageHead(nn.Module):
