@@ -41,6 +41,7 @@ class BuildContext:
         views: options of each view family.
         tokenizer: None for a method that reads no texts.
         num_rows: rows of the training split, for memory banks and queues.
+        classes: names of the labels, in the order of their numbers.
         trained: `spec` of the network that training starts from. The encoders are then built like that
             network's, whatever their options say; its weights are loaded after the method is built.
     """
@@ -50,6 +51,7 @@ class BuildContext:
     views: Mapping[str, ViewConfig] = field(default_factory=dict)
     tokenizer: TokenizerInfo | None = None
     num_rows: int = 0
+    classes: tuple[str, ...] = ()
     trained: dict[str, Any] | None = None
 
     @property

@@ -179,7 +179,7 @@ def build_method(
     settings: Settings[Any],
     run: RunFolder,
     tokenizer: TextTokenizer | None,
-    num_rows: int,
+    data: Dataset,
     trained: Model | None,
     fabric: Any,
 ) -> Method:
@@ -197,7 +197,8 @@ def build_method(
             text=sections.get("text"),
             views={family: sections[family] for family in method_type.view_families},
             tokenizer=info,
-            num_rows=num_rows,
+            num_rows=len(data),
+            classes=tuple(data.label_names or ()),
             trained=trained_spec(settings, run, trained, fabric),
         ),
     )
