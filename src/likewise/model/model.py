@@ -21,7 +21,8 @@ from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
 from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
 from likewise.model.pair_scorer import PairScorer
-from likewise.model.runtime import Runtime, returned_as
+from likewise.model.runtime import returned_as
+from likewise.model.statement_model import StatementModel
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
     return Model.load(path, device=device)
 
 
-class Model(Runtime):
+class Model(StatementModel):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments."""
 
     @classmethod

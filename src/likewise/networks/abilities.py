@@ -15,7 +15,17 @@ from torch import Tensor
 from likewise.encoders.decoders import Candidates, Decoding
 from likewise.encoders.pairing import Pairing
 
-__all__ = ["ABILITIES", "Ability", "EncodesImages", "EncodesTexts", "MatchesPairs", "WritesCaptions"]
+__all__ = [
+    "ABILITIES",
+    "Ability",
+    "ComparesImages",
+    "EncodesImages",
+    "EncodesTexts",
+    "EntailsStatements",
+    "GroundsPhrases",
+    "MatchesPairs",
+    "WritesCaptions",
+]
 
 
 @runtime_checkable
@@ -71,6 +81,43 @@ class WritesCaptions(Protocol):
         """(B, 3, S, S) and (B, L) to (B, L - 1, N), where the decoder looks; None without attention."""
 
 
+@runtime_checkable
+class EntailsStatements(Protocol):
+    """Judges statements about images; the network's `classes` names the verdicts."""
+
+    def entail(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to (B, C) logits."""
+
+    def entail_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and a fusion layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+
+
+@runtime_checkable
+class ComparesImages(Protocol):
+    """Judges statements about two images; the network's `classes` names the verdicts."""
+
+    def compare(self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Twice (B, 3, S, S) normalized pixels, (B, L) tokens and mask to (B, C) logits."""
+
+    def compare_attention(
+        self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and a fusion layer's (B, H, L, 1 + N) attention to either image, with its graph."""
+
+
+@runtime_checkable
+class GroundsPhrases(Protocol):
+    """Finds the region of an image that a phrase names, by its attention."""
+
+    def ground_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to the match's (B, 2) logits, and a fusion
+        layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+
+
 class Ability(NamedTuple):
     """One entry of `ABILITIES`.
 
@@ -88,5 +135,8 @@ ABILITIES: dict[str, Ability] = {
     "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
     "match": Ability(MatchesPairs, "tcl"),
     "caption": Ability(WritesCaptions, "captioning"),
+    "entail": Ability(EntailsStatements, "entailment"),
+    "compare": Ability(ComparesImages, "nlvr"),
+    "ground": Ability(GroundsPhrases, "tcl"),
 }
-"""By name. To add one (answer, compare, entail, ground, classify), add its protocol and an entry."""
+"""By name. To add one (answer, classify), add its protocol and an entry."""
