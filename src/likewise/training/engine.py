@@ -160,7 +160,7 @@ def _build_session(
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
-    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
+    method = build_method(settings, run, tokenizer, train, trained, fabric)
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)
     if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
         synchronize_batch_norm(method, fabric.device)
