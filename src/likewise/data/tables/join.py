@@ -16,7 +16,7 @@ __all__ = ["joined_table"]
 
 
 def joined_table(table: Table, others: Sequence[Table], *, option: str, column: str | None) -> Table:
-    """The rows of a table, with the columns that it lacks from the one row of the others that has the same key.
+    """The rows of a table, with the columns that it lacks from the row of the others that has the same key.
 
     Args:
         table: its rows, in its order; one without such a row is a bad one.
@@ -31,7 +31,7 @@ def joined_table(table: Table, others: Sequence[Table], *, option: str, column: 
     said = f"{flag('data', option)} {', '.join(other.name for other in others)}"
     rows_of = _key(table, others, column, said)
     key = next(iter(rows_of))
-    found = [rows_of[key].get(name_in(cell)) for cell in table.column(key)]
+    found = [rows_of[key].get(name_in(cell) or "") for cell in table.column(key)]
     kept = [row for row, match in enumerate(found) if match is not None]
     matches = [match for match in found if match is not None]
     new = [name for name in others[0].names if name not in table.names]
@@ -66,9 +66,7 @@ def joined_table(table: Table, others: Sequence[Table], *, option: str, column: 
     )
 
 
-def _key(
-    table: Table, others: Sequence[Table], column: str | None, said: str
-) -> dict[str, dict[str | None, int]]:
+def _key(table: Table, others: Sequence[Table], column: str | None, said: str) -> dict[str, dict[str, int]]:
     """The key's name, with the row of each of its values among the others."""
     for other in others:
         if set(other.names) != set(others[0].names):
@@ -86,20 +84,21 @@ def _key(
             f"{said}: it has no column in common with {table.name} ({first_names(table.names)}; "
             f"{first_names(others[0].names)}). Give the key the same name in both, such as image_id"
         )
-    keys, repeated = {}, {}
+    keys: dict[str, dict[str, int]] = {}
+    repeated: dict[str, str | None] = {}
     for name in shared:
         values = [name_in(cell) for other in others for cell in other.column(name)]
         rows = {value: row for row, value in enumerate(values) if value is not None}
         if len(rows) == len(values):
             keys[name] = rows
         else:
-            repeated[name] = next(value for row, value in enumerate(values) if rows.get(value) != row)
+            repeated[name] = next(v for row, v in enumerate(values) if v is None or rows[v] != row)
     if len(keys) == 1:
         return keys
     if keys:
         raise SourceError(f"{said}: {first_names(list(keys))} could all be the key; give --data.join-column")
     name, value = next(iter(repeated.items()))
     raise SourceError(
-        f"{said}: {value!r} comes twice in its column {name} (or a cell is empty there), so it is no key; name "
-        "a table with one row for each"
+        f"{said}: {value!r} comes twice in its column {name} (or a cell is empty there), so it is no key; "
+        "name a table with one row for each"
     )
