@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
+from likewise.model.answers import Answers
 from likewise.model.captions import Captions
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.grad_cam import Explanation, explain, explainable
@@ -43,7 +44,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
     return Model.load(path, device=device)
 
 
-class Model(Captions):
+class Model(Captions, Answers):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
 
     Captions and other abilities that need more than a few lines are bases in files of their own."""

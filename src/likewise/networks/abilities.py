@@ -12,10 +12,18 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from likewise.encoders.decoders import Candidates, Decoding
+from likewise.encoders.decoders import Candidates, Decoding, Memory
 from likewise.encoders.pairing import Pairing
 
-__all__ = ["ABILITIES", "Ability", "EncodesImages", "EncodesTexts", "MatchesPairs", "WritesCaptions"]
+__all__ = [
+    "ABILITIES",
+    "Ability",
+    "AnswersQuestions",
+    "EncodesImages",
+    "EncodesTexts",
+    "MatchesPairs",
+    "WritesCaptions",
+]
 
 
 @runtime_checkable
@@ -71,6 +79,31 @@ class WritesCaptions(Protocol):
         """(B, 3, S, S) and (B, L) to (B, L - 1, N), where the decoder looks; None without attention."""
 
 
+@runtime_checkable
+class AnswersQuestions(Protocol):
+    """Answers questions about images."""
+
+    def known_answers(self) -> list[str]:
+        """The answers of the training data, the most frequent first."""
+
+    def read_questions(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Memory:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to what the decoder reads."""
+
+    def score_answers(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Log-likelihoods (B, A) of (A, T) answers, the sum over their tokens, in nats."""
+
+    def write_answers(
+        self,
+        memory: Memory,
+        *,
+        begin_id: int,
+        end_id: int,
+        decoding: Decoding,
+        index: Tensor | None = None,
+    ) -> Candidates:
+        """Answers in the decoder's own words."""
+
+
 class Ability(NamedTuple):
     """One entry of `ABILITIES`.
 
@@ -88,5 +121,6 @@ ABILITIES: dict[str, Ability] = {
     "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
     "match": Ability(MatchesPairs, "tcl"),
     "caption": Ability(WritesCaptions, "captioning"),
+    "answer": Ability(AnswersQuestions, "vqa"),
 }
-"""By name. To add one (answer, compare, entail, ground, classify), add its protocol and an entry."""
+"""By name. To add one (compare, entail, ground, classify), add its protocol and an entry."""
