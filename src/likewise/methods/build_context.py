@@ -44,6 +44,7 @@ class BuildContext:
         tokenizer: None for a method that reads no texts.
         num_rows: rows of the training split, for memory banks and queues.
         answers: of the training split, the most frequent first; none where the method reads none.
+        classes: names of the labels, in the order of their numbers.
         trained: `spec` of the network that training starts from. The encoders are then built like that
             network's, whatever their options say; its weights are loaded after the method is built.
     """
@@ -54,6 +55,7 @@ class BuildContext:
     tokenizer: TokenizerInfo | None = None
     num_rows: int = 0
     answers: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     trained: dict[str, Any] | None = None
 
     @property

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from likewise.encoders.decoders import Decoding, Memory
@@ -84,8 +83,8 @@ class Answers(Runtime):
         lengths = {len(several), len(asked)}
         if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
             raise DataError(
-                f"{len(several)} images and {len(asked)} questions do not make pairs; give as many of each, or "
-                "one of either."
+                f"{len(several)} images and {len(asked)} questions do not make pairs; give as many of each, "
+                "or one of either."
             )
         count = max(lengths)
         if len(several) == 1:
@@ -133,21 +132,6 @@ class Answers(Runtime):
         stored = (dataset.images(places[rows]) for rows in batches(len(dataset), batch_size))
         questions = [texts[0] for texts in dataset.texts or ()]
         return self.answer_stored(stored, questions, answers, score=score, num_answers=num_answers)
-
-    def answer_scores(
-        self, stored: Iterable[Tensor], questions: Sequence[str], answers: Sequence[str]
-    ) -> np.ndarray:
-        """(N, A) float64 log-likelihoods of every answer to every question, in nats."""
-        ranker = _Ranker(self, answers, "sum", len(answers))
-        rows: list[Tensor] = []
-        done = 0
-        for squares in stored:
-            asked = questions[done : done + len(squares)]
-            with self.computing():
-                memory = self.needs("answer").read_questions(self.pixels(squares), *self.tokens(asked))
-                rows.append(ranker.log_probs(memory).cpu())
-            done += len(squares)
-        return torch.cat(rows).numpy()
 
 
 class _Ranker:
@@ -230,16 +214,16 @@ def _checked(answers: Sequence[str], tokenizer: TextTokenizer) -> list[str]:
             raise DataError(f"answer {place} is {text!r}; expected a text that is not empty.")
     if len(listed) < 2:
         raise DataError(
-            f"{len(listed)} answer{'' if len(listed) == 1 else 's'} to choose from: whatever is asked, it would "
-            "be the answer. Give two or more, or none for those of the training data."
+            f"{len(listed)} answer{'' if len(listed) == 1 else 's'} to choose from: whatever is asked, it "
+            "would be the answer. Give two or more, or none for those of the training data."
         )
     first: dict[tuple[int, ...], int] = {}
     for place, row in enumerate(tokenizer.encode(listed)):
         earlier = first.setdefault(tuple(row.tolist()), place)
         if earlier != place:
             raise DataError(
-                f"answers {earlier} and {place} read the same ({listed[earlier]!r}, {listed[place]!r}); give each "
-                "once."
+                f"answers {earlier} and {place} read the same ({listed[earlier]!r}, {listed[place]!r}); give "
+                "each once."
             )
     return listed
 
@@ -252,7 +236,7 @@ def _warn_of_cut(model: Runtime, questions: Sequence[str]) -> None:
     if cut:
         warnings.warn(
             f"{len(cut):,} of {len(lengths):,} questions are longer than this model reads, the first is "
-            f"question {cut[0]}: of its {lengths[cut[0]]:,} tokens the last {lengths[cut[0]] - most:,} were not "
-            "read",
+            f"question {cut[0]}: of its {lengths[cut[0]]:,} tokens the last {lengths[cut[0]] - most:,} were "
+            "not read",
             stacklevel=3,
         )

@@ -17,6 +17,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
 from likewise.networks.base import Network
+from likewise.networks.fused_states import image_tokens, text_tokens
 from likewise.networks.registry import network
 from likewise.objectives import sequence_losses
 
@@ -57,19 +58,9 @@ class AnswerNetwork(Network):
         """The answers of the training data, the most frequent first."""
         return list(self.answers)
 
-    def image_states(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) normalized pixels to (B, 1 + N, E): the pooled token, then one per patch."""
-        features = self.image(pixels)
-        return torch.cat([features.pooled[:, None], features.tokens], dim=1)
-
-    def text_states(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """(B, L) tokens and mask to (B, L, D)."""
-        states: Tensor = self.text(tokens, mask).tokens
-        return states
-
     def read_questions(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Memory:
         """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to what the decoder reads."""
-        fused = self.fusion(self.text_states(tokens, mask), mask, self.image_states(pixels))
+        fused = self.fusion(text_tokens(self.text, tokens, mask), mask, image_tokens(self.image, pixels))
         return Memory(fused, fused[:, 0], mask)
 
     def answer_logits(self, memory: Memory, tokens: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._numerics import check_finite, check_matrix, check_shape, compute_dtype, objective
 
-__all__ = ["masked_language_loss", "matching_loss", "sequence_losses"]
+__all__ = ["classification_loss", "masked_language_loss", "matching_loss", "sequence_losses"]
 
 
 @objective
@@ -76,8 +76,52 @@ def masked_language_loss(
         masked = labels != ignore
         logits, labels = logits[masked], labels[masked]
         teacher_logits = None if teacher_logits is None else teacher_logits[masked]
+    return _distilled(logits, labels, teacher_logits, teacher_weight, ignore, count)
+
+
+@objective
+def classification_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    teacher_logits: Tensor | None = None,
+    teacher_weight: float | Tensor = 0.0,
+    ignore: int = -1,
+    count: float | Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy with the class, and optionally with a teacher's softmax (momentum distillation).
+
+    Args:
+        logits: (N, C).
+        labels: (N,) int64, `ignore` for rows that do not count.
+        teacher_logits: (N, C) of an EMA encoder; gets no gradient.
+        teacher_weight: alpha in (1 - alpha) * class's cross-entropy + alpha * teacher's.
+        ignore: label of rows that do not count.
+        count: divisor of the sum; the number of rows that count when None.
+
+    Returns:
+        Scalar, nats, mean over the rows; 0 when none counts.
+
+    Reference:
+        Li et al. 2021, arXiv 2107.07651, eq. 7, with classes for words, as in its code for SNLI-VE and NLVR2.
+    """
+    check_matrix(logits=logits)
+    check_shape(logits.shape[:1], labels=labels)
+    check_shape(logits.shape, teacher_logits=teacher_logits)
+    return _distilled(logits, labels, teacher_logits, teacher_weight, ignore, count)
+
+
+def _distilled(
+    logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor | None,
+    teacher_weight: float | Tensor,
+    ignore: int,
+    count: float | Tensor | None,
+) -> Tensor:
+    """(N, C) logits and (N,) labels to their mean cross-entropy, a part of it with a teacher's softmax."""
     check_finite(logits=logits, teacher_logits=teacher_logits)
-    log_p = F.log_softmax(logits.to(compute_dtype(logits)), -1)  # (N, V)
+    log_p = F.log_softmax(logits.to(compute_dtype(logits)), -1)
     total = F.nll_loss(log_p, labels, reduction="sum", ignore_index=ignore)
     if teacher_logits is not None:
         soft = (teacher_logits.detach().to(log_p.dtype).softmax(-1) * log_p).sum(-1)  # (N,)

@@ -179,7 +179,7 @@ def build_method(
     settings: Settings[Any],
     run: RunFolder,
     tokenizer: TextTokenizer | None,
-    train: Dataset,
+    data: Dataset,
     trained: Model | None,
     fabric: Any,
 ) -> Method:
@@ -197,8 +197,9 @@ def build_method(
             text=sections.get("text"),
             views={family: sections[family] for family in method_type.view_families},
             tokenizer=info,
-            num_rows=len(train),
-            answers=training_answers(train) if "answer" in method_type.needs else (),
+            num_rows=len(data),
+            answers=training_answers(data) if "answer" in method_type.needs else (),
+            classes=tuple(data.label_names or ()),
             trained=trained_spec(settings, run, trained, fabric),
         ),
     )

@@ -24,6 +24,7 @@ from likewise.encoders.decoders import TransformerDecoder, decoder_like_fusion, 
 from likewise.mechanisms import EMAEncoder
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.checks import check_counts, check_shares
+from likewise.methods.fine_tuning import PRESETS, TEXT_DEFAULTS, TRAINING_DEFAULTS, distillation_weight
 from likewise.networks.answerer import AnswerNetwork
 from likewise.objectives import sequence_losses
 from likewise.views import IGNORE_INDEX, view_preset
@@ -39,9 +40,9 @@ class Config:
     """Layers of the fusion encoder, and of the decoder; by default half of the text encoder's, or as many as
     the model has that training starts from."""
 
-    distillation: float = 0.4
+    distillation: float | None = None
     """Weight of the EMA encoder's predictions in the targets, reached after one epoch; 0 keeps no EMA
-    encoder."""
+    encoder. By default the paper's 0.4, and 0 if an encoder starts from random weights."""
 
     ema_momentum: float | None = None
     """Momentum of the EMA encoder; by default the paper's 0.995, and 0.9 if an encoder starts from random
@@ -74,31 +75,9 @@ class VQA(Method):
     options = Config
     # A mild crop only: the answer may name a side or a color that the question does not.
     view_families: ClassVar = {"views": lambda _: view_preset("clip")}
-    text_defaults: ClassVar = {"architecture": "bert", "dropout": 0.1}
-    training_defaults: ClassVar = {
-        "learning_rate": 3e-4,
-        "weight_decay": 0.02,
-        "warmup_share": 0.1,
-        "final_share": 0.05,
-    }
-    presets: ClassVar = {
-        "tiny": {
-            "image": {"architecture": "resnet", "width": 24, "image_size": 64},
-            "text": {"preset": "tiny", "depth": 4, "dropout": 0.0},
-            "method": {"distillation": 0.0},
-            "training": {"learning_rate": 1e-3, "batch_size": 128},
-        },
-        "small": {
-            "image": {"architecture": "vit", "preset": "tiny", "image_size": 96},
-            "text": {"preset": "small"},
-            "training": {"learning_rate": 5e-4, "batch_size": 128},
-        },
-        # The paper's fine-tuning, of a TCL run: 8 epochs at 384 px.
-        "base": {
-            "image": {"image_size": 384},
-            "training": {"learning_rate": 2e-5, "batch_size": 256, "epochs": 8.0, "clip_gradient": 0.0},
-        },
-    }
+    text_defaults: ClassVar = TEXT_DEFAULTS
+    training_defaults: ClassVar = TRAINING_DEFAULTS
+    presets: ClassVar = PRESETS
 
     config: Config
     network: AnswerNetwork
@@ -116,7 +95,8 @@ class VQA(Method):
         start_from_fusion(decoder, fusion, text)
         answers = context.answers[: config.max_answers]
         self.network = AnswerNetwork(image, text, fusion, decoder, answers=answers)
-        self.ema_encoder = EMAEncoder(self.network) if config.distillation else None
+        self.distillation = distillation_weight(config.distillation, context)
+        self.ema_encoder = EMAEncoder(self.network) if self.distillation else None
         usual = 0.995 if context.is_pretrained else 0.9
         self.ema_momentum = usual if config.ema_momentum is None else config.ema_momentum
         self.register_buffer("alpha", torch.zeros(()))
@@ -166,7 +146,7 @@ class VQA(Method):
         """Update the EMA encoder; raise alpha during the first epoch."""
         if self.ema_encoder is not None:
             self.ema_encoder.follow(self.network, self.ema_momentum)
-            self.alpha.fill_(self.config.distillation * min(1.0, progress.epoch))
+            self.alpha.fill_(self.distillation * min(1.0, progress.epoch))
 
 
 def _logits(network: AnswerNetwork, pixels: Tensor, batch: Batch, tokens: Tensor) -> Tensor:

@@ -1,0 +1,31 @@
+"""What networks with fusion layers share: the tokens that these layers read, and a classifier above them.
+
+Dimensions: B batch, S side in pixels, L tokens, N patches, E, F widths of the encoders, C classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from likewise.encoders.image import ImageEncoder
+from likewise.encoders.text import TextEncoder
+
+__all__ = ["class_head", "image_tokens", "text_tokens"]
+
+
+def image_tokens(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
+    """(B, 3, S, S) normalized pixels to (B, 1 + N, E): the pooled token, then one per patch."""
+    features = encoder(pixels)
+    return torch.cat([features.pooled[:, None], features.tokens], dim=1)
+
+
+def text_tokens(encoder: TextEncoder, tokens: Tensor, mask: Tensor) -> Tensor:
+    """(B, L) tokens and mask to (B, L, F), [CLS] first."""
+    states: Tensor = encoder(tokens, mask).tokens
+    return states
+
+
+def class_head(dim: int, num_classes: int) -> nn.Sequential:
+    """The classifier of a fused [CLS]: linear, ReLU, linear, as in ALBEF's and TCL's code."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, num_classes))
