@@ -8,12 +8,8 @@ from collections.abc import Sequence
 __all__ = ["answer_type", "consensus_accuracy", "normalized_answer", "question_type"]
 
 _ARTICLES = {"a", "an", "the"}
-_DIGITS = {
-    word: str(number)
-    for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    )
-} | {"none": "0"}
+_NUMBERS = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _SIGNS = re.compile(r"[^\w\s'.:-]|(?<!\d)\.|\.(?!\d)")
 _NUM_ANNOTATORS = 10
 _ENOUGH = 3
