@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import Order, occurrences
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import AnswerTable, TokenTable
 from likewise.data.column_kinds import Texts
 from likewise.data.columns import Needs, column_names, column_of
 from likewise.data.dataset import Dataset
@@ -42,7 +42,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        tokens: dict[str, TokenTable],
+        tokens: Mapping[str, TokenTable | AnswerTable],
         order: Order,
         *,
         seed: int,

@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "evaluate a trained model on a data source",
     "explain": "show the image regions that each word of a text attends to (models of tcl)",
     "caption": "write captions of images",
+    "answer": "answer questions about images (models of vqa)",
     "embed": "write the embeddings of images or texts to a file",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }
@@ -51,6 +52,7 @@ _LESS_MEMORY = {
     "with tcl), smaller images or a smaller network",
     "evaluate": _FEWER_ROWS,
     "caption": "a smaller --batch-size or fewer --num-beams",
+    "answer": "a smaller --batch-size, or fewer --answers",
     "embed": _FEWER_ROWS,
     "explain": "--device cpu where it was a GPU's",
     "report": "--device cpu where it was a GPU's",

@@ -24,11 +24,13 @@ class TokenizerInfo(NamedTuple):
         vocabulary_size: number of tokens.
         mask_id: the mask token; None if there is none.
         special_ids: tokens that are never masked.
+        max_tokens: longest text.
     """
 
     vocabulary_size: int
     mask_id: int | None
     special_ids: tuple[int, ...]
+    max_tokens: int = 77
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class BuildContext:
         views: options of each view family.
         tokenizer: None for a method that reads no texts.
         num_rows: rows of the training split, for memory banks and queues.
+        answers: of the training split, the most frequent first; none where the method reads none.
         classes: names of the labels, in the order of their numbers.
         trained: `spec` of the network that training starts from. The encoders are then built like that
             network's, whatever their options say; its weights are loaded after the method is built.
@@ -51,6 +54,7 @@ class BuildContext:
     views: Mapping[str, ViewConfig] = field(default_factory=dict)
     tokenizer: TokenizerInfo | None = None
     num_rows: int = 0
+    answers: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     trained: dict[str, Any] | None = None
 

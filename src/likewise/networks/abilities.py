@@ -12,12 +12,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from likewise.encoders.decoders import Candidates, Decoding
+from likewise.encoders.decoders import Candidates, Decoding, Memory
 from likewise.encoders.pairing import Pairing
 
 __all__ = [
     "ABILITIES",
     "Ability",
+    "AnswersQuestions",
     "ComparesImages",
     "EncodesImages",
     "EncodesTexts",
@@ -118,6 +119,31 @@ class GroundsPhrases(Protocol):
         layer's (B, H, L, 1 + N) attention to the image, with its graph."""
 
 
+@runtime_checkable
+class AnswersQuestions(Protocol):
+    """Answers questions about images."""
+
+    def known_answers(self) -> list[str]:
+        """The answers of the training data, the most frequent first."""
+
+    def read_questions(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Memory:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to what the decoder reads."""
+
+    def score_answers(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Log-likelihoods (B, A) of (A, T) answers, the sum over their tokens, in nats."""
+
+    def write_answers(
+        self,
+        memory: Memory,
+        *,
+        begin_id: int,
+        end_id: int,
+        decoding: Decoding,
+        index: Tensor | None = None,
+    ) -> Candidates:
+        """Answers in the decoder's own words."""
+
+
 class Ability(NamedTuple):
     """One entry of `ABILITIES`.
 
@@ -138,5 +164,6 @@ ABILITIES: dict[str, Ability] = {
     "entail": Ability(EntailsStatements, "entailment"),
     "compare": Ability(ComparesImages, "nlvr"),
     "ground": Ability(GroundsPhrases, "tcl"),
+    "answer": Ability(AnswersQuestions, "vqa"),
 }
-"""By name. To add one (answer, classify), add its protocol and an entry."""
+"""By name. To add one (classify), add its protocol and an entry."""

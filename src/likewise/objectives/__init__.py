@@ -15,7 +15,7 @@ from .domains import (
     reversal_strength,
 )
 from .information import alignment, local_information, uniformity
-from .language import classification_loss, masked_language_loss, matching_loss
+from .language import classification_loss, masked_language_loss, matching_loss, sequence_losses
 from .logistic import nce, nce_log_normalizer, sigmoid_loss
 from .metric import pair_loss, siamese_loss, triplet_loss
 from .negatives import draw_hard_negatives
@@ -49,6 +49,7 @@ __all__ = [
     "classification_loss",
     "matching_loss",
     "masked_language_loss",
+    "sequence_losses",
     # domains
     "mmd",
     "coral",

@@ -10,7 +10,7 @@ import torch
 
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
-from likewise.batches.tokenized_texts import training_texts
+from likewise.batches.tokenized_texts import training_answers, training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
@@ -188,7 +188,7 @@ def build_method(
     sections, method_type = settings.sections(), settings.method_type
     info = None
     if tokenizer is not None:
-        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
+        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids, tokenizer.max_tokens)
     torch.manual_seed(settings.training.seed)
     method = method_type(
         settings.method,
@@ -198,6 +198,7 @@ def build_method(
             views={family: sections[family] for family in method_type.view_families},
             tokenizer=info,
             num_rows=len(data),
+            answers=training_answers(data) if "answer" in method_type.needs else (),
             classes=tuple(data.label_names or ()),
             trained=trained_spec(settings, run, trained, fabric),
         ),

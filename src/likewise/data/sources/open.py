@@ -23,6 +23,7 @@ from likewise.data.record import Source
 from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
 from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.sources.tables import source_of_tables
+from likewise.data.tables.join import joined_table
 from likewise.data.tables.names import canonical_split
 from likewise.data.tables.open_table import is_delimited, is_table, open_table
 from likewise.data.tables.table import Table
@@ -54,6 +55,8 @@ def open_source(config: DataConfig, needs: Needs | None = None, *, own_columns: 
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
     if "(CSV)" not in found.kind and "(TSV)" not in found.kind:
         found.unread["delimiter"] = "only CSV files have one"
+    if "table" not in found.kind:
+        found.unread |= dict.fromkeys(("images", "annotations", "join_column"), "only tables are joined")
     if own_columns:
         _refuse_unread(found, config)
         found.notes += _unread_notes(found, config)
@@ -267,6 +270,22 @@ def _open_table(address: str, config: DataConfig) -> Table:
     return open_table(address, encoding=config.encoding, delimiter=delimiter)
 
 
+def _joined(table: Table, config: DataConfig) -> Table:
+    """The table with the columns of the other tables that the options name."""
+    for option in ("annotations", "images"):
+        address = getattr(config, option)
+        if address is not None:
+            address = address.removeprefix("file://")
+            reason = None if any(sign in address for sign in "*?{[") else _out_of_reach(address)
+            if reason is None and not is_table(address):
+                reason = "expected a table (.csv .tsv .jsonl .parquet) or a pattern of tables"
+            if reason is not None:
+                raise SourceError(f"{flag('data', option)} {address}: {reason}")
+            others = [_open_table(other, config) for other in _matched(address)]
+            table = joined_table(table, others, option=option, column=config.join_column)
+    return table
+
+
 def _open_tables(
     addresses: list[str], config: DataConfig, needs: Needs | None, *, root: str | None = None
 ) -> Source:
@@ -276,6 +295,7 @@ def _open_tables(
         tables: list[tuple[Table, str | None, str | None]] = [
             (_open_table(address, config), splits.get(address), None) for address in addresses
         ]
+        tables = [(_joined(table, config), split, domain) for table, split, domain in tables]
         return source_of_tables(tables, config, needs=needs, splits_from="files" if splits else None)
     parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
     by_folder = named_splits({word for words in parts.values() for word in words}, config)
@@ -284,7 +304,7 @@ def _open_tables(
     for address in addresses:
         split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
         domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
-        found.append((_open_table(address, config), split, domain))
+        found.append((_joined(_open_table(address, config), config), split, domain))
     if len({domain for _, _, domain in found}) == 1:
         found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
     splits_from = "subfolders" if by_folder else "files" if by_stem else None
