@@ -22,7 +22,7 @@ from likewise.evaluation.text_baselines import (
     text_only_predictions,
     with_other_images,
 )
-from likewise.metrics.answers import answer_type, consensus_accuracy, normalized_answer, question_type
+from likewise.metrics.texts.answers import answer_type, consensus_accuracy, normalized_answer, question_type
 from likewise.model.answers import Score
 
 __all__ = ["VQA", "VQAOptions", "heaviest_answers"]
