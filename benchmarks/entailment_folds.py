@@ -1,7 +1,8 @@
 """Visual entailment in folds: every statement is judged by a model that has not seen its image.
 
     python benchmarks/entailment_folds.py                                    # Flickr8k, 205 photos
-    python benchmarks/entailment_folds.py --group-column sentence --data nlvr/dev.parquet --fit squash
+    python benchmarks/entailment_folds.py --data nlvr/dev.parquet --image-column image \\
+        --group-column sentence --fit squash
 
 The rows of a table are divided into folds by a column (the photo, or the statement), one model is trained for
 each fold on the others, and the table has mean and deviation over folds of the accuracy, beside what can be
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 import tyro
 from side_by_side import REPOSITORY
 
+from likewise.methods.catalog import find_method
 from likewise.training.engine import train
 
 FIGURES = {
@@ -42,6 +44,8 @@ class Options:
     """Table of images, statements and labels: TSV, CSV or Parquet."""
     image_root: Path | None = REPOSITORY / "../shared/data/flickr8k/images"
     """Folder of the images that it names; ignored for Parquet."""
+    image_column: str = "flickr8k_image"
+    """Column of the images."""
     group_column: str = "flickr8k_image"
     """Rows that are equal here stay in one fold."""
     num_folds: int = 3
@@ -100,10 +104,16 @@ def _train(options: Options, table: Any, split: list[str], fold: int) -> dict[st
         file = options.out / f"fold-{fold}.parquet"
         own = table.drop_columns([name for name in ("split",) if name in table.column_names])
         pq.write_table(own.append_column("split", pa.array(split)), file)
+        preset = find_method("entailment").presets[options.preset]
         given: dict[str, Any] = {
-            "data.group_column": options.group_column,
+            f"{section}.{name}": value
+            for section, values in preset.items()
+            for name, value in values.items()
+            if options.start_from is None or section not in ("image", "text")
+        }
+        given |= {
+            "data.image_column": options.image_column,
             "data.fit": options.fit,
-            "preset": options.preset,
             "training.steps": options.steps,
             "training.batch_size": options.batch_size,
             "training.learning_rate": options.learning_rate,
@@ -112,6 +122,8 @@ def _train(options: Options, table: Any, split: list[str], fold: int) -> dict[st
         }
         if options.data.suffix != ".parquet" and options.image_root is not None:
             given["data.image_root"] = str(options.image_root.resolve())
+        if options.group_column != options.image_column:
+            given["data.group_column"] = options.group_column
         if options.start_from is None:
             given["image.image_size"] = options.image_size
         else:
