@@ -20,6 +20,7 @@ from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
 __all__ = [
+    "INFORMATION",
     "BuildContext",
     "Embeddings",
     "LossOutput",
@@ -33,6 +34,9 @@ __all__ = [
 
 Embeddings = dict[str, Tensor]
 
+INFORMATION = "_information"
+"""Ends the name of the bound on mutual information that stands beside a contrastive loss."""
+
 _FAMILY_STRIDE = 1000  # more than the views of one family: view numbers of two families never meet
 
 
@@ -41,7 +45,8 @@ class LossOutput(NamedTuple):
 
     Attributes:
         total: (), the loss to minimize, in nats unless the method says otherwise.
-        parts: named numbers to log, without gradient.
+        parts: named numbers to log, without gradient. NAME_information is the lower bound on mutual
+            information, in nats, that the contrastive loss NAME stands for.
     """
 
     total: Tensor
