@@ -68,7 +68,8 @@ class AnswerNetwork(Network):
         return self.decoder.logits(self.decoder(tokens[:, :-1], memory).states)
 
     def log_likelihoods(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Of (B K, T) answers, those of a question side by side: (B K,), the sum over tokens after the first."""
+        """(B K,) of (B K, T) answers, those of a question side by side: sums over the tokens after the
+        first."""
         labels = tokens[:, 1:].masked_fill(~mask[:, 1:], -100)
         return -sequence_losses(self.answer_logits(memory, tokens), labels)
 
