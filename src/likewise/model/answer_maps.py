@@ -55,16 +55,14 @@ def answer_maps(
             # The states are leaves, so that there is a graph even if all weights are frozen.
             leaves = text_states.requires_grad_(), mask, image_states.requires_grad_()
             place = (len(network.fusion.layers) - 1) // 2
-            fused, weights = network.fusion.with_attention(
-                *leaves, layer=place
-            )  # (P, L, D), (P, H, L, 1 + N)
+            # (P, L, D) and (P, H, L, 1 + N)
+            fused, weights = network.fusion.with_attention(*leaves, layer=place)
             log_probs = network.log_likelihoods(Memory(fused, fused[:, 0], mask), replies, real)
             (gradient,) = torch.autograd.grad(log_probs.sum(), weights)
     finally:
         network.train(training)
-    cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[
-        :, :, 1:
-    ]  # (P, L, N), without the pooled token
+    # (P, L, N): the first image token is the pooled one, which has no place in the image.
+    cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]
     cam = (cam * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)  # (P, N)
     side = math.isqrt(cam.shape[1])
     found: NDArray[np.float32] = cam.view(len(cam), side, side).float().cpu().numpy()
