@@ -7,6 +7,7 @@ tokens, N image tokens, D width, H heads.
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,8 +31,9 @@ class SecondBlocks(nn.Module):
         super().__init__()
         self.layers = copy.deepcopy(fusion.layers)
         for layer in self.layers:
+            attention: Any = layer.crossattention
             for name in _SHARED:
-                delattr(layer.crossattention.self, name)
+                delattr(attention.self, name)
 
     def start_from(self, fusion: FusionEncoder) -> None:
         """Take the weights of a fusion encoder of the same form."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def rows_of_other_groups(groups: NDArray[np.int64], *, seed: int = 0) -> NDArray
     order = np.argsort(rank, kind="stable")
     others = np.empty_like(order)
     others[order] = np.roll(order, largest)
-    return cast("NDArray[np.int64]", others)
+    return others
 
 
 def with_other_images(data: Dataset, rows: NDArray[np.int64]) -> Dataset:

@@ -22,6 +22,7 @@ from likewise.model.grad_cam import Explanation, explain, explainable
 from likewise.model.inputs import ImageInput, batches, checked_texts, dataset_batches, several_images
 from likewise.model.pair_scorer import PairScorer
 from likewise.model.runtime import returned_as
+from likewise.model.statement_model import StatementModel
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
     return Model.load(path, device=device)
 
 
-class Model(Captions, Answers):
+class Model(Captions, Answers, StatementModel):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
 
     Captions and other abilities that need more than a few lines are bases in files of their own."""

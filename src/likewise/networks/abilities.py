@@ -19,8 +19,11 @@ __all__ = [
     "ABILITIES",
     "Ability",
     "AnswersQuestions",
+    "ComparesImages",
     "EncodesImages",
     "EncodesTexts",
+    "EntailsStatements",
+    "GroundsPhrases",
     "MatchesPairs",
     "WritesCaptions",
 ]
@@ -80,6 +83,43 @@ class WritesCaptions(Protocol):
 
 
 @runtime_checkable
+class EntailsStatements(Protocol):
+    """Judges statements about images; the network's `classes` names the verdicts."""
+
+    def entail(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to (B, C) logits."""
+
+    def entail_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and a fusion layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+
+
+@runtime_checkable
+class ComparesImages(Protocol):
+    """Judges statements about two images; the network's `classes` names the verdicts."""
+
+    def compare(self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Twice (B, 3, S, S) normalized pixels, (B, L) tokens and mask to (B, C) logits."""
+
+    def compare_attention(
+        self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and a fusion layer's (B, H, L, 1 + N) attention to either image, with its graph."""
+
+
+@runtime_checkable
+class GroundsPhrases(Protocol):
+    """Finds the region of an image that a phrase names, by its attention."""
+
+    def ground_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to the match's (B, 2) logits, and a fusion
+        layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+
+
+@runtime_checkable
 class AnswersQuestions(Protocol):
     """Answers questions about images."""
 
@@ -121,6 +161,9 @@ ABILITIES: dict[str, Ability] = {
     "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
     "match": Ability(MatchesPairs, "tcl"),
     "caption": Ability(WritesCaptions, "captioning"),
+    "entail": Ability(EntailsStatements, "entailment"),
+    "compare": Ability(ComparesImages, "nlvr"),
+    "ground": Ability(GroundsPhrases, "tcl"),
     "answer": Ability(AnswersQuestions, "vqa"),
 }
-"""By name. To add one (compare, entail, ground, classify), add its protocol and an entry."""
+"""By name. To add one (classify), add its protocol and an entry."""

@@ -13,7 +13,7 @@ from likewise.encoders.fusion import FusionEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
-from likewise.networks.fused_states import class_head, image_tokens, text_tokens
+from likewise.networks.fused_states import class_head, image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
 
 __all__ = ["EntailmentNetwork"]
@@ -50,8 +50,6 @@ class EntailmentNetwork(Network):
         self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
     ) -> tuple[Tensor, tuple[Tensor]]:
         """`entail`, and a fusion layer's (B, H, L, 1 + N) attention to the image, with its graph."""
-        states = text_tokens(self.text, tokens, mask)
-        fused, weights = self.fusion.with_attention(
-            states, mask, image_tokens(self.image, pixels), layer=layer
-        )
+        states = leaves(text_tokens(self.text, tokens, mask), image_tokens(self.image, pixels))
+        fused, weights = self.fusion.with_attention(states[0], mask, states[1], layer=layer)
         return self.head(fused[:, 0]), (weights,)

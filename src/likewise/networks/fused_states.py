@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 
-__all__ = ["class_head", "image_tokens", "text_tokens"]
+__all__ = ["class_head", "image_tokens", "leaves", "text_tokens"]
 
 
 def image_tokens(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
@@ -29,3 +29,9 @@ def text_tokens(encoder: TextEncoder, tokens: Tensor, mask: Tensor) -> Tensor:
 def class_head(dim: int, num_classes: int) -> nn.Sequential:
     """The classifier of a fused [CLS]: linear, ReLU, linear, as in ALBEF's and TCL's code."""
     return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, num_classes))
+
+
+def leaves(*states: Tensor) -> tuple[Tensor, ...]:
+    """The same states as the start of a graph, so that attention has gradients even if all weights are
+    frozen."""
+    return tuple(state.detach().requires_grad_() for state in states)

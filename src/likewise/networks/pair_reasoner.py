@@ -15,7 +15,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.encoders.two_image_fusion import SecondBlocks, fuse_two_images
 from likewise.networks.base import Network
-from likewise.networks.fused_states import class_head, image_tokens, text_tokens
+from likewise.networks.fused_states import class_head, image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
 
 __all__ = ["PairReasoner"]
@@ -68,6 +68,9 @@ class PairReasoner(Network):
         self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         states = text_tokens(self.text, tokens, mask)
-        first, second = image_tokens(self.image, torch.cat([pixels, pixels_2])).chunk(2)
+        images = image_tokens(self.image, torch.cat([pixels, pixels_2]))
+        if layer is not None:
+            states, images = leaves(states, images)
+        first, second = images.chunk(2)
         fused, weights = fuse_two_images(self.fusion, self.second, states, mask, (first, second), layer=layer)
         return self.head(fused[:, 0]), weights

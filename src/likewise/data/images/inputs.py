@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from likewise.data.images.decode import decode_square, to_square, upright_rgb
+from likewise.data.images.decode import decode_square, decode_upright, to_square, upright_rgb
 from likewise.errors import DataError, RecordError
 
-__all__ = ["square_images"]
+__all__ = ["image_sizes", "square_images"]
 
 
 def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0) -> Tensor:
@@ -41,6 +41,19 @@ def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0)
             name = image if isinstance(image, (str, os.PathLike)) else f"image {first + place}"
             raise DataError(f"{name}: {error}") from error
     return torch.from_numpy(squares)
+
+
+def image_sizes(images: Sequence[Any]) -> list[tuple[int, int]]:
+    """Width and height of images that `square_images` has read, upright."""
+    return [_size(image) for image in images]
+
+
+def _size(image: Any) -> tuple[int, int]:
+    if isinstance(image, (str, os.PathLike)):
+        image = _read(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_upright(bytes(image)).size
+    return upright_rgb(image if isinstance(image, Image.Image) else Image.fromarray(_as_array(image))).size
 
 
 def _square(image: Any, size: int, fit: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from likewise.data.columns import Needs
 from likewise.encoders.decoders import Decoding
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
-from likewise.metrics.captions import best_constant_caption, caption_diversity, caption_scores, tokenize
+from likewise.metrics.texts.captions import best_constant_caption, caption_diversity, caption_scores, tokenize
 
 __all__ = ["Captioning", "CaptioningOptions"]
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from likewise.data import Dataset
 from likewise.data.columns import Needs
-from likewise.evaluation.answers import answer_type, consensus_accuracy, normalized_answer, question_type
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
 from likewise.evaluation.text_baselines import (
@@ -23,6 +22,7 @@ from likewise.evaluation.text_baselines import (
     text_only_predictions,
     with_other_images,
 )
+from likewise.metrics.texts.answers import answer_type, consensus_accuracy, normalized_answer, question_type
 from likewise.model.answers import Score
 
 __all__ = ["VQA", "VQAOptions", "heaviest_answers"]

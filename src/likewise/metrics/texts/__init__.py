@@ -1,0 +1,1 @@
+"""Figures of generated texts: captions and answers."""
