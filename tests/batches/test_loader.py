@@ -85,3 +85,19 @@ def test_a_batch_without_occurrences_is_keyed_by_its_rows() -> None:
     index = torch.tensor([4, 2, 9])
     assert torch.equal(Batch(index=index).key, index)
     assert torch.equal(Batch(index=index, occurrence=torch.zeros_like(index)).key, index)
+
+
+def test_several_texts_of_a_row() -> None:
+    texts = [("one",), ("a", "b", "c"), ("left x", "y")]
+    table = TokenTable(texts, train_tokenizer(sum(texts, ()), vocabulary_size=300, max_tokens=32))
+    rows = np.array([1, 0, 2])
+    batch = table.batch(rows, np.array([0.5, 0.9, 0.0]), per_row=2)
+    assert batch.tokens.shape == batch.mask.shape == (3, 2, batch.tokens.shape[2])
+    # Row 1 begins at its second caption, row 0 has one alone.
+    for place, captions in enumerate((["b", "c"], ["one"], ["left x", "y"])):
+        for number, caption in enumerate(captions):
+            expected = table._tokenizer.encode([caption])[0].tolist()
+            assert batch.tokens[place, number, batch.mask[place, number]].tolist() == expected
+    assert not batch.mask[1, 1].any()
+    assert batch.keep_sides is not None
+    assert batch.keep_sides.tolist() == [False, False, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -112,19 +113,32 @@ def test_a_lone_surrogate_is_named(tokenizer: TextTokenizer) -> None:
         tokenizer.encode(["fine", "ok \ud800 bad"])
 
 
-def test_a_panic_of_the_library_is_a_damaged_tokenizer() -> None:
-    """As of some damaged tokenizer.json: what the library raises then is no Exception."""
+class PanicException(BaseException):
+    """Of the library, by its name."""
 
-    class PanicException(BaseException):
-        """Of the library, by its name."""
 
-    class Panicking:
-        def encode_batch(self, texts: list[str]) -> list[object]:
-            raise PanicException("no entry found for key")
+class Panicking:
+    """A tokenizer of the library that panics, as with some damaged tokenizer.json."""
 
-        def no_padding(self) -> None: ...
+    def encode(self, *_: object, **__: object) -> list[object]:
+        raise PanicException("no entry found for key")
 
-        def enable_truncation(self, length: int) -> None: ...
+    encode_batch = decode = encode
 
+    def no_padding(self) -> None: ...
+
+    def enable_truncation(self, length: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda tokenizer: tokenizer.encode(["a"]),
+        lambda tokenizer: tokenizer.word_spans("a"),
+        lambda tokenizer: tokenizer.decode([1]),
+        lambda tokenizer: tokenizer.end_ids,
+    ],
+)
+def test_a_panic_of_the_library_is_a_damaged_tokenizer(use: Callable[[TextTokenizer], object]) -> None:
     with pytest.raises(ModelError, match="the tokenizer is damaged: no entry found for key"):
-        TextTokenizer(Panicking(), pad_id=0, max_tokens=8).encode(["a"])
+        use(TextTokenizer(Panicking(), pad_id=0, max_tokens=8))

@@ -89,6 +89,34 @@ def test_attention_penalty_is_equation_14() -> None:
     assert float(loss.total) == pytest.approx(float(total))
 
 
+@pytest.mark.parametrize("decoder", ["transformer", "lstm"])
+@torch.no_grad()
+def test_several_captions_of_an_image_count_as_rows_of_their_own(decoder: str) -> None:
+    """The second image has one caption of two: its repetition has no weight."""
+    several, batch = small_method(decoder=decoder, captions_per_image=2)
+    several.eval()
+    one = small_method(decoder=decoder)[0]
+    one.load_state_dict(several.state_dict())
+    one.eval()
+    rows = Batch(index=torch.tensor([0, 0, 1]), image=batch.image[[0, 0, 1]])
+    text = batch.text.map(lambda value: value[:3])
+    expected = one.objective(one.embed(rows.with_columns(text=text), step_of()), step_of())
+    both = dataclasses.replace(
+        text,
+        tokens=text.tokens[[0, 1, 2, 2]].unflatten(0, (2, 2)),
+        mask=(text.mask[[0, 1, 2, 2]] & torch.tensor([True, True, True, False])[:, None]).unflatten(
+            0, (2, 2)
+        ),
+        keep_sides=text.keep_sides[[0, 2]],
+        keep_colours=text.keep_colours[[0, 2]],
+    )
+    images = Batch(index=torch.tensor([0, 1]), image=batch.image[:2], text=both)
+    loss = several.objective(several.embed(images, step_of()), step_of())
+    assert loss.parts.keys() == expected.parts.keys()
+    for name, part in expected.parts.items():
+        torch.testing.assert_close(loss.parts[name], part)
+
+
 def test_encoder_is_frozen_for_its_share(tmp_path: Path) -> None:
     settings = small_settings("captioning", steps=4, save_every=0)
     settings = dataclasses.replace(settings, method=dataclasses.replace(settings.method, frozen_share=1.0))

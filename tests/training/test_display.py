@@ -75,7 +75,10 @@ def test_a_training_says_what_it_does_and_chance_stands_beside_figures(
     assert len({re.search("  +", line).end() for line in lines[:6]}) == 1  # type: ignore[union-attr]
     assert first["train"].startswith("48 rows of scenes:train=48")
     assert first["validate"] == "16 rows (generated)"
-    assert first["method"] == "clip: image encoder vit tiny at 32 px, text encoder clip tiny"
+    assert first["method"] == (
+        "clip: image encoder vit tiny (width 32, depth 2) at 32 px, "
+        "text encoder clip tiny (width 32, depth 2, heads 2)"
+    )
     assert re.fullmatch(r"[\d,]+ trained", first["weights"])
     assert first["device"] == "cpu, float32"
     assert first["steps"] == "2 of 16 rows (0.667 epochs)"

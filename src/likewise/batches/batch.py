@@ -21,11 +21,12 @@ _NEXT_OCCURRENCE = 1 << 40  # above every place in a dataset, so that no two key
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """The tokens of one text a row.
+    """The tokens of one text a row, or of K texts a row for a method that asks for several.
 
     Attributes:
-        tokens: (B, L) int64, padded with the tokenizer's padding id to the longest text of the batch.
-        mask: (B, L) bool, True on real tokens.
+        tokens: (B, L) or (B, K, L) int64, padded with the tokenizer's padding id to the longest text of the
+            batch.
+        mask: (B, L) or (B, K, L) bool, True on real tokens.
         keep_sides: (B,) bool, True where the text names a side, so that the image must not be flipped.
         keep_colours: (B,) bool, True where the text names a color, so that hues must not be shifted.
     """

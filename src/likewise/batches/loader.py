@@ -35,6 +35,7 @@ class Loader:
         seed: decides which text of a row is read.
         needs: of the method. Labels that are required of the source domain only are masked (-1) in the
             target domain, so that nothing can learn from them.
+        texts_per_row: texts that are read of each row of the column `text`.
         rank: this process's number.
         world_size: R; batches are shared evenly.
     """
@@ -47,6 +48,7 @@ class Loader:
         *,
         seed: int,
         needs: Needs | None = None,
+        texts_per_row: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -54,6 +56,7 @@ class Loader:
         self._tokens = tokens
         self._order = order
         self._seed = seed
+        self._texts_per_row = texts_per_row
         self._rank, self._world_size = rank, world_size
         self.steps_per_epoch = order.steps_per_epoch
         wanted = needs.columns if needs is not None else {}
@@ -82,7 +85,8 @@ class Loader:
         for name, table in self._tokens.items():
             purpose = "caption" if name == "text" else f"caption {name}"
             uniform = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
-            columns[name] = table.batch(rows, uniform)
+            per_row = self._texts_per_row if name == "text" else 1
+            columns[name] = table.batch(rows, uniform, per_row=per_row)
         return Batch(index=index, occurrence=occurrence, **columns)
 
 

@@ -106,11 +106,23 @@ class TokenTable:
         picked: np.ndarray = self.first[index] + (uniform * self.counts[index]).astype(np.int64)
         return picked
 
-    def batch(self, index: np.ndarray, uniform: np.ndarray) -> TokenBatch:
-        """One caption of each of B rows, as `uniform` picks it."""
+    def batch(self, index: np.ndarray, uniform: np.ndarray, *, per_row: int = 1) -> TokenBatch:
+        """Captions of each of B rows, from the one that `uniform` picks on.
+
+        With `per_row` K > 1 the tokens and the mask are (B, K, L); where a row has fewer captions, the mask
+        is False for the rest. A row's flags are those of all its captions together.
+        """
         captions = self.pick(index, uniform)
-        tokens, mask = map(torch.from_numpy, self.padded(captions))
-        return TokenBatch(tokens, mask, *(flag[captions] for flag in self._flags))
+        if per_row == 1:
+            tokens, mask = map(torch.from_numpy, self.padded(captions))
+            return TokenBatch(tokens, mask, *(flag[captions] for flag in self._flags))
+        first, counts = self.first[index, None], self.counts[index, None]  # (B, 1)
+        places = first + (captions[:, None] - first + np.arange(per_row)) % counts  # (B, K)
+        tokens, mask = (
+            torch.from_numpy(values).view(*places.shape, -1) for values in self.padded(places.ravel())
+        )
+        mask &= torch.from_numpy(np.arange(per_row) < counts)[..., None]
+        return TokenBatch(tokens, mask, *(flag[places].any(dim=1) for flag in self._flags))
 
     def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Tokens and mask, (B, L) each, of some captions, as long as the longest of them."""
@@ -133,9 +145,9 @@ class AnswerTable:
         self._rows = [[(places[text], weight) for text, weight in row] for row in answers]
         *self._tokens, self._blank = tokenizer.encode([*places, ""])
 
-    def batch(self, index: np.ndarray, uniform: np.ndarray) -> AnswerBatch:
-        """All answers of B rows; nothing is drawn."""
-        del uniform
+    def batch(self, index: np.ndarray, uniform: np.ndarray, *, per_row: int = 1) -> AnswerBatch:
+        """All answers of B rows, as many as there are; nothing is drawn."""
+        del uniform, per_row
         rows = [self._rows[place] for place in index.tolist()]
         most = max(1, *map(len, rows))
         weights = torch.zeros(len(rows), most)

@@ -8,7 +8,8 @@ tokenizer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ class TextTokenizer:
     @property
     def end_ids(self) -> tuple[int, int]:
         """Ids of the tokens that begin and end every text."""
-        ids = self._tokenizer.encode("a").ids
+        with _panic_is_damage():
+            ids = self._tokenizer.encode("a").ids
         return int(ids[0]), int(ids[-1])
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -84,23 +86,20 @@ class TextTokenizer:
         wrong = next((text for text in texts if not is_text(text)), None)
         if wrong is not None:
             raise DataError(f"not a valid Unicode text (a lone surrogate in it): {wrong[:80]!r}")
-        try:
+        with _panic_is_damage():
             return [
                 np.array(encoding.ids, dtype=np.int32)
                 for start in range(0, len(texts), _CHUNK)
                 for encoding in self._tokenizer.encode_batch(list(texts[start : start + _CHUNK]))
             ]
-        except BaseException as error:  # the library's panic is no Exception
-            if type(error).__name__ != "PanicException":
-                raise
-            raise ModelError(f"the tokenizer is damaged: {first_line(error)}") from error
 
     def word_spans(self, text: str) -> list[tuple[str, list[int]]]:
         """The words of a text, each with the positions of its tokens in the row of `encode`.
 
         In scripts without spaces between words (Chinese, say), each character is a word.
         """
-        encoding = self._tokenizer.encode(text)
+        with _panic_is_damage():
+            encoding = self._tokenizer.encode(text)
         found: dict[Any, list[int]] = {}
         for place, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
             if word is not None and text[start:end].strip():
@@ -125,7 +124,8 @@ class TextTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of token ids, without the special ones."""
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+        with _panic_is_damage():
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def uncut(self) -> TextTokenizer:
         """The same tokenizer without a maximum length."""
@@ -171,6 +171,17 @@ class TextTokenizer:
                 raise ModelError(f"{file} has no maximum length.")
             max_tokens = tokenizer.truncation["max_length"]
         return cls(tokenizer, pad_id=pad_id, max_tokens=max_tokens)
+
+
+@contextmanager
+def _panic_is_damage() -> Iterator[None]:
+    """A panic of the tokenizers library, which is no Exception, as ModelError."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(f"the tokenizer is damaged: {first_line(error)}") from error
 
 
 def _from_hub(name: str) -> Any:

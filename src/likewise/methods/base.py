@@ -151,6 +151,9 @@ class Method(nn.Module, ABC):
     network: Network
     """What is kept after training."""
 
+    texts_per_row: int = 1
+    """K: texts that a batch brings of each row; with more than one `batch.text` is (B, K, L)."""
+
     local_batch_norm: bool = False
     """Whether BatchNorm stays local to each process, whatever `training.sync_batch_norm` says."""
 

@@ -151,16 +151,17 @@ def _build_session(
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
     needs = settings.method_type.needs
+    method = build_method(settings, run, tokenizer, train, trained, fabric)
     loader = Loader(
         train,
         tokenize(train, tokenizer, needs),
         order,
         seed=options.seed,
         needs=needs,
+        texts_per_row=method.texts_per_row,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
     )
-    method = build_method(settings, run, tokenizer, train, trained, fabric)
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)
     if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
         synchronize_batch_norm(method, fabric.device)

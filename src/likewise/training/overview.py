@@ -52,12 +52,19 @@ def _networks(settings: Settings[Any]) -> str:
         said.append(f"the encoders of {settings.training.start_from}")
     elif "image" in sections:
         image = sections["image"]
-        name = image.pretrained or f"{image.architecture} {image.preset}"
-        said.append(f"image encoder {name} at {image.image_size} px")
+        said.append(f"image encoder {_name(image)} at {image.image_size} px")
     if "text" in sections and settings.training.start_from is None:
-        text = sections["text"]
-        said.append(f"text encoder {text.pretrained or f'{text.architecture} {text.preset}'}")
+        said.append(f"text encoder {_name(sections['text'])}")
     return ", ".join(said)
+
+
+def _name(encoder: Any) -> str:
+    """What was asked of an encoder: its weights, or architecture and preset with what overrides it."""
+    if encoder.pretrained is not None:
+        return str(encoder.pretrained)
+    sizes = {name: getattr(encoder, name) for name in ("width", "depth", "heads")}
+    others = [f"{name} {size}" for name, size in sizes.items() if size is not None]
+    return f"{encoder.architecture} {encoder.preset}" + (f" ({', '.join(others)})" if others else "")
 
 
 def _device(fabric: Any) -> str:

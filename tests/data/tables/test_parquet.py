@@ -6,6 +6,13 @@ import sys
 import zlib
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from likewise.data.images.refs import ParquetImage
+from likewise.data.tables.parquet import open_parquet
+
 # The size statistics of a column contradict its type: pyarrow ends the process when it is asked for that
 # column's metadata. Compressed, since such a file cannot be written on purpose.
 CONTRADICTING = (
@@ -33,3 +40,20 @@ def test_contradicting_statistics_are_an_error_and_no_crash(tmp_path: Path) -> N
     assert done.returncode == 3
     assert done.stderr.startswith(f"likewise data: {path}: column id cannot be read:")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("last", [None, b"\x89PNG"])
+def test_images_with_paths_alone_are_read_as_paths(
+    tmp_path: Path, statistics: bool, last: bytes | None
+) -> None:
+    """As Hugging Face leaves them; the values decide, as statistics may be missing or wrong."""
+    cells = [{"bytes": None, "path": f"{row}.png"} for row in range(100)]
+    cells[-1]["bytes"] = last
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"image": cells}), path, write_statistics=statistics)
+    values = open_parquet(str(path)).read("image", None)
+    if last is None:
+        assert values == [f"{row}.png" for row in range(100)]
+    else:
+        assert all(isinstance(value, ParquetImage) for value in values)

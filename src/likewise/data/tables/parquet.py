@@ -22,8 +22,9 @@ def open_parquet(address: str) -> Table:
         file = pq.ParquetFile(stream)
         schema, metadata = file.schema_arrow, file.metadata
         groups = _rows_of_groups(metadata)
+        leaves = {metadata.schema.column(index).path for index in range(metadata.num_columns)}
     binary = binary_columns(schema)
-    paths = {name for name in binary if _holds_only_paths(metadata, name)}
+    paths = {name for name in binary if f"{name}.bytes" in leaves and _holds_only_paths(address, name)}
     binary -= paths
 
     def read(wanted: str, limit: int | None) -> list[Any]:
@@ -65,16 +66,15 @@ def _rows_of_groups(metadata: Any) -> list[int]:
     return counts
 
 
-def _holds_only_paths(metadata: Any, name: str) -> bool:
-    """Whether a {bytes, path} column has no bytes at all, as when Hugging Face leaves images in files."""
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    places = [
-        index
-        for index in range(metadata.num_columns)
-        if metadata.schema.column(index).path == f"{name}.bytes"
-    ]
-    of_bytes = [(group, group.column(index)) for group in groups for index in places]
-    return len(of_bytes) > 0 and all(
-        chunk.statistics is not None and chunk.statistics.null_count == group.num_rows
-        for group, chunk in of_bytes
-    )
+def _holds_only_paths(address: str, name: str) -> bool:
+    """Whether a {bytes, path} column has no bytes at all, as when Hugging Face leaves images in files.
+
+    The values are read, up to the first bytes: pyarrow ends the process where a column's statistics are
+    damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with arrow_errors(f"{address}: column {name} cannot be read"), open_binary(address) as stream:
+        file = pq.ParquetFile(stream, buffer_size=1 << 16)
+        batches = file.iter_batches(batch_size=64, columns=[f"{name}.bytes"])
+        return all(batch.column(0).field("bytes").null_count == len(batch) for batch in batches)

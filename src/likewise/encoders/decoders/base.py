@@ -101,6 +101,12 @@ class Memory(NamedTuple):
     pooled: Tensor
     mask: Tensor | None = None
 
+    def repeat(self, times: int) -> Memory:
+        """Each of the B several times in a row."""
+        mask = None if self.mask is None else self.mask.repeat_interleave(times, dim=0)
+        tokens, pooled = (part.repeat_interleave(times, dim=0) for part in (self.tokens, self.pooled))
+        return Memory(tokens, pooled, mask)
+
 
 class DecoderOutput(NamedTuple):
     """Teacher-forced states.

@@ -42,6 +42,7 @@ class Captioning(Task):
     abilities = ("caption",)
     options = CaptioningOptions
     order = 15
+    monitored = "always"
     figures = (
         *(
             Figure(

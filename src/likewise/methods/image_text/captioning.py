@@ -4,7 +4,8 @@ Vinyals et al. 2014, arXiv 1411.4555: the pooled feature starts an LSTM. Xu et a
 soft attention over the image's tokens at every step, and the doubly stochastic regulariser of equation 14.
 Transformer decoders attend to the image's tokens as in Vaswani et al. 2017, arXiv 1706.03762.
 
-Dimensions: B batch, S side in pixels, N image tokens, L tokens of a caption, V vocabulary.
+Dimensions: B batch, S side in pixels, N image tokens, L tokens of a caption, V vocabulary,
+K captions of an image (`captions_per_image`), R = B K rows.
 """
 
 from __future__ import annotations
@@ -57,12 +58,16 @@ class Config:
     """Weight of Xu's doubly stochastic regulariser, which asks a recurrent decoder to look at every part of
     the image; no effect without soft attention."""
 
+    captions_per_image: int = 1
+    """Captions of an image that each step reads, where it has so many. The image encoder runs once for all
+    of them."""
+
     frozen_share: float = 0.0
     """Share of the training in which the image encoder is frozen, from the start; 1 never trains it."""
 
     def __post_init__(self) -> None:
         """Check every value that can be checked here."""
-        check_counts(self, "decoder_width", "decoder_depth")
+        check_counts(self, "decoder_width", "decoder_depth", "captions_per_image")
         check_shares(self, "label_smoothing", "frozen_share")
         if self.attention_penalty < 0:
             raise ConfigError(
@@ -126,29 +131,39 @@ class Captioning(Method):
             max_tokens=context.text.max_tokens,
         )
         self.network = CaptionNetwork(image, decoder)
+        self.texts_per_row = config.captions_per_image
         if config.frozen_share > 0:
             stop = config.frozen_share
             self.phases = (Phase("frozen", ("network.decoder",), stop=stop), Phase("whole", start=stop))
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
-        """Loss of each caption, summed over its tokens after the first, and how many these are."""
+        """Loss of each image's captions, summed over their tokens after the first, and how many these are."""
         self.network.image.train(self.training and step.phase != "frozen")  # BatchNorm's statistics too
-        memory = self.network.image_memory(self.views(batch, step))
-        tokens, mask = batch.text.tokens, batch.text.mask
+        memory = self.network.image_memory(self.views(batch, step)).repeat(self.texts_per_row)
+        tokens, mask = (value.view(len(memory.tokens), -1) for value in (batch.text.tokens, batch.text.mask))
         penalized = self.config.attention_penalty > 0 and self.config.decoder != "transformer"
-        output = self.network.decoder(tokens[:, :-1], memory, with_attention=penalized)  # (B, L - 1, D)
-        logits = self.network.decoder.logits(output.states).float()  # (B, L - 1, V)
-        real = mask[:, 1:]
+        output = self.network.decoder(tokens[:, :-1], memory, with_attention=penalized)  # (R, L - 1, D)
+        real = mask[:, 1:]  # (R, L - 1)
         losses = F.cross_entropy(
-            logits.transpose(1, 2),
-            tokens[:, 1:],
+            self.network.decoder.logits(output.states[real]).float(),
+            tokens[:, 1:][real],
             reduction="none",
             label_smoothing=self.config.label_smoothing,
-        )  # (B, L - 1)
-        found = {"loss": (losses * real).sum(dim=1), "num_tokens": real.sum(dim=1)}  # (B,) each
+        )  # (real tokens,)
+        by_image = (len(batch), -1)
+        found = {
+            "loss": losses.new_zeros(real.shape)
+            .masked_scatter(real, losses)
+            .view(by_image)
+            .sum(dim=1),  # (B,)
+            "num_tokens": real.reshape(by_image).sum(dim=1),  # (B,)
+        }
         if output.attention is not None:
-            seen = (output.attention * real[..., None]).sum(dim=1)  # (B, N), about 1 where all is looked at
-            found["unevenness"] = (1 - seen).square().mean(dim=1)  # (B,)
+            seen = (output.attention * real[..., None]).sum(dim=1)  # (R, N), about 1 where all is looked at
+            present = real.any(dim=1)  # (R,)
+            uneven = (1 - seen).square().mean(dim=1) * present
+            found["unevenness"] = uneven.view(by_image).sum(dim=1)  # (B,)
+            found["num_captions"] = present.view(by_image).sum(dim=1)  # (B,)
         return found
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
@@ -160,7 +175,8 @@ class Captioning(Method):
         total = losses.sum() / replica_share(embeddings["num_tokens"].sum(), losses)
         parts = {"cross_entropy": total.detach()}
         if "unevenness" in embeddings:
-            unevenness = embeddings["unevenness"].mean()
+            uneven = embeddings["unevenness"]
+            unevenness = uneven.sum() / replica_share(embeddings["num_captions"].sum(), uneven)
             parts["attention_unevenness"] = unevenness.detach()
             total = total + self.config.attention_penalty * unevenness
         return LossOutput(total, parts)
