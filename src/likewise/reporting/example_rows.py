@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from likewise.data import Dataset
-from likewise.metrics.texts.answers import normalized_answer
 from likewise.evaluation.context import Context
 from likewise.evaluation.tasks.vqa import heaviest_answers
+from likewise.metrics.texts.answers import normalized_answer
 from likewise.model.answer_maps import answer_maps
 from likewise.reporting.inputs import TaskExample
 
