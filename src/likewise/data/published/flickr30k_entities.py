@@ -2,7 +2,8 @@
 
 Plummer et al. 2015, arXiv 1505.04870. `Sentences/ID.txt` has lines such as `[/EN#1/people A man] sits .`;
 `Annotations/ID.xml` has objects with the numbers of their phrases and a box; train.txt, val.txt and test.txt
-list the photos of each part.
+list the photos of each part. The photos are fetched apart; they are looked for in a folder flickr30k-images
+beside these, or where `--data.image-root` says.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = ["entities_table", "is_entities"]
 
 _MARK = re.compile(r"\[/EN#(\d+)/\S* ([^\]]*)\]")
 _PARTS = ("train.txt", "val.txt", "test.txt")
+_PHOTOS = ("flickr30k-images", "flickr30k_images", "images")
 _NOT_VISUAL = "0"
 
 
@@ -41,6 +43,8 @@ def entities_table(folder: str, entries: Sequence[Entry]) -> Table:
     root = normalised(folder)
     files: dict[str, dict[str, str]] = {"Sentences": {}, "Annotations": {}}
     parts: dict[str, str] = {}
+    folders = {folder_of(entry.address) for entry in entries}
+    photos = next((f"{root}/{name}" for name in _PHOTOS if f"{root}/{name}" in folders), root)
     for entry in entries:
         place = folder_of(entry.address).removeprefix(f"{root}/")
         if place in files:
@@ -67,7 +71,7 @@ def entities_table(folder: str, entries: Sequence[Entry]) -> Table:
         rows.append((number, row | ({"split": parts.get(photo)} if parts else {})))
     if not rows:
         raise SourceError(f"{folder}: no file of its Sentences can be used: {bad[:1]}")
-    return table_of_rows(f"{root}/Sentences", "Flickr30K Entities", rows, bad, folder=root)
+    return table_of_rows(f"{root}/Sentences", "Flickr30K Entities", rows, bad, folder=photos)
 
 
 def _text(address: str) -> str:
