@@ -20,7 +20,13 @@ from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
 from likewise.reporting.formatting import format_percent, format_plain
-from likewise.runs.evaluation import fitting_tasks, keep_results, measure, measure_fixed_trials
+from likewise.runs.evaluation import (
+    columns_of_tasks,
+    fitting_tasks,
+    keep_results,
+    measure,
+    measure_fixed_trials,
+)
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import OWN_DATA, is_run, open_model
 from likewise.runs.unseen_rows import open_measured
@@ -88,7 +94,13 @@ def run(arguments: Sequence[str]) -> None:
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
         return
-    measured = open_measured(model, options.run, options.data, progress=not options.json)
+    measured = open_measured(
+        model,
+        options.run,
+        options.data,
+        progress=not options.json,
+        columns=columns_of_tasks(model, options.task),
+    )
     if options.task == "all":
         names = fitting_tasks(model, measured)
         _refuse_ignored(given, names, f"all ({', '.join(names)})")
