@@ -43,7 +43,7 @@ from likewise.training.monitor import embedding_figures
 def test_says_what_it_is(name: str) -> None:
     method = find_method(name)
     assert re.search(r"arXiv \d{4}\.\d{5}", method.paper)
-    assert set(method.needs) <= {"image", "text", "label", "domain"}
+    assert set(method.needs) <= {"image", "image_2", "text", "answer", "label", "domain"}
     assert method.title[0].isupper()
     assert [other.title for other in methods().values()].count(method.title) == 1
     assert method.summary[0].islower()

@@ -22,7 +22,9 @@ SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
-WITH_TEXTS = ("clip", "tcl", "captioning")
+WITH_TEXTS = ("clip", "tcl", "captioning", "vqa", "entailment", "nlvr")
+# What scenes are for: those of other methods have captions and labels.
+TASKS = {"vqa": "questions", "entailment": "statements", "nlvr": "pairs"}
 
 # Narrow heads; a queue that the batch does not divide, and a twin that follows within a few steps.
 METHOD_OPTIONS: dict[str, dict[str, Any]] = {
@@ -31,13 +33,15 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "moco": {"queue_size": 23, "ema_momentum": 0.9, "norm_rows": 8},
     "instance": {"projection_dim": 32},
     "captioning": {"decoder_width": 32, "dropout": 0.0},
+    "vqa": {"distillation": 0.4, "ema_momentum": 0.9},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }
 
 
 def small_settings(method: str, **training: Any) -> Settings[Any]:
     """A narrow ViT or ResNet at 32 px, a two-layer text network, batches of 16."""
-    settings = default_settings(find_method(method), SOURCE, image_size=32)
+    source = f"{SOURCE},task={TASKS[method]}" if method in TASKS else SOURCE
+    settings = default_settings(find_method(method), source, image_size=32)
     options = {
         "steps": 6,
         "batch_size": 16,

@@ -145,9 +145,9 @@ class AnswerTable:
         self._rows = [[(places[text], weight) for text, weight in row] for row in answers]
         *self._tokens, self._blank = tokenizer.encode([*places, ""])
 
-    def batch(self, index: np.ndarray, uniform: np.ndarray) -> AnswerBatch:
-        """All answers of B rows; nothing is drawn."""
-        del uniform
+    def batch(self, index: np.ndarray, uniform: np.ndarray, *, per_row: int = 1) -> AnswerBatch:
+        """All answers of B rows, as many as there are; nothing is drawn."""
+        del uniform, per_row
         rows = [self._rows[place] for place in index.tolist()]
         most = max(1, *map(len, rows))
         weights = torch.zeros(len(rows), most)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -86,11 +87,15 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"no question: give one after {options.source}, or a table with a column of questions."
         )
-    found = list(_answered(model, source.records, options, bad))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        found = list(_answered(model, source.records, options, bad))
+    for warning in dict.fromkeys(str(one.message) for one in said):
+        print(f"warning: {printed_line(warning)}.", file=sys.stderr)
     if options.out is None:
         for one in found:
             answers = ", ".join(f"{answer.text} ({100 * answer.probability:.0f} %)" for answer in one.answers)
-            print(printed_line(f"{one.record.id}\t{one.question}\t{answers}"))
+            print("\t".join(map(printed_line, (one.image, one.question, answers))))
     else:
         write_answers_file(options.out, found)
         print(f"wrote answers to {len(found):,} questions to {printed_line(options.out)}")
@@ -135,4 +140,9 @@ def _answered(
                 num_answers=options.num_answers,
             )
             for (row, question), answers in zip(piece, ranked, strict=True):
-                yield Answered(batch.records[row], question, answers)
+                yield Answered(_name(batch.records[row], options), question, answers)
+
+
+def _name(record: Record, options: AnswerCommand) -> str:
+    """A joined image is known by its key, not by the first question about it."""
+    return record.group if options.images is not None and record.group is not None else record.id

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from likewise.cli.output_paths import check_place
 from likewise.cli.row_files import ROW_SUFFIXES, write_rows
-from likewise.data.record import Record
 from likewise.errors import ConfigError
 from likewise.model.answers import Answer
 
@@ -17,7 +16,7 @@ __all__ = ["Answered", "check_out", "write_answers_file"]
 class Answered(NamedTuple):
     """A question about an image, with its answers, best first."""
 
-    record: Record
+    image: str
     question: str
     answers: list[Answer]
 
@@ -41,7 +40,7 @@ def write_answers_file(out: str, found: list[Answered]) -> None:
         Path(out),
         [
             {
-                "image": one.record.id,
+                "image": one.image,
                 "question": one.question,
                 "answer": answer.text,
                 "rank": rank,

@@ -67,6 +67,12 @@ class AnswerNetwork(Network):
         """Teacher forcing: (B K, T) tokens, those of a question side by side, to (B K, T - 1, V)."""
         return self.decoder.logits(self.decoder(tokens[:, :-1], memory).states)
 
+    def log_likelihoods(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B K,) of (B K, T) answers, those of a question side by side: sums over the tokens after the
+        first."""
+        labels = tokens[:, 1:].masked_fill(~mask[:, 1:], -100)
+        return -sequence_losses(self.answer_logits(memory, tokens), labels)
+
     def score_answers(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
         """Log-likelihood of each answer to each question: the sum over its tokens after the first, each once.
 
@@ -83,8 +89,7 @@ class AnswerNetwork(Network):
         for start in range(0, len(tokens), max(1, _TOKENS_AT_ONCE // (B * T))):
             part = slice(start, start + max(1, _TOKENS_AT_ONCE // (B * T)))
             rows, real = tokens[part].repeat(B, 1), mask[part].repeat(B, 1)  # (B a, T)
-            labels = rows[:, 1:].masked_fill(~real[:, 1:], -100)
-            scores.append(-sequence_losses(self.answer_logits(memory, rows), labels).view(B, -1))
+            scores.append(self.log_likelihoods(memory, rows, real).view(B, -1))
         return torch.cat(scores, dim=1)
 
     def write_answers(

@@ -18,6 +18,7 @@ from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
 from likewise.model.grad_cam import can_explain, explain
 from likewise.model.model import Model
+from likewise.reporting.example_rows import task_examples
 from likewise.reporting.formatting import method_title
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.reporting.page import write_report
@@ -103,6 +104,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
             "text_groups": validation.groups[context.caption_rows],
             "explanations": _explain_pairs(context) if can_explain(model) else (),
         }
+    known["examples"] = task_examples(context)
     if "encode_images" in model.abilities:
         known["image_embeddings"] = context.images
     if validation.pixels is not None:

@@ -27,6 +27,7 @@ from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
+from likewise.reporting.task_examples import find_examples
 
 __all__ = ["render_report", "write_report"]
 
@@ -38,6 +39,7 @@ _TITLES = {
     "neighbours": "Neighbours",
     "retrievals": "Retrievals",
     "attention": "Attention maps",
+    "examples": "Examples",
     "confusions": "Confusions",
     "roc": "Verification",
     "episodes": "Episodes",
@@ -91,6 +93,7 @@ def render_report(inputs: ReportInputs) -> str:
         "neighbours": find_neighbours,
         "retrievals": find_retrievals,
         "attention": find_attention_maps,
+        "examples": find_examples,
         "confusions": find_confusions,
         "roc": find_roc,
         "episodes": find_episodes,

@@ -19,6 +19,7 @@ from likewise.data.files import (
     stat_entry,
     stem_of,
 )
+from likewise.data.published.flickr30k_entities import entities_table, is_entities
 from likewise.data.record import Source
 from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
 from likewise.data.sources.path_resolver import PathResolver
@@ -200,6 +201,10 @@ def _source_of_entries(
         from likewise.data.sources.saved_datasets import source_of_saved_dataset
 
         return source_of_saved_dataset(folder, config, needs)
+    if is_entities(folder, entries):
+        table = entities_table(folder, entries)
+        split = "files" if "split" in table.names else None
+        return source_of_tables([(table, None, None)], config, needs=needs, splits_from=split)
     # A few described images among thousands (metadata.csv) are described; a folder of images may also hold
     # an odd .json, so only real table formats make a folder a folder of tables.
     listings = _listings(folder, entries)
@@ -262,7 +267,8 @@ def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:
 
 
 def _words(stem: str) -> list[str]:
-    return [stem, *stem.replace("-", "_").replace(".", "_").split("_")]
+    words = stem.replace("-", "_").replace(".", "_").split("_")
+    return [stem, *words, *(word.rstrip("0123456789") for word in words)]  # train2014 too
 
 
 def _open_table(address: str, config: DataConfig) -> Table:

@@ -11,6 +11,7 @@ _ARTICLES = {"a", "an", "the"}
 _NUMBERS = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"
 _DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _SIGNS = re.compile(r"[^\w\s'.:-]|(?<!\d)\.|\.(?!\d)")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
 _NUM_ANNOTATORS = 10
 _ENOUGH = 3
 
@@ -20,7 +21,7 @@ def normalized_answer(text: str) -> str:
 
     As VQA v2's evaluation (Antol et al. 2015, arXiv 1505.00468), without its list of contractions.
     """
-    words = _SIGNS.sub(" ", text.lower()).split()
+    words = _SIGNS.sub(" ", _THOUSANDS.sub("", text.lower())).split()
     return (
         " ".join(_DIGITS.get(word, word) for word in words if word not in _ARTICLES) or text.lower().strip()
     )
@@ -47,9 +48,9 @@ def consensus_accuracy(answer: str, given: Sequence[tuple[str, float]]) -> float
 
 
 def question_type(question: str) -> str:
-    """The first two words of a question, such as "what color"; of one without spaces its first two signs."""
-    words = question.lower().split()
-    return " ".join(words[:2]) if len(words) > 1 else question.lower()[:2]
+    """The first two words of a question, such as "what color"; of a Chinese one its first two signs."""
+    words = _SIGNS.sub(" ", question.lower()).split()
+    return " ".join(words[:2]) if question.isascii() or len(words) > 1 else question[:2]
 
 
 def answer_type(answer: str) -> str:

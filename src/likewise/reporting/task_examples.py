@@ -1,0 +1,55 @@
+"""Right and wrong examples of the tasks on images and texts, with where the model looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.model.grad_cam import overlay
+from likewise.reporting.galleries import image_uri
+from likewise.reporting.inputs import ReportInputs, TaskExample
+
+__all__ = ["ExampleRow", "find_examples"]
+
+
+@dataclass(frozen=True)
+class ExampleRow:
+    """One example: its text, what was said and what is true, and its images and maps as data URIs."""
+
+    text: str
+    said: str
+    true: str
+    right: bool
+    images: list[tuple[str, str]]
+    """Words and data URI of each image: as it is, then with the map of where the model looked."""
+
+
+def find_examples(inputs: ReportInputs) -> list[tuple[str, list[ExampleRow]]]:
+    """For each task its examples, the right ones first.
+
+    Raises:
+        ValueError: there are none.
+    """
+    shown = {title: rows for title, rows in inputs.examples.items() if rows}
+    if not shown:
+        raise ValueError("It needs a model that answers, compares, entails or grounds.")
+    return [
+        (title, [_row(one) for one in sorted(rows, key=lambda one: not one.right)])
+        for title, rows in shown.items()
+    ]
+
+
+def _row(example: TaskExample) -> ExampleRow:
+    images: list[tuple[str, str]] = []
+    many = len(example.images) > 1
+    for number, image in enumerate(example.images):
+        which = ("first ", "second ")[number] if many else ""
+        images.append((f"{which}image", image_uri(image)))
+        if example.maps:
+            mapped: NDArray[np.uint8] = np.asarray(overlay(image, example.maps[number]))
+            images.append(
+                (f"where it looked{f', {which}image' if many else ''}", image_uri(np.moveaxis(mapped, -1, 0)))
+            )
+    return ExampleRow(example.text, example.said, example.true, example.right, images)
