@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from likewise.data import DataConfig, Splits
+from likewise.data.columns import column_of
 from likewise.evaluation.context import Context
 from likewise.hardware import native_bfloat16
 from likewise.messages import printed_line, without_folders
@@ -58,7 +60,8 @@ def report(
     file = folder.report if out is None else Path(out)
     model = open_model(str(run), device)
     run_data = RunData(model, run)
-    splits = run_data.open(run_data.own_config(data))
+    config = run_data.own_config(data)
+    splits = run_data.open(config)
     if run_data.has_changed(splits):
         print(
             f"warning: {CHANGED.format(source=printed_line(splits.summary['source']))}, so the report's "
@@ -66,8 +69,17 @@ def report(
             file=sys.stderr,
             flush=True,
         )
+    if "ground" in model.abilities and _has_boxes(splits):  # training did not read them
+        splits = replace(run_data.open(config, also=("boxes",)), summary=splits.summary)
     write_report(collect_inputs(folder, model, splits), file)
     return file
+
+
+def _has_boxes(splits: Splits) -> bool:
+    """Whether the source names a column of boxes."""
+    headers = column_of("boxes").headers.split()
+    named = {str(name).casefold() for name in splits.summary.get("columns_found", ())}
+    return splits.summary["source"].startswith("scenes") or bool(named & set(headers))
 
 
 def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -12,10 +13,11 @@ from likewise.evaluation.tasks.vqa import heaviest_answers
 from likewise.metrics.texts.answers import normalized_answer
 from likewise.model.answer_maps import answer_maps
 from likewise.reporting.inputs import TaskExample
+from likewise.reporting.statement_examples import grounded_phrases, judged_statements
+from likewise.reporting.task_examples import chosen_rows
 
-__all__ = ["chosen_rows", "task_examples"]
+__all__ = ["task_examples"]
 
-_NUM_EACH = 3
 _MAX_ROWS = 300
 
 
@@ -23,24 +25,26 @@ def task_examples(context: Context) -> dict[str, list[TaskExample]]:
     """The examples of each task that the model and the data allow, by its title."""
     builders: dict[str, tuple[str, tuple[str, ...], Callable[[Context, Dataset], list[TaskExample]]]] = {
         "Question answering": ("answer", ("image", "text", "answer"), _answers),
+        "Visual entailment": (
+            "entail",
+            ("image", "text", "label"),
+            partial(judged_statements, ability="entail"),
+        ),
+        "Two-image reasoning": (
+            "compare",
+            ("image", "image_2", "text", "label"),
+            partial(judged_statements, ability="compare"),
+        ),
+        "Phrase grounding": ("ground", ("image", "boxes"), grounded_phrases),
     }
     spread = np.unique(np.linspace(0, len(context.validation) - 1, _MAX_ROWS).astype(np.int64))
     rows = context.validation.subset(spread)
-    return {
+    examples = {
         title: build(context, rows)
         for title, (ability, columns, build) in builders.items()
         if ability in context.model.abilities and all(rows.has(column) for column in columns)
     }
-
-
-def chosen_rows(right: Sequence[bool]) -> list[int]:
-    """Up to three right rows and up to three wrong ones, evenly spaced: sources are often sorted."""
-    chosen: list[int] = []
-    for wanted in (True, False):
-        found = np.flatnonzero(np.asarray(right) == wanted)
-        places = np.linspace(0, len(found) - 1, min(_NUM_EACH, len(found))).astype(np.int64)
-        chosen += found[places].tolist()
-    return chosen
+    return {title: found for title, found in examples.items() if found}
 
 
 def _answers(context: Context, rows: Dataset) -> list[TaskExample]:

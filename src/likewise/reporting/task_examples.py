@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,9 @@ from likewise.model.grad_cam import overlay
 from likewise.reporting.galleries import image_uri
 from likewise.reporting.inputs import ReportInputs, TaskExample
 
-__all__ = ["ExampleRow", "find_examples"]
+__all__ = ["ExampleRow", "chosen_rows", "find_examples"]
+
+_NUM_EACH = 3
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,16 @@ class ExampleRow:
     right: bool
     images: list[tuple[str, str]]
     """Words and data URI of each image: as it is, then with the map of where the model looked."""
+
+
+def chosen_rows(right: Sequence[bool]) -> list[int]:
+    """Up to three right rows and up to three wrong ones, evenly spaced: sources are often sorted."""
+    chosen: list[int] = []
+    for wanted in (True, False):
+        found = np.flatnonzero(np.asarray(right) == wanted)
+        places = np.linspace(0, len(found) - 1, min(_NUM_EACH, len(found))).astype(np.int64)
+        chosen += found[places].tolist()
+    return chosen
 
 
 def find_examples(inputs: ReportInputs) -> list[tuple[str, list[ExampleRow]]]:
