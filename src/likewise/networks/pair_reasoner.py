@@ -54,23 +54,28 @@ class PairReasoner(Network):
         Returns:
             (B, C).
         """
-        return self._fuse(pixels, pixels_2, tokens, mask, layer=None)[0]
+        first, second = self.image_states(torch.cat([pixels, pixels_2])).chunk(2)
+        return self.compare_states(first, second, tokens, mask)
+
+    def image_states(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalized pixels to (B, 1 + N, E): the pooled token, then one per patch."""
+        return image_tokens(self.image, pixels)
+
+    def compare_states(self, first: Tensor, second: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """`compare` of images that are encoded already: twice (B, 1 + N, E) to (B, C)."""
+        states = text_tokens(self.text, tokens, mask)
+        fused, _ = fuse_two_images(self.fusion, self.second, states, mask, (first, second))
+        logits: Tensor = self.head(fused[:, 0])
+        return logits
 
     def compare_attention(
         self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """`compare`, and a fusion layer's (B, H, L, 1 + N) attention to either image, with its graph."""
-        logits, weights = self._fuse(pixels, pixels_2, tokens, mask, layer=layer)
-        assert weights is not None
-        return logits, weights
-
-    def _fuse(
-        self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-        states = text_tokens(self.text, tokens, mask)
-        images = image_tokens(self.image, torch.cat([pixels, pixels_2]))
-        if layer is not None:
-            states, images = leaves(states, images)
+        states, images = leaves(
+            text_tokens(self.text, tokens, mask), self.image_states(torch.cat([pixels, pixels_2]))
+        )
         first, second = images.chunk(2)
         fused, weights = fuse_two_images(self.fusion, self.second, states, mask, (first, second), layer=layer)
+        assert weights is not None
         return self.head(fused[:, 0]), weights

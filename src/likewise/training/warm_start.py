@@ -172,8 +172,12 @@ def _part(network: nn.Module, part: str) -> nn.Module | None:
 
 def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
     """A trained network's weights. The linear projection after an image encoder is a head: if only one of the
-    two networks has it, or of another width, the new network keeps its own."""
+    two networks has it, or of another width, the new network keeps its own. So it does with the head of a
+    classifier that knows other classes."""
     state = trained.state_dict()
+    if getattr(trained, "classes", None) != getattr(network, "classes", None):
+        own = {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
+        return {name: value for name, value in state.items() if not name.startswith("head.")} | own
     if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
         return state
     if trained.dim == network.dim and (trained.projection is None) == (network.projection is None):
