@@ -14,6 +14,7 @@ from PIL import Image
 from likewise.data import DataConfig, Splits, prepare
 from likewise.data.columns import Needs
 from likewise.data.record import Source
+from likewise.data.source_report import inspect_source
 from likewise.data.sources.open import open_source
 from likewise.errors import SourceError, TooManyBadRecords
 
@@ -170,3 +171,10 @@ def test_what_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.png").write_bytes(encoded(1))
     notes = open_source(config(tmp_path, source=str(tmp_path / "photos")), Needs("image")).notes
     assert any("--data.images is not read" in note for note in notes)
+
+
+def test_questions_about_one_image_are_no_duplicates(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    report = inspect_source(config(tmp_path))
+    assert (report.num_images, report.num_texts) == (3, 6)
+    assert report.exact_duplicates == []
