@@ -22,7 +22,7 @@ SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
-WITH_TEXTS = ("clip", "tcl", "captioning", "vqa", "entailment", "nlvr")
+WITH_TEXTS = ("clip", "tcl", "captioning", "vqa", "entailment", "nlvr", "text-assignment")
 # What scenes are for: those of other methods have captions and labels.
 TASKS = {"vqa": "questions", "entailment": "statements", "nlvr": "pairs"}
 
@@ -34,6 +34,8 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "instance": {"projection_dim": 32},
     "captioning": {"decoder_width": 32, "dropout": 0.0},
     "vqa": {"distillation": 0.4, "ema_momentum": 0.9},
+    "entailment": {"distillation": 0.4, "ema_momentum": 0.9},
+    "nlvr": {"distillation": 0.4, "ema_momentum": 0.9},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }
 
