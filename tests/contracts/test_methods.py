@@ -345,7 +345,7 @@ def test_a_saved_model_is_the_trained_one(name: str, tmp_path: Path) -> None:
     if "encode_images" in saved.abilities:
         np.testing.assert_array_equal(saved.encode_images(pictures), trained.encode_images(pictures))
     assert ("encode_texts" in saved.abilities) == (
-        "text" in session.method.needs and name not in ("captioning", "text-assignment", *TASKS)
+        "text" in session.method.needs and name not in ("captioning", *TASKS)
     )
     if "encode_texts" in saved.abilities:
         texts = ["a red circle", "two blue squares in a row"]

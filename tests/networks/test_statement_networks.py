@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 from likewise.encoders import ImageEncoder, ImageEncoderConfig, TextEncoder, TextEncoderConfig
 from likewise.encoders.fusion import cut_fusion
 from likewise.encoders.two_image_fusion import fuse_two_images
+from likewise.errors import ModelError
 from likewise.networks.entailer import EntailmentNetwork
 from likewise.networks.fused_states import image_tokens, text_tokens
 from likewise.networks.pair_reasoner import PairReasoner
 from likewise.networks.registry import network_from_spec
+from likewise.training.warm_start import fitting_state
 
 VOCABULARY = 40
 
@@ -111,3 +114,20 @@ def test_a_spec_is_built_again_with_its_classes() -> None:
         again = network_from_spec(network.spec())
         assert again.classes == ["contradiction", "entailment", "neutral"]  # type: ignore[attr-defined]
         again.load_state_dict(network.state_dict())
+        for classes in ("true", [1, 2], ["one"], ["same", "same"]):
+            with pytest.raises(ModelError, match="classes are not"):
+                network_from_spec(network.spec() | {"classes": classes})
+
+
+def test_a_head_of_other_classes_is_not_taken_over() -> None:
+    trained, fresh = (
+        small(EntailmentNetwork),
+        small(EntailmentNetwork, ("contradiction", "entailment", "neutral")),
+    )
+    state = fitting_state(trained, fresh)
+    head = {name: value for name, value in fresh.state_dict().items() if name.startswith("head.")}
+    assert all(torch.equal(state[name], value) for name, value in head.items())
+    theirs = trained.state_dict()
+    assert all(torch.equal(state[name], theirs[name]) for name in theirs if name not in head)
+    same = small(EntailmentNetwork)
+    assert all(torch.equal(value, theirs[name]) for name, value in fitting_state(trained, same).items())

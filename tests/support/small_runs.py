@@ -22,7 +22,7 @@ SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
-WITH_TEXTS = ("clip", "tcl", "captioning", "vqa", "entailment", "nlvr", "text-assignment")
+WITH_TEXTS = ("clip", "tcl", "captioning", "vqa", "entailment", "nlvr")
 # What scenes are for: those of other methods have captions and labels.
 TASKS = {"vqa": "questions", "entailment": "statements", "nlvr": "pairs"}
 

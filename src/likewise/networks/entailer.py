@@ -13,7 +13,7 @@ from likewise.encoders.fusion import FusionEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
-from likewise.networks.fused_states import class_head, image_tokens, leaves, text_tokens
+from likewise.networks.fused_states import checked_names, class_head, image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
 
 __all__ = ["EntailmentNetwork"]
@@ -35,7 +35,7 @@ class EntailmentNetwork(Network):
     ) -> None:
         super().__init__()
         self.image, self.text, self.fusion = image, text, fusion
-        self.classes = list(classes)
+        self.classes = checked_names(classes)
         self.head = class_head(text.dim, len(self.classes))
         self.dim = text.dim
 

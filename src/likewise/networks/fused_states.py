@@ -5,13 +5,16 @@ Dimensions: B batch, S side in pixels, L tokens, N patches, E, F widths of the e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
+from likewise.errors import ModelError
 
-__all__ = ["class_head", "image_tokens", "leaves", "text_tokens"]
+__all__ = ["checked_names", "class_head", "image_tokens", "leaves", "text_tokens"]
 
 
 def image_tokens(encoder: ImageEncoder, pixels: Tensor) -> Tensor:
@@ -35,3 +38,16 @@ def leaves(*states: Tensor) -> tuple[Tensor, ...]:
     """The same states as the start of a graph, so that attention has gradients even if all weights are
     frozen."""
     return tuple(state.detach().requires_grad_() for state in states)
+
+
+def checked_names(classes: Sequence[str]) -> list[str]:
+    """Names of classes.
+
+    Raises:
+        ModelError: they are not two or more texts, as in a damaged config.json.
+    """
+    if not isinstance(classes, (list, tuple)) or not all(isinstance(name, str) for name in classes):
+        raise ModelError("the network's classes are not a list of texts.")
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ModelError("the network's classes are not two or more different texts.")
+    return list(classes)

@@ -15,7 +15,7 @@ from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.encoders.two_image_fusion import SecondBlocks, fuse_two_images
 from likewise.networks.base import Network
-from likewise.networks.fused_states import class_head, image_tokens, leaves, text_tokens
+from likewise.networks.fused_states import checked_names, class_head, image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
 
 __all__ = ["PairReasoner"]
@@ -38,7 +38,7 @@ class PairReasoner(Network):
         super().__init__()
         self.image, self.text, self.fusion = image, text, fusion
         self.second = SecondBlocks(fusion)
-        self.classes = list(classes)
+        self.classes = checked_names(classes)
         self.head = class_head(text.dim, len(self.classes))
         self.dim = text.dim
 

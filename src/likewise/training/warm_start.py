@@ -22,7 +22,7 @@ from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, Tables, build_settings, default_settings, joined, read_settings
 from likewise.training.checkpoints import latest_checkpoint
 
-__all__ = ["load_trained_weights", "open_trained", "settings_of", "trained_spec"]
+__all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
 _SHARED = ("image", "text", "fusion")
 """Parts of networks that another method's network can take over."""
@@ -152,7 +152,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
             encoder.resize(ours.image.image_size)
     try:
         if theirs.kind == ours.kind:
-            ours.load_state_dict(_fitting_state(theirs, ours))
+            ours.load_state_dict(fitting_state(theirs, ours))
         else:
             for part in shared:
                 getattr(ours, part).load_state_dict(getattr(theirs, part).state_dict())
@@ -170,7 +170,7 @@ def _part(network: nn.Module, part: str) -> nn.Module | None:
     return dict(network.named_children()).get(part)
 
 
-def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
+def fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
     """A trained network's weights. The linear projection after an image encoder is a head: if only one of the
     two networks has it, or of another width, the new network keeps its own. So it does with the head of a
     classifier that knows other classes."""

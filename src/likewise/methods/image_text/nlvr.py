@@ -69,7 +69,7 @@ class NLVR(Method):
     true.
 
     Choose it when: You have pairs of images with statements about both, and want new ones judged. Start from
-    a TCL run on captions (`--training.start-from`), or from a run of text-assignment on the same captions.
+    a TCL run on captions (`--training.start-from`).
     """
 
     name = "nlvr"
