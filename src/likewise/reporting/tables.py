@@ -47,6 +47,8 @@ class ResultTable:
     """Of the data."""
     remarks: list[str]
     """Caveats of the figures."""
+    beside: str = "Chance"
+    """What stands beside each value."""
 
 
 def result_tables(
@@ -86,8 +88,7 @@ def result_tables(
                 )
                 for one in found
             ]
-            remark = "Accuracy; in the last column that of the text alone."
-            tables.append(ResultTable(f"{title} by {kind}", by_type, "", None, [remark]))
+            tables.append(ResultTable(f"{title} by {kind}", by_type, "", None, [], "Text alone"))
     return tables
 
 
