@@ -23,6 +23,7 @@ from likewise.methods.base import Progress, Step, TokenizerInfo
 from likewise.methods.image_text.vqa import VQA, Config
 from likewise.model import Model
 from likewise.reporting.collect import report
+from likewise.runs.folder import RunFolder
 from likewise.step_random import StepRandom
 
 STEP = Step(StepRandom(0, 0), Progress(0, 10))
@@ -250,7 +251,7 @@ def test_another_model_says_what_gives_answers(tmp_path: Path) -> None:
 
 
 def test_the_run_has_figures_and_a_report_with_examples(run: Path) -> None:
-    folder = likewise.runs.folder.RunFolder(run)  # type: ignore[attr-defined]
+    folder = RunFolder(run)
     figures = folder.read_json(folder.results)["vqa"]
     task = find_task("vqa")
     keys = {figure.key for figure in task.figures}
@@ -259,6 +260,21 @@ def test_the_run_has_figures_and_a_report_with_examples(run: Path) -> None:
     page = report(run).read_text()
     assert "Question answering" in page
     assert "where it looked" in page
+    assert "Question answering by question type" in page
+
+
+def test_accuracy_by_type_is_printed_beside_the_text_alone(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(run), "vqa"])
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "vqa by answer type (chance: from the text alone)" in lines
+    folder = RunFolder(run)
+    found = folder.read_json(folder.results)["vqa"]["by_answer_type"]
+    assert {"yes/no", "number", "other"} == found.keys()
+    assert sum(one["num_questions"] for one in found.values()) > 16
+    for name, one in found.items():
+        assert any(line.startswith(f"vqa {name} ({one['num_questions']:.0f}) ") for line in lines)
 
 
 def test_the_command_answers_one_question_and_a_table(

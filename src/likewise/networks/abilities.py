@@ -150,20 +150,24 @@ class Ability(NamedTuple):
     Attributes:
         protocol: the methods a network needs for it.
         methods: the training methods that give it, for messages.
+        example: how `Model` has it, for model cards.
     """
 
     protocol: type
     methods: str
+    example: str
 
 
 ABILITIES: dict[str, Ability] = {
-    "encode_images": Ability(EncodesImages, "the methods that learn from images"),
-    "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
-    "match": Ability(MatchesPairs, "tcl"),
-    "caption": Ability(WritesCaptions, "captioning"),
-    "entail": Ability(EntailsStatements, "entailment"),
-    "compare": Ability(ComparesImages, "nlvr"),
-    "ground": Ability(GroundsPhrases, "tcl"),
-    "answer": Ability(AnswersQuestions, "vqa"),
+    "encode_images": Ability(
+        EncodesImages, "the methods that learn from images", 'encode_images(["image.jpg"])'
+    ),
+    "encode_texts": Ability(EncodesTexts, "the methods that learn from texts", 'encode_texts(["a text"])'),
+    "match": Ability(MatchesPairs, "tcl", 'match("image.jpg", "a text")'),
+    "caption": Ability(WritesCaptions, "captioning", 'caption(["image.jpg"])'),
+    "entail": Ability(EntailsStatements, "entailment", 'entail("image.jpg", "a statement")'),
+    "compare": Ability(ComparesImages, "nlvr", 'compare("left.jpg", "right.jpg", "a statement")'),
+    "ground": Ability(GroundsPhrases, "tcl", 'ground("image.jpg", "a phrase")'),
+    "answer": Ability(AnswersQuestions, "vqa", 'answer("image.jpg", "a question")'),
 }
 """By name. To add one (classify), add its protocol and an entry."""
