@@ -10,7 +10,7 @@ from small_runs import small_settings
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import tokenize
+from likewise.batches.tokenized_texts import tokenize, tokenize_answers, training_answers, training_texts
 from likewise.data import prepare
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.methods import base as method_module
@@ -59,10 +59,14 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
     tokenizer, info, needs = None, None, settings.method_type.needs
     if "text" in settings.method_type.needs:
-        texts = splits.train.texts or []
-        tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
+        texts = training_texts(splits.train, needs)
+        tokenizer = train_tokenizer(texts, vocabulary_size=300, max_tokens=32)
         info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
-    context = context_of(method, info)
+    context = dataclasses.replace(
+        context_of(method, info),
+        answers=training_answers(splits.train),
+        classes=tuple(splits.train.label_names or ()),
+    )
     if depth is not None:
         image = dataclasses.replace(settings.image, depth=depth)
         context = dataclasses.replace(context, image=image)
@@ -77,7 +81,8 @@ def build(name: str, *, depth: int | None = None) -> tuple[Method, Loader]:
         seed=0,
     )
     made = settings.method_type(dataclasses.replace(settings.method, **options), context)
-    return made, Loader(splits.train, tokenize(splits.train, tokenizer, needs), order, seed=0, needs=needs)
+    texts, answers = (read(splits.train, tokenizer, needs) for read in (tokenize, tokenize_answers))
+    return made, Loader(splits.train, texts, order, seed=0, needs=needs, answers=answers)
 
 
 def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildContext:

@@ -61,7 +61,7 @@ def test_the_folder_is_named_after_the_method(tmp_path: Path, monkeypatch: pytes
             "training__steps is 'one'; expected a whole number",
         ),
         ({"method": "simclr"}, "--data is missing"),
-        ({"data": SOURCE}, "train needs settings, or a method: one of byol, captioning, clip"),
+        ({"data": SOURCE}, "train needs settings, or a method: one of byol, captioning, clip, entailment"),
         ({"settings": small_settings("simclr"), "data": SOURCE}, "not both"),
         ({"settings": small_settings("simclr"), "training__steps": 2}, "not both"),
         ({"settings": small_settings("simclr")}, "needs the run's folder"),

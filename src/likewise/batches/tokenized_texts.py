@@ -11,13 +11,23 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from likewise.batches.batch import TokenBatch
+from likewise.batches.batch import AnswerBatch, TokenBatch
+from likewise.data.annotation_kinds import WeightedTexts
 from likewise.data.column_kinds import Texts
 from likewise.data.columns import Needs, column_names
 from likewise.data.dataset import Dataset
 from likewise.views import caption_flags
 
-__all__ = ["GroupMates", "TokenTable", "Tokenizes", "tokenize", "training_texts"]
+__all__ = [
+    "AnswerTable",
+    "GroupMates",
+    "TokenTable",
+    "Tokenizes",
+    "tokenize",
+    "tokenize_answers",
+    "training_answers",
+    "training_texts",
+]
 
 
 class Tokenizes(Protocol):
@@ -35,6 +45,20 @@ def training_texts(dataset: Dataset, needs: Needs) -> Iterator[str]:
     for name in column_names(Texts):
         if name in needs and dataset.has(name):
             yield from (text for row in dataset.column(name).values for text in row)
+    for name in column_names(WeightedTexts):
+        if name in needs and dataset.has(name):
+            yield from (text for row in dataset.column(name).values for text, _ in row)
+
+
+def training_answers(dataset: Dataset) -> tuple[str, ...]:
+    """Every answer, by its total weight, the heaviest first; equal ones by the alphabet."""
+    if not dataset.has("answer"):
+        return ()
+    weights: dict[str, float] = {}
+    for row in dataset.column("answer").values:
+        for text, weight in row:
+            weights[text] = weights.get(text, 0.0) + weight
+    return tuple(sorted(weights, key=lambda text: (-weights[text], text)))
 
 
 def tokenize(dataset: Dataset, tokenizer: Tokenizes | None, needs: Needs) -> dict[str, TokenTable]:
@@ -42,12 +66,19 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizes | None, needs: Needs) -> dic
 
     A row that lacks an optional text has an empty one.
     """
+    if tokenizer is None:
+        return {}
     names = [name for name in column_names(Texts) if name in needs and dataset.has(name)]
     return {
-        name: TokenTable([row or ("",) for row in dataset.column(name).values], tokenizer)
-        for name in names
-        if tokenizer is not None
+        name: TokenTable([row or ("",) for row in dataset.column(name).values], tokenizer) for name in names
     }
+
+
+def tokenize_answers(dataset: Dataset, tokenizer: Tokenizes | None, needs: Needs) -> AnswerTable | None:
+    """The tokens of the answers, where they are needed."""
+    if tokenizer is None or "answer" not in needs or not dataset.has("answer"):
+        return None
+    return AnswerTable(dataset.column("answer").values, tokenizer)
 
 
 class TokenTable:
@@ -155,3 +186,35 @@ class GroupMates:
         ahead = 1 + (uniform * others).astype(np.int64)
         mates: np.ndarray = self._order[first + (place - first + ahead) % count]
         return mates
+
+
+class AnswerTable:
+    """The tokens of every answer, and which answers with which weights are which row's.
+
+    Args:
+        answers: for each row its answers with their weights.
+        tokenizer: turns texts into tokens.
+    """
+
+    def __init__(self, answers: Sequence[tuple[tuple[str, float], ...]], tokenizer: Tokenizes) -> None:
+        self._tokenizer = tokenizer
+        places = {
+            text: place for place, text in enumerate(dict.fromkeys(t for row in answers for t, _ in row))
+        }
+        self._rows = [[(places[text], weight) for text, weight in row] for row in answers]
+        *self._tokens, self._blank = tokenizer.encode([*places, ""])
+
+    def batch(self, index: np.ndarray) -> AnswerBatch:
+        """All answers of B rows."""
+        rows = [self._rows[place] for place in index.tolist()]
+        most = max(1, *map(len, rows))
+        weights = torch.zeros(len(rows), most)
+        chosen = [self._blank] * weights.numel()
+        for number, row in enumerate(rows):
+            for k, (place, weight) in enumerate(row):
+                weights[number, k] = weight
+                chosen[number * most + k] = self._tokens[place]
+        tokens, mask = (
+            torch.from_numpy(part).view(*weights.shape, -1) for part in self._tokenizer.pad(chosen)
+        )
+        return AnswerBatch(tokens, mask, weights)

@@ -38,6 +38,18 @@ class DataConfig:
     these, or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64,task=captions") for
     generated images."""
 
+    images: str | None = None
+    """Another table (or pattern of tables) that holds the images, for a source whose rows name them by a key,
+    such as questions by image_id. With --data.image-root, a folder of images is no table and needs no key."""
+
+    annotations: str | None = None
+    """Another table (or pattern) that holds further columns by a key, such as the answers of VQA v2's
+    questions."""
+
+    join_column: str | None = None
+    """Column that is the key of `images` and `annotations`; the one that both tables have and that tells the
+    rows of the other apart when not given."""
+
     image_column: str | None = None
     """Column with image paths or bytes; recognised by name and content when not given."""
 
@@ -154,7 +166,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""
-        for name in ("source", "image_root", "validation", "target", "cache_dir"):
+        for name in ("source", "images", "annotations", "image_root", "validation", "target", "cache_dir"):
             if isinstance(value := getattr(self, name), os.PathLike):  # as one has them in Python
                 object.__setattr__(self, name, os.fspath(value))
         if not self.source:

@@ -24,6 +24,7 @@ from likewise.hardware import check_device
 from likewise.messages import first_line, first_names, without_folders
 from likewise.model.runtime import Runtime
 from likewise.model.sentence_transformers_folder import is_sentence_transformers, read_sentence_transformers
+from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
 
@@ -164,8 +165,7 @@ def _card(model: Runtime) -> str:
         "import likewise",
         "",
         'model = likewise.load("path/to/this/folder")',
-        *(['model.encode_images(["image.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
-        *(['model.encode_texts(["a text"])  # (1, D)'] if "encode_texts" in model.abilities else []),
+        *(f"model.{ABILITIES[ability].example}" for ability in model.abilities),
         "```",
         "",
         "## What it was trained on",

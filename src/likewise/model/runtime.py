@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import AbilityError
+from likewise.model.inputs import ImageInput, batches, several_images
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.views import center_view
@@ -92,6 +93,24 @@ class Runtime:
         return center_view(
             stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
         )
+
+    def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
+        """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
+
+        Args:
+            images: N.
+            first: number of the first one, for messages.
+        """
+        from likewise.data.images.inputs import square_images
+
+        size, options = self.image_encoder.image_size, self.config["images"]
+        return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+
+    def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
+        """`stored_squares` of some images at a time."""
+        several = several_images(images)
+        for rows in batches(len(several), batch_size):
+            yield self.stored_squares(several[rows], first=rows.start)
 
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, L) tokens and (B, L) mask of texts, on the device."""

@@ -16,19 +16,20 @@ from markupsafe import Markup
 
 from likewise.atomic_files import written_whole
 from likewise.metrics.inputs import as_matrix
-from likewise.reporting.attention_maps import find_attention_maps
-from likewise.reporting.class_galleries import find_clusters, find_episodes
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
 from likewise.reporting.embedding_map import find_maps, legend_mark
+from likewise.reporting.examples.attention_maps import find_attention_maps
+from likewise.reporting.examples.class_galleries import find_clusters, find_episodes
+from likewise.reporting.examples.galleries import find_neighbours, find_retrievals
+from likewise.reporting.examples.generated_captions import find_captions
+from likewise.reporting.examples.task_examples import find_examples
+from likewise.reporting.examples.text_pairs import find_text_pairs
 from likewise.reporting.formatting import title_of
-from likewise.reporting.galleries import find_neighbours, find_retrievals
-from likewise.reporting.generated_captions import find_captions
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, reads_images, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
-from likewise.reporting.text_pairs import find_text_pairs
 
 __all__ = ["render_report", "write_report"]
 
@@ -42,6 +43,7 @@ _TITLES = {
     "retrievals": "Retrievals",
     "captions": "Captions",
     "attention": "Attention maps",
+    "examples": "Examples",
     "confusions": "Confusions",
     "roc": "Verification",
     "episodes": "Episodes",
@@ -100,6 +102,7 @@ def render_report(inputs: ReportInputs) -> str:
         "retrievals": find_retrievals,
         "captions": find_captions,
         "attention": find_attention_maps,
+        "examples": find_examples,
         "confusions": find_confusions,
         "roc": find_roc,
         "episodes": find_episodes,

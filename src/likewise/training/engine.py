@@ -9,7 +9,7 @@ from typing import Any
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import GroupMates, tokenize
+from likewise.batches.tokenized_texts import GroupMates, tokenize, tokenize_answers
 from likewise.data import Splits
 from likewise.errors import ConfigError, DataError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
@@ -163,7 +163,7 @@ def _build_session(
     for note in cut_notes(texts, tokenizer) if show and fabric.is_global_zero else ():
         print(printed_line(f"note: {note}."), file=sys.stderr)
     pairs = settings.method_type.pairs_texts and "text_2" not in texts
-    method = build_method(settings, run, tokenizer, len(train), trained, fabric)
+    method = build_method(settings, run, tokenizer, train, trained, fabric)
     loader = Loader(
         train,
         texts,
@@ -171,6 +171,7 @@ def _build_session(
         seed=options.seed,
         needs=needs,
         mates=GroupMates.find(texts["text"], train.groups) if pairs else None,
+        answers=tokenize_answers(train, tokenizer, needs),
         texts_per_row=method.texts_per_row,
         rank=fabric.global_rank,
         world_size=fabric.world_size,

@@ -11,7 +11,7 @@ import torch
 
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
-from likewise.batches.tokenized_texts import TokenTable, training_texts
+from likewise.batches.tokenized_texts import TokenTable, training_answers, training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.config import IMAGE_OPTIONS
 from likewise.data.images.grey import grey_notes
@@ -211,7 +211,7 @@ def build_method(
     settings: Settings[Any],
     run: RunFolder,
     tokenizer: TextTokenizer | None,
-    num_rows: int,
+    data: Dataset,
     trained: Model | None,
     fabric: Any,
 ) -> Method:
@@ -220,7 +220,7 @@ def build_method(
     sections, method_type = settings.sections(), settings.method_type
     info = None
     if tokenizer is not None:
-        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
+        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids, tokenizer.max_tokens)
     torch.manual_seed(settings.training.seed)
     method = method_type(
         settings.method,
@@ -229,7 +229,9 @@ def build_method(
             text=sections.get("text"),
             views={family: sections[family] for family in method_type.view_families},
             tokenizer=info,
-            num_rows=num_rows,
+            num_rows=len(data),
+            answers=training_answers(data) if "answer" in method_type.needs else (),
+            classes=tuple(data.label_names or ()),
             trained=trained_spec(settings, run, trained, fabric),
         ),
     )

@@ -1,1 +1,1 @@
-"""Metrics of texts."""
+"""Metrics of texts: captions, answers, and embeddings of sentences."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.explanation import Explanation
-from likewise.reporting.galleries import image_uri
+from likewise.model.explanations.explanation import Explanation
+from likewise.reporting.examples.galleries import image_uri
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 
 __all__ = ["MapRow", "find_attention_maps", "word_overlays"]

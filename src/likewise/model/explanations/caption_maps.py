@@ -14,7 +14,7 @@ from torch import Tensor
 from likewise.encoders.decoders import Decoding
 from likewise.errors import AbilityError
 from likewise.model.captions import write_captions
-from likewise.model.explanation import Explanation, by_words
+from likewise.model.explanations.explanation import Explanation, by_words
 from likewise.model.runtime import Runtime
 
 __all__ = ["explain_captions"]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from likewise.metrics.captions import cider_per_image, tokenize
-from likewise.reporting.attention_maps import word_overlays
+from likewise.metrics.texts.captions import cider_per_image, tokenize
 from likewise.reporting.axes import Axes, nice_ticks
-from likewise.reporting.galleries import image_uri
+from likewise.reporting.examples.attention_maps import word_overlays
+from likewise.reporting.examples.galleries import image_uri
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["CaptionRow", "chosen_captions", "find_captions", "length_histogram"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from likewise.metrics.clustering import Cluster, describe_clusters
 from likewise.metrics.few_shot import Episode, episode_examples, most_ways
-from likewise.reporting.galleries import Tile, image_tile
+from likewise.reporting.examples.galleries import Tile, image_tile
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["ClusterSheet", "EpisodeColumn", "EpisodeTable", "find_clusters", "find_episodes"]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from pathlib import Path
 
 from likewise.atomic_files import written_whole
-from likewise.cli.output_paths import check_place
+from likewise.cli.files.output_paths import check_place
+from likewise.cli.files.row_files import ROW_SUFFIXES, write_rows
 from likewise.data.images.refs import FileImage
 from likewise.data.record import Record
 from likewise.errors import ConfigError, DataError
@@ -20,8 +18,6 @@ __all__ = ["check_out", "write_captions_file"]
 
 Captioned = list[tuple[Record, list[Caption]]]
 
-_SUFFIXES = (".csv", ".jsonl", ".parquet")
-
 
 def check_out(out: str | None) -> None:
     """Reject a place that cannot be written to, before any work.
@@ -31,9 +27,9 @@ def check_out(out: str | None) -> None:
     """
     if out is None or out == "txt":
         return
-    if Path(out).suffix not in _SUFFIXES:
+    if Path(out).suffix not in ROW_SUFFIXES:
         raise ConfigError(
-            f"--out {out}: expected a name that ends in {', '.join(_SUFFIXES)}, or txt for a file "
+            f"--out {out}: expected a name that ends in {', '.join(ROW_SUFFIXES)}, or txt for a file "
             "beside each image."
         )
     check_place("--out", Path(out), such_as=f"captions{Path(out).suffix}")
@@ -58,23 +54,7 @@ def write_captions_file(out: str, found: Captioned, *, overwrite: bool = False) 
         for record, captions in found
         for rank, caption in enumerate(captions, start=1)
     ]
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as beside:
-        if path.suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            pq.write_table(pa.Table.from_pylist(rows), beside)
-        elif path.suffix == ".jsonl":
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-            beside.write_text("".join(lines), encoding="utf-8")
-        else:
-            text = io.StringIO(newline="")
-            writer = csv.DictWriter(text, ["image", "caption", "rank", "log_prob"])
-            writer.writeheader()
-            writer.writerows(rows)
-            beside.write_text(text.getvalue(), encoding="utf-8")
+    write_rows(Path(out), rows)
 
 
 def _write_beside(found: Captioned, overwrite: bool) -> None:

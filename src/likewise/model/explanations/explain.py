@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from likewise.errors import AbilityError
-from likewise.model.caption_maps import explain_captions
-from likewise.model.cosine_cam import explain_cosines
-from likewise.model.explanation import Explanation
-from likewise.model.grad_cam import explain, explainable
+from likewise.model.explanations.caption_maps import explain_captions
+from likewise.model.explanations.cosine_cam import explain_cosines
+from likewise.model.explanations.explanation import Explanation
+from likewise.model.explanations.grad_cam import explain, explainable
 from likewise.model.runtime import Runtime
 from likewise.networks.fusion import FusionNetwork
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from likewise.metrics.caption_tokens import tokenize
+from likewise.metrics.texts.caption_tokens import tokenize
 
 __all__ = [
     "best_constant_caption",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from likewise.errors import AbilityError
-from likewise.model.explanation import Explanation, by_words
+from likewise.model.explanations.explanation import Explanation, by_words
 from likewise.model.runtime import Runtime
 from likewise.networks.fusion import FusionNetwork
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explanation import Explanation
 
 __all__ = ["phrase_maps", "unread_words"]
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from likewise.encoders.feature_maps import feature_map_of, kept_features
 from likewise.encoders.image import ImageEncoder
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explanation import Explanation
 from likewise.model.runtime import Runtime
 from likewise.networks.base import Network
 
