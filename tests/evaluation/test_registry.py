@@ -47,7 +47,7 @@ NAMES = [
 OF_TEXTS = ["sts", "text-retrieval", "text-collapse"]
 
 # Their figures are tested with the methods that train for them.
-ELSEWHERE = ["vqa", "sts", "text-retrieval", "captioning", "entailment", "nlvr", "grounding"]
+ELSEWHERE = ["sts", "vqa", "text-retrieval", "captioning", "entailment", "nlvr", "grounding"]
 
 ADDED = '''
 from dataclasses import dataclass
