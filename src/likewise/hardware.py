@@ -7,7 +7,10 @@ import functools
 import torch
 from torch import Tensor
 
-__all__ = ["constant", "native_bfloat16", "seed_device"]
+from likewise.errors import ConfigError
+from likewise.messages import first_line
+
+__all__ = ["check_device", "constant", "native_bfloat16", "seed_device"]
 
 
 @functools.cache
@@ -51,3 +54,21 @@ def constant(
     """
     with torch.inference_mode(False):  # an inference tensor could not be used in training
         return torch.tensor(values, dtype=dtype, device=device)
+
+
+def check_device(device: str | torch.device) -> None:
+    """Compute a little: a device that exists elsewhere may be missing on this machine.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    try:
+        torch.device(device)
+    except RuntimeError as error:  # whose message lists every kind of device
+        raise ConfigError(f"device {device} cannot be used here; expected cpu, cuda, cuda:1, ...") from error
+    try:
+        torch.zeros(1, device=device).add(1).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device {device} cannot be used here ({first_line(error)}); cpu always works."
+        ) from error

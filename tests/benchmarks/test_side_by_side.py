@@ -12,6 +12,7 @@ WITH_OUTPUT = (
     "clothing",
     "image_methods_cifar10",
     "omniglot",
+    "sentences",
     "tcl_ablation",
     "tcl_flickr8k",
 )

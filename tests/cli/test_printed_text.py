@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from likewise.cli.files.source_tables import print_report
 from likewise.cli.main import main
-from likewise.cli.source_tables import print_report
 from likewise.data import DataConfig
 from likewise.data.source_report import inspect_source
 from likewise.messages import printed_line

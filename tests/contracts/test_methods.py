@@ -17,11 +17,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from small_methods import ALL, METHODS, build, context_of, float64_views, steps_of
-from small_runs import small_settings
+from small_runs import TASKS, small_settings
 
 from likewise.batches.batch import Batch
 from likewise.batches.loader import Loader
 from likewise.collectives import even_rows
+from likewise.data.columns import column_names
 from likewise.errors import ConfigError
 from likewise.mechanisms import view_by_view
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
@@ -44,7 +45,7 @@ from likewise.training.phases import only_trains
 def test_says_what_it_is(name: str) -> None:
     method = find_method(name)
     assert re.search(r"arXiv \d{4}\.\d{5}", method.paper)
-    assert set(method.needs) <= {"image", "text", "label", "domain", "group"}
+    assert set(method.needs) <= {*column_names()}
     assert method.title[0].isupper()
     assert [other.title for other in methods().values()].count(method.title) == 1
     assert method.summary[0].islower()
@@ -102,10 +103,12 @@ def warning_after(method: Method, loader: Loader) -> str | None:
             method.embed(batch, Step(StepRandom(1, 0))), method.monitored_embeddings
         )
         method.eval()
-        views = method.views(batch, Step(StepRandom(1, 0)))
-        if not hasattr(method.network, "encode_images"):
+        if hasattr(method.network, "encode_images"):
+            vectors = method.network.encode_images(method.views(batch, Step(StepRandom(1, 0))))
+        elif hasattr(method.network, "encode_texts"):
+            vectors = method.network.encode_texts(batch.text.tokens, batch.text.mask)
+        else:
             return warning
-        vectors = method.network.encode_images(views)  # type: ignore[operator]
     assert vectors.isfinite().all()
     return warning or collapse_warning(signs_of_collapse(vectors))
 
@@ -349,13 +352,15 @@ def test_a_saved_model_is_the_trained_one(name: str, tmp_path: Path) -> None:
 
     assert saved.config["method"] == name
     seen = {"fit": session.settings.data.fit, "store_size": session.splits.train.store_size}
-    assert saved.config["images"] == seen
+    assert saved.config["images"] == (seen if "image" in session.method.needs else None)
     trained = Model(session.method.network, {"method": name, "images": seen}, session.tokenizer)
     assert saved.abilities == trained.abilities
     pictures = list(np.random.default_rng(0).integers(0, 256, (3, 40, 30, 3), dtype=np.uint8))
     if "encode_images" in saved.abilities:
         np.testing.assert_array_equal(saved.encode_images(pictures), trained.encode_images(pictures))
-    assert ("encode_texts" in saved.abilities) == ("text" in session.method.needs and name != "captioning")
+    assert ("encode_texts" in saved.abilities) == (
+        "text" in session.method.needs and name not in ("captioning", *TASKS)
+    )
     if "encode_texts" in saved.abilities:
         texts = ["a red circle", "two blue squares in a row"]
         np.testing.assert_array_equal(saved.encode_texts(texts), trained.encode_texts(texts))

@@ -17,8 +17,8 @@ from rich.console import Console
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import ShuffledOrder, make_order
-from likewise.batches.tokenized_texts import tokenize, training_texts
-from likewise.cli.source_tables import print_report
+from likewise.batches.tokenized_texts import tokenize, tokenize_answers, training_texts
+from likewise.cli.files.source_tables import print_report
 from likewise.data import DataConfig, Dataset, Splits, open_source, prepare
 from likewise.data import columns as columns_module
 from likewise.data.annotation_kinds import Box, Boxes, WeightedTexts
@@ -82,7 +82,8 @@ def loader_of(data: Dataset, needs: Needs, batch_size: int = 4, **options: Any) 
     tokenizer = train_tokenizer(training_texts(data, needs), vocabulary_size=300, max_tokens=32)
     tokens = tokenize(data, tokenizer, needs)
     order = options.pop("order", None) or ShuffledOrder(len(data), batch_size=batch_size, seed=0)
-    return Loader(data, tokens, order, seed=0, needs=needs, **options)
+    answers = tokenize_answers(data, tokenizer, needs)
+    return Loader(data, tokens, order, seed=0, needs=needs, answers=answers, **options)
 
 
 EVERYTHING = Needs(
@@ -124,8 +125,9 @@ def test_every_column_reaches_a_batch(name: str, tmp_path: Path) -> None:
     assert batch.score.dtype == torch.float32
     assert float(batch.score[0]) == int(data.ids[place].split(".")[0]) / 4
     assert batch.text_2.tokens.shape[0] == batch.text_3.mask.shape[0] == 4
-    assert [len(answers) for answers in batch.answer] == [3] * 4
-    assert batch.rows(1, 3).answer == batch.answer[1:3]
+    assert batch.answer.weights.tolist() == [[0.5, 0.25, 0.25]] * 4
+    assert batch.answer.tokens.shape[:2] == batch.answer.mask.shape[:2] == (4, 3)
+    assert torch.equal(batch.rows(1, 3).answer.tokens, batch.answer.tokens[1:3])
     assert torch.equal(batch.rows(1, 3).text.tokens, batch.text.tokens[1:3])
     assert torch.equal(batch.to("cpu").score, batch.score)
     assert "boxes" not in loader_of(data, Needs("image")).batch(0)

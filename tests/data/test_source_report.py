@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance
 from rich.console import Console
 
-from likewise.cli.source_tables import print_report
+from likewise.cli.files.source_tables import print_report
 from likewise.data import DataConfig, prepare
 from likewise.data.columns import Needs
 from likewise.data.images.duplicates import exact_duplicates, near_duplicates

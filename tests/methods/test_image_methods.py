@@ -444,7 +444,11 @@ def test_multiview_contrasts_every_pair_of_views() -> None:
                 both_ways.append(F.cross_entropy(views[i] @ views[j].T / 0.2, torch.arange(5)))
     found = method.objective(embeddings, STEP)
     assert found.total.item() == pytest.approx(torch.stack(both_ways).mean().item(), rel=1e-5)
-    assert set(found.parts) == {"L with a", "L with bRG", "a with bRG"}
+    pairs = {"L with a", "L with bRG", "a with bRG"}
+    assert set(found.parts) == pairs | {f"{pair}_information" for pair in pairs}
+    for pair in pairs:
+        bound = math.log(5) - found.parts[pair].item()
+        assert found.parts[f"{pair}_information"].item() == pytest.approx(bound, abs=1e-5)
 
 
 def test_multiview_s_encoders_see_their_channels_alone() -> None:

@@ -32,6 +32,7 @@ from likewise.views import IGNORE_INDEX, mask_tokens, view_preset
 PAD, CLS, SEP, MASK, VOCABULARY = 0, 1, 2, 3, 40
 WORDS = TokenizerInfo(VOCABULARY, mask_id=MASK, special_ids=(PAD, CLS, SEP, MASK))
 PARTS = ("cma_images", "cma_texts", "imc_images", "imc_texts", "lmi_images", "lmi_texts", "itm", "mlm")
+BOUNDS = {name: f"{name}_information" for name in PARTS[:6]}
 GROUPS = (0, 1, 1, 2, 3)  # the second and the third row are captions of one photo
 
 
@@ -193,7 +194,7 @@ def test_every_part_is_the_paper_s(same_group: str) -> None:
     method, found = prepared(same_group=same_group)
     expected = transcribed(method, found, shared=same_group == "shared")
     terms = method.objective(found, STEP)
-    assert set(terms.parts) == {*PARTS, "temperature"}
+    assert set(terms.parts) == {*PARTS, *BOUNDS.values(), "temperature"}
     for name in PARTS:
         assert terms.parts[name].item() == pytest.approx(expected[name].item(), rel=1e-9), name
         assert not terms.parts[name].requires_grad
@@ -206,6 +207,29 @@ def test_every_part_is_the_paper_s(same_group: str) -> None:
     ):
         assert mine.norm() > 0
         torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("same_group", ["left_out", "shared"])
+def test_bounds_are_log_candidates_less_the_loss_with_one_hot_targets(same_group: str) -> None:
+    method, found = prepared(same_group=same_group)
+    terms = method.objective(found, STEP)
+    method.alpha.zero_()
+    hard = transcribed(method, found, shared=same_group == "shared")
+    keys = [*GROUPS, *method.image_queue.groups.tolist()]
+    locals_of = {"images": [found["patches"].shape[1]] * len(GROUPS), "texts": found["word_mask"].sum(1)}
+    for name, bound in BOUNDS.items():
+        option, kind = name.split("_")
+        if option == "lmi":
+            sizes = [int(size) for size in locals_of[kind]]
+            counts = [1 + sum(n for g, n in zip(GROUPS, sizes, strict=True) if g != own) for own in GROUPS]
+        elif same_group == "shared":
+            counts = [len(keys)] * len(GROUPS)
+        else:
+            counts = [1 + sum(key != own for key in keys) for own in GROUPS]
+        log_candidates = sum(map(math.log, counts)) / len(counts)
+        expected = log_candidates - hard[name].item()
+        assert terms.parts[bound].item() == pytest.approx(expected, rel=1e-6, abs=1e-9), name
+        assert terms.parts[bound] <= log_candidates
 
 
 @pytest.mark.parametrize(
@@ -231,7 +255,8 @@ def test_weights_weigh_and_what_weighs_nothing_is_not_computed(
     missing = set().union(*(keys for part, keys in absent.items() if weights[part] == 0))
     assert set(made) == set(found) - missing
     terms = method.objective(made, STEP)
-    assert set(terms.parts) == {*left, "temperature"}
+    bounds = {BOUNDS[name] for name in left if name in BOUNDS}
+    assert set(terms.parts) == {*left, *bounds, "temperature"}
     contrastive = [name for name in left if name[:3] in ("cma", "imc", "lmi")]
     total = sum(weights[name[:3]] * expected[name].item() for name in contrastive)
     total /= sum(weights[name[:3]] for name in contrastive)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from likewise.metrics.captions import (
+from likewise.metrics.texts.captions import (
     best_constant_caption,
     caption_diversity,
     caption_scores,

@@ -20,7 +20,7 @@ from likewise.encoders.feature_maps import feature_map_of, kept_features
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.errors import AbilityError, DataError
 from likewise.model import Model, load
-from likewise.model.cosine_cam import cosine_maps
+from likewise.model.explanations.cosine_cam import cosine_maps
 from likewise.networks.image import ImageNetwork
 from likewise.networks.multiview import MultiViewNetwork
 

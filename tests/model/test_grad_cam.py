@@ -21,8 +21,8 @@ from likewise.encoders.fast.attention import attention
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import AbilityError, DataError
 from likewise.model import Model, load
-from likewise.model.explanation import overlay
-from likewise.model.grad_cam import word_maps
+from likewise.model.explanations.explanation import overlay
+from likewise.model.explanations.grad_cam import word_maps
 
 
 @pytest.fixture(scope="module")

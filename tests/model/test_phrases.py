@@ -7,8 +7,8 @@ import pytest
 
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import ConfigError
-from likewise.model.explanation import Explanation
-from likewise.model.phrases import phrase_maps, unread_words
+from likewise.model.explanations.explanation import Explanation
+from likewise.model.explanations.phrases import phrase_maps, unread_words
 
 
 def test_a_phrase_is_the_mean_of_its_words_wherever_they_first_stand_together() -> None:

@@ -20,15 +20,30 @@ from likewise.errors import AbilityError, ModelError
 from likewise.model import Model
 from likewise.networks import registry
 from likewise.networks.abilities import ABILITIES
+from likewise.networks.answerer import AnswerNetwork
 from likewise.networks.captioner import CaptionNetwork
 from likewise.networks.classifier import ClassifierNetwork
 from likewise.networks.dual import DualNetwork
+from likewise.networks.entailer import EntailmentNetwork
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.image import ImageNetwork
+from likewise.networks.pair_reasoner import PairReasoner
 from likewise.networks.registry import encoder_spec, network_from_spec, networks
 from likewise.networks.text import TextNetwork
 
 SAVED = sorted((Path(__file__).parent / "saved").glob("*.json"))
+KINDS = [
+    "answerer",
+    "captioner",
+    "classifier",
+    "dual",
+    "entailer",
+    "fusion",
+    "image",
+    "multiview",
+    "pair_reasoner",
+    "text",
+]
 TOKENIZER = train_tokenizer(["a red circle", "two blue squares"], vocabulary_size=300, max_tokens=16)
 
 
@@ -49,7 +64,7 @@ def as_model(network: Any, *, reads_texts: bool = True) -> Model:
 
 
 def test_the_kinds_are_found_in_the_folder() -> None:
-    assert list(networks()) == ["captioner", "classifier", "dual", "fusion", "image", "multiview", "text"]
+    assert list(networks()) == KINDS
     assert networks()["dual"] is DualNetwork
     assert DualNetwork.kind == "dual"
     with pytest.raises(ValueError, match="two networks of kind 'dual'"):
@@ -124,10 +139,7 @@ def test_building_leaves_the_random_state_alone() -> None:
 
 
 def test_a_spec_that_cannot_be_built_says_why() -> None:
-    with pytest.raises(
-        ModelError,
-        match=r"of kind 'dance', .* \(captioner, classifier, dual, fusion, image, multiview, text\)",
-    ):
+    with pytest.raises(ModelError, match=rf"of kind 'dance', .* \({', '.join(KINDS)}\)"):
         network_from_spec({"kind": "dance"})
     with pytest.raises(ModelError, match="lacks 'image'"):
         network_from_spec({"kind": "image"})
@@ -164,7 +176,14 @@ def test_abilities_name_methods_of_the_class(name: str) -> None:
     assert not protocol.__annotations__
     methods = [method for method in vars(protocol) if not method.startswith("_")]
     assert methods
-    network = {"caption": CaptionNetwork, "classify": ClassifierNetwork}.get(name, FusionNetwork)
+    others = {
+        "caption": CaptionNetwork,
+        "classify": ClassifierNetwork,
+        "answer": AnswerNetwork,
+        "entail": EntailmentNetwork,
+        "compare": PairReasoner,
+    }
+    network = others.get(name, FusionNetwork)
     for method in methods:
         inspect.getattr_static(network, method)
 

@@ -515,3 +515,44 @@ def test_cross_view_consistency(agree):
 
     agree(o.cross_view_consistency, naive, features(), features())
     assert float(o.cross_view_consistency(torch.ones(2, 3), torch.ones(2, 3))) == 0
+
+
+def test_candidates_are_the_keys_of_other_groups_and_the_positive():
+    queries, keys = torch.tensor([0, 1, 5]), torch.tensor([0, 1, 0, 2, 1, 0])
+    assert o.num_candidates(queries, keys).tolist() == [1 + 3, 1 + 4, 1 + 6]
+    assert o.num_candidates(None, keys).tolist() == [6]
+    weights = torch.tensor([2, 3, 1, 4, 0, 1])  # 11 locals in all
+    assert o.num_candidates(queries, keys, weights).tolist() == [1 + 7, 1 + 8, 1 + 11]
+
+
+def test_the_bound_is_what_the_loss_leaves_of_log_candidates():
+    """Features that tell nothing give 0, perfect ones log(candidates)."""
+    groups = torch.arange(8)
+    candidates = o.num_candidates(groups, groups)
+    assert candidates.tolist() == [8.0] * 8
+    same, apart = torch.ones(8, 4), torch.eye(8)
+    for features, expected in ((same, 0.0), (apart, math.log(8))):
+        bound = o.information_bound(o.info_nce(features, features, temperature=0.01), candidates)
+        assert float(bound) == pytest.approx(expected, abs=1e-4)
+
+
+def test_classes_with_a_teacher_equal_the_plain_formula():
+    torch.manual_seed(0)
+    logits = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    teacher, labels = torch.randn(5, 3, dtype=torch.float64), torch.tensor([0, 2, -1, 1, 1])
+    loss = o.classification_loss(logits, labels, teacher_logits=teacher, teacher_weight=0.4)
+    total = 0.0
+    for row, label in enumerate(labels.tolist()):
+        if label < 0:
+            continue
+        log_p = logits[row] - torch.log(torch.exp(logits[row]).sum())
+        soft = torch.exp(teacher[row]) / torch.exp(teacher[row]).sum()
+        total = total - 0.6 * log_p[label] - 0.4 * (soft * log_p).sum()
+    torch.testing.assert_close(loss, total / 4)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    (plain,) = torch.autograd.grad(total / 4, logits)
+    torch.testing.assert_close(gradient, plain)
+    assert o.classification_loss(logits, torch.full((5,), -1)).item() == 0.0
+    assert float(o.classification_loss(torch.zeros(2, 4), torch.tensor([0, 3]))) == pytest.approx(math.log(4))
+    with pytest.raises(ValueError, match="labels"):
+        o.classification_loss(logits, labels[:3])

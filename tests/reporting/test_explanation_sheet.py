@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explanation import Explanation
 from likewise.reporting.sheets import fonts
 from likewise.reporting.sheets.explanation_sheet import draw_explanation
 

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
-from likewise.metrics.captions import cider_per_image
-from likewise.model.explanation import Explanation
-from likewise.reporting.generated_captions import chosen_captions, length_histogram
+from likewise.metrics.texts.captions import cider_per_image
+from likewise.model.explanations.explanation import Explanation
+from likewise.reporting.examples.generated_captions import chosen_captions, length_histogram
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.page import render_report
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explanation import Explanation
 from likewise.reporting import ReportInputs, page, render_report, write_report
 from likewise.reporting.inputs import ExplainedPair
 from likewise.reporting.summary import headlines, summary

@@ -5,7 +5,7 @@ import pytest
 
 from likewise.metrics import verification
 from likewise.reporting import ReportInputs, render_report
-from likewise.reporting.class_galleries import find_clusters, find_episodes
+from likewise.reporting.examples.class_galleries import find_clusters, find_episodes
 from likewise.reporting.roc import find_roc
 from likewise.reporting.summary import headlines, summary
 from likewise.reporting.tables import result_tables

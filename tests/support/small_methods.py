@@ -10,7 +10,7 @@ from small_runs import small_settings
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import tokenize
+from likewise.batches.tokenized_texts import tokenize, tokenize_answers, training_answers, training_texts
 from likewise.data import prepare
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.methods import base as method_module
@@ -38,13 +38,22 @@ VARIANTS = {
     "align mean": ("align", {"distance": "mean"}),
     "cdan at random": ("cdan", {"bottleneck_dim": 1024, "random_dim": 32}),
     "fixmatch": ("mean-teacher", {"form": "fixmatch", "confidence": 0.3}),
+    "simcse with words": ("simcse", {"mlm_weight": 0.5}),
     "tcl without words": ("tcl", {"mlm": 0.0}),
     "tcl without fusion": ("tcl", {"itm": 0.0, "mlm": 0.0}),
 }
 ALL = [*METHODS, *VARIANTS]
 # Methods whose shapes hang on numbers: how many words the texts have (packed texts), and how many pairs of a
 # class the batch has.
-THEY_COUNT = {"tcl", "tcl without words", "tcl without fusion", "triplet"}
+THEY_COUNT = {
+    "captioning",
+    "simcse",
+    "simcse with words",
+    "tcl",
+    "tcl without words",
+    "tcl without fusion",
+    "triplet",
+}
 
 
 def build(
@@ -57,12 +66,14 @@ def build(
     splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
     tokenizer, info, needs = None, None, settings.method_type.needs
     if "text" in settings.method_type.needs:
-        texts = splits.train.texts or []
-        tokenizer = train_tokenizer((t for row in texts for t in row), vocabulary_size=300, max_tokens=32)
+        texts = training_texts(splits.train, needs)
+        tokenizer = train_tokenizer(texts, vocabulary_size=300, max_tokens=32)
         info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
-    context = context_of(method, info)
-    read = "label" in needs and splits.train.label_names is not None
-    context = dataclasses.replace(context, classes=tuple(splits.train.label_names or ()) if read else ())
+    context = dataclasses.replace(
+        context_of(method, info),
+        answers=training_answers(splits.train),
+        classes=tuple(splits.train.label_names or ()),
+    )
     if depth is not None:
         image = dataclasses.replace(settings.image, depth=depth)
         context = dataclasses.replace(context, image=image)
@@ -78,12 +89,14 @@ def build(
         is_target=splits.train.is_target,
     )
     made = settings.method_type(dataclasses.replace(settings.method, **options), context)
+    texts, answers = (read(splits.train, tokenizer, needs) for read in (tokenize, tokenize_answers))
     loader = Loader(
         splits.train,
-        tokenize(splits.train, tokenizer, needs),
+        texts,
         order,
         seed=0,
         needs=needs,
+        answers=answers,
         rank=rank,
         world_size=world_size,
     )

@@ -24,7 +24,9 @@ TARGET = "scenes:train=48,validation=16,seed=3,size=32,style=sketch"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
-WITH_TEXTS = ("clip", "tcl", "captioning")
+WITH_TEXTS = ("clip", "tcl", "captioning", "simcse", "vqa", "entailment", "nlvr")
+# What scenes are for: those of other methods have captions and labels.
+TASKS = {"vqa": "questions", "entailment": "statements", "nlvr": "pairs"}
 OF_TWO_DOMAINS = (
     *("source-only", "oracle", "align", "dann", "cdan", "adda", "mcd", "mean-teacher"),
     *("cross-task", "cross-view"),
@@ -36,18 +38,23 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
     "simsiam": {"projection_dim": 32, "predictor_dim": 16},
     "moco": {"queue_size": 23, "ema_momentum": 0.9, "norm_rows": 8},
     "instance": {"projection_dim": 32},
+    "simcse": {"dropout": 0.0},
     "captioning": {"decoder_width": 32, "dropout": 0.0},
     **{name: {"bottleneck_dim": 16} for name in OF_TWO_DOMAINS},
     **{name: {"bottleneck_dim": 16, "discriminator_dim": 16} for name in ("dann", "cdan", "adda")},
     "mean-teacher": {"bottleneck_dim": 16, "confidence": 0.3, "ema_momentum": 0.9},
     "mcd": {"bottleneck_dim": 16, "encoder_updates": 2},
+    "vqa": {"distillation": 0.4, "ema_momentum": 0.9},
+    "entailment": {"distillation": 0.4, "ema_momentum": 0.9},
+    "nlvr": {"distillation": 0.4, "ema_momentum": 0.9},
     "tcl": {"queue_size": 23, "fusion_depth": 2, "embedding_dim": 16, "negatives": "all"},
 }
 
 
 def small_settings(method: str, **training: Any) -> Settings[Any]:
     """A narrow ViT or ResNet at 32 px, a two-layer text network, batches of 16."""
-    settings = default_settings(find_method(method), SOURCE, image_size=32)
+    source = f"{SOURCE},task={TASKS[method]}" if method in TASKS else SOURCE
+    settings = default_settings(find_method(method), source, image_size=32)
     text = {"vocabulary_size": 300}
     if "width" not in settings.method_type.unread_options.get("text", ()):
         text |= {"width": 32, "depth": 3 if method == "tcl" else 2, "heads": 2}

@@ -69,6 +69,18 @@ def test_a_run_leaves_everything_it_promises(method: str, tmp_path: Path) -> Non
     assert run.read_json(run.data)
     assert run.bad_records.is_file()
     assert read_settings(run.config).sections() == small_settings(method).sections()
+    if method == "vqa":
+        assert run.read_json(run.results)["vqa"]["num_questions"] > 16
+        assert load(run.path).answer(np.zeros((40, 30, 3), np.uint8), "is it red?")[0][0].text
+        return
+    if method in ("entailment", "nlvr"):  # verdicts, and no embeddings
+        image, model = np.zeros((40, 30, 3), np.uint8), load(run.path)
+        images = (image,) if method == "entailment" else (image, image)
+        judge = model.entail if method == "entailment" else model.compare
+        verdict = judge(*images, "there is a red circle")[0]
+        assert sum(verdict.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert run.read_json(run.results)[method]["num_items"] == {"entailment": 48, "nlvr": 16}[method]
+        return
     if method == "captioning":  # what it leaves writes sentences, and embeds nothing
         assert run.read_json(run.results)["captioning"]["num_images"] == 16
         assert len(load(run.path).caption(np.zeros((40, 30, 3), np.uint8))) == 1

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from likewise.errors import DataError
 
-__all__ = ["Batch", "TokenBatch"]
+__all__ = ["AnswerBatch", "Batch", "TokenBatch"]
 
 _NEXT_OCCURRENCE = 1 << 40  # above every place in a dataset, so that no two keys are equal
 
@@ -42,6 +42,25 @@ class TokenBatch:
         return TokenBatch(*[None if value is None else function(value) for value in values])  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class AnswerBatch:
+    """The tokens of all answers of each row; K is the most answers of a row of the batch.
+
+    Attributes:
+        tokens: (B, K, L) int64, padded as those of a `TokenBatch`.
+        mask: (B, K, L) bool, True on real tokens.
+        weights: (B, K) float32, 0 where a row has fewer answers.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    weights: Tensor
+
+    def map(self, function: Callable[[Any], Any]) -> AnswerBatch:
+        """A function of each tensor."""
+        return AnswerBatch(function(self.tokens), function(self.mask), function(self.weights))
+
+
 class Batch:
     """Rows of a dataset, by column; columns that the data does not have are missing.
 
@@ -53,7 +72,8 @@ class Batch:
             no row comes twice.
         num_source: the first so many rows are of the source domain, the rest of the target; None where the
             batch was not drawn by domain.
-        columns: by name, as their kinds collate them: a tensor (B, ...), a `TokenBatch` or a list of B.
+        columns: by name, as their kinds collate them: a tensor (B, ...), a list of B, tokens (`TokenBatch`,
+            `AnswerBatch`).
     """
 
     image: Tensor
@@ -66,8 +86,8 @@ class Batch:
     """The second text of a pair."""
     text_3: TokenBatch
     """The third text, the negative of a triplet."""
-    answer: list[tuple[tuple[str, float], ...]]
-    """Texts with weights, of B rows."""
+    answer: AnswerBatch
+    """All answers of a row, with weights."""
     group: Tensor
     """(B,) int64; equal numbers mean the same thing (captions of one image): never negatives."""
     label: Tensor
@@ -153,7 +173,7 @@ class Batch:
         self, of_tensor: Callable[[Tensor], Tensor], of_list: Callable[[Any], Any] = lambda x: x
     ) -> Batch:
         def mapped(value: Any) -> Any:
-            if isinstance(value, TokenBatch):
+            if isinstance(value, (TokenBatch, AnswerBatch)):
                 return value.map(of_tensor)
             return of_tensor(value) if isinstance(value, Tensor) else of_list(value)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import Order, occurrences
-from likewise.batches.tokenized_texts import TokenTable
+from likewise.batches.tokenized_texts import AnswerTable, GroupMates, TokenTable
 from likewise.data.column_kinds import Texts
 from likewise.data.columns import Needs, column_names, column_of
 from likewise.data.dataset import Dataset
@@ -35,6 +35,8 @@ class Loader:
         seed: decides which text of a row is read.
         needs: of the method. Labels that are required of the source domain only are masked (-1) in the
             target domain, so that nothing can learn from them.
+        mates: where given, `text_2` is another text of each text's group.
+        answers: the tokens of the answers, where they are read.
         texts_per_row: texts that are read of each row of the column `text`.
         rank: this process's number.
         world_size: R; batches are shared evenly.
@@ -43,17 +45,21 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        tokens: dict[str, TokenTable],
+        tokens: Mapping[str, TokenTable],
         order: Order,
         *,
         seed: int,
         needs: Needs | None = None,
+        mates: GroupMates | None = None,
+        answers: AnswerTable | None = None,
         texts_per_row: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self._dataset = dataset
         self._tokens = tokens
+        self._answers = answers
+        self._mates = mates
         self._order = order
         self._seed = seed
         self._texts_per_row = texts_per_row
@@ -82,11 +88,20 @@ class Loader:
         index, occurrence = torch.from_numpy(rows), torch.from_numpy(times)
         key = Batch(index=index, occurrence=occurrence).key
         columns: dict[str, Any] = {name: column.collate(rows) for name, column in self._columns.items()}
+
+        def uniform(purpose: str) -> np.ndarray:
+            drawn: np.ndarray = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
+            return drawn
+
         for name, table in self._tokens.items():
-            purpose = "caption" if name == "text" else f"caption {name}"
-            uniform = StepRandom(self._seed, step).uniform(key, 1, purpose=purpose)[:, 0].numpy()
             per_row = self._texts_per_row if name == "text" else 1
-            columns[name] = table.batch(rows, uniform, per_row=per_row)
+            drawn = uniform("caption" if name == "text" else f"caption {name}")
+            columns[name] = table.batch(rows, drawn, per_row=per_row)
+            if name == "text" and self._mates is not None:
+                picked = self._mates.pick(table.pick(rows, drawn), uniform("group mate"))
+                columns["text_2"] = table.batch_of(picked)
+        if self._answers is not None:
+            columns["answer"] = self._answers.batch(rows)
         return Batch(index=index, occurrence=occurrence, num_source=self._num_source(rows), **columns)
 
     def _num_source(self, rows: np.ndarray) -> int | None:

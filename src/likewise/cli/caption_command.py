@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from likewise.cli.caption_files import check_out, write_captions_file
+from likewise.cli.files.caption_files import check_out, write_captions_file
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.stream import image_batches
@@ -17,7 +17,7 @@ from likewise.data.record import BadRecord, Record
 from likewise.encoders.decoders import Decoding
 from likewise.errors import DataError
 from likewise.messages import first_names, printed_line
-from likewise.metrics.captions import few_distinct
+from likewise.metrics.texts.captions import few_distinct
 from likewise.model.captions import Caption
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags

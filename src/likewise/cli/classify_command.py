@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from likewise.atomic_files import written_whole
-from likewise.cli.output_paths import check_place
+from likewise.cli.files.output_paths import check_place
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.stream import image_batches

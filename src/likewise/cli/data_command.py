@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from likewise.cli.output_paths import check_place, why_not_there
-from likewise.cli.source_tables import print_report
+from likewise.cli.files.output_paths import check_place, why_not_there
+from likewise.cli.files.source_tables import print_report
 from likewise.data import DataConfig, Dataset
 from likewise.data.remedies import FOLDER_OF_IMAGES
 from likewise.data.source_report import SourceReport, inspect_source

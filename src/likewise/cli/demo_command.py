@@ -19,9 +19,9 @@ from likewise.evaluation.tasks.retrieval import RetrievalOptions
 from likewise.hardware import native_bfloat16
 from likewise.messages import first_names
 from likewise.methods.catalog import find_method
-from likewise.model.grad_cam import explain
+from likewise.model.explanations.grad_cam import explain
+from likewise.model.explanations.phrases import unread_words
 from likewise.model.model import load
-from likewise.model.phrases import unread_words
 from likewise.option_flags import parse_flags
 from likewise.reporting import report
 from likewise.reporting.sheets.answer_sheet import draw_answer

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from likewise.cli.output_paths import check_place, why_not_there
+from likewise.cli.files.output_paths import check_place, why_not_there
 from likewise.data import DataConfig, Dataset, Splits
 from likewise.data.columns import Needs
 from likewise.errors import ConfigError, DataError

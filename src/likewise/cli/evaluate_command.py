@@ -13,14 +13,20 @@ import tyro
 from likewise.data import DataConfig
 from likewise.errors import ConfigError, DataError, LikewiseError
 from likewise.evaluation.base import NoOptions
-from likewise.evaluation.registry import figure_of, find_task, tasks
+from likewise.evaluation.registry import figure_of, find_task, needs_of_tasks, tasks
 from likewise.evaluation.tasks.few_shot import FewShotOptions
 from likewise.messages import printed_line
 from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
-from likewise.reporting.formatting import format_percent, format_plain
-from likewise.runs.evaluation import fitting_tasks, keep_results, measure, measure_fixed_trials
+from likewise.reporting.formatting import format_percent, format_plain, rows_by_type
+from likewise.runs.evaluation import (
+    columns_of_tasks,
+    fitting_tasks,
+    keep_results,
+    measure,
+    measure_fixed_trials,
+)
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import OWN_DATA, is_run, open_model
 from likewise.runs.unseen_rows import open_measured
@@ -88,7 +94,14 @@ def run(arguments: Sequence[str]) -> None:
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
         return
-    measured = open_measured(model, options.run, options.data, progress=not options.json)
+    measured = open_measured(
+        model,
+        options.run,
+        options.data,
+        needs=needs_of_tasks(model, options.task),
+        columns=columns_of_tasks(model, options.task),
+        progress=not options.json,
+    )
     if options.task == "all":
         names = fitting_tasks(model, measured)
         _refuse_ignored(given, names, f"all ({', '.join(names)})")
@@ -149,6 +162,7 @@ def _refuse_ignored(given: Mapping[type, Any], names: Sequence[str], chosen: str
 def show_results(results: Mapping[str, Mapping[str, Any]]) -> None:
     """Print a table: task, figure, value, chance, and which direction is better."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -156,7 +170,7 @@ def show_results(results: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_column(title, justify="right" if title in ("value", "chance") else "left")
     for task, figures in results.items():
         for key, value in figures.items():
-            if key.startswith("chance_") or isinstance(value, (str, list)) or value is None:
+            if key.startswith("chance_") or isinstance(value, (str, list, dict)) or value is None:
                 continue
             figure = figure_of(task, key)
             show = format_percent if figure.unit == "share" else format_plain
@@ -166,4 +180,10 @@ def show_results(results: Mapping[str, Mapping[str, Any]]) -> None:
             chance = figure.chance_in(figures)
             beside = "" if chance is None else show(chance)
             table.add_row(task, figure.title, show(value), beside, figure.better or "")
+        for kind, rows in rows_by_type(figures).items():
+            table.add_row(task, f"by {kind} (chance: from the text alone)")
+            for one in rows:
+                name = escape(printed_line(f"  {one.name} ({format_plain(one.num_rows)})"))
+                shares = format_percent(one.accuracy), format_percent(one.text_only)
+                table.add_row(task, name, *shares, "higher")
     Console().print(table)

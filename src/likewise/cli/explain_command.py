@@ -9,12 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from likewise.cli.output_paths import check_place
+from likewise.cli.files.output_paths import check_place
 from likewise.errors import ConfigError, DataError
 from likewise.messages import printed_line
-from likewise.model.explain import explain_images, kind_of_explanation
-from likewise.model.explanation import Explanation
-from likewise.model.phrases import phrase_maps, unread_words
+from likewise.model.explanations.explain import explain_images, kind_of_explanation
+from likewise.model.explanations.explanation import Explanation
+from likewise.model.explanations.phrases import phrase_maps, unread_words
 from likewise.option_flags import parse_flags
 from likewise.reporting.sheets.explanation_sheet import draw_comparison, draw_explanation
 from likewise.runs.open import open_model

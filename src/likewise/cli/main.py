@@ -24,7 +24,12 @@ COMMANDS = {
     "explain": "show the image regions behind a match with a text, a similarity or a caption",
     "caption": "write captions of images",
     "classify": "name the classes of images (models of domain adaptation)",
+    "entail": "judge statements about images: true or false; entailed, neutral or contradicted",
+    "compare": "judge statements about two images",
+    "ground": "find the region of an image that a phrase names",
+    "answer": "answer questions about images (models of vqa)",
     "embed": "write the embeddings of images or texts to a file",
+    "export": "write a trained model in another library's format",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }
 
@@ -53,6 +58,10 @@ _LESS_MEMORY = {
     "evaluate": _FEWER_ROWS,
     "caption": "a smaller --batch-size or fewer --num-beams",
     "classify": "a smaller --batch-size",
+    "entail": "a smaller --batch-size",
+    "compare": "a smaller --batch-size",
+    "ground": "a smaller --batch-size",
+    "answer": "a smaller --batch-size, or fewer --answers",
     "embed": _FEWER_ROWS,
     "explain": "--device cpu where it was a GPU's",
     "report": "--device cpu where it was a GPU's",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from likewise.cli.output_paths import check_place
+from likewise.cli.files.output_paths import check_place
 from likewise.data import DataConfig
 from likewise.option_flags import parse_flags
 from likewise.reporting import report

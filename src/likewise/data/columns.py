@@ -11,6 +11,7 @@ from likewise.data.tables.names import IMAGE_HEADERS
 
 __all__ = [
     "COLUMNS",
+    "COMPLETE",
     "OPTIONAL",
     "REQUIRED",
     "Column",
@@ -69,13 +70,13 @@ COLUMNS = (
         "text_2",
         Texts,
         "text_2 text2 sentence2 sentence_2 sentence_b caption2 hypothesis positive question2 second_sentence "
-        "句子2 文本2 假设",
+        "句子2 文本2 假设 entailment",
         help="second text of a pair",
     ),
     Column(
         "text_3",
         Texts,
-        "text_3 text3 sentence3 sentence_3 negative hard_negative 句子3 文本3",
+        "text_3 text3 sentence3 sentence_3 negative hard_negative 句子3 文本3 contradiction",
         help="third text: the negative of a triplet",
     ),
     Column(
@@ -140,14 +141,18 @@ class Need:
     Attributes:
         required: rows without the column are bad records; an optional column is read where it is there.
         domain: "source" or "target": required of that domain's rows only. None: of all rows.
+        complete: an optional column of which no row may lack its value, where others of the source have one.
     """
 
     required: bool
     domain: str | None = None
+    complete: bool = False
 
 
 REQUIRED = Need(True)
 OPTIONAL = Need(False)
+COMPLETE = Need(False, complete=True)
+"""A source may lack the column. Where it has it, rows without are bad records."""
 
 
 def required_of(domain: str) -> Need:

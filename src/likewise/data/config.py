@@ -12,7 +12,20 @@ from likewise.data.text_encoding import decoded
 from likewise.errors import ConfigError
 from likewise.messages import flag
 
-__all__ = ["DataConfig"]
+__all__ = ["IMAGE_OPTIONS", "DataConfig"]
+
+IMAGE_OPTIONS = (
+    "image_column",
+    "image_2_column",
+    "boxes_column",
+    "image_root",
+    "follow_links",
+    "fit",
+    "store_size",
+    "cache",
+    "cache_dir",
+)
+"""Options that say how images are read and stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +37,18 @@ class DataConfig:
     ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec address of
     these, or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64,task=captions") for
     generated images."""
+
+    images: str | None = None
+    """Another table (or pattern of tables) that holds the images, for a source whose rows name them by a key,
+    such as questions by image_id. With --data.image-root, a folder of images is no table and needs no key."""
+
+    annotations: str | None = None
+    """Another table (or pattern) that holds further columns by a key, such as the answers of VQA v2's
+    questions."""
+
+    join_column: str | None = None
+    """Column that is the key of `images` and `annotations`; the one that both tables have and that tells the
+    rows of the other apart when not given."""
 
     image_column: str | None = None
     """Column with image paths or bytes; recognised by name and content when not given."""
@@ -162,7 +187,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""
-        for name in ("source", "image_root", "validation", "target", "cache_dir"):
+        for name in ("source", "images", "annotations", "image_root", "validation", "target", "cache_dir"):
             if isinstance(value := getattr(self, name), os.PathLike):  # as one has them in Python
                 object.__setattr__(self, name, os.fspath(value))
         if not self.source:

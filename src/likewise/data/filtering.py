@@ -117,7 +117,7 @@ def load(
     keep = _capped(in_use, said, config.max_records)
     bad, num_bad, num_dropped = _listed_problems(source, needs, config, parts)
     num_texts = sum(len(source.records[number].texts) for number in in_use) + num_dropped
-    usable, lack = [], _lacking(needs, role, config)
+    usable, lack = [], _lacking(needs, role, config, source.records)
     for number in keep:
         record = source.records[number]
         reason = lack(record)
@@ -273,12 +273,19 @@ def _listed_problems(
     return bad, num_records, num_captions
 
 
-def _lacking(needs: Needs, role: str | None, config: DataConfig) -> Callable[[Record], str | None]:
+def _lacking(
+    needs: Needs, role: str | None, config: DataConfig, records: Sequence[Record]
+) -> Callable[[Record], str | None]:
     """A function that says what a record lacks of what its domain must have."""
+    complete = {
+        name
+        for name, need in needs.columns.items()
+        if need.complete and any(name in record.values for record in records)
+    }
 
     @cache
     def required(domain: str | None) -> list[str]:
-        names = needs.required(domain) - ({"domain"} if role is not None else set())
+        names = complete | needs.required(domain) - ({"domain"} if role is not None else set())
         return [name for name in column_names() if name in names]
 
     def lack(record: Record) -> str | None:

@@ -46,11 +46,11 @@ def open_images(
         The column; the records whose image cannot be read, and why; remarks for the user.
     """
     there = np.flatnonzero([ref is not None for ref in refs])
-    known = [ref for ref in refs if ref is not None]
+    known = list(dict.fromkeys(ref for ref in refs if ref is not None))  # questions share their image
     rows = np.full(len(refs), -1, np.int64)
     content = np.zeros(len(refs), np.uint64)
     if generated is not None:
-        rows[there] = [ref.row for ref in known if isinstance(ref, GeneratedImage)]
+        rows[there] = [ref.row for ref in refs if isinstance(ref, GeneratedImage)]
         hashes = {row: content_hash(generated[row].data) for row in set(rows[there].tolist())}
         content[there] = [hashes[row] for row in rows[there].tolist()]
         return Images(pixels=HeldPixels(generated), rows=rows, content=content), {}, []
@@ -62,8 +62,10 @@ def open_images(
         else DecodedPixels(known, size, config.fit, num_workers())
     )
     sizes = np.zeros((len(refs), 2), np.int32)
-    rows[there], content[there], sizes[there] = np.arange(len(known)), cache.hashes, cache.sizes
-    bad = {int(there[row]): reason for row, reason in sorted(cache.bad.items())}
+    places = {ref: place for place, ref in enumerate(known)}
+    rows[there] = [places[ref] for ref in refs if ref is not None]
+    content[there], sizes[there] = cache.hashes[rows[there]], cache.sizes[rows[there]]
+    bad = {int(row): cache.bad[int(rows[row])] for row in there if int(rows[row]) in cache.bad}
     readable = np.asarray([row for row in range(len(known)) if row not in cache.bad], dtype=np.int64)
     images = Images(pixels=pixels, rows=rows, content=content, refs=list(refs), sizes=sizes)
     return images, bad, _darkness_notes(pixels, readable)

@@ -138,7 +138,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         columns_unread=listed.columns_unread,
         counts=_counted([record.split or unnamed for record in records]),
         lacking=_lacking(listed),
-        num_images=len(records) if "image" in loaded.images else 0,
+        num_images=len(np.unique(loaded.images["image"].rows)) if "image" in loaded.images else 0,
         num_texts=len(lengths),
         num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
         texts_per_record=(min(per_record), len(lengths) / len(records), max(per_record)) if lengths else None,
@@ -183,9 +183,13 @@ def _counted(names: list[str]) -> dict[str, int]:
 
 
 def _duplicates(loaded: Loaded, dataset: Dataset) -> tuple[list[list[str]], list[list[str]]]:
-    """Groups of record ids: the same bytes, and nearly the same image."""
+    """Groups of record ids: the same bytes, and nearly the same image.
+
+    Several questions about one file are no duplicates: the first of them stands for it.
+    """
     if dataset.pixels is None or not loaded.records:
         return [], []
+    dataset = dataset.subset(np.sort(np.unique(dataset.column("image").rows, return_index=True)[1]))
     exact = exact_duplicates(dataset.content) if dataset.content is not None else []
     repeated = {place for group in exact for place in group[1:]}
     alike = near_duplicates(*difference_hashes(dataset.images, len(dataset)))

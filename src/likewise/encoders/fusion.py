@@ -19,7 +19,7 @@ from likewise.encoders.pretrained import quiet_loading
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
-__all__ = ["FusionEncoder", "LanguageHead", "cut_fusion"]
+__all__ = ["FusionEncoder", "LanguageHead", "cut_fusion", "fuse_with_attention", "fusion_above"]
 
 
 class FusionEncoder(nn.Module):
@@ -114,7 +114,7 @@ class FusionEncoder(nn.Module):
         image_states, mask, weights = self.bridge(image_states), _with_first(mask), text_states
         for one in self.layers:
             if one is self.layers[layer]:
-                text_states, weights = _layer_with_attention(one, text_states, mask, image_states)
+                text_states, weights = fuse_with_attention(one, text_states, mask, image_states)
             else:
                 text_states = one(text_states, mask[:, None, None, :], image_states)
         return text_states * mask[:, :, None], weights
@@ -130,19 +130,30 @@ class FusionEncoder(nn.Module):
         return cls(config_from_spec(spec["config"], known=("bert",)), image_dim=spec["image_dim"])
 
 
-def _layer_with_attention(
-    layer: Any, states: Tensor, mask: Tensor, image_states: Tensor
+def fuse_with_attention(
+    layer: Any, states: Tensor, mask: Tensor, image_states: Tensor, *, keys_of: Any = None
 ) -> tuple[Tensor, Tensor]:
-    """A BertLayer whose cross-attention returns its weights, which fused attention does not."""
+    """A BertLayer whose cross-attention returns its weights, which fused attention does not.
+
+    Args:
+        layer: of a fusion encoder.
+        states: (P, L, D) of the texts.
+        mask: (P, L) bool.
+        image_states: (P, N, D).
+        keys_of: the layer whose maps make keys and values of the image; the same layer when None.
+
+    Returns:
+        (P, L, D), and (P, H, L, N) attention weights, with their graph.
+    """
     attended = layer.attention(states, mask[:, None, None, :])[0]
-    cross = layer.crossattention.self
+    cross, maps = layer.crossattention.self, (keys_of or layer).crossattention.self
 
     def heads(rows: Tensor) -> Tensor:
         return rows.view(*rows.shape[:2], -1, cross.attention_head_size).transpose(1, 2)  # (P, H, ., E)
 
     query, key, value = (
         heads(linear(rows))
-        for linear, rows in ((cross.query, attended), (cross.key, image_states), (cross.value, image_states))
+        for linear, rows in ((cross.query, attended), (maps.key, image_states), (maps.value, image_states))
     )
     weights = (query @ key.transpose(-1, -2) * cross.scaling).softmax(dim=-1)  # (P, H, L, N)
     output = (cross.dropout(weights) @ value).transpose(1, 2).flatten(2)  # (P, L, D)
@@ -194,6 +205,31 @@ def cut_fusion(text: TextEncoder, *, depth: int | None, image_dim: int) -> Fusio
     backbone.encoder.layer = layers[:-depth]
     backbone.config.num_hidden_layers -= depth
     return fusion
+
+
+def fusion_above(text: TextEncoder, *, depth: int | None, image_dim: int) -> FusionEncoder:
+    """Fusion layers with fresh weights above a text encoder of any kind, which keeps all its layers.
+
+    Args:
+        text: gives width, heads and dropout.
+        depth: the number of layers; half of the text encoder's when None.
+        image_dim: width of the image's tokens.
+    """
+    from transformers import BertConfig
+
+    below = text.backbone.config
+    dropout = getattr(below, "hidden_dropout_prob", 0.0)
+    config = BertConfig(
+        vocab_size=below.vocab_size,
+        hidden_size=text.dim,
+        intermediate_size=4 * text.dim,
+        num_attention_heads=below.num_attention_heads,
+        num_hidden_layers=depth or max(1, below.num_hidden_layers // 2),
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=text.dim**-0.5,
+    )
+    return FusionEncoder(config, image_dim=image_dim)
 
 
 class LanguageHead(nn.Module):

@@ -1,10 +1,11 @@
-"""Text encoders: a Transformer of Hugging Face transformers with its pooling.
+"""Text encoders: a Transformer of Hugging Face transformers, or a recurrent network, with its pooling.
 
 Dimensions: B batch, L tokens, D width of the features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -22,11 +23,12 @@ from likewise.encoders.pretrained import (
     read_pooling,
     without_pooler,
 )
+from likewise.encoders.recurrent_text import RECURRENT, RecurrentBackbone, RecurrentConfig
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
-__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
+__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures", "position_limit"]
 
 # Supported model types, and the token whose state is the text's vector: [CLS] or the end token.
 _POOLED_AT: dict[str, Literal["first", "last"]] = {
@@ -48,19 +50,36 @@ _POOLED_AT: dict[str, Literal["first", "last"]] = {
 _POSITIONS_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
 """Model types whose positions start after the padding's id, which leaves fewer of them."""
 
+# Names of dropout's probability in configurations and in attention layers that have no module for it.
+_DROPOUTS = (
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "dropout",
+    "hidden_dropout_prob",
+)
+
 _PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
+_RECURRENT_DEPTHS = {"tiny": 1, "small": 1, "base": 2}
+_POOLED_BY_DEFAULT: dict[str, TokenPooling] = {
+    "clip": "last",
+    "bert": "first",
+    "rnn": "max",
+    "lstm": "max",
+    "gru": "max",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextEncoderConfig:
     """The text encoder and its tokenizer."""
 
-    architecture: Literal["clip", "bert"] = "clip"
-    """`clip`: pre-norm and causal, pooled at the end token (trains fastest from scratch); `bert`:
-    bidirectional, pooled at [CLS]."""
+    architecture: Literal["clip", "bert", "rnn", "lstm", "gru"] = "clip"
+    """`clip`: a Transformer, pre-norm and causal, pooled at the end token (trains fastest from scratch);
+    `bert`: a bidirectional Transformer, pooled at [CLS]; `rnn`, `lstm`, `gru`: bidirectional recurrent
+    networks, pooled by the maximum over tokens."""
 
     preset: Literal["tiny", "small", "base"] = "tiny"
-    """Size: 192x4, 384x6 or 512x12 (width x layers)."""
+    """Size: 192x4, 384x6 or 512x12 (width x layers); recurrent: 192x1, 384x1, 512x2."""
 
     pretrained: str | None = None
     """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
@@ -86,12 +105,27 @@ class TextEncoderConfig:
     heads: int | None = None
     """Overrides the number of attention heads; by default one for every 64 of width."""
 
+    pooling: TokenPooling | None = None
+    """What stands for a text: the state of the `first` token ([CLS]) or of the `last` one (of a recurrent
+    encoder the last of each direction), or the `mean` or `max` over all tokens. By default as the
+    architecture says, or a sentence-transformers model's own."""
+
     dropout: float = 0.0
     """Dropout in [0, 1), in a clip of the attention alone; a pre-trained encoder keeps its own."""
 
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         check_sizes(self, "text", "width", "depth", "heads")
+        if self.architecture in RECURRENT:
+            if self.heads is not None:
+                raise ConfigError(f"--text.heads: {self.architecture} has no attention; leave it out.")
+            if self.pooling == "first":
+                raise ConfigError(
+                    f"--text.pooling first: the first token of a {self.architecture} has one direction that "
+                    "read nothing; use last, mean or max."
+                )
+            if (self.width or 2) % 2:
+                raise ConfigError(f"--text.width is {self.width}; two directions need an even number.")
         if self.max_tokens < 3:
             raise ConfigError(f"--text.max-tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
         if self.vocabulary_size < 300:
@@ -126,7 +160,9 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone: Any, *, pooling: TokenPooling, normalize: bool = False) -> None:
         super().__init__()
         self.backbone: Any = backbone
-        install_fast_layers(self.backbone)
+        self.recurrent = isinstance(backbone, RecurrentBackbone)
+        if not self.recurrent:
+            install_fast_layers(self.backbone)
         self.pooling = pooling
         self.normalize = normalize
         self.dim = int(backbone.config.hidden_size)
@@ -146,7 +182,7 @@ class TextEncoder(nn.Module):
         """
         if config.pretrained is None:
             backbone_config = _backbone_config(config, vocabulary_size)
-            pooling: TokenPooling = "last" if config.architecture == "clip" else "first"
+            pooling = config.pooling or _POOLED_BY_DEFAULT[config.architecture]
             return cls(_build_backbone(backbone_config), pooling=pooling)
         found = load_config(config.pretrained, section="text", known=_POOLED_AT)
         backbone = load_backbone(config.pretrained, found, section="text")
@@ -155,7 +191,7 @@ class TextEncoder(nn.Module):
                 f"--text.tokenizer has {vocabulary_size} entries, the pre-trained model "
                 f"{backbone.config.vocab_size}; leave --text.tokenizer out to take the model's own."
             )
-        most = _most_tokens(backbone.config)
+        most = position_limit(backbone.config)
         if most is not None and config.max_tokens > most:
             raise ConfigError(
                 f"--text.max-tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
@@ -163,7 +199,7 @@ class TextEncoder(nn.Module):
             )
         own = TextPooling(_POOLED_AT[backbone.config.model_type], normalize=False)
         pooled = read_pooling(config.pretrained) or own
-        encoder = cls(backbone, pooling=pooled.pooling, normalize=pooled.normalize)
+        encoder = cls(backbone, pooling=config.pooling or pooled.pooling, normalize=pooled.normalize)
         encoder.freeze_unused()
         return encoder
 
@@ -179,12 +215,37 @@ class TextEncoder(nn.Module):
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
         check_choice("pooling", spec["pooling"], get_args(TokenPooling))
-        config = config_from_spec(spec["backbone"], known=_POOLED_AT)
+        stored = spec["backbone"]
+        if isinstance(stored, dict) and stored.get("model_type") in RECURRENT:
+            config: Any = RecurrentConfig.from_dict(stored)
+        else:
+            config = config_from_spec(stored, known=_POOLED_AT)
         return cls(_build_backbone(config), pooling=spec["pooling"], normalize=spec.get("normalize", False))
 
     def freeze_unused(self) -> None:
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+
+    @property
+    def dropout(self) -> float:
+        """The largest dropout in it."""
+        return max((share for _, _, share in self._dropouts()), default=0.0)
+
+    def set_dropout(self, share: float) -> None:
+        """Give all its dropout this probability, in [0, 1)."""
+        for module, name, _ in self._dropouts():
+            setattr(module, name, share)
+        for name in _DROPOUTS:
+            if isinstance(getattr(self.backbone.config, name, None), float):
+                setattr(self.backbone.config, name, share)
+
+    def _dropouts(self) -> Iterator[tuple[nn.Module, str, float]]:
+        """Each module that drops values, the attribute that says how many, and its value."""
+        for module in self.backbone.modules():
+            for name in ("p",) if isinstance(module, nn.Dropout) else _DROPOUTS:
+                share = getattr(module, name, None)
+                if isinstance(share, float):
+                    yield module, name, share
 
     def forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
         """Encode tokens.
@@ -210,7 +271,11 @@ class TextEncoder(nn.Module):
                 return states[:, 0]
             case "last":
                 last = mask.sum(dim=1) - 1  # (B,)
-                return states[torch.arange(len(states), device=states.device), last]
+                ends = states[torch.arange(len(states), device=states.device), last]
+                if not self.recurrent:
+                    return ends
+                half = states.shape[2] // 2  # the backward direction ends at the first token
+                return torch.cat([ends[:, :half], states[:, 0, half:]], dim=1)
             case "mean":
                 count = mask.sum(dim=1, keepdim=True)  # (B, 1)
                 return states.masked_fill(~mask[..., None], 0).sum(dim=1) / count
@@ -223,6 +288,9 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
     from transformers import BertConfig, CLIPTextConfig
 
     width, depth, heads = width_depth_heads(config, "text", _PRESETS)
+    if config.architecture in RECURRENT:
+        depth = config.depth or _RECURRENT_DEPTHS[config.preset]
+        return RecurrentConfig(config.architecture, vocabulary_size, width, depth, config.dropout)
     shared = {
         "vocab_size": vocabulary_size,
         "hidden_size": width,
@@ -247,6 +315,8 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
 
 
 def _build_backbone(backbone_config: Any) -> nn.Module:
+    if isinstance(backbone_config, RecurrentConfig):
+        return RecurrentBackbone(backbone_config)
     from transformers import AutoModel, CLIPTextModel
 
     if backbone_config.model_type == "clip_text_model":  # AutoModel does not list the text half
@@ -256,7 +326,7 @@ def _build_backbone(backbone_config: Any) -> nn.Module:
     return bert
 
 
-def _most_tokens(config: Any) -> int | None:
+def position_limit(config: Any) -> int | None:
     """The number of tokens that a backbone has positions for; None where it has no such limit."""
     count: int | None = getattr(config, "max_position_embeddings", None)
     if count is None or config.model_type not in _POSITIONS_AFTER_PADDING:

@@ -134,6 +134,23 @@ class TextTokenizer:
         copy = Tokenizer.from_str(self._tokenizer.to_str())
         return TextTokenizer(copy, pad_id=self.pad_id, max_tokens=sys.maxsize)
 
+    def lowercasing(self) -> TextTokenizer:
+        """The same tokenizer after making texts lower-case."""
+        from tokenizers import Tokenizer, normalizers
+
+        copy = Tokenizer.from_str(self._tokenizer.to_str())
+        own = [] if copy.normalizer is None else [copy.normalizer]
+        copy.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+        return TextTokenizer(copy, pad_id=self.pad_id, max_tokens=self.max_tokens)
+
+    def special_tokens(self) -> dict[str, str]:
+        """Its special tokens, by the names that transformers has for them."""
+        begin, end = self.end_ids
+        tokens = {"pad_token": self.pad_id, "cls_token": begin, "sep_token": end, "mask_token": self.mask_id}
+        named = {name: self._tokenizer.id_to_token(i) for name, i in tokens.items() if i is not None}
+        unknown = next((token for token in ("[UNK]", "<unk>") if self._tokenizer.token_to_id(token)), None)
+        return named if unknown is None else named | {"unk_token": unknown}
+
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which the `tokenizers` library and transformers read."""
         # The library's own save raises a bare Exception when the disk is full.

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from likewise.data import Splits
+from likewise.data.columns import OPTIONAL, REQUIRED, Needs
 from likewise.data.remedies import remedy
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
@@ -19,7 +20,15 @@ from likewise.evaluation.context import Context
 from likewise.messages import closest
 from likewise.model.model import Model
 
-__all__ = ["default_tasks", "evaluate", "figure_of", "find_task", "monitored_tasks", "tasks"]
+__all__ = [
+    "default_tasks",
+    "evaluate",
+    "figure_of",
+    "find_task",
+    "monitored_tasks",
+    "needs_of_tasks",
+    "tasks",
+]
 
 _COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
 
@@ -62,6 +71,31 @@ def figure_of(task: str, key: str) -> Figure:
     known = tasks().get(task)
     found = None if known is None else known.figure(key)
     return found or Figure(key, key.replace("_", " ").capitalize(), chance=f"chance_{key}")
+
+
+def needs_of_tasks(model: Model, name: str = "all") -> Needs | None:
+    """The columns to read of a source that is measured on.
+
+    Args:
+        model: the model.
+        name: of the task, or `all`.
+
+    Returns:
+        Of a task on texts alone its own needs. Of all tasks of a model that reads no images: texts, and
+        whatever else one of them reads. None for the columns of images.
+    """
+    if name != "all":
+        needs = find_task(name).needs
+        return None if "image" in needs else needs
+    if model.network.image_encoder is not None:
+        return None
+    optional = {
+        column: OPTIONAL
+        for task in tasks().values()
+        if set(task.abilities) <= set(model.abilities) and "image" not in task.needs
+        for column in task.needs
+    }
+    return Needs(**optional | {"text": REQUIRED})
 
 
 def default_tasks(model: Model, splits: Splits) -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -14,15 +13,14 @@ from torch import Tensor, nn
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.data.columns import Needs
-from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
 from likewise.encoders.image import ImageEncoder
-from likewise.encoders.text import TextEncoder
+from likewise.methods.build_context import BuildContext, TokenizerInfo
 from likewise.networks.base import Network
-from likewise.networks.registry import encoder_spec, has_encoder
 from likewise.step_random import StepRandom
 from likewise.views import ViewConfig, random_view
 
 __all__ = [
+    "INFORMATION",
     "BuildContext",
     "Embeddings",
     "LossOutput",
@@ -36,6 +34,9 @@ __all__ = [
 
 Embeddings = dict[str, Tensor]
 
+INFORMATION = "_information"
+"""Ends the name of the bound on mutual information that stands beside a contrastive loss."""
+
 _FAMILY_STRIDE = 1000  # more than the views of one family: view numbers of two families never meet
 
 
@@ -44,7 +45,8 @@ class LossOutput(NamedTuple):
 
     Attributes:
         total: (), the loss to minimize, in nats unless the method says otherwise.
-        parts: named numbers to log, without gradient.
+        parts: named numbers to log, without gradient. NAME_information is the lower bound on mutual
+            information, in nats, that the contrastive loss NAME stands for.
     """
 
     total: Tensor
@@ -101,70 +103,6 @@ class Phase(NamedTuple):
     repeats: int = 1
 
 
-class TokenizerInfo(NamedTuple):
-    """What a method knows of the tokenizer.
-
-    Attributes:
-        vocabulary_size: number of tokens.
-        mask_id: the mask token; None if there is none.
-        special_ids: tokens that are never masked.
-    """
-
-    vocabulary_size: int
-    mask_id: int | None
-    special_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildContext:
-    """What a method is built from, besides its own options.
-
-    Attributes:
-        image: options of the image encoder; None for a method that reads no images.
-        text: options of the text encoder; None for a method that reads no texts.
-        views: options of each view family.
-        tokenizer: None for a method that reads no texts.
-        num_rows: rows of the training split, for memory banks and queues.
-        classes: names of the classes of the labels that training reads; () where it reads none.
-        trained: `spec` of the network that training starts from. The encoders are then built like that
-            network's, whatever their options say; its weights are loaded after the method is built.
-    """
-
-    image: ImageEncoderConfig | None = None
-    text: TextEncoderConfig | None = None
-    views: Mapping[str, ViewConfig] = field(default_factory=dict)
-    tokenizer: TokenizerInfo | None = None
-    num_rows: int = 0
-    classes: tuple[str, ...] = ()
-    trained: dict[str, Any] | None = None
-
-    @property
-    def is_pretrained(self) -> bool:
-        """Whether every encoder starts from trained weights."""
-        options = [each for each in (self.image, self.text) if each is not None]
-        return self.trained is not None or all(each.pretrained is not None for each in options)
-
-    def image_encoder(self) -> ImageEncoder:
-        """An image encoder for images of the configured size."""
-        assert self.image is not None, "the method's `needs` must name the column image"
-        if self.trained is None or not has_encoder(self.trained, "image"):
-            return ImageEncoder.build(self.image)
-        encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
-        encoder.resize(self.image.image_size)
-        encoder.freeze_unused()
-        return encoder
-
-    def text_encoder(self) -> TextEncoder:
-        """A text encoder for the tokenizer's vocabulary."""
-        assert self.text is not None, "the method's `needs` must name the column text"
-        assert self.tokenizer is not None
-        if self.trained is None or not has_encoder(self.trained, "text"):
-            return TextEncoder.build(self.text, vocabulary_size=self.tokenizer.vocabulary_size)
-        encoder = TextEncoder.from_spec(encoder_spec(self.trained, "text"))
-        encoder.freeze_unused()
-        return encoder
-
-
 class Method(nn.Module, ABC):
     """Base of every method; methods/image/simclr.py is a short example.
 
@@ -190,6 +128,8 @@ class Method(nn.Module, ABC):
     comparable."""
     needs: ClassVar[Needs]
     """The columns it reads."""
+    pairs_texts: ClassVar[bool] = False
+    """Where the data has no `text_2`, another text of a row's group takes its place, if there are any."""
     compares_color: ClassVar[bool] = False
     """It learns nothing from grey images."""
     options: ClassVar[type]
@@ -270,6 +210,13 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Compare the embeddings of the whole batch and, through `collectives`, of the other processes."""
+
+    def start_rest(self, loaded: Collection[str]) -> None:
+        """Start other parts of the network from those just loaded.
+
+        Args:
+            loaded: parts of the network (`image`, `text`, `fusion`) that took weights of another method's.
+        """
 
     def reset_ema(self) -> None:
         """Copy the network into its EMA encoders. Called after other weights were loaded into the network."""

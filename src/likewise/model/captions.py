@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from likewise.encoders.decoders import Candidates, Decoding
+from likewise.model.inputs import ImageInput, dataset_batches
 from likewise.model.runtime import Runtime
 
-__all__ = ["Caption", "write_captions"]
+if TYPE_CHECKING:
+    from likewise.data.dataset import Dataset
+
+__all__ = ["Caption", "Captions", "write_captions"]
 
 
 class Caption(NamedTuple):
@@ -71,3 +75,42 @@ def _texts(model: Runtime, found: Candidates) -> list[list[Caption]]:
         ]
         for row in range(len(tokens))
     ]
+
+
+class Captions(Runtime):
+    """The ability to caption; see `Runtime` for the arguments."""
+
+    def caption(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+    ) -> list[str]:
+        """The best caption of each image.
+
+        Args:
+            images: N, in any form that `encode_images` takes.
+            batch_size: images generated for at a time.
+            decoding: options of `likewise.encoders.decoders.Decoding`, such as `num_beams=5`, `sample=True`.
+
+        Raises:
+            AbilityError: the model cannot caption.
+            ConfigError: options of decoding that contradict one another.
+            DataError: an image cannot be read.
+        """
+        found = self.caption_candidates(images, batch_size=batch_size, **decoding)
+        return [candidates[0].text for candidates in found]
+
+    def caption_candidates(
+        self, images: ImageInput | Sequence[ImageInput], *, batch_size: int = 64, **decoding: Any
+    ) -> list[list[Caption]]:
+        """For each image `num_captions` captions with their log-probabilities, best first; see `caption`."""
+        self.needs("caption")  # before any image is read
+        return write_captions(self, self.stored_batches(images, batch_size), Decoding(**decoding))
+
+    def caption_stored(self, stored: Tensor, decoding: Decoding, *, first: int = 0) -> list[list[Caption]]:
+        """Captions of (B, 3, S, S) uint8 squares; `first` is the number of the first, which keys draws."""
+        return write_captions(self, [stored], decoding, first=first)
+
+    def caption_dataset(
+        self, dataset: Dataset, decoding: Decoding, *, batch_size: int = 64
+    ) -> list[list[Caption]]:
+        """Captions of all images of a dataset, read from its cache."""
+        return write_captions(self, dataset_batches(dataset, batch_size), decoding)

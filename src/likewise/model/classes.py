@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
-from likewise.model.runtime import Runtime
+from likewise.model.runtime import Runtime, joined_vectors
 
 __all__ = ["class_probabilities"]
 
@@ -32,4 +32,4 @@ def class_probabilities(model: Runtime, batches: Iterable[Tensor]) -> np.ndarray
             logits: Tensor = network.classify_images(model.pixels(stored))
             return logits.float().softmax(dim=1)
 
-    return model.collect(map(classified, batches), normalize=False, width=len(network.class_names()))
+    return joined_vectors(map(classified, batches), dim=len(network.class_names()), normalize=False)

@@ -19,9 +19,12 @@ import torch
 from likewise.atomic_files import sync_folder
 from likewise.encoders.backbone_spec import MAX_SIZE, MAX_VOCABULARY, shown
 from likewise.encoders.tokenizer import TextTokenizer
-from likewise.errors import ConfigError, ModelError
+from likewise.errors import ModelError
+from likewise.hardware import check_device
 from likewise.messages import first_line, first_names, without_folders
 from likewise.model.runtime import Runtime
+from likewise.model.sentence_transformers_folder import is_sentence_transformers, read_sentence_transformers
+from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
 
@@ -31,6 +34,9 @@ FORMAT = 1
 """Version of config.json; newer ones are rejected."""
 
 _CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
+
+# Of sentence-transformers: its modules, their options, the vocabulary of older models.
+_OF_OTHERS = ("modules.json", "[0-9]_*/config.json", "*config*.json", "vocab.txt", "special_tokens_map.json")
 
 _MAX_CONFIG_BYTES, _MAX_BUFFERS = 1 << 24, 1 << 28
 
@@ -159,8 +165,7 @@ def _card(model: Runtime) -> str:
         "import likewise",
         "",
         'model = likewise.load("path/to/this/folder")',
-        *(['model.encode_images(["image.jpg"])  # (1, D)'] if "encode_images" in model.abilities else []),
-        *(['model.encode_texts(["a text"])  # (1, D)'] if "encode_texts" in model.abilities else []),
+        *(f"model.{ABILITIES[ability].example}" for ability in model.abilities),
         "```",
         "",
         "## What it was trained on",
@@ -191,8 +196,12 @@ def read_model(
         ConfigError: there is no such device.
         ModelError: there is no usable model; the message says what was looked for.
     """
-    _check_device(device)
+    check_device(device)
     folder = _find_folder(path)
+    if is_sentence_transformers(folder):
+        text_network, described, own_tokenizer = read_sentence_transformers(folder)
+        text_network.to(device).eval()
+        return text_network, {"format": FORMAT, **described}, own_tokenizer
     config = _checked_config(folder)
     network = _built_network(folder, config["network"])
     for name, is_read in (
@@ -211,20 +220,6 @@ def read_model(
         tokenizer = TextTokenizer.load(folder / _TOKENIZER, **options)
     network.to(device).eval()
     return network, config, tokenizer
-
-
-def _check_device(device: str | torch.device) -> None:
-    """Compute a little: a device that exists elsewhere may be missing on this machine."""
-    try:
-        torch.device(device)
-    except RuntimeError as error:  # whose message lists every kind of device
-        raise ConfigError(f"device {device} cannot be used here; expected cpu, cuda, cuda:1, ...") from error
-    try:
-        torch.zeros(1, device=device).add(1).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(
-            f"device {device} cannot be used here ({first_line(error)}); cpu always works."
-        ) from error
 
 
 def _find_folder(path: str | os.PathLike[str]) -> Path:
@@ -252,7 +247,9 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD]))
+        return Path(
+            snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD, *_OF_OTHERS])
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
 

@@ -6,19 +6,20 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.encoders.decoders import Decoding
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
-from likewise.model.captions import Caption, write_captions
+from likewise.model.answers import Answers
+from likewise.model.captions import Captions
 from likewise.model.classes import class_probabilities
-from likewise.model.explain import explain_images, kind_of_explanation
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explain import explain_images, kind_of_explanation
+from likewise.model.explanations.explanation import Explanation
 from likewise.model.folder import FORMAT, read_model, write_model
 from likewise.model.inputs import (
     ImageInput,
@@ -30,7 +31,9 @@ from likewise.model.inputs import (
     several_images,
 )
 from likewise.model.pair_scorer import PairScorer, match_pairs
-from likewise.model.runtime import Runtime, returned_as
+from likewise.model.runtime import joined_vectors, returned_as
+from likewise.model.statement_model import StatementModel
+from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
 from likewise.networks.base import Network
 
 if TYPE_CHECKING:
@@ -53,8 +56,10 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
     return Model.load(path, device=device)
 
 
-class Model(Runtime):
-    """A trained network that takes images and texts in any form; see `Runtime` for the arguments."""
+class Model(Captions, Answers, StatementModel):
+    """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
+
+    Captions and other abilities that need more than a few lines are bases in files of their own."""
 
     @classmethod
     def trained(
@@ -142,7 +147,8 @@ class Model(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("encode_images")  # before any image is read
-        vectors = self.collect(map(self._embed_images, self.stored_batches(images, batch_size)), normalize)
+        batches = self.stored_batches(images, batch_size)
+        vectors = joined_vectors(map(self._embed_images, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
 
     @overload
@@ -172,7 +178,7 @@ class Model(Runtime):
 
         Args:
             texts: one or several; those longer than the model reads are cut.
-            batch_size: texts per forward pass.
+            batch_size: texts per forward pass, fewer where they are long.
             normalize: scale the vectors to unit length.
             return_tensors: "np" for an array, "pt" for a tensor on the CPU.
 
@@ -184,14 +190,17 @@ class Model(Runtime):
             DataError: a text is empty or not a string.
             ValueError: `batch_size` below 1.
         """
-        network, several = self.needs("encode_texts"), checked_texts(texts)
-
-        def embed(rows: slice) -> Tensor:
-            with self.computing():
-                return cast(Tensor, network.encode_texts(*self.tokens(several[rows])))
-
-        vectors = self.collect(map(embed, batches(len(several), batch_size)), normalize)
+        vectors = text_vectors(self, checked_texts(texts), batch_size=batch_size, normalize=normalize)
         return returned_as(return_tensors, vectors)
+
+    def similarity(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
+        """(N, M) float32 cosines of N texts with M texts; errors as of `encode_texts`."""
+        return cosines_of_all(self, checked_texts(first), checked_texts(second))
+
+    def similarity_pairwise(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
+        """(N,) float32 cosines of text i of one list with text i of another; errors as of `encode_texts`, and
+        DataError for lists of different lengths."""
+        return cosines_of_pairs(self, checked_texts(first), checked_texts(second))
 
     def match(self, images: Images, texts: Texts, *, batch_size: int = 256) -> np.ndarray:
         """Probability that each image and text belong together.
@@ -222,7 +231,7 @@ class Model(Runtime):
         other_images: Images | None = None,
         batch_size: int = 64,
     ) -> list[Explanation]:
-        """The image regions behind a match, a cosine or a caption; see `likewise.model.explain`.
+        """The image regions behind a match, a cosine or a caption; see `likewise.model.explanations.explain`.
 
         Args:
             images: N, in any form that `encode_images` takes.
@@ -278,43 +287,11 @@ class Model(Runtime):
         self.needs("classify")  # before any image is read
         return class_probabilities(self, self.stored_batches(images, batch_size))
 
-    def caption(self, images: Images, *, batch_size: int = 64, **decoding: Any) -> list[str]:
-        """The best caption of each image.
-
-        Args:
-            images: N, in any form that `encode_images` takes.
-            batch_size: images generated for at a time.
-            decoding: options of `likewise.encoders.decoders.Decoding`, such as `num_beams=5`, `sample=True`.
-
-        Raises:
-            AbilityError: the model cannot caption.
-            ConfigError: options of decoding that contradict one another.
-            DataError: an image cannot be read.
-        """
-        found = self.caption_candidates(images, batch_size=batch_size, **decoding)
-        return [candidates[0].text for candidates in found]
-
-    def caption_candidates(
-        self, images: Images, *, batch_size: int = 64, **decoding: Any
-    ) -> list[list[Caption]]:
-        """For each image `num_captions` captions with their log-probabilities, best first; see `caption`."""
-        self.needs("caption")  # before any image is read
-        return write_captions(self, self.stored_batches(images, batch_size), Decoding(**decoding))
-
-    def caption_stored(self, stored: Tensor, decoding: Decoding, *, first: int = 0) -> list[list[Caption]]:
-        """Captions of (B, 3, S, S) uint8 squares; `first` is the number of the first, which keys draws."""
-        return write_captions(self, [stored], decoding, first=first)
-
-    def caption_dataset(
-        self, dataset: Dataset, decoding: Decoding, *, batch_size: int = 64
-    ) -> list[list[Caption]]:
-        """Captions of all images of a dataset, read from its cache."""
-        return write_captions(self, dataset_batches(dataset, batch_size), decoding)
-
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
         self.needs("encode_images")
-        return self.collect(map(self._embed_images, dataset_batches(dataset, batch_size)), normalize=True)
+        batches = dataset_batches(dataset, batch_size)
+        return joined_vectors(map(self._embed_images, batches), dim=self.dim)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""

@@ -21,7 +21,7 @@ from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.views import center_view
 
-__all__ = ["Runtime", "returned_as"]
+__all__ = ["Runtime", "joined_vectors", "returned_as"]
 
 
 class Runtime:
@@ -107,7 +107,7 @@ class Runtime:
         return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
 
     def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
-        """`stored_squares` of a batch at a time."""
+        """`stored_squares` of some images at a time."""
         several = several_images(images)
         for rows in batches(len(several), batch_size):
             yield self.stored_squares(several[rows], first=rows.start)
@@ -115,7 +115,12 @@ class Runtime:
     def tokens(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, L) tokens and (B, L) mask of texts, on the device."""
         assert self.tokenizer is not None
-        tokens, mask = self.tokenizer.pad(self.tokenizer.encode(texts))
+        return self.padded(self.tokenizer.encode(texts))
+
+    def padded(self, rows: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """(B, L) tokens and (B, L) mask of rows of tokens, on the device."""
+        assert self.tokenizer is not None
+        tokens, mask = self.tokenizer.pad(rows)
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
 
     @contextmanager
@@ -129,14 +134,15 @@ class Runtime:
         finally:
             self.network.train(training)
 
-    def collect(self, batches: Iterable[Tensor], normalize: bool, *, width: int | None = None) -> np.ndarray:
-        """(N, width) float32 rows of all batches, as wide as an embedding by default."""
-        # Each batch leaves the device: all N vectors may not fit there.
-        vectors = [
-            (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
-            for batch in batches
-        ]
-        return torch.cat(vectors).numpy() if vectors else np.zeros((0, width or self.dim), np.float32)
+
+def joined_vectors(batches: Iterable[Tensor], *, dim: int, normalize: bool = True) -> np.ndarray:
+    """(N, D) float32 vectors of all batches, of unit length where `normalize`."""
+    # Each batch leaves the device: all N vectors may not fit there.
+    vectors = [
+        (nn.functional.normalize(batch.float(), dim=1) if normalize else batch.float()).cpu()
+        for batch in batches
+    ]
+    return torch.cat(vectors).numpy() if vectors else np.zeros((0, dim), np.float32)
 
 
 def returned_as(kind: str, vectors: np.ndarray) -> np.ndarray | Tensor:

@@ -12,15 +12,19 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from likewise.encoders.decoders import Candidates, Decoding
+from likewise.encoders.decoders import Candidates, Decoding, Memory
 from likewise.encoders.pairing import Pairing
 
 __all__ = [
     "ABILITIES",
     "Ability",
+    "AnswersQuestions",
     "ClassifiesImages",
+    "ComparesImages",
     "EncodesImages",
     "EncodesTexts",
+    "EntailsStatements",
+    "GroundsPhrases",
     "MatchesPairs",
     "WritesCaptions",
 ]
@@ -90,23 +94,93 @@ class ClassifiesImages(Protocol):
         """(B, 3, S, S) normalized pixels to (B, C) logits."""
 
 
+@runtime_checkable
+class EntailsStatements(Protocol):
+    """Judges statements about images; the network's `classes` names the verdicts."""
+
+    def entail(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to (B, C) logits."""
+
+    def entail_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and a fusion layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+
+
+@runtime_checkable
+class ComparesImages(Protocol):
+    """Judges statements about two images; the network's `classes` names the verdicts."""
+
+    def compare(self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Twice (B, 3, S, S) normalized pixels, (B, L) tokens and mask to (B, C) logits."""
+
+    def compare_attention(
+        self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and a fusion layer's (B, H, L, 1 + N) attention to either image, with its graph."""
+
+
+@runtime_checkable
+class GroundsPhrases(Protocol):
+    """Finds the region of an image that a phrase names, by its attention."""
+
+    def ground_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to the match's (B, 2) logits, and a fusion
+        layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+
+
+@runtime_checkable
+class AnswersQuestions(Protocol):
+    """Answers questions about images."""
+
+    def known_answers(self) -> list[str]:
+        """The answers of the training data, the most frequent first."""
+
+    def read_questions(self, pixels: Tensor, tokens: Tensor, mask: Tensor) -> Memory:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to what the decoder reads."""
+
+    def score_answers(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Log-likelihoods (B, A) of (A, T) answers, the sum over their tokens, in nats."""
+
+    def write_answers(
+        self,
+        memory: Memory,
+        *,
+        begin_id: int,
+        end_id: int,
+        decoding: Decoding,
+        index: Tensor | None = None,
+    ) -> Candidates:
+        """Answers in the decoder's own words."""
+
+
 class Ability(NamedTuple):
     """One entry of `ABILITIES`.
 
     Attributes:
         protocol: the methods a network needs for it.
         methods: the training methods that give it, for messages.
+        example: how `Model` has it, for model cards.
     """
 
     protocol: type
     methods: str
+    example: str
 
 
 ABILITIES: dict[str, Ability] = {
-    "encode_images": Ability(EncodesImages, "the methods that learn from images"),
-    "encode_texts": Ability(EncodesTexts, "the methods that learn from texts"),
-    "match": Ability(MatchesPairs, "tcl"),
-    "caption": Ability(WritesCaptions, "captioning"),
-    "classify": Ability(ClassifiesImages, "the methods of domain adaptation"),
+    "encode_images": Ability(
+        EncodesImages, "the methods that learn from images", 'encode_images(["image.jpg"])'
+    ),
+    "encode_texts": Ability(EncodesTexts, "the methods that learn from texts", 'encode_texts(["a text"])'),
+    "match": Ability(MatchesPairs, "tcl", 'match("image.jpg", "a text")'),
+    "caption": Ability(WritesCaptions, "captioning", 'caption(["image.jpg"])'),
+    "classify": Ability(ClassifiesImages, "the methods of domain adaptation", 'classify(["image.jpg"])'),
+    "entail": Ability(EntailsStatements, "entailment", 'entail("image.jpg", "a statement")'),
+    "compare": Ability(ComparesImages, "nlvr", 'compare("left.jpg", "right.jpg", "a statement")'),
+    "ground": Ability(GroundsPhrases, "tcl", 'ground("image.jpg", "a phrase")'),
+    "answer": Ability(AnswersQuestions, "vqa", 'answer("image.jpg", "a question")'),
 }
-"""By name. To add one (answer, compare, entail, ground), add its protocol and an entry."""
+"""By name. To add one, add its protocol and an entry."""

@@ -15,6 +15,7 @@ from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
+from likewise.networks.fused_states import leaves
 from likewise.networks.registry import network
 
 __all__ = ["FusionNetwork"]
@@ -114,6 +115,15 @@ class FusionNetwork(Network):
         """(P, L, F), (P, L) and (M, 1 + N, E) to (P, 2); class 1 is "they belong together"; see `Pairing`."""
         logits: Tensor = self.match_head(self.fusion.read(text_states, mask, image_states, pairing)[0])
         return logits
+
+    def ground_attention(
+        self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
+    ) -> tuple[Tensor, tuple[Tensor]]:
+        """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to the match's (B, 2) logits, and a fusion
+        layer's (B, H, L, 1 + N) attention to the image, with its graph."""
+        states = leaves(self.text_states(tokens, mask), self.image_states(pixels))
+        fused, weights = self.fusion.with_attention(states[0], mask, states[1], layer=layer)
+        return self.match_head(fused[:, 0]), (weights,)
 
     def word_logits(self, states: Tensor) -> Tensor:
         """(M, F) fused states of masked tokens to (M, V)."""

@@ -5,7 +5,7 @@ inside `checked_inputs()` an inf or a NaN does too. For several processes see `l
 """
 
 from ._numerics import checked_inputs
-from .contrastive import info_nce, moco_loss
+from .contrastive import hard_negative_info_nce, info_nce, moco_loss
 from .domains import (
     coral,
     cross_view_consistency,
@@ -14,8 +14,8 @@ from .domains import (
     mmd,
     reversal_strength,
 )
-from .information import alignment, local_information, uniformity
-from .language import masked_language_loss, matching_loss
+from .information import alignment, information_bound, local_information, num_candidates, uniformity
+from .language import classification_loss, masked_language_loss, matching_loss, sequence_losses
 from .logistic import nce, nce_log_normalizer, sigmoid_loss
 from .metric import pair_loss, siamese_loss, triplet_loss
 from .negatives import draw_hard_negatives
@@ -26,6 +26,7 @@ from .symmetric import clip_loss, nt_xent
 __all__ = [
     # contrastive
     "info_nce",
+    "hard_negative_info_nce",
     "clip_loss",
     "nt_xent",
     "moco_loss",
@@ -43,11 +44,15 @@ __all__ = [
     "simsiam_loss",
     # information
     "local_information",
+    "information_bound",
+    "num_candidates",
     "alignment",
     "uniformity",
     # language
+    "classification_loss",
     "matching_loss",
     "masked_language_loss",
+    "sequence_losses",
     # domains
     "mmd",
     "coral",

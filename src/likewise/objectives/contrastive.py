@@ -9,6 +9,7 @@ equals the single-process gradient. Memory is linear in B + M.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -33,7 +34,7 @@ from ._numerics import (
 from ._rules import Rules, Teacher, Tile, group_shares
 from ._tiles import compare, row_sums
 
-__all__ = ["info_nce", "moco_loss"]
+__all__ = ["hard_negative_info_nce", "info_nce", "moco_loss"]
 
 
 @objective
@@ -172,6 +173,80 @@ def moco_loss(
     others = row_sums(queries, queue.detach(), scale, rules)  # (B,)
     own = (unit_rows(queries, normalize) * unit_rows(keys.detach(), normalize)).sum(1) * scale
     return row_mean(F.softplus(others - own), scale.dtype)  # log(e^own + e^others) - own
+
+
+@objective
+def hard_negative_info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    negatives: Tensor | None = None,
+    *,
+    temperature: float | Tensor,
+    weight: float = 1.0,
+    rows: Tensor | None = None,
+    groups: Tensor | None = None,
+    all_groups: Tensor | None = None,
+    normalize: bool = True,
+    precision: Precision = None,
+    tile: tuple[int, int] | None = None,
+) -> Tensor:
+    """InfoNCE over the keys and a hard negative of each row: those of other rows are negatives too.
+
+    Args:
+        queries: (B, D) any float dtype.
+        keys: (M, D), the positives of all rows.
+        negatives: (M, D), the hard negatives of all rows; None for plain InfoNCE.
+        temperature: above 0; a tensor gets its gradient.
+        weight: of a query's own hard negative in the sum, above 0; those of other rows weigh 1.
+        rows: (B,) int64, each query's row in `keys` and `negatives`; row i matches row i when None.
+        groups: (B,) int64 group ids of the queries.
+        all_groups: (M,) int64 of the rows; keys of a query's group are never negatives. Hard negatives always
+            are.
+        normalize: bring features to unit length.
+        precision: "bfloat16" computes the matrix products in bf16, sums stay float32.
+        tile: (rows, columns) of a tile; always streams. Chosen by shape when None.
+
+    Returns:
+        Scalar, nats, mean over the queries.
+
+    Raises:
+        ValueError: shapes that do not match, a weight that is not above 0, indices out of range.
+
+    Reference:
+        Gao et al. 2021, arXiv 2104.08821, eq. 5; the weight: appendix B. Deviation: groups.
+    """
+    if not weight > 0:
+        raise ValueError(f"weight must be above 0, got {weight}")
+    check_matrix(queries=queries, keys=keys)
+    check_shape(keys.shape, negatives=negatives)
+    check_finite(queries=queries, keys=keys, negatives=negatives)
+    check_groups(len(queries), len(keys), groups=groups, all_groups=all_groups)
+    scale, positives = inverse(temperature, queries), _positives(rows, queries, keys)
+    candidates = keys
+    if negatives is not None:
+        candidates = torch.cat([keys, negatives])
+        if all_groups is not None and groups is not None:
+            lowest = torch.minimum(groups.min(), all_groups.min()) - 1  # nobody's group
+            all_groups = torch.cat([all_groups, lowest.expand_as(all_groups)])
+    rules = Rules(
+        positives=positives,
+        group_queries=groups,
+        group_keys=all_groups,
+        normalize=normalize,
+        precision=precision,
+        tile=tile,
+    )
+    per_query, _, _ = compare(queries, candidates, scale, rules)  # (B,) log-sum-exp - positive's logit
+    if negatives is not None and weight != 1:
+        unit = unit_rows(queries, normalize)
+        apart = (unit_rows(negatives, normalize) - unit_rows(keys, normalize))[positives]
+        gap = (unit * apart.to(unit.dtype)).sum(1) * scale  # own negative's logit - positive's
+        # The sum with the own negative's term times `weight` in place of 1.
+        if weight > 1:
+            per_query = torch.logaddexp(per_query, gap + math.log(weight - 1))
+        else:
+            per_query = per_query + torch.log1p((weight - 1) * (gap - per_query).clamp_max(0).exp())
+    return row_mean(per_query, scale.dtype)
 
 
 def _check_one_target(

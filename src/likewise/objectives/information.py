@@ -31,7 +31,7 @@ from ._numerics import (
 from ._rules import Rules
 from ._tiles import MASKED, fits_dense, row_sums
 
-__all__ = ["alignment", "local_information", "uniformity"]
+__all__ = ["alignment", "information_bound", "local_information", "num_candidates", "uniformity"]
 
 
 @objective
@@ -105,6 +105,48 @@ def local_information(
     per_sample = terms.sum(1) / own_mask.sum(1).clamp_min(1)
     divisor = own_divisor(all_mask.any(1).sum(), local, others)
     return (per_sample.sum() / divisor).to(scale.dtype)
+
+
+@torch.no_grad()
+def num_candidates(group_queries: Tensor | None, group_keys: Tensor, weights: Tensor | None = None) -> Tensor:
+    """How many keys each query chooses its positive from: those of other groups, and the positive.
+
+    Args:
+        group_queries: (b,) int64 group ids; None where no key is left out, so that all M are candidates.
+        group_keys: (M,) int64.
+        weights: (M,) keys that each entry stands for, such as a sample's locals; 1 when None.
+
+    Returns:
+        (b,) float64, or (1,) where no key is left out.
+    """
+    each = torch.ones_like(group_keys) if weights is None else weights
+    total = each.sum().double()
+    if group_queries is None:
+        return total[None]
+    ordered, order = group_keys.sort()
+    sums = torch.cat([each.new_zeros(1), each[order].cumsum(0)])  # (M + 1,)
+    left_out = sums[torch.searchsorted(ordered, group_queries, right=True)]
+    left_out = left_out - sums[torch.searchsorted(ordered, group_queries)]
+    return 1 + total - left_out
+
+
+@torch.no_grad()
+def information_bound(loss: Tensor, candidates: Tensor) -> Tensor:
+    """A lower bound on the mutual information of queries and keys: log(candidates) - InfoNCE.
+
+    It cannot exceed log(candidates), however much the two tell of each other.
+
+    Args:
+        loss: scalar, InfoNCE with one-hot targets, in nats.
+        candidates: (b,) or (1,), above 0; see `num_candidates`.
+
+    Returns:
+        Scalar, nats.
+
+    Reference:
+        van den Oord et al. 2018, arXiv 1807.03748, eq. 5; Yang et al. 2022, arXiv 2202.10401, section 3.
+    """
+    return candidates.double().log().mean().to(loss.dtype) - loss.detach()
 
 
 @objective

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from likewise.data import DataConfig, Splits
+from likewise.data.columns import column_of
+from likewise.data.config import IMAGE_OPTIONS
 from likewise.encoders.decoders import Decoding
 from likewise.errors import AbilityError
 from likewise.evaluation.context import Context
@@ -19,11 +22,12 @@ from likewise.hardware import native_bfloat16
 from likewise.messages import printed_line, without_folders
 from likewise.metrics import nearest
 from likewise.metrics.relevance import images_and_texts
-from likewise.model.caption_maps import explain_captions
-from likewise.model.grad_cam import can_explain, explain
+from likewise.model.explanations.caption_maps import explain_captions
+from likewise.model.explanations.grad_cam import can_explain, explain
 from likewise.model.model import Model
+from likewise.reporting.examples.example_rows import task_examples
+from likewise.reporting.examples.generated_captions import chosen_captions
 from likewise.reporting.formatting import method_title
-from likewise.reporting.generated_captions import chosen_captions
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.reporting.page import write_report
 from likewise.runs.folder import RunFolder
@@ -62,7 +66,8 @@ def report(
     file = folder.report if out is None else Path(out)
     model = open_model(str(run), device)
     run_data = RunData(model, run)
-    splits = run_data.open(run_data.own_config(data))
+    config = run_data.own_config(data)
+    splits = run_data.open(config)
     if run_data.has_changed(splits):
         print(
             f"warning: {CHANGED.format(source=printed_line(splits.summary['source']))}, so the report's "
@@ -70,8 +75,17 @@ def report(
             file=sys.stderr,
             flush=True,
         )
+    if "ground" in model.abilities and _has_boxes(splits):  # training did not read them
+        splits = replace(run_data.open(config, also=("boxes",)), summary=splits.summary)
     write_report(collect_inputs(folder, model, splits), file)
     return file
+
+
+def _has_boxes(splits: Splits) -> bool:
+    """Whether the source names a column of boxes."""
+    headers = column_of("boxes").headers.split()
+    named = {str(name).casefold() for name in splits.summary.get("columns_found", ())}
+    return splits.summary["source"].startswith("scenes") or bool(named & set(headers))
 
 
 def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:
@@ -88,7 +102,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     known: dict[str, Any] = {
         "title": f"{method_title(settings.method_name)} on {without_folders(settings.data.source)}",
         "method": settings.method_name,
-        "settings": without_folders(sections),
+        "settings": without_folders(_without_image_options(sections)),
         "metrics": run.read_metrics(),
         "results": results.own,
         "others": without_folders(results.others),
@@ -104,16 +118,20 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         known |= {
             "text_embeddings": context.texts,
             "captions": context.captions,
-            "caption_image": context.caption_rows,
             "text_groups": validation.groups[context.caption_rows],
             "explanations": _explain_pairs(context) if can_explain(model) else (),
         }
     if "caption" in model.abilities and validation.texts is not None:
         known |= _generated(context)
+    known["examples"] = task_examples(context)
     if "encode_images" in model.abilities:
         known["image_embeddings"] = context.images
     if validation.pixels is not None:
         known["thumbnails"] = validation.images(np.arange(len(validation))).numpy()
+    if "image_embeddings" not in known and "thumbnails" not in known:
+        return ReportInputs(**known)
+    if "captions" in known:
+        known["caption_image"] = context.caption_rows
     return ReportInputs(
         **known,
         image_groups=validation.groups,
@@ -122,6 +140,14 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         domains=validation.domains,
         domain_names=validation.domain_names,
     )
+
+
+def _without_image_options(sections: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a method that reads no images, without the options that say how they are read."""
+    if "image" in sections:
+        return sections
+    data = {name: value for name, value in sections["data"].items() if name not in IMAGE_OPTIONS}
+    return sections | {"data": data}
 
 
 def _facts(model: Model, training: TrainingConfig) -> dict[str, str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from likewise.metrics.classification import classification_metrics, most_confused
 from likewise.metrics.neighbours import knn_predict
-from likewise.reporting.galleries import Tile, image_tile
+from likewise.reporting.examples.galleries import Tile, image_tile
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = ["ConfusedPair", "Confusions", "find_confusions"]

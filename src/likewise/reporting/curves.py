@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from likewise.evaluation.registry import figure_of
+from likewise.methods.base import INFORMATION
 from likewise.reporting.axes import Point
 from likewise.reporting.charts import NUM_COLOURS, Series, line_chart
 from likewise.reporting.formatting import (
@@ -29,7 +30,7 @@ _APART = {
     "learning_rate": "Learning rate",
     "temperature": "Temperature",
     "gradient_norm": "Gradient norm",
-    "images_per_second": "Images per second",
+    "images_per_second": "Rows per second",
     "waiting_share": "Share of time waiting for data",
 }
 """Training numbers with a chart of their own; all others are parts of the loss."""
@@ -61,14 +62,21 @@ def training_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Markup]:
     logged = _by_task(line for line in metrics if line.get("kind") == "train")
     train = _task_curves(logged.get("", []), min_points=1)
     # An objective of one part logs it a second time as the total.
+    bounds = [name for name in train if name.endswith(INFORMATION)]
     parts = [
-        name for name in train if name not in _APART and (name == "loss" or train[name] != train.get("loss"))
+        name
+        for name in train
+        if name not in (*_APART, *bounds) and (name == "loss" or train[name] != train.get("loss"))
     ]
     parts.sort(key=lambda name: name != "loss")  # the total first
     charts = []
     if parts:
         lines = [Series(title_of(name), train[name]) for name in parts[:NUM_COLOURS]]
         charts.append(line_chart("Loss", lines, format_plain, smooth=True))
+    if bounds:
+        lines = [Series(title_of(name.removesuffix(INFORMATION)), train[name]) for name in bounds]
+        title = "Mutual information, lower bound in nats: log(candidates) - loss"
+        charts.append(line_chart(title, lines[:NUM_COLOURS], format_plain, smooth=True))
     charts += _validation_charts([line for line in metrics if line.get("kind") == "evaluation"])
     for name, title in _APART.items():
         if name in train:

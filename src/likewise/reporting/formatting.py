@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from likewise.evaluation.base import Figure
 from likewise.evaluation.registry import tasks
 from likewise.methods.catalog import methods
 
 __all__ = [
+    "TypeRow",
     "format_count",
     "format_figure",
     "format_percent",
     "format_plain",
     "method_title",
     "number_in",
+    "rows_by_type",
     "task_title",
     "title_of",
 ]
@@ -79,3 +81,24 @@ def format_plain(value: float) -> str:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{value:.4g}"
+
+
+class TypeRow(NamedTuple):
+    """Rows of one type: their accuracy, that of the text alone, and how many there are."""
+
+    name: str
+    accuracy: float
+    text_only: float
+    num_rows: float
+
+
+def rows_by_type(figures: Mapping[str, Any]) -> dict[str, list[TypeRow]]:
+    """What a task returns under `by_question_type` and the like, as "question type" with its rows."""
+    return {
+        key.removeprefix("by_").replace("_", " "): [
+            TypeRow(name, one["accuracy"], one["text_only_accuracy"], one["num_questions"])
+            for name, one in value.items()
+        ]
+        for key, value in figures.items()
+        if key.startswith("by_") and isinstance(value, Mapping)
+    }

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explanation import Explanation
 
-__all__ = ["ExplainedPair", "ReportInputs"]
+__all__ = ["ExplainedPair", "ReportInputs", "TaskExample"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,24 @@ class ExplainedPair:
     right: bool
     """Whether the caption belongs to the image."""
     explanation: Explanation
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskExample:
+    """What a model said of a text and one or two images."""
+
+    text: str
+    """The question, statement or phrase."""
+    images: Sequence[NDArray[np.uint8]]
+    """(3, S, S) RGB each."""
+    said: str
+    """What the model says, such as "yes (87 %)"."""
+    true: str
+    """What is right."""
+    right: bool
+    """Whether the model is."""
+    maps: Sequence[NDArray[np.float32]] = ()
+    """(g, g) of each image, where the model looked; none where that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +101,8 @@ class ReportInputs:
     """Where the model looked when it wrote the captions of some images, by their rows."""
     explanations: Sequence[ExplainedPair] = ()
     """Of models with a fusion encoder: right and wrong pairs with their attention maps."""
+    examples: Mapping[str, Sequence[TaskExample]] = field(default_factory=dict)
+    """By the title of a task on images and texts: some that the model got right, some that it got wrong."""
 
     def __post_init__(self) -> None:
         for name in ("caption_image", "image_groups", "text_groups", "labels", "domains"):

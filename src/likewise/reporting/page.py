@@ -16,17 +16,19 @@ from markupsafe import Markup
 
 from likewise.atomic_files import written_whole
 from likewise.metrics.inputs import as_matrix
-from likewise.reporting.attention_maps import find_attention_maps
-from likewise.reporting.class_galleries import find_clusters, find_episodes
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
 from likewise.reporting.embedding_map import find_maps, legend_mark
+from likewise.reporting.examples.attention_maps import find_attention_maps
+from likewise.reporting.examples.class_galleries import find_clusters, find_episodes
+from likewise.reporting.examples.galleries import find_neighbours, find_retrievals
+from likewise.reporting.examples.generated_captions import find_captions
+from likewise.reporting.examples.task_examples import find_examples
+from likewise.reporting.examples.text_pairs import find_text_pairs
 from likewise.reporting.formatting import title_of
-from likewise.reporting.galleries import find_neighbours, find_retrievals
-from likewise.reporting.generated_captions import find_captions
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
-from likewise.reporting.summary import headlines, summary, warning
+from likewise.reporting.summary import headlines, reads_images, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
 from likewise.reporting.transfer import find_transfer
 
@@ -39,9 +41,11 @@ _TITLES = {
     "transfer": "Domains",
     "map": "Map",
     "neighbours": "Neighbours",
+    "text_pairs": "Pairs",
     "retrievals": "Retrievals",
     "captions": "Captions",
     "attention": "Attention maps",
+    "examples": "Examples",
     "confusions": "Confusions",
     "roc": "Verification",
     "episodes": "Episodes",
@@ -49,6 +53,9 @@ _TITLES = {
     "data": "Data",
     "settings": "Settings",
 }
+
+_OF_IMAGES = ("retrievals", "attention", "confusions", "roc", "episodes", "clusters")
+"""Sections on images, which a report of texts alone does not even miss."""
 
 _MAX_BAD_RECORDS = 50
 _MAX_KEYS = 25
@@ -94,9 +101,11 @@ def render_report(inputs: ReportInputs) -> str:
         "transfer": find_transfer,
         "map": find_maps,
         "neighbours": find_neighbours,
+        "text_pairs": find_text_pairs,
         "retrievals": find_retrievals,
         "captions": find_captions,
         "attention": find_attention_maps,
+        "examples": find_examples,
         "confusions": find_confusions,
         "roc": find_roc,
         "episodes": find_episodes,
@@ -105,9 +114,10 @@ def render_report(inputs: ReportInputs) -> str:
         "settings": _settings,
     }
     contents = {name: _content(find, inputs) for name, find in sections.items()}
+    unsuitable = ("text_pairs",) if reads_images(inputs) else _OF_IMAGES
     left_out: dict[str, list[str]] = {}
     for name, content in contents.items():
-        if isinstance(content, str):
+        if isinstance(content, str) and name not in unsuitable:
             left_out.setdefault(content, []).append(_TITLES[name])
     return template.render(
         title=inputs.title,
@@ -156,7 +166,8 @@ def _data(inputs: ReportInputs) -> Any:
     if isinstance(fingerprint, Mapping):  # of each part
         fingerprint = ", ".join(f"{part} {mark}" for part, mark in fingerprint.items()) or None
     # Only the first level has names in words: deeper ones are names of classes and columns.
-    values = {title_of(name): value for name, value in inputs.data_summary.items()}
+    unsuitable = () if reads_images(inputs) else ("fit", "store_size", "picture_sizes")
+    values = {title_of(name): value for name, value in inputs.data_summary.items() if name not in unsuitable}
     return {
         "tables": key_tables(values, "Overview", _MAX_KEYS),
         "fingerprint": fingerprint,

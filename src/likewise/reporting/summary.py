@@ -19,7 +19,7 @@ from likewise.reporting.formatting import (
 )
 from likewise.reporting.inputs import ReportInputs
 
-__all__ = ["Headline", "headlines", "summary", "warning"]
+__all__ = ["Headline", "headlines", "reads_images", "summary", "warning"]
 
 _MAX_HEADLINES = 5
 
@@ -70,13 +70,19 @@ def headlines(results: Mapping[str, Mapping[str, Any]], method: str | None = Non
             except KeyError:  # a count that the title names is missing
                 title = f"{task.title}: {figure.title}"
             found.append(Headline(title, format_figure(figure, values[figure.key]), beside))
-    signs = _numbers(results.get("collapse", {}))
+    signs = _numbers(results.get("collapse", results.get("text-collapse", {})))
     if {"effective_rank", "dimension"} <= signs.keys():
         # N centred vectors span N - 1 directions, so a small rank of few items is no collapse.
         most = min(signs["dimension"], signs.get("num_items", float("inf")) - 1)
         rank = f"{signs['effective_rank']:.0f}"
         found.append(Headline("Effective rank", rank, f"of at most {format_plain(most)}"))
     return found[:_MAX_HEADLINES]
+
+
+def reads_images(inputs: ReportInputs) -> bool:
+    """Whether the method, if it is known, reads images."""
+    method = methods().get(inputs.method or "")
+    return method is None or "image" in method.needs
 
 
 def _has_headline(task: Task, figures: Mapping[str, Any]) -> bool:
@@ -95,6 +101,7 @@ def summary(inputs: ReportInputs) -> str:
         if "accuracy" in figures:
             accuracy = format_percent(figures["accuracy"])
             sentences.append(f"{words.format(accuracy=accuracy)}{_chance(figures, 'accuracy')}.")
+    sentences.append(_similarity(results.get("sts", {})))
     names = [headline.name for headline in headlines(inputs.results, inputs.method)]
     if any("-shot" in name for name in names):
         sentences.append(_few_shot(results.get("few-shot", {})))
@@ -131,6 +138,15 @@ def _captioning(figures: Mapping[str, float]) -> str:
     return f"{score}."
 
 
+def _similarity(figures: Mapping[str, float]) -> str:
+    if not {"spearman", "tfidf_spearman", "num_pairs"} <= figures.keys():
+        return ""
+    return (
+        f"On {format_plain(figures['num_pairs'])} pairs of texts its cosines agree with people's scores by "
+        f"{figures['spearman']:.3f} (Spearman's correlation; word counts {figures['tfidf_spearman']:.3f})."
+    )
+
+
 def _few_shot(figures: Mapping[str, float]) -> str:
     if not {"accuracy", "num_ways", "num_shots"} <= figures.keys():
         return ""
@@ -145,7 +161,7 @@ def _few_shot(figures: Mapping[str, float]) -> str:
 
 def warning(inputs: ReportInputs) -> str | None:
     """A sentence about collapse, where the results show it."""
-    signs = _numbers(inputs.results.get("collapse", {}))
+    signs = _numbers(inputs.results.get("collapse", inputs.results.get("text-collapse", {})))
     if not {"relative_deviation", "effective_rank", "dimension", "num_items"} <= signs.keys():
         return None
     method = methods().get(inputs.method or "")

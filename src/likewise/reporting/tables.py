@@ -11,7 +11,15 @@ from typing import Any
 from likewise.evaluation.base import Figure
 from likewise.evaluation.registry import figure_of
 from likewise.metrics.linear_probe import NOT_CONVERGED
-from likewise.reporting.formatting import format_count, format_figure, number_in, task_title
+from likewise.reporting.formatting import (
+    format_count,
+    format_figure,
+    format_percent,
+    format_plain,
+    number_in,
+    rows_by_type,
+    task_title,
+)
 
 __all__ = ["KeyTable", "ResultRow", "ResultTable", "key_tables", "reasons", "result_tables"]
 
@@ -39,6 +47,8 @@ class ResultTable:
     """Of the data."""
     remarks: list[str]
     """Caveats of the figures."""
+    beside: str = "Chance"
+    """What stands beside each value."""
 
 
 def result_tables(
@@ -68,6 +78,17 @@ def result_tables(
         mark = None if fingerprint is None else str(fingerprint)
         if rows:
             tables.append(ResultTable(title, rows, ", ".join(counts), mark, _remarks(figures)))
+        for kind, found in rows_by_type(figures).items():
+            by_type = [
+                ResultRow(
+                    f"{one.name} ({format_plain(one.num_rows)})",
+                    format_percent(one.accuracy),
+                    format_percent(one.text_only),
+                    lower_is_better=False,
+                )
+                for one in found
+            ]
+            tables.append(ResultTable(f"{title} by {kind}", by_type, "", None, [], "Text alone"))
     return tables
 
 

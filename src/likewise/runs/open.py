@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from likewise.data import DataConfig, Splits, prepare
-from likewise.data.columns import Needs
+from likewise.data.columns import OPTIONAL, Needs
 from likewise.data.files import is_remote
 from likewise.data.splits import Parts
 from likewise.errors import ConfigError, DataError, SourceError
@@ -17,7 +18,16 @@ from likewise.model.model import Model, load
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import read_settings
 
-__all__ = ["CHANGED", "OWN_DATA", "RunData", "is_run", "open_data", "open_model", "open_other"]
+__all__ = [
+    "CHANGED",
+    "OWN_DATA",
+    "RunData",
+    "is_run",
+    "open_data",
+    "open_model",
+    "open_other",
+    "with_optional",
+]
 
 OWN_DATA = "own data of the run"
 """The default of `--data` of commands that take a run."""
@@ -96,16 +106,23 @@ class RunData:
             config = self.with_options(data, data.source)
         return config
 
-    def open(self, config: DataConfig | None = None, *, progress: bool = True) -> Splits:
+    def lacks(self, columns: Collection[str]) -> bool:
+        """Whether training did not read one of these columns."""
+        return not set(columns) <= set(self._needs)
+
+    def open(
+        self, config: DataConfig | None = None, *, progress: bool = True, also: Collection[str] = ()
+    ) -> Splits:
         """The data in the parts of training.
 
         Args:
             config: how it is read; as training read it when None.
             progress: show a progress bar while images are decoded.
+            also: columns that are read too, where they are there; the data then has another fingerprint.
         """
         config = config or self.config
         try:
-            return _prepared(self._model, config, self._needs, "splits", progress)
+            return _prepared(self._model, config, with_optional(self._needs, also), "splits", progress)
         except SourceError as error:
             if config.source != self.config.source or os.path.exists(config.source):
                 raise
@@ -172,6 +189,7 @@ def open_other(
     data: DataConfig | None,
     *,
     needs: Needs | None = None,
+    also: Collection[str] = (),
     parts: Parts = "any",
     progress: bool = True,
 ) -> Splits:
@@ -182,6 +200,7 @@ def open_other(
         path: of the model, for messages.
         data: the source and its options.
         needs: the columns to read; images, or else texts, when None.
+        also: columns that are read too, where they are there.
         parts: see `likewise.data.prepare`.
         progress: show a progress bar while images are decoded.
 
@@ -192,7 +211,12 @@ def open_other(
         raise ConfigError(f"{path} is a model without a run, so it knows no data; name some: --data SOURCE.")
     config = dataclasses.replace(data, **_trained_squares(model, data))
     reads = Needs("text" if model.network.image_encoder is None else "image")
-    return _prepared(model, config, needs or reads, parts, progress)
+    return _prepared(model, config, with_optional(needs or reads, also), parts, progress)
+
+
+def with_optional(needs: Needs, columns: Collection[str]) -> Needs:
+    """The same needs, and these columns where they are there."""
+    return Needs(**dict.fromkeys(columns, OPTIONAL) | needs.columns)
 
 
 def _prepared(model: Model, config: DataConfig, needs: Needs, parts: Parts, progress: bool) -> Splits:

@@ -53,7 +53,8 @@ _NONE = "None"
 # What may differ where a run is resumed: where the data lies (its fingerprint says whether it is the same),
 # devices, loggers, and the bound that the batch size was once decided with.
 _MAY_DIFFER = {
-    *("data.source", "data.validation", "data.image_root", "data.cache_dir"),
+    *("data.source", "data.validation", "data.images", "data.annotations"),
+    *("data.image_root", "data.cache_dir"),
     *("training.accelerator", "training.devices", "training.num_nodes", "training.loggers"),
     "training.largest_batch_size",
 }

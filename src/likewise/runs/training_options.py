@@ -29,9 +29,9 @@ class TrainingConfig:
     """Upper bound of the default batch size; a preset's batch size sets this bound."""
 
     start_from: str | None = None
-    """A trained model of the same kind (a run, a model folder or a hub name) to start from: its encoders and
-    its tokenizer. Of the --image and --text options only --image.image-size may differ; a ViT's positions are
-    interpolated then."""
+    """A trained model (a run, a model folder or a hub name) to start from: its encoders, fusion layers and
+    tokenizer, as far as the method has use for them. Of the --image and --text options only
+    --image.image-size may differ; a ViT's positions are interpolated then."""
 
     order: Literal["shuffled", "classes", "pairs", "domains", "domain-pairs"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class

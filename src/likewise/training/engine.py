@@ -9,9 +9,9 @@ from typing import Any
 
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
-from likewise.batches.tokenized_texts import tokenize
+from likewise.batches.tokenized_texts import GroupMates, tokenize, tokenize_answers
 from likewise.data import Splits
-from likewise.errors import ConfigError, Interrupted
+from likewise.errors import ConfigError, DataError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
 from likewise.messages import printed_line
 from likewise.methods.base import Method
@@ -156,9 +156,15 @@ def _build_session(
     trained = open_trained(settings, run)
     tokenizer = prepare_tokenizer(settings, run, train, fabric, trained)
     needs = settings.method_type.needs
+    if settings.method_type.pairs_texts and len(set(train.groups.tolist())) < 2:
+        raise DataError(
+            f"all {len(train)} rows mean the same (equal texts, or one group), and {settings.method_name} "
+            "learns by telling rows apart; give rows that differ."
+        )
     texts = tokenize(train, tokenizer, needs)
     for note in cut_notes(texts, tokenizer) if show and fabric.is_global_zero else ():
         print(printed_line(f"note: {note}."), file=sys.stderr)
+    pairs = settings.method_type.pairs_texts and "text_2" not in texts
     method = build_method(settings, run, tokenizer, train, trained, fabric)
     loader = Loader(
         train,
@@ -166,6 +172,8 @@ def _build_session(
         order,
         seed=options.seed,
         needs=needs,
+        mates=GroupMates.find(texts["text"], train.groups) if pairs else None,
+        answers=tokenize_answers(train, tokenizer, needs),
         texts_per_row=method.texts_per_row,
         rank=fabric.global_rank,
         world_size=fabric.world_size,

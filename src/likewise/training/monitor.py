@@ -44,8 +44,9 @@ def validation_figures(
             figures[task] = evaluate(context, task)
         except DataError as error:  # training goes on
             warning = f"{task} could not be measured: {error}"
-    if "collapse" in figures:
-        warning = collapse_warning(figures["collapse"], learnt_classes=learnt_classes) or warning
+    for task in ("collapse", "text-collapse"):
+        if task in figures:
+            warning = collapse_warning(figures[task], learnt_classes=learnt_classes) or warning
     return figures, warning
 
 

@@ -18,7 +18,7 @@ from likewise.collectives import rank
 from likewise.errors import ConfigError
 from likewise.evaluation.registry import figure_of
 from likewise.messages import first_line, printed_line
-from likewise.methods.base import LossOutput, Progress
+from likewise.methods.base import INFORMATION, LossOutput, Progress
 from likewise.runs.folder import RunFolder
 from likewise.runs.training_options import TrainingConfig
 
@@ -161,7 +161,11 @@ class Display:
     def _show_step(self, step: int, values: dict[str, float], parts: list[str]) -> None:
         if not self._show:
             return
-        listed = ", ".join(f"{name} {values[name]:.3f}" for name in parts)
+        listed = ", ".join(
+            f"{name} {values[name]:.3f}{_information(name, values)}"
+            for name in parts
+            if not name.endswith(INFORMATION)
+        )
         text = (
             f"loss {values['loss']:.3f}{f' ({listed})' if len(parts) > 1 else ''}  "
             f"{values['images_per_second']:.0f} rows/s  waiting {100 * values['waiting_share']:.1f} %"
@@ -225,6 +229,12 @@ class Display:
         )
         self._bar.start()
         self._task = self._bar.add_task("training", total=self._total_steps, completed=self._step, numbers="")
+
+
+def _information(name: str, values: Mapping[str, float]) -> str:
+    """The bound on mutual information that a contrastive loss stands for, if it is known."""
+    bound = values.get(f"{name}{INFORMATION}")
+    return "" if bound is None else f" (information ≥ {bound:.2f})"
 
 
 def _with_chance(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:

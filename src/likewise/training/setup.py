@@ -11,9 +11,10 @@ import torch
 
 from likewise.atomic_files import written_whole
 from likewise.batches.samplers import batch_unit, most_rows
-from likewise.batches.tokenized_texts import TokenTable, training_texts
+from likewise.batches.tokenized_texts import TokenTable, training_answers, training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.columns import Needs
+from likewise.data.config import IMAGE_OPTIONS
 from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
@@ -88,6 +89,11 @@ def _check_used(settings: Settings[Any]) -> None:
         raise ConfigError(
             f"--training.source-share is {training.source_share}, which --training.order {training.order} "
             "ignores; leave it out, or use --training.order domains."
+        )
+    of_images = [] if "image" in settings.method_type.needs else settings.data.given(*IMAGE_OPTIONS)
+    if of_images:
+        raise ConfigError(
+            f"{flag('data', of_images[0])}: {settings.method_name} reads no images; leave it out."
         )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
@@ -206,7 +212,7 @@ def build_method(
     settings: Settings[Any],
     run: RunFolder,
     tokenizer: TextTokenizer | None,
-    train: Dataset,
+    data: Dataset,
     trained: Model | None,
     fabric: Any,
 ) -> Method:
@@ -215,7 +221,7 @@ def build_method(
     sections, method_type = settings.sections(), settings.method_type
     info = None
     if tokenizer is not None:
-        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids)
+        info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids, tokenizer.max_tokens)
     torch.manual_seed(settings.training.seed)
     method = method_type(
         settings.method,
@@ -224,8 +230,9 @@ def build_method(
             text=sections.get("text"),
             views={family: sections[family] for family in method_type.view_families},
             tokenizer=info,
-            num_rows=len(train),
-            classes=_classes_read(method_type.needs, train),
+            num_rows=len(data),
+            answers=training_answers(data) if "answer" in method_type.needs else (),
+            classes=_classes_read(method_type.needs, data),
             trained=trained_spec(settings, run, trained, fabric),
         ),
     )

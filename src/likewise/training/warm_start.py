@@ -1,4 +1,4 @@
-"""Start from a trained model: its tokenizer, encoders built like its own, and its weights.
+"""Start from a trained model: its tokenizer, encoders and fusion layers built like its own, and its weights.
 
 The model is opened once, before the first step. The run keeps what it needs to be resumed without it.
 """
@@ -22,7 +22,10 @@ from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, Tables, build_settings, default_settings, joined, read_settings
 from likewise.training.checkpoints import latest_checkpoint
 
-__all__ = ["load_trained_weights", "open_trained", "settings_of", "trained_spec"]
+__all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of", "trained_spec"]
+
+_SHARED = ("image", "text", "fusion")
+"""Parts of networks that another method's network can take over."""
 
 
 def settings_of(method: type[Method], tables: Tables) -> Settings[Any]:
@@ -138,21 +141,22 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
     """
     theirs: Any = trained.network
     ours: Any = method.network
-    shared = [part for part in ("image", "text") if _encoder(theirs, part) and _encoder(ours, part)]
+    shared = [part for part in _SHARED if _part(theirs, part) and _part(ours, part)]
     if theirs.kind != ours.kind and not shared:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make: it is of "
             f"kind {theirs.kind}, and {method.name} trains one of kind {ours.kind}, without a common encoder."
         )
     for encoder in theirs.modules():
-        if isinstance(encoder, ImageEncoder):
+        if isinstance(encoder, ImageEncoder) and "image" in method.needs:
             encoder.resize(ours.image.image_size)
     try:
         if theirs.kind == ours.kind:
-            ours.load_state_dict(_fitting_state(theirs, ours))
-        else:  # another method's network: its encoders alone
+            ours.load_state_dict(fitting_state(theirs, ours))
+        else:
             for part in shared:
                 getattr(ours, part).load_state_dict(getattr(theirs, part).state_dict())
+            method.start_rest(shared)
     except RuntimeError as error:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make: "
@@ -161,15 +165,19 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
     method.reset_ema()
 
 
-def _encoder(network: nn.Module, part: str) -> nn.Module | None:
-    """A network's image or text encoder; None if it has none."""
+def _part(network: nn.Module, part: str) -> nn.Module | None:
+    """A network's part of that name; None if it has none."""
     return dict(network.named_children()).get(part)
 
 
-def _fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
+def fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
     """A trained network's weights. The linear projection after an image encoder is a head: if only one of the
-    two networks has it, or of another width, the new network keeps its own."""
+    two networks has it, or of another width, the new network keeps its own. So it does with the head of a
+    classifier that knows other classes."""
     state = trained.state_dict()
+    if getattr(trained, "classes", None) != getattr(network, "classes", None):
+        own = {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
+        return {name: value for name, value in state.items() if not name.startswith("head.")} | own
     if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
         return state
     if trained.dim == network.dim and (trained.projection is None) == (network.projection is None):

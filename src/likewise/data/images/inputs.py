@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from likewise.data.images.decode import decode_square, to_square, upright_rgb
+from likewise.data.images.decode import decode_square, decode_upright, to_square, upright_rgb
 from likewise.errors import DataError, RecordError
 
-__all__ = ["square_images"]
+__all__ = ["image_sizes", "square_images", "upright_image"]
 
 
 def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0) -> Tensor:
@@ -41,6 +41,24 @@ def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0)
             name = image if isinstance(image, (str, os.PathLike)) else f"image {first + place}"
             raise DataError(f"{name}: {error}") from error
     return torch.from_numpy(squares)
+
+
+def image_sizes(images: Sequence[Any]) -> list[tuple[int, int]]:
+    """Width and height of images that `square_images` has read, upright."""
+    return [upright_image(image).size for image in images]
+
+
+def upright_image(image: Any) -> Image.Image:
+    """An image in any form that `square_images` takes, as a whole: upright and RGB.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        image = _read(image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return decode_upright(bytes(image))
+    return upright_rgb(image if isinstance(image, Image.Image) else Image.fromarray(_as_array(image)))
 
 
 def _square(image: Any, size: int, fit: str) -> np.ndarray:

@@ -19,10 +19,12 @@ from likewise.data.files import (
     stat_entry,
     stem_of,
 )
+from likewise.data.published.flickr30k_entities import entities_table, is_entities
 from likewise.data.record import Source
 from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
 from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.sources.tables import source_of_tables
+from likewise.data.tables.join import joined_table
 from likewise.data.tables.names import canonical_split
 from likewise.data.tables.open_table import is_delimited, is_table, open_table
 from likewise.data.tables.table import Table
@@ -54,6 +56,8 @@ def open_source(config: DataConfig, needs: Needs | None = None, *, own_columns: 
         raise SourceError(f"{config.source}: understood as {found.kind}, but there is no record in it")
     if "(CSV)" not in found.kind and "(TSV)" not in found.kind:
         found.unread["delimiter"] = "only CSV files have one"
+    if "table" not in found.kind:
+        found.unread |= dict.fromkeys(("images", "annotations", "join_column"), "only tables are joined")
     if own_columns:
         _refuse_unread(found, config)
         found.notes += _unread_notes(found, config)
@@ -197,6 +201,10 @@ def _source_of_entries(
         from likewise.data.sources.saved_datasets import source_of_saved_dataset
 
         return source_of_saved_dataset(folder, config, needs)
+    if is_entities(folder, entries):
+        table = entities_table(folder, entries)
+        split = "files" if "split" in table.names else None
+        return source_of_tables([(table, None, None)], config, needs=needs, splits_from=split)
     # A few described images among thousands (metadata.csv) are described; a folder of images may also hold
     # an odd .json, so only real table formats make a folder a folder of tables.
     listings = _listings(folder, entries)
@@ -259,12 +267,29 @@ def splits_by_stem(addresses: list[str], config: DataConfig) -> dict[str, str]:
 
 
 def _words(stem: str) -> list[str]:
-    return [stem, *stem.replace("-", "_").replace(".", "_").split("_")]
+    words = stem.replace("-", "_").replace(".", "_").split("_")
+    return [stem, *words, *(word.rstrip("0123456789") for word in words)]  # train2014 too
 
 
 def _open_table(address: str, config: DataConfig) -> Table:
     delimiter = "\t" if config.delimiter == "tab" else config.delimiter
     return open_table(address, encoding=config.encoding, delimiter=delimiter)
+
+
+def _joined(table: Table, config: DataConfig) -> Table:
+    """The table with the columns of the other tables that the options name."""
+    for option in ("annotations", "images"):
+        address = getattr(config, option)
+        if address is not None:
+            address = address.removeprefix("file://")
+            reason = None if any(sign in address for sign in "*?{[") else _out_of_reach(address)
+            if reason is None and not is_table(address):
+                reason = "expected a table (.csv .tsv .jsonl .parquet) or a pattern of tables"
+            if reason is not None:
+                raise SourceError(f"{flag('data', option)} {address}: {reason}")
+            others = [_open_table(other, config) for other in _matched(address)]
+            table = joined_table(table, others, option=option, column=config.join_column)
+    return table
 
 
 def _open_tables(
@@ -276,6 +301,7 @@ def _open_tables(
         tables: list[tuple[Table, str | None, str | None]] = [
             (_open_table(address, config), splits.get(address), None) for address in addresses
         ]
+        tables = [(_joined(table, config), split, domain) for table, split, domain in tables]
         return source_of_tables(tables, config, needs=needs, splits_from="files" if splits else None)
     parts = {address: address[len(root) :].strip("/").split("/")[:-1] for address in addresses}
     by_folder = named_splits({word for words in parts.values() for word in words}, config)
@@ -284,7 +310,7 @@ def _open_tables(
     for address in addresses:
         split = next((word for word in parts[address] if word in by_folder), by_stem.get(address))
         domain = "/".join(word for word in parts[address] if word not in by_folder and word != "data") or None
-        found.append((_open_table(address, config), split, domain))
+        found.append((_joined(_open_table(address, config), config), split, domain))
     if len({domain for _, _, domain in found}) == 1:
         found = [(table, split, None) for table, split, _ in found]  # one subfolder tells nothing apart
     splits_from = "subfolders" if by_folder else "files" if by_stem else None

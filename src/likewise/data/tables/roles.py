@@ -60,7 +60,7 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
     paired = "text_2" in reads or "text_2" in found
     if paired:
         for role in ("text_2", "text_3"):
-            search.add(role, search.by_header(role))
+            search.add(role, search.pair_header(role))
     search.add("text", *search.texts(paired="text_2" in found))
     others = [role for role in column_names() if role != "text" and role not in _AFTER_TEXT]
     search.by_headers(role for role in others if role in reads)
@@ -117,6 +117,20 @@ class _Search:
             matches += [name for name in self._free() if plain_name(name).endswith("_split")]
             matches = [name for name in matches if self._holds_splits(name)]
         return next(iter(matches), None)
+
+    def pair_header(self, role: str) -> str | None:
+        """The likeliest column of a pair's or triplet's further text.
+
+        A numbered one among more than a triplet has (caption_1 to caption_5) is one of many texts of a row.
+        """
+        name = self.by_header(role)
+        numbered = re.fullmatch(r"(.*?_?)\d", plain_name(name or ""))
+        if numbered is None:
+            return name
+        there = {plain_name(other) for other in self._table.names}
+        third, fourth = (f"{numbered[1]}{number}" for number in (3, 4))
+        of_triplets = third in column_of("text_3").headers.split()
+        return None if fourth in there or (third in there and not of_triplets) else name
 
     def by_headers(self, roles: Iterable[str]) -> None:
         """Give each of these roles to its likeliest column."""

@@ -23,6 +23,7 @@ class Table:
         num_rows: how many rows were read.
         read: reads the first rows of a column, or all of them for None; a binary column as ImageRefs.
         lines: the line of each row in a text file.
+        numbers: the number of each row in another file; 0, 1, ... where None.
         binary: columns of encoded images (bytes, or Hugging Face's {bytes, path}).
         bad_rows: place and reason of each row that could not be read.
         label_names: class names of integer labels, where the file declares them.
@@ -36,6 +37,7 @@ class Table:
     num_rows: int
     read: Callable[[str, int | None], list[Any]]
     lines: Sequence[int] | None = None
+    numbers: Sequence[int] | None = None
     binary: frozenset[str] = frozenset()
     bad_rows: list[tuple[str, str]] = field(default_factory=list)
     label_names: dict[str, list[str]] = field(default_factory=dict)
@@ -51,4 +53,6 @@ class Table:
 
     def place(self, row: int) -> str:
         """Where the user finds a row."""
-        return f"{self.name} row {row}" if self.lines is None else f"{self.name}:{self.lines[row]}"
+        if self.lines is not None:
+            return f"{self.name}:{self.lines[row]}"
+        return f"{self.name} row {row if self.numbers is None else self.numbers[row]}"

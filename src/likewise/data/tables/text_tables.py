@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from likewise.data.files import folder_of, name_of
+from likewise.data.published.json_forms import published_rows
 from likewise.data.tables.csv_rows import split_rows
 from likewise.data.tables.names import looks_like_image_path
 from likewise.data.tables.table import Table
@@ -14,7 +15,7 @@ from likewise.data.text_encoding import is_text, split_lines
 from likewise.errors import SourceError
 from likewise.messages import first_names
 
-__all__ = ["delimited_table", "json_table"]
+__all__ = ["delimited_table", "json_table", "table_of_rows"]
 
 
 def delimited_table(address: str, text: str, delimiter: str) -> Table:
@@ -55,31 +56,58 @@ def delimited_table(address: str, text: str, delimiter: str) -> Table:
 
 
 def json_table(address: str, text: str) -> Table:
-    """JSON lines, or one JSON list of objects, as a table. Raises SourceError."""
+    """JSON lines, one JSON list of objects, or a published form, as a table. Raises SourceError."""
     items, bad = _json_items(address, text)
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
+    published = published_rows(items)
+    if published is not None:
+        return table_of_rows(address, published.name, published.rows, bad + published.bad)
+    rows: list[tuple[int, dict[str, Any]]] = []
     for line, item in items:
         if not isinstance(item, dict):
             bad.append((line, f"a JSON object was expected, got {type(item).__name__}"))
         elif not all(map(is_text, item)):
             bad.append((line, "wrong encoding: a name in it is no valid text (see --data.encoding)"))
         else:
-            rows.append(item)
-            lines.append(line)
-    names = dict.fromkeys(key for row in rows for key in row)
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    table = _in_memory(address, "JSON lines", columns, lines, bad)
-    table.hint = _json_hint(rows[0]) if len(rows) == 1 else ""
+            rows.append((line, item))
+    table = table_of_rows(address, "JSON lines", rows, bad)
+    table.hint = _json_hint(rows[0][1]) if len(rows) == 1 else ""
     return table
 
 
+def table_of_rows(
+    address: str,
+    kind: str,
+    rows: list[tuple[int, dict[str, Any]]],
+    bad: list[tuple[int, str]],
+    *,
+    folder: str | None = None,
+) -> Table:
+    """Rows in memory as a table.
+
+    Args:
+        address: of the file.
+        kind: of the file.
+        rows: each with its line; their columns may differ.
+        bad: line and reason of each that cannot be used.
+        folder: where relative image paths start; the file's when None.
+    """
+    names = dict.fromkeys(key for _, row in rows for key in row)
+    columns = {name: [row.get(name) for _, row in rows] for name in names}
+    return _in_memory(address, kind, columns, [line for line, _ in rows], bad, folder=folder)
+
+
 def _in_memory(
-    address: str, kind: str, columns: dict[str, list[Any]], lines: list[int], bad: list[tuple[int, str]]
+    address: str,
+    kind: str,
+    columns: dict[str, list[Any]],
+    lines: list[int],
+    bad: list[tuple[int, str]],
+    *,
+    folder: str | None = None,
 ) -> Table:
     return Table(
         name=name_of(address),
-        folder=folder_of(address),
+        folder=folder_of(address) if folder is None else folder,
         kind=kind,
         names=list(columns),
         num_rows=len(lines),

@@ -170,7 +170,13 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def forward(self, tokens: Tensor, memory: Memory, *, with_attention: bool = False) -> DecoderOutput:
-        """Teacher forcing: state t has read tokens 0 .. t; tokens: (B, L) int64."""
+        """Teacher forcing: state t has read tokens 0 .. t.
+
+        Args:
+            tokens: (B, L) int64; a Transformer also takes (B K, L), the sentences of an image side by side.
+            memory: of B images.
+            with_attention: return where each step looks.
+        """
         raise NotImplementedError
 
     def start(self, memory: Memory, *, num_beams: int = 1) -> DecoderState:

@@ -89,10 +89,10 @@ class DecoderLayer(nn.Module):
         """Whole sentences.
 
         Args:
-            states: (B, L, D).
+            states: (R, L, D), the rows of an image side by side.
             memory_kv: keys and values of the memory, (B, H, N, A) each.
             mask: (B, 1, 1, N) bool, True on real memory tokens; None where all are.
-            looked: receives the cross-attention, (B, L, N), mean over heads.
+            looked: receives the cross-attention, (R, L, N), mean over heads.
         """
         states = self._around(0, states, self._attend_to_itself)
         states = self._around(1, states, lambda rows: self._attend_to_memory(rows, memory_kv, mask, looked))
@@ -107,16 +107,18 @@ class DecoderLayer(nn.Module):
     def _attend_to_memory(
         self, states: Tensor, kv: tuple[Tensor, Tensor], mask: Tensor | None, looked: list[Tensor] | None
     ) -> Tensor:
-        (query,), (key, value) = self.heads(self.cross_query(states), 1), kv
+        # The rows of an image stand side by side as if they were one: its keys are read in place.
+        rows = states.view(len(kv[0]), -1, states.shape[-1])  # (B, K L, D)
+        (query,), (key, value) = self.heads(self.cross_query(rows), 1), kv
         if looked is None:
             found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         else:
             logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
             weights = (logits if mask is None else logits.masked_fill(~mask, float("-inf"))).softmax(dim=-1)
-            looked.append(weights.mean(dim=1))
+            looked.append(weights.mean(dim=1).view(*states.shape[:2], -1))
             found = weights @ value
         output: Tensor = self.cross_output(found.transpose(1, 2).flatten(2))
-        return output
+        return output.view_as(states)
 
     def step(
         self, states: Tensor, past: Tensor, place: int, memory_kv: tuple[Tensor, Tensor], mask: Tensor | None
@@ -139,13 +141,8 @@ class DecoderLayer(nn.Module):
             output: Tensor = self.self_output(found.transpose(1, 2).flatten(2))
             return output
 
-        def memory(rows: Tensor) -> Tensor:
-            # The beams of an image stand side by side as if they were its tokens: its keys are read in place.
-            beams = rows.view(len(memory_kv[0]), -1, rows.shape[-1])  # (B, K, D)
-            return self._attend_to_memory(beams, memory_kv, mask, None).view_as(rows)
-
         states = self._around(0, states, itself)
-        states = self._around(1, states, memory)
+        states = self._around(1, states, lambda rows: self._attend_to_memory(rows, memory_kv, mask, None))
         return self._around(2, states, self._feed_forward)
 
 

@@ -10,7 +10,7 @@ from likewise.encoders.decoders import Decoding
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
 from likewise.evaluation.scene_truth import TRUTH_FIGURES, scene_truth
-from likewise.metrics.captions import (
+from likewise.metrics.texts.captions import (
     best_constant_caption,
     caption_diversity,
     caption_scores,

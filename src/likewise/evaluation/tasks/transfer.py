@@ -30,7 +30,7 @@ class Transfer(Task):
     summary = "accuracy of a classifier in the source and in the target domain"
     needs = Needs("image", "domain", label=required_of("source"))
     abilities = ("classify", "encode_images")
-    order = 16
+    order = 19
     monitored = "always"
     figures = (
         Figure(

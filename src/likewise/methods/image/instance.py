@@ -21,7 +21,7 @@ from likewise.mechanisms import MemoryBank
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.networks.image import ImageNetwork
-from likewise.objectives import info_nce, nce, nce_log_normalizer
+from likewise.objectives import info_nce, information_bound, nce, nce_log_normalizer, num_candidates
 from likewise.step_random import StepRandom
 from likewise.views import view_preset
 
@@ -127,7 +127,8 @@ class Instance(Method):
             group_queries=group,
             group_keys=self.bank.groups,
         )
-        return LossOutput(total, {"softmax": total.detach()})
+        bound = information_bound(total, num_candidates(group, self.bank.groups))
+        return LossOutput(total, {"softmax": total.detach(), "softmax_information": bound})
 
     def _nce(self, query: Tensor, index: Tensor, noise: Tensor) -> Tensor:
         temperature, num_items = self.config.temperature, len(self.bank)

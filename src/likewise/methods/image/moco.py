@@ -33,7 +33,7 @@ from likewise.mechanisms import (
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
 from likewise.networks.image import ImageNetwork
-from likewise.objectives import info_nce, moco_loss
+from likewise.objectives import info_nce, information_bound, moco_loss, num_candidates
 from likewise.views import simclr_views
 
 __all__ = ["Config", "MoCo"]
@@ -217,10 +217,13 @@ class MoCo(Method):
         pairs = [(embeddings[query], embeddings[key]) for query, key in names]
         if not self.is_v3:
             total = torch.stack(self._against_queue(pairs, group, all_groups)).mean()
-            return LossOutput(total, {"info_nce": total.detach()})
+            bound = information_bound(total, num_candidates(group, self.queue.groups))
+            return LossOutput(total, {"info_nce": total.detach(), "info_nce_information": bound})
         mean = torch.stack([self._against_batch(*pair, group, all_groups) for pair in pairs]).mean()
+        bound = information_bound(mean, num_candidates(group, all_groups))
+        parts = {"info_nce": mean.detach(), "info_nce_information": bound}
         # Version 3 sums both directions and multiplies by 2 tau.
-        return LossOutput(mean * (2 * len(pairs) * self.temperature), {"info_nce": mean.detach()})
+        return LossOutput(mean * (2 * len(pairs) * self.temperature), parts)
 
     def _against_queue(
         self, pairs: list[tuple[Tensor, Tensor]], group: Tensor, all_groups: Tensor

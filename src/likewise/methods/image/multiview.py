@@ -23,7 +23,7 @@ from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.networks.multiview import MultiViewNetwork
-from likewise.objectives import clip_loss
+from likewise.objectives import clip_loss, information_bound, num_candidates
 from likewise.views import view_preset
 
 __all__ = ["Config", "MultiView"]
@@ -114,4 +114,7 @@ class MultiView(Method):
             for first, second in combinations(self.config.channels, 2)
         }
         total = torch.stack(list(losses.values())).mean()
-        return LossOutput(total, {name: loss.detach() for name, loss in losses.items()})
+        candidates = num_candidates(group, all_groups)
+        parts = {name: loss.detach() for name, loss in losses.items()}
+        bounds = {f"{name}_information": information_bound(loss, candidates) for name, loss in parts.items()}
+        return LossOutput(total, parts | bounds)

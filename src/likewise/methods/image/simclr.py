@@ -18,7 +18,7 @@ from likewise.mechanisms import view_by_view
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
 from likewise.methods.checks import check_above_zero, check_counts
 from likewise.networks.image import ImageNetwork
-from likewise.objectives import nt_xent
+from likewise.objectives import information_bound, nt_xent, num_candidates
 from likewise.views import simclr_views
 
 __all__ = ["Config", "SimCLR"]
@@ -86,6 +86,7 @@ class SimCLR(Method):
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """NT-Xent (equation 1), mean over all 2B rows; copies of an image are not negatives."""
         first, second, group = (embeddings[name] for name in ("first", "second", "group"))
+        all_groups = gather_rows(group)
         total = nt_xent(
             first,
             second,
@@ -94,6 +95,7 @@ class SimCLR(Method):
             all_second=gather_rows(second),
             rows=own_rows(first),
             groups=group,
-            all_groups=gather_rows(group),
+            all_groups=all_groups,
         )
-        return LossOutput(total, {"nt_xent": total.detach()})
+        bound = information_bound(total, num_candidates(group, all_groups.repeat(2)))
+        return LossOutput(total, {"nt_xent": total.detach(), "nt_xent_information": bound})

@@ -22,7 +22,7 @@ from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.checks import check_counts
 from likewise.networks.dual import DualNetwork
-from likewise.objectives import clip_loss, sigmoid_loss
+from likewise.objectives import clip_loss, information_bound, num_candidates, sigmoid_loss
 from likewise.views import view_preset
 
 __all__ = ["CLIP", "Config"]
@@ -111,11 +111,11 @@ class CLIP(Method):
         }
         if self.config.loss == "softmax":
             total = clip_loss(images, texts, all_images=gather_rows(images), **shared)
+            bound = information_bound(total, num_candidates(group, shared["all_groups"]))
         else:  # each pair once, from the process that has its image
-            total = sigmoid_loss(images, texts, bias=self.logit_bias, **shared)
-        return LossOutput(
-            total, {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()}
-        )
+            total, bound = sigmoid_loss(images, texts, bias=self.logit_bias, **shared), None
+        parts = {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()}
+        return LossOutput(total, parts if bound is None else parts | {"softmax_loss_information": bound})
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:

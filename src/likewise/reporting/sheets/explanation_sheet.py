@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.atomic_files import written_whole
-from likewise.model.explanation import Explanation
+from likewise.model.explanations.explanation import Explanation
 from likewise.reporting.sheets.fonts import find_font
 
 __all__ = ["draw_comparison", "draw_explanation"]

@@ -22,7 +22,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows, replica_share
@@ -31,6 +30,7 @@ from likewise.errors import ConfigError
 from likewise.hardware import native_bfloat16
 from likewise.mechanisms import EMAEncoder, KeyQueue
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
+from likewise.methods.image_text.tcl.features import encode, pool_patches, unit
 from likewise.methods.image_text.tcl.options import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
@@ -41,7 +41,14 @@ from likewise.methods.image_text.tcl.options import (
 )
 from likewise.methods.image_text.tcl.pairs import draw_pairs, fuse
 from likewise.networks.fusion import FusionNetwork
-from likewise.objectives import info_nce, local_information, masked_language_loss, matching_loss
+from likewise.objectives import (
+    info_nce,
+    information_bound,
+    local_information,
+    masked_language_loss,
+    matching_loss,
+    num_candidates,
+)
 from likewise.views import IGNORE_INDEX, mask_tokens, view_preset
 
 __all__ = ["TCL", "Config"]
@@ -117,7 +124,7 @@ class TCL(Method):
         masked_tokens, labels = (
             self._mask_tokens(tokens, mask, batch, step) if self.config.mlm else (None, None)
         )
-        image_states, text_states, masked_states = _encode(network, first, tokens, masked_tokens, mask)
+        image_states, text_states, masked_states = encode(network, first, tokens, masked_tokens, mask)
         found = {
             "images": network.image_projection(image_states[:, 0]),  # (B, D)
             "texts": network.text_projection(text_states[:, 0]),  # (B, D)
@@ -178,15 +185,15 @@ class TCL(Method):
         network = self.ema_encoder.module
         assert isinstance(network, FusionNetwork)
         masked_tokens = masked_tokens if self.config.distillation else None
-        image_states, text_states, masked_states = _encode(network, pixels, tokens, masked_tokens, mask)
+        image_states, text_states, masked_states = encode(network, pixels, tokens, masked_tokens, mask)
         found = {
             "ema_images": network.image_projection(image_states[:, 0]),  # (B, D)
             "ema_texts": network.text_projection(text_states[:, 0]),  # (B, D)
         }
         if self.config.lmi:
-            patches = _unit(network.image_projection(image_states[:, 1:]))  # (B, N, D)
-            words = _unit(network.text_projection(text_states[:, 1:]))  # (B, L - 1, D)
-            found |= {"patches": _pool_patches(patches), "words": words, "word_mask": mask[:, 1:]}
+            patches = unit(network.image_projection(image_states[:, 1:]))  # (B, N, D)
+            words = unit(network.text_projection(text_states[:, 1:]))  # (B, L - 1, D)
+            found |= {"patches": pool_patches(patches), "words": words, "word_mask": mask[:, 1:]}
         if masked_states is not None and masked is not None:
             fused = network.fuse(masked_states, mask, image_states)
             found["ema_token_logits"] = network.word_logits(fused.flatten(0, 1)[masked])  # (H, V)
@@ -212,6 +219,7 @@ class TCL(Method):
         weighted = torch.stack([w * loss for w, loss in zip(weights, losses.values(), strict=True)])
         total = weighted.sum() / sum(weights)
         parts = {f"{option}_{kind}": loss for (option, kind), loss in losses.items()}
+        parts |= self._bounds(embeddings, keys, own, all_groups, losses)
         if config.itm:
             matches = embeddings["matches"]
             count = replica_share((matches != IGNORE_INDEX).sum(), images)
@@ -241,7 +249,7 @@ class TCL(Method):
             soft_targets: dict[str, Any] = {}
             if self.config.distillation:
                 soft_targets = {
-                    "target_queries": _unit(embeddings[f"ema_{kind}"]),
+                    "target_queries": unit(embeddings[f"ema_{kind}"]),
                     "target_keys": keys[other][0],
                     "target_weight": self.alpha,
                 }
@@ -257,7 +265,7 @@ class TCL(Method):
     ) -> Tensor:
         """InfoNCE of this process's rows against keys, all of unit length."""
         return info_nce(
-            _unit(embeddings[kind]),
+            unit(embeddings[kind]),
             keys[0],
             own,
             temperature=self.temperature,
@@ -280,11 +288,11 @@ class TCL(Method):
             "normalize": False,
         }
         images = local_information(
-            patches, _unit(embeddings["images"]), all_local=gather_rows(patches), **shared
+            patches, unit(embeddings["images"]), all_local=gather_rows(patches), **shared
         )
         texts = local_information(
             words,
-            _unit(embeddings["texts"]),
+            unit(embeddings["texts"]),
             mask=word_mask,
             all_local=gather_rows(words, lengths_vary=True),
             all_mask=gather_rows(word_mask, lengths_vary=True),
@@ -292,12 +300,32 @@ class TCL(Method):
         )
         return {("lmi", "images"): images, ("lmi", "texts"): texts}
 
+    @torch.no_grad()
+    def _bounds(
+        self, embeddings: Embeddings, keys: _Keys, own: Tensor, all_groups: Tensor, losses: _Losses
+    ) -> dict[str, Tensor]:
+        """The lower bound on mutual information that each contrastive loss stands for, in nats."""
+        group, bounds = embeddings["group"], {}
+        for (option, kind), loss in losses.items():
+            other = {"images": "texts", "texts": "images"}[kind] if option == "cma" else kind
+            if option == "lmi":  # each local chooses among those of all other samples
+                patches = embeddings["patches"]
+                mask = embeddings["word_mask"] if kind == "texts" else patches.new_ones(patches.shape[:2])
+                candidates = num_candidates(group, all_groups, gather_rows(mask.sum(dim=1)))
+            else:
+                left_out = group if self.config.same_group == "left_out" else None
+                candidates = num_candidates(left_out, keys[other][1])
+            if option == "cma" and self.config.distillation:  # the bound is that of one-hot targets
+                loss = self._contrast(kind, keys[other], embeddings, own)
+            bounds[f"{option}_{kind}_information"] = information_bound(loss, candidates)
+        return bounds
+
     def _keys(self, embeddings: Embeddings, all_groups: Tensor) -> _Keys:
         """Keys of each kind, the batch's and then the queue's, and their groups."""
         queues = {"images": self.image_queue, "texts": self.text_queue}
         return {
             kind: (
-                torch.cat([_unit(gather_rows(embeddings[f"ema_{kind}"])), queue.keys]),  # (B + K, D)
+                torch.cat([unit(gather_rows(embeddings[f"ema_{kind}"])), queue.keys]),  # (B + K, D)
                 torch.cat([all_groups, queue.groups]),
             )
             for kind, queue in queues.items()
@@ -317,28 +345,3 @@ class TCL(Method):
         self.network.log_temperature.clamp_(math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE))
         self.ema_encoder.follow(self.network, self.ema_momentum)
         self.alpha.fill_(self.config.distillation * min(1.0, progress.epoch))
-
-
-def _unit(rows: Tensor) -> Tensor:
-    return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=-1)
-
-
-def _encode(
-    network: FusionNetwork, pixels: Tensor, tokens: Tensor, masked_tokens: Tensor | None, mask: Tensor
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """States of images (B, 1 + N, E), of texts (B, L, F), and of the same texts with masked tokens."""
-    image_states = network.image_states(pixels)
-    if masked_tokens is None:
-        return image_states, network.text_states(tokens, mask), None
-    both = network.text_states(torch.cat([tokens, masked_tokens]), torch.cat([mask, mask]))
-    return image_states, *both.chunk(2)  # type: ignore[return-value]
-
-
-def _pool_patches(patches: Tensor) -> Tensor:
-    """(B, g g, D) patches to (B, c c, D) means of regions, c = floor(sqrt(g)), for any g."""
-    B, N, D = patches.shape
-    side = math.isqrt(N)
-    assert side * side == N, "square images have square grids"
-    grid = patches.transpose(1, 2).reshape(B, D, side, side)
-    pooled: Tensor = F.adaptive_avg_pool2d(grid, math.isqrt(side))
-    return pooled.flatten(2).transpose(1, 2)

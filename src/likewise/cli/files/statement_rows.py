@@ -1,0 +1,136 @@
+"""Records of a source with their decoded images and texts: what `entail`, `compare` and `ground` work on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from likewise.cli.files.output_paths import check_place
+from likewise.cli.files.row_files import ROW_SUFFIXES, write_rows
+from likewise.data import DataConfig, open_source
+from likewise.data.columns import Needs
+from likewise.data.images.decode import decode_upright
+from likewise.data.record import BadRecord, Record
+from likewise.errors import ConfigError, DataError, RecordError
+from likewise.messages import first_names, printed_line
+
+__all__ = ["Rows", "check_out", "finish", "open_rows", "print_cells", "tracked"]
+
+
+class Rows(NamedTuple):
+    """Records, and those that cannot be used.
+
+    Attributes:
+        records: of the source.
+        columns: the columns of images that are read.
+        bad: is added to where an image cannot be decoded.
+    """
+
+    records: list[Record]
+    columns: tuple[str, ...]
+    bad: list[BadRecord]
+
+    def pieces(self, batch_size: int) -> Iterator[list[tuple[Record, list[Any]]]]:
+        """Records with their images, some at a time; unreadable ones are left out."""
+        for start in range(0, len(self.records), batch_size):
+            piece = []
+            for record in self.records[start : start + batch_size]:
+                try:
+                    piece.append((record, [_decoded(record, column) for column in self.columns]))
+                except RecordError as error:
+                    self.bad.append(BadRecord(record.id, record.place, str(error)))
+            yield piece
+
+
+def _decoded(record: Record, column: str) -> Any:
+    image = record.values.get(column)
+    if image is None:
+        raise RecordError(f"no {column.replace('_', ' ')}")
+    return decode_upright(image.read())
+
+
+def check_out(out: str | None, *, such_as: str, suffixes: Sequence[str] = ROW_SUFFIXES) -> None:
+    """Reject a place that cannot be written to, before any work.
+
+    Args:
+        out: the file; None to print.
+        such_as: a name without its ending, for the message.
+        suffixes: endings that are known.
+
+    Raises:
+        ConfigError: another ending, or a folder that is not there.
+    """
+    if out is None:
+        return
+    if Path(out).suffix.lower() not in suffixes:
+        raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(suffixes)}.")
+    check_place("--out", Path(out), such_as=f"{such_as}{Path(out).suffix}")
+
+
+def open_rows(source: str, columns: tuple[str, ...], *more: str) -> Rows:
+    """The records of a table or another source.
+
+    Args:
+        source: as `likewise data` takes it.
+        columns: the columns of images.
+        more: other columns that are required, such as "text".
+
+    Raises:
+        DataError: there is no such source, or it lacks a column.
+    """
+    opened = open_source(DataConfig(source=source), Needs(*columns, *more))
+    for column in (*columns, *more):
+        if not any(record.values.get(column) for record in opened.records):
+            raise DataError(
+                f"{source}: understood as {opened.kind}, without a column {column}; name a table with "
+                f"columns {', '.join((*columns, *more))}, or give images and texts on the command line."
+            )
+    return Rows(opened.records, columns, [problem.bad for problem in opened.problems])
+
+
+def tracked(rows: Rows, batch_size: int, words: str, *, quiet: bool) -> Iterator[Any]:
+    """The pieces, with a bar in a terminal."""
+    from rich.progress import track
+
+    total = -(-len(rows.records) // batch_size)
+    hidden = quiet or not sys.stderr.isatty()
+    yield from track(rows.pieces(batch_size), description=words, total=total, disable=hidden)
+
+
+def finish(
+    found: list[dict[str, Any]],
+    bad: list[BadRecord],
+    out: str | None,
+    cells: Callable[[dict[str, Any]], list[str]],
+) -> None:
+    """Print or write rows, and say what was set aside.
+
+    Args:
+        found: the rows.
+        bad: records that could not be used.
+        out: the file; None to print.
+        cells: what is printed of a row.
+
+    Raises:
+        DataError: there is no row.
+    """
+    if not found and not bad:
+        raise DataError("there was nothing to judge.")
+    if found and out is None:
+        for row in found:
+            print_cells(cells(row))
+    elif found:
+        write_rows(Path(str(out)), found)
+        print(f"wrote {len(found):,} rows to {printed_line(str(out))}")
+    if bad:
+        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
+        print(f"{len(bad):,} records set aside: {printed_line(reasons)}", file=sys.stderr)
+    if not found:
+        raise DataError("no row could be judged, for the reasons above.")
+
+
+def print_cells(cells: Sequence[str]) -> None:
+    """Print a row, with tabs between its cells and none inside."""
+    print("\t".join(map(printed_line, cells)))

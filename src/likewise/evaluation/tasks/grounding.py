@@ -1,0 +1,97 @@
+"""Phrase grounding: does the match look at what a phrase names?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data import Dataset
+from likewise.data.columns import Needs
+from likewise.evaluation.base import Figure, Task, task
+from likewise.evaluation.context import Context
+from likewise.evaluation.phrases import Phrases, phrases_of
+from likewise.evaluation.text_baselines import rows_of_other_groups, with_other_images
+from likewise.metrics.grounding import grounding_figures, smooth_maps
+from likewise.model.explanations.grounding import grounding_maps
+from likewise.model.model import Model
+
+__all__ = ["Grounding"]
+
+_MAX_PHRASES = 3000
+_BATCH_SIZE = 64
+
+
+@task("grounding")
+class Grounding(Task):
+    """Pointing game and accuracy at given boxes, by Grad-CAM of the match on the cross-attention.
+
+    Where the data has more than 3,000 phrases, as many are measured, evenly spaced.
+    """
+
+    title = "Phrase grounding"
+    summary = "the region that a phrase names, without boxes in training"
+    needs = Needs("image", "boxes")
+    abilities = ("ground",)
+    order = 18
+    slow = True
+    figures = (
+        Figure(
+            "pointing",
+            "Pointing game: the map's peak lies in a box of the phrase",
+            "share",
+            "higher",
+            "chance_pointing",
+            headline="Pointing game",
+        ),
+        Figure("center_pointing", "Pointing at the middle", "share", "higher", baseline=True),
+        Figure(
+            "shuffled_pointing",
+            "Pointing of this model with other rows' images",
+            "share",
+            "higher",
+            baseline=True,
+        ),
+        Figure(
+            "box_accuracy",
+            "The highest of the given boxes is the phrase's",
+            "share",
+            "higher",
+            "chance_box_accuracy",
+            headline="Right box",
+        ),
+        Figure("largest_box_accuracy", "The largest box is the phrase's", "share", "higher", baseline=True),
+        Figure("num_phrases", "Phrases", "count"),
+        Figure("num_choices", "Phrases whose image has other boxes", "count"),
+        Figure("num_hidden", "Left out: boxes that the square does not show", "count"),
+    )
+    extras = ("note",)
+
+    def run(self, context: Context, options: Any) -> dict[str, Any]:
+        """See `Task.run`."""
+        model, data = context.model, context.validation
+        found = phrases_of(data, model.config["images"]["fit"])
+        chosen = np.arange(len(found.texts))
+        if len(chosen) > _MAX_PHRASES:
+            chosen = np.linspace(0, len(chosen) - 1, _MAX_PHRASES).astype(np.int64)
+        boxes, others = ([listed[place] for place in chosen] for listed in (found.boxes, found.others))
+        figures: dict[str, Any] = grounding_figures(_maps(model, data, found, chosen), boxes, others)
+        if found.num_hidden:
+            figures["num_hidden"] = float(found.num_hidden)
+        try:
+            shuffled = with_other_images(data, rows_of_other_groups(data.groups))
+        except ValueError as error:
+            return figures | {"note": str(error)}
+        blind = grounding_figures(_maps(model, shuffled, found, chosen), boxes)
+        return figures | {"shuffled_pointing": blind["pointing"]}
+
+
+def _maps(model: Model, data: Dataset, found: Phrases, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(P, R, R) maps of the chosen phrases."""
+    maps = []
+    for start in range(0, len(chosen), _BATCH_SIZE):
+        places = chosen[start : start + _BATCH_SIZE]
+        stored = data.images(found.rows[places])
+        maps.append(grounding_maps(model, stored, [found.texts[place] for place in places])[0])
+    return smooth_maps(np.concatenate(maps)) if maps else np.zeros((0, 1, 1), np.float32)

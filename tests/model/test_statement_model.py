@@ -1,0 +1,138 @@
+"""Model.entail, compare and ground, and their commands, on small trained models."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import small_settings
+
+from likewise.cli.main import main
+from likewise.data.scenes.generate import draw_scenes
+from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.model import load
+from likewise.training.engine import train
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("statements")
+    made = {
+        name: train(small_settings(name, steps=2), folder / name, show=False).path
+        for name in ("entailment", "nlvr", "tcl")
+    }
+    scenes = draw_scenes(3, seed=5, size=40)
+    for number, pixels in enumerate(scenes.images):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / f"{number}.png")
+    (folder / "rows.csv").write_text(
+        "image,image_2,text\n0.png,1.png,there is a star\n1.png,2.png,two things\n"
+    )
+    boxes = json.dumps([{"phrase": "a star", "box": [2, 2, 10, 10]}, {"phrase": "", "box": [20, 20, 9, 9]}])
+    with (folder / "boxes.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "boxes"], ["0.png", boxes], ["nowhere.png", boxes]])
+    return made | {"folder": folder}
+
+
+def said(words: list[str], capsys: Any) -> tuple[int, str, str]:
+    code = 0
+    try:
+        main(words)
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    found = capsys.readouterr()
+    return code, found.out, found.err
+
+
+def test_one_image_for_all_statements_and_one_statement_for_all_images(runs: dict[str, Path]) -> None:
+    model, folder = load(runs["entailment"]), runs["folder"]
+    statements = ["there is a star", "there are two things"]
+    both = model.entail(folder / "0.png", statements)
+    alone = [model.entail(folder / "0.png", text)[0] for text in statements]
+    for one, other in zip(both, alone, strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+        assert list(one.probabilities) == ["false", "true", "undecided"]
+        assert one.probability == max(one.probabilities.values())
+    assert len(model.entail([folder / "0.png", folder / "1.png"], statements[0], batch_size=1)) == 2
+
+
+def test_what_does_not_go_together_is_named(runs: dict[str, Path]) -> None:
+    entailer, reasoner, folder = load(runs["entailment"]), load(runs["nlvr"]), runs["folder"]
+    with pytest.raises(DataError, match="2 images and 3 statements do not go together"):
+        entailer.entail([folder / "0.png"] * 2, ["a", "b", "c"])
+    with pytest.raises(DataError, match="3 left images and 2 right images and 3 statements"):
+        reasoner.compare([folder / "0.png"] * 3, [folder / "1.png"] * 2, ["a", "b", "c"])
+    with pytest.raises(DataError, match="text 0 is ' '"):
+        entailer.entail(folder / "0.png", " ")
+    with pytest.raises(AbilityError, match="cannot entail, it can compare"):
+        reasoner.entail(folder / "0.png", "a star")
+    with pytest.raises(AbilityError, match="tcl"):
+        entailer.ground(folder / "0.png", "a star")
+
+
+def test_the_order_of_a_pair_matters_and_maps_come_for_both(runs: dict[str, Path]) -> None:
+    model, folder = load(runs["nlvr"]), runs["folder"]
+    pair = folder / "0.png", folder / "1.png"
+    (seen,) = model.look(*pair, statements="both pictures show a star")
+    verdict = model.compare(*pair, "both pictures show a star")[0]
+    assert seen.verdict.probabilities == pytest.approx(verdict.probabilities, abs=1e-5)
+    assert [one.shape[0] for one in seen.maps] == [seen.maps[0].shape[1]] * 2
+    assert all((one >= 0).all() for one in seen.maps)
+    with pytest.raises(ConfigError, match="got layer 7"):
+        model.look(*pair, statements="a", layer=7)
+
+
+def test_grounding_gives_places_of_the_image_and_ranks_boxes(runs: dict[str, Path]) -> None:
+    model = load(runs["tcl"])
+    wide = np.asarray(Image.open(runs["folder"] / "0.png").resize((80, 40)))
+    given = [(0, 0, 20, 20), (30, 10, 25, 25)]
+    first, second = model.ground(wide, ["a star", "a red circle"], given)
+    assert first.point is not None
+    assert 20 <= first.point[0] <= 60  # the square is the middle of the image
+    assert len(first.box_scores) == len(second.box_scores) == 2
+    assert first.best_box == int(np.argmax(first.box_scores))
+    assert 0 < first.probability < 1
+    for boxes in ([(1, 2, 3)], [(0, 0, 0, 5)], [[(0, 0, 1, 1)]] * 3):
+        with pytest.raises(DataError, match="box"):
+            model.ground(wide, ["a", "b"], boxes)
+
+
+def test_commands_print_and_write(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    image, table, out = str(folder / "0.png"), str(folder / "rows.csv"), str(folder / "out.csv")
+    code, printed, _ = said(["entail", str(runs["entailment"]), image, "there is a star"], capsys)
+    assert code == 0
+    assert printed.startswith(f"{image}\tthere is a star\t")
+    code, printed, _ = said(["compare", str(runs["nlvr"]), table, "--out", out], capsys)
+    assert (code, "wrote 2 rows" in printed) == (0, True)
+    with open(out, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["statement"] for row in rows] == ["there is a star", "two things"]
+    assert float(rows[0]["p(true)"]) + float(rows[0]["p(false)"]) == pytest.approx(1, abs=1e-5)
+    drawing = str(folder / "found.png")
+    words = ["ground", str(runs["tcl"]), image, "a star", "--box", "1,1,9,9", "20,20,9,9", "--out", drawing]
+    code, printed, _ = said(words, capsys)
+    assert (code, "best box" in printed, Path(drawing).is_file()) == (0, True, True)
+    code, printed, err = said(["ground", str(runs["tcl"]), str(folder / "boxes.csv")], capsys)
+    assert (code, printed.count("a star"), "1 records set aside" in err) == (0, 1, True)
+
+
+def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    image = str(folder / "0.png")
+    for words, message in (
+        (["compare", str(runs["nlvr"]), image, image], "two images without a statement"),
+        (["entail", str(runs["entailment"]), image], "without a column text"),
+        (["entail", str(runs["entailment"]), str(folder / "no.png"), "a"], "cannot be read"),
+        (["ground", str(runs["tcl"]), image, "a", "--box", "1,2,3"], "expected four numbers"),
+        (["ground", str(runs["tcl"]), image, "a", "--out", "x.csv"], "expected a name that ends in .png"),
+        (["ground", str(runs["nlvr"]), image, "a"], "cannot ground"),
+    ):
+        code, _, err = said(words, capsys)
+        assert code in (2, 3, 4)
+        assert message in err
