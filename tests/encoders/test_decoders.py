@@ -235,3 +235,15 @@ def test_every_weight_has_a_gradient() -> None:
 def test_options_that_cannot_work(options: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Decoding(**options)
+
+
+@pytest.mark.parametrize("architecture", ["transformer", "lstm", "gru"])
+@torch.no_grad()
+def test_a_new_decoder_does_not_repeat_the_token_before(architecture: str) -> None:
+    """Equation 7 of Xu 2015 with tied weights has each token predict itself: .99 of all at the start."""
+    torch.manual_seed(0)
+    config = DecoderConfig(architecture=architecture, width=64, dropout=0.0)
+    decoder = Decoder.build(config, memory_dim=E, vocabulary_size=500, max_tokens=32).eval()
+    tokens, memory = torch.randint(0, 500, (16, 12)), Memory(torch.randn(16, 5, E), torch.randn(16, E))
+    likeliest = decoder.logits(decoder(tokens, memory).states).argmax(dim=-1)
+    assert float((likeliest == tokens).double().mean()) < 0.25

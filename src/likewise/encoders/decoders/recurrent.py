@@ -83,7 +83,9 @@ class AttendingDecoder(Decoder):
     """Soft attention over the memory's tokens at every step (Xu et al. 2015, arXiv 1502.03044).
 
     Equations 1 to 9 and section 4.2.1 (gate beta); the output layer is equation 7. The cell may be an
-    LSTM as in the paper, a GRU or a plain RNN.
+    LSTM as in the paper, a GRU or a plain RNN. Equation 7 adds the embedding of the token before to the
+    output; where the output layer is that same embedding (`tie_weights`), a linear map stands between, or the
+    decoder repeats each token.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class AttendingDecoder(Decoder):
         self.context_gate = nn.Linear(D, 1)  # beta
         self.hidden_output = nn.Linear(D, D)  # L_h
         self.context_output = nn.Linear(E, D, bias=False)  # L_z
+        self.tied_output = nn.Linear(D, D) if config.tie_weights else nn.Identity()
 
     @classmethod
     def handles(cls, config: DecoderConfig) -> bool:
@@ -150,7 +153,7 @@ class AttendingDecoder(Decoder):
     def _output(self, embedded: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
         """L_o's input: (..., D)."""
         mixed: Tensor = embedded + self.hidden_output(self.dropout(hidden)) + self.context_output(context)
-        kept: Tensor = self.dropout(mixed.tanh())
+        kept: Tensor = self.dropout(self.tied_output(mixed.tanh()))
         return kept
 
     def forward(self, tokens: Tensor, memory: Memory, *, with_attention: bool = False) -> DecoderOutput:
