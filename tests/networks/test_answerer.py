@@ -106,8 +106,15 @@ def test_scores_are_sums_over_tokens_each_once(monkeypatch: pytest.MonkeyPatch) 
                 expected[row, number] += logits.log_softmax(dim=-1)[0, after]
     memory = network.read_questions(pixels, tokens, mask)
     torch.testing.assert_close(network.score_answers(memory, ANSWERS, REAL), expected, rtol=0, atol=1e-10)
-    monkeypatch.setattr(answerer, "_TOKENS_AT_ONCE", 1)
-    torch.testing.assert_close(network.score_answers(memory, ANSWERS, REAL), expected, rtol=0, atol=1e-10)
+    sizes, whole = [], network.answer_logits
+    monkeypatch.setattr(network, "answer_logits", lambda *given: sizes.append(len(given[1])) or whole(*given))
+    for answers_at_once, passes in ((3, [9]), (2, [6, 3]), (0.5, [3, 3, 3])):
+        sizes.clear()
+        monkeypatch.setattr(answerer, "_LOGITS_AT_ONCE", int(answers_at_once * 3 * 5 * VOCABULARY))
+        torch.testing.assert_close(
+            network.score_answers(memory, ANSWERS, REAL), expected, rtol=0, atol=1e-10
+        )
+        assert sizes == passes
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from likewise.objectives import sequence_losses
 
 __all__ = ["AnswerNetwork"]
 
-_TOKENS_AT_ONCE = 1 << 15  # answer tokens a pass over the vocabulary, which bounds memory
+_LOGITS_AT_ONCE = 1 << 26  # of a pass over the answers; bounds memory at 256 MiB for each copy
 
 
 @network("answerer")
@@ -85,9 +85,10 @@ class AnswerNetwork(Network):
             (B, A) in nats, at most 0.
         """
         B, T = len(memory.tokens), tokens.shape[1]
+        count = max(1, _LOGITS_AT_ONCE // (B * T * self.decoder.vocabulary_size))  # answers a pass
         scores = []
-        for start in range(0, len(tokens), max(1, _TOKENS_AT_ONCE // (B * T))):
-            part = slice(start, start + max(1, _TOKENS_AT_ONCE // (B * T)))
+        for start in range(0, len(tokens), count):
+            part = slice(start, start + count)
             rows, real = tokens[part].repeat(B, 1), mask[part].repeat(B, 1)  # (B a, T)
             scores.append(self.log_likelihoods(memory, rows, real).view(B, -1))
         return torch.cat(scores, dim=1)
