@@ -571,11 +571,13 @@ def test_networks_from_nothing_have_close_twins_and_no_queue_by_default() -> Non
         ("vit", "bert", None, (0.995, 10)),
         (None, "bert", None, (0.9, 0)),
         ("vit", None, None, (0.9, 0)),
-        (None, None, {"kind": "fusion"}, (0.995, 10)),
+        (None, None, {"kind": "fusion", "image": {}, "text": {}}, (0.995, 10)),
+        (None, None, {"kind": "image", "image": {}}, (0.9, 0)),  # such as a SimCLR run
+        (None, "bert", {"kind": "image", "image": {}}, (0.995, 10)),
     ],
 )
 def test_twins_and_queues_of_trained_networks_are_the_papers(
-    image: str | None, text: str | None, trained: dict[str, str] | None, expected: tuple[float, int]
+    image: str | None, text: str | None, trained: dict[str, Any] | None, expected: tuple[float, int]
 ) -> None:
     settings = small_settings("tcl")
     ingredients = BuildContext(

@@ -60,9 +60,13 @@ class BuildContext:
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether every encoder starts from trained weights."""
-        options = [each for each in (self.image, self.text) if each is not None]
-        return self.trained is not None or all(each.pretrained is not None for each in options)
+        """Whether every encoder starts from trained weights: those of the network that training starts from,
+        which may lack one of them, or published ones."""
+        trained = {} if self.trained is None else self.trained
+        return all(
+            options is None or options.pretrained is not None or has_encoder(trained, name)
+            for name, options in (("image", self.image), ("text", self.text))
+        )
 
     def image_encoder(self) -> ImageEncoder:
         """An image encoder for images of the configured size."""
