@@ -111,9 +111,7 @@ def test_scores_are_sums_over_tokens_each_once(monkeypatch: pytest.MonkeyPatch) 
     for answers_at_once, passes in ((3, [9]), (2, [6, 3]), (0.5, [3, 3, 3])):
         sizes.clear()
         monkeypatch.setattr(answerer, "_LOGITS_AT_ONCE", int(answers_at_once * 3 * 5 * VOCABULARY))
-        torch.testing.assert_close(
-            network.score_answers(memory, ANSWERS, REAL), expected, rtol=0, atol=1e-10
-        )
+        torch.testing.assert_close(network.score_answers(memory, ANSWERS, REAL), expected, rtol=0, atol=1e-10)
         assert sizes == passes
 
 
