@@ -23,7 +23,7 @@ from typing_extensions import Required, TypedDict
 
 from likewise.errors import ConfigError
 
-__all__ = ["given_flags", "parse_flags", "source_first"]
+__all__ = ["check_counts", "given_flags", "parse_flags", "source_first"]
 
 _NONE = dataclasses.MISSING
 
@@ -40,6 +40,21 @@ def parse_flags(kind: type, arguments: Sequence[str], *, prog: str) -> Any:
         ConfigError: an unknown flag, or a value of the wrong type.
     """
     return _filled(kind, _NONE, given_flags(kind, arguments, prog=prog, description=kind.__doc__))
+
+
+def check_counts(options: Any, *names: str) -> None:
+    """Reject counts below 1.
+
+    Args:
+        options: of a command.
+        names: fields that are counts.
+
+    Raises:
+        ConfigError: names the first such flag.
+    """
+    for name in names:
+        if getattr(options, name) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(options, name)}; expected at least 1.")
 
 
 def given_flags(

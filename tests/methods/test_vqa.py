@@ -235,12 +235,16 @@ def test_options_that_contradict_are_refused(model: Model) -> None:
         model.answer(images(1), "what?", ["yes", "no"], free=True)
     with pytest.raises(ConfigError, match="--num-answers"):
         model.answer(images(1), "what?", num_answers=0)
+    with pytest.raises(ConfigError, match="--num-answers"):
+        model.answer(images(1), "what?", num_answers=0, free=True)
     with pytest.raises(ConfigError, match=r"--method\.max-answers"):
         Config(max_answers=0)
 
 
 def test_a_question_longer_than_is_read_is_warned_of(model: Model) -> None:
-    with pytest.warns(UserWarning, match=r"1 of 2 questions .* question 1: of its \d+ tokens the last"):
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 questions .* 'is it red\? .*\.\.\.': of its \d+ tokens the last"
+    ):
         model.answer(images(1), ["is it red?", "is it red? " * 40])
 
 
@@ -304,6 +308,8 @@ def test_the_command_answers_one_question_and_a_table(
         ([photo], 2, "no question: give one"),
         ([photo, "is it red?", "--answers", "yes"], 3, "1 answer to choose from"),
         ([photo, ""], 2, "question 0 is empty"),
+        ([photo, "what?", "--batch-size", "0"], 2, "--batch-size is 0; expected at least 1"),
+        ([photo, "what?", "--num-answers", "0", "--free"], 2, "--num-answers is 0; expected at least 1"),
         ([photo, "what?", "--out", "answers.txt"], 2, "expected a name that ends in"),
     ):
         with pytest.raises(SystemExit) as stopped:

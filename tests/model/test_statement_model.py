@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from small_runs import small_settings
@@ -97,7 +98,8 @@ def test_grounding_gives_places_of_the_image_and_ranks_boxes(runs: dict[str, Pat
     assert len(first.box_scores) == len(second.box_scores) == 2
     assert first.best_box == int(np.argmax(first.box_scores))
     assert 0 < first.probability < 1
-    for boxes in ([(1, 2, 3)], [(0, 0, 0, 5)], [[(0, 0, 1, 1)]] * 3):
+    ragged = [[(0, 0, 9, 9), (1, 2)]] * 2
+    for boxes in ([(1, 2, 3)], [(0, 0, 0, 5)], [[(0, 0, 1, 1)]] * 3, [[(1, 2), (3, 4)]], [5, 6], ragged):
         with pytest.raises(DataError, match="box"):
             model.ground(wide, ["a", "b"], boxes)
 
@@ -122,6 +124,43 @@ def test_commands_print_and_write(runs: dict[str, Path], capsys: Any) -> None:
     assert (code, printed.count("a star"), "1 records set aside" in err) == (0, 1, True)
 
 
+def test_statements_that_are_cut_are_warned_of(runs: dict[str, Path], capsys: Any) -> None:
+    image, longer = str(runs["folder"] / "0.png"), "there is a red star and " * 30
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 statements .* 'there is a red star .*\.\.\.': of its \d+ tokens the last"
+    ):
+        load(runs["entailment"]).entail(image, ["a star", longer])
+    with pytest.warns(UserWarning, match="1 of 1 phrases are longer"):
+        load(runs["tcl"]).ground(image, longer)
+    code, printed, err = said(["compare", str(runs["nlvr"]), image, image, longer, "a star"], capsys)
+    assert (code, len(printed.splitlines())) == (0, 2)
+    assert err.startswith("warning: 1 of 2 statements are longer than this model reads, the first is 'there")
+    assert len(err.splitlines()) == 1
+
+
+def test_files_of_every_ending_in_any_case(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    out = folder / "verdicts.PARQUET"
+    words = ["entail", str(runs["entailment"]), str(folder / "rows.csv"), "--out", str(out)]
+    assert said(words, capsys)[0] == 0
+    assert pq.read_table(out).column("statement").to_pylist() == ["there is a star", "two things"]
+
+
+def test_images_without_boxes_among_others_have_an_empty_cell(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    table, out = folder / "some_boxes.csv", folder / "regions.csv"
+    boxes = json.dumps([{"phrase": "a star", "box": [2, 2, 10, 10]}])
+    with table.open("w", newline="") as file:
+        rows = [["image", "text", "boxes"], ["0.png", "a circle", "[]"], ["1.png", "a star", boxes]]
+        csv.writer(file).writerows(rows)
+    code, _, err = said(["ground", str(runs["tcl"]), str(table), "--out", str(out)], capsys)
+    assert (code, err) == (0, "")
+    with out.open(newline="") as file:
+        found = {row["phrase"]: row["best_box"] for row in csv.DictReader(file)}
+    assert found == {"a circle": "", "a star": "0"}
+    assert said(["ground", str(runs["tcl"]), str(table)], capsys)[1].count("best box") == 1
+
+
 def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) -> None:
     folder = runs["folder"]
     image = str(folder / "0.png")
@@ -132,6 +171,7 @@ def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) ->
         (["ground", str(runs["tcl"]), image, "a", "--box", "1,2,3"], "expected four numbers"),
         (["ground", str(runs["tcl"]), image, "a", "--out", "x.csv"], "expected a name that ends in .png"),
         (["ground", str(runs["nlvr"]), image, "a"], "cannot ground"),
+        (["entail", str(runs["entailment"]), image, "a", "--batch-size", "0"], "--batch-size is 0"),
     ):
         code, _, err = said(words, capsys)
         assert code in (2, 3, 4)

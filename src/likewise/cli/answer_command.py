@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from likewise.cli.files.answer_files import Answered, check_out, write_answers_file
+from likewise.cli.files.answer_files import Answered, write_answers_file
+from likewise.cli.files.row_files import check_out
+from likewise.cli.plain_warnings import plain_warnings
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.stream import image_batches
@@ -19,7 +20,7 @@ from likewise.errors import ConfigError, DataError
 from likewise.messages import first_names, printed_line
 from likewise.model.answers import Score
 from likewise.model.model import Model
-from likewise.option_flags import parse_flags
+from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
 
 __all__ = ["AnswerCommand", "run"]
@@ -71,7 +72,8 @@ class AnswerCommand:
 def run(arguments: Sequence[str]) -> None:
     """Answer, and print or write."""
     options = parse_flags(AnswerCommand, arguments, prog="likewise answer")
-    check_out(options.out)
+    check_out(options.out, such_as="answers")
+    check_counts(options, "batch_size", "num_answers")
     for place, question in enumerate(options.questions):
         if not question.strip():
             raise ConfigError(f"question {place} is empty.")
@@ -87,11 +89,8 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(
             f"no question: give one after {options.source}, or a table with a column of questions."
         )
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", UserWarning)
+    with plain_warnings():
         found = list(_answered(model, source.records, options, bad))
-    for warning in dict.fromkeys(str(one.message) for one in said):
-        print(f"warning: {printed_line(warning)}.", file=sys.stderr)
     if options.out is None:
         for one in found:
             answers = ", ".join(f"{answer.text} ({100 * answer.probability:.0f} %)" for answer in one.answers)

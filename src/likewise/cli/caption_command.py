@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from likewise.cli.files.caption_files import check_out, write_captions_file
+from likewise.cli.files.caption_files import write_captions_file
+from likewise.cli.files.row_files import check_out
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.stream import image_batches
@@ -20,7 +21,7 @@ from likewise.messages import first_names, printed_line
 from likewise.metrics.texts.captions import few_distinct
 from likewise.model.captions import Caption
 from likewise.model.model import Model
-from likewise.option_flags import parse_flags
+from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
 
 __all__ = ["CaptionCommand", "run"]
@@ -56,7 +57,9 @@ class CaptionCommand(Decoding):
 def run(arguments: Sequence[str]) -> None:
     """Caption, and print or write."""
     options = parse_flags(CaptionCommand, arguments, prog="likewise caption")
-    check_out(options.out)
+    if options.out != "txt":
+        check_out(options.out, such_as="captions", or_else=", or txt for a file beside each image")
+    check_counts(options, "batch_size")
     model = open_model(options.run, options.device)
     model.needs("caption")  # before any source is opened
     decoding = Decoding(**{field.name: getattr(options, field.name) for field in fields(Decoding)})

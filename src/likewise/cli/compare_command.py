@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import tyro
 
 from likewise.cli.entail_command import verdict_cells, verdict_row
-from likewise.cli.files.statement_rows import check_out, finish, open_rows, tracked
+from likewise.cli.files.row_files import check_out
+from likewise.cli.files.statement_rows import finish, open_rows, tracked
+from likewise.cli.plain_warnings import plain_warnings
 from likewise.errors import ConfigError
 from likewise.model.model import Model
-from likewise.option_flags import parse_flags
+from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
 
 __all__ = ["CompareCommand", "run"]
@@ -45,8 +47,7 @@ def run(arguments: Sequence[str]) -> None:
     """Judge, and print or write."""
     options = parse_flags(CompareCommand, arguments, prog="likewise compare")
     check_out(options.out, such_as="verdicts")
-    if options.batch_size < 1:
-        raise ConfigError(f"--batch-size is {options.batch_size}; expected at least 1.")
+    check_counts(options, "batch_size")
     if len(options.inputs) == 2:
         raise ConfigError(
             f"{options.inputs[0]} and {options.inputs[1]} are two images without a statement; add one, such "
@@ -83,9 +84,9 @@ def _judged(
     if not triples:
         return []
     names, left, right, texts = (list(column) for column in zip(*triples, strict=True))
+    with plain_warnings():
+        verdicts = model.compare(left, right, texts)
     return [
         verdict_row({"image": first, "image_2": second}, text, verdict)
-        for (first, second), text, verdict in zip(
-            names, texts, model.compare(left, right, texts), strict=True
-        )
+        for (first, second), text, verdict in zip(names, texts, verdicts, strict=True)
     ]

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from likewise.cli.files.statement_rows import check_out, finish, open_rows, tracked
-from likewise.errors import ConfigError
+from likewise.cli.files.row_files import check_out
+from likewise.cli.files.statement_rows import finish, open_rows, tracked
+from likewise.cli.plain_warnings import plain_warnings
 from likewise.model.model import Model
-from likewise.option_flags import parse_flags
+from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
 
 __all__ = ["EntailCommand", "run", "verdict_cells", "verdict_row"]
@@ -47,8 +48,7 @@ def run(arguments: Sequence[str]) -> None:
     """Judge, and print or write."""
     options = parse_flags(EntailCommand, arguments, prog="likewise entail")
     check_out(options.out, such_as="verdicts")
-    if options.batch_size < 1:
-        raise ConfigError(f"--batch-size is {options.batch_size}; expected at least 1.")
+    check_counts(options, "batch_size")
     model = open_model(options.run, options.device)
     model.needs("entail")  # before any source is opened
     if options.statements:
@@ -66,7 +66,8 @@ def _judged(model: Model, given: Sequence[tuple[str, list[Any], Sequence[str]]])
     if not pairs:
         return []
     names, images, texts = (list(column) for column in zip(*pairs, strict=True))
-    verdicts = model.entail(images, texts)
+    with plain_warnings():
+        verdicts = model.entail(images, texts)
     return [
         verdict_row({"image": name}, text, verdict)
         for name, text, verdict in zip(names, texts, verdicts, strict=True)

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from likewise.cli.files.row_files import ROW_SUFFIXES
-from likewise.cli.files.statement_rows import check_out, finish, open_rows, print_cells, tracked
+from likewise.cli.files.row_files import check_out
+from likewise.cli.files.statement_rows import finish, open_rows, print_cells, tracked
+from likewise.cli.plain_warnings import plain_warnings
 from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
 from likewise.data.images.inputs import upright_image
@@ -19,7 +20,7 @@ from likewise.errors import ConfigError
 from likewise.messages import printed_line
 from likewise.model.explanations.grounding import Grounding
 from likewise.model.model import Model
-from likewise.option_flags import parse_flags
+from likewise.option_flags import check_counts, parse_flags
 from likewise.reporting.sheets.grounding_sheet import draw_groundings
 from likewise.runs.open import open_model
 
@@ -64,8 +65,7 @@ class GroundCommand:
 def run(arguments: Sequence[str]) -> None:
     """Ground, and draw, print or write."""
     options = parse_flags(GroundCommand, arguments, prog="likewise ground")
-    if options.batch_size < 1:
-        raise ConfigError(f"--batch-size is {options.batch_size}; expected at least 1.")
+    check_counts(options, "batch_size")
     boxes = [_box(text) for text in options.box]
     if options.phrases:
         out = options.out or "grounding.png"
@@ -74,14 +74,15 @@ def run(arguments: Sequence[str]) -> None:
         return
     if boxes:
         raise ConfigError("--box goes with one image and phrases; a table brings its own boxes.")
-    check_out(options.out, such_as="regions", suffixes=ROW_SUFFIXES)
+    check_out(options.out, such_as="regions")
     _ground_table(open_model(options.run, options.device), options)
 
 
 def _ground_one(model: Model, options: GroundCommand, boxes: list[list[float]], path: Path) -> None:
-    found = model.ground(options.source, options.phrases, boxes or None, layer=options.layer)
+    with plain_warnings():
+        found = model.ground(options.source, options.phrases, boxes or None, layer=options.layer)
     for one in found:
-        print_cells(_cells(_row(options.source, one, boxes)))
+        print_cells(_cells(_row(options.source, one, boxes or None)))
     path.parent.mkdir(parents=True, exist_ok=True)
     remarks = draw_groundings(
         upright_image(options.source), found, path, fit=model.config["images"]["fit"], boxes=boxes
@@ -102,8 +103,12 @@ def _ground_table(model: Model, options: GroundCommand) -> None:
         ]
         if triples:
             names, images, phrases, boxes = (list(column) for column in zip(*triples, strict=True))
-            grounded = model.ground(images, phrases, boxes if has_boxes else None, layer=options.layer)
-            found += [_row(name, one, given) for name, one, given in zip(names, grounded, boxes, strict=True)]
+            with plain_warnings():
+                grounded = model.ground(images, phrases, boxes if has_boxes else None, layer=options.layer)
+            found += [
+                _row(name, one, given if has_boxes else None)
+                for name, one, given in zip(names, grounded, boxes, strict=True)
+            ]
     finish(found, rows.bad, options.out, _cells)
 
 
@@ -128,14 +133,15 @@ def _box(text: str) -> list[float]:
     return [x, y, width, height]
 
 
-def _row(image: str, found: Grounding, boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """A grounding as a row of a table; empty cells where the map has no highest place."""
+def _row(image: str, found: Grounding, boxes: Sequence[Sequence[float]] | None) -> dict[str, Any]:
+    """A grounding as a row of a table; empty cells where the map has no highest place, or this image no boxes
+    and others have some."""
     places: dict[str, Any] = {}
     places |= dict(zip(("point_x", "point_y"), found.point or (None, None), strict=True))
     places |= dict(zip(("x", "y", "width", "height"), found.region or (None,) * 4, strict=True))
     row = {"image": image, "phrase": found.phrase, "probability": round(found.probability, 6)}
     row |= {name: None if value is None else round(value, 2) for name, value in places.items()}
-    return row | ({"best_box": found.best_box} if boxes else {})
+    return row | ({} if boxes is None else {"best_box": found.best_box})
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -146,4 +152,4 @@ def _cells(row: dict[str, Any]) -> list[str]:
     else:
         cells.append(f"region {row['x']:.0f},{row['y']:.0f},{row['width']:.0f},{row['height']:.0f}")
         cells.append(f"highest at {row['point_x']:.0f},{row['point_y']:.0f}")
-    return [*cells, f"best box {row['best_box']}"] if "best_box" in row else cells
+    return cells if row.get("best_box") is None else [*cells, f"best box {row['best_box']}"]

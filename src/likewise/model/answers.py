@@ -5,7 +5,6 @@ Dimensions: N questions, B of a batch, A answers of a list, S side in pixels, T 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -106,10 +105,12 @@ class Answers(Runtime):
         num_answers: int = 5,
     ) -> list[list[Answer]]:
         """`answer` for batches of stored (B, 3, S, S) uint8 squares, N together."""
+        if num_answers < 1:
+            raise ConfigError(f"--num-answers is {num_answers}; expected at least 1.")
         writer = _Writer(self, num_answers) if free else _Ranker(self, answers, score, num_answers)
         if free and answers is not None:
             raise ConfigError("a list of answers and --free contradict one another; give one of the two.")
-        _warn_of_cut(self, questions)
+        self.warn_of_cut(questions, "questions")
         found: list[list[Answer]] = []
         for squares in stored:
             asked = questions[len(found) : len(found) + len(squares)]
@@ -140,8 +141,6 @@ class _Ranker:
     def __init__(self, model: Runtime, answers: Sequence[str] | None, score: Score, num_answers: int) -> None:
         if score not in ("sum", "mean"):
             raise ConfigError(f"--score is {score!r}; expected sum or mean.")
-        if num_answers < 1:
-            raise ConfigError(f"--num-answers is {num_answers}; expected at least 1.")
         self._network = model.needs("answer")
         assert model.tokenizer is not None
         self.texts = (
@@ -226,17 +225,3 @@ def _checked(answers: Sequence[str], tokenizer: TextTokenizer) -> list[str]:
                 "each once."
             )
     return listed
-
-
-def _warn_of_cut(model: Runtime, questions: Sequence[str]) -> None:
-    assert model.tokenizer is not None
-    most = model.tokenizer.max_tokens
-    lengths = [len(row) for row in model.tokenizer.uncut().encode(questions)]
-    cut = [place for place, length in enumerate(lengths) if length > most]
-    if cut:
-        warnings.warn(
-            f"{len(cut):,} of {len(lengths):,} questions are longer than this model reads, the first is "
-            f"question {cut[0]}: of its {lengths[cut[0]]:,} tokens the last {lengths[cut[0]] - most:,} were "
-            "not read",
-            stacklevel=3,
-        )

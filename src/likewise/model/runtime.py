@@ -5,6 +5,7 @@ Dimensions: B batch, S side in pixels, L tokens.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from likewise.networks.base import Network
 from likewise.views import center_view
 
 __all__ = ["Runtime", "joined_vectors", "returned_as"]
+
+_SHOWN = 40  # of a long text in a warning
 
 
 class Runtime:
@@ -122,6 +125,27 @@ class Runtime:
         assert self.tokenizer is not None
         tokens, mask = self.tokenizer.pad(rows)
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(mask).to(self.device)
+
+    def warn_of_cut(self, texts: Sequence[str], such_as: str) -> None:
+        """Warn of texts that are longer than the model reads.
+
+        Args:
+            texts: any.
+            such_as: what they are, such as "questions".
+        """
+        assert self.tokenizer is not None
+        most = self.tokenizer.max_tokens
+        lengths = [len(row) for row in self.tokenizer.uncut().encode(texts)]
+        cut = [place for place, length in enumerate(lengths) if length > most]
+        if cut:
+            first = texts[cut[0]]
+            shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}..."
+            warnings.warn(
+                f"{len(cut):,} of {len(lengths):,} {such_as} are longer than this model reads, the first is "
+                f"{shown!r}: of its {lengths[cut[0]]:,} tokens the last {lengths[cut[0]] - most:,} were not "
+                "read",
+                stacklevel=4,
+            )
 
     @contextmanager
     def computing(self, *, with_gradients: bool = False) -> Iterator[None]:

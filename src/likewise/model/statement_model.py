@@ -119,12 +119,14 @@ class StatementModel(Runtime):
         """
         self.needs("ground")
         several, texts = aligned(images=several_images(images), phrases=checked_texts(phrases))
+        self.warn_of_cut(texts, "phrases")
         listed = None if boxes is None else checked_boxes(boxes, len(texts))
         squares, sizes = self._squares(several, 0), image_sizes(several)
         return ground_squares(self, squares, sizes, texts, listed, layer=layer)
 
     def _judge(self, ability: str, given: list[list[Any]], batch_size: int) -> list[Verdict]:
         *images, texts = given
+        self.warn_of_cut(texts, "statements")
         found: list[Verdict] = []
         for rows in batches(len(texts), batch_size):
             squares = [self._squares(one[rows], rows.start) for one in images]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from likewise.cli.files.output_paths import check_place
-from likewise.cli.files.row_files import ROW_SUFFIXES, write_rows
-from likewise.errors import ConfigError
+from likewise.cli.files.row_files import write_rows
 from likewise.model.answers import Answer
 
-__all__ = ["Answered", "check_out", "write_answers_file"]
+__all__ = ["Answered", "write_answers_file"]
 
 
 class Answered(NamedTuple):
@@ -19,19 +17,6 @@ class Answered(NamedTuple):
     image: str
     question: str
     answers: list[Answer]
-
-
-def check_out(out: str | None) -> None:
-    """Reject a place that cannot be written to, before any work.
-
-    Raises:
-        ConfigError: another ending, or a folder that is not there.
-    """
-    if out is None:
-        return
-    if Path(out).suffix not in ROW_SUFFIXES:
-        raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(ROW_SUFFIXES)}.")
-    check_place("--out", Path(out), such_as=f"answers{Path(out).suffix}")
 
 
 def write_answers_file(out: str, found: list[Answered]) -> None:

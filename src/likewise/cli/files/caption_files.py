@@ -6,33 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 from likewise.atomic_files import written_whole
-from likewise.cli.files.output_paths import check_place
-from likewise.cli.files.row_files import ROW_SUFFIXES, write_rows
+from likewise.cli.files.row_files import write_rows
 from likewise.data.images.refs import FileImage
 from likewise.data.record import Record
-from likewise.errors import ConfigError, DataError
+from likewise.errors import DataError
 from likewise.messages import first_names
 from likewise.model.captions import Caption
 
-__all__ = ["check_out", "write_captions_file"]
+__all__ = ["write_captions_file"]
 
 Captioned = list[tuple[Record, list[Caption]]]
-
-
-def check_out(out: str | None) -> None:
-    """Reject a place that cannot be written to, before any work.
-
-    Raises:
-        ConfigError: another ending, or a folder that is not there.
-    """
-    if out is None or out == "txt":
-        return
-    if Path(out).suffix not in ROW_SUFFIXES:
-        raise ConfigError(
-            f"--out {out}: expected a name that ends in {', '.join(ROW_SUFFIXES)}, or txt for a file "
-            "beside each image."
-        )
-    check_place("--out", Path(out), such_as=f"captions{Path(out).suffix}")
 
 
 def write_captions_file(out: str, found: Captioned, *, overwrite: bool = False) -> None:

@@ -10,10 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from likewise.atomic_files import written_whole
+from likewise.cli.files.output_paths import check_place
+from likewise.errors import ConfigError
 
-__all__ = ["ROW_SUFFIXES", "write_rows"]
+__all__ = ["ROW_SUFFIXES", "check_out", "write_rows"]
 
 ROW_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def check_out(
+    out: str | None, *, such_as: str, suffixes: Sequence[str] = ROW_SUFFIXES, or_else: str = ""
+) -> None:
+    """Reject a place that cannot be written to, before any work.
+
+    Args:
+        out: the file; None to print.
+        such_as: a name without its ending, for the message.
+        suffixes: endings that are known, in lower case.
+        or_else: what else may be given, for the message.
+
+    Raises:
+        ConfigError: another ending, or a folder that is not there.
+    """
+    if out is None:
+        return
+    if Path(out).suffix.lower() not in suffixes:
+        raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(suffixes)}{or_else}.")
+    check_place("--out", Path(out), such_as=f"{such_as}{Path(out).suffix}")
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -25,12 +48,12 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as beside:
-        if path.suffix == ".parquet":
+        if path.suffix.lower() == ".parquet":
             import pyarrow as pa
             import pyarrow.parquet as pq
 
             pq.write_table(pa.Table.from_pylist(list(rows)), beside)
-        elif path.suffix == ".jsonl":
+        elif path.suffix.lower() == ".jsonl":
             lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
             beside.write_text("".join(lines), encoding="utf-8")
         else:

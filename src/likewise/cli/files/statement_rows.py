@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from likewise.cli.files.output_paths import check_place
-from likewise.cli.files.row_files import ROW_SUFFIXES, write_rows
+from likewise.cli.files.row_files import write_rows
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.decode import decode_upright
 from likewise.data.record import BadRecord, Record
-from likewise.errors import ConfigError, DataError, RecordError
+from likewise.errors import DataError, RecordError
 from likewise.messages import first_names, printed_line
 
-__all__ = ["Rows", "check_out", "finish", "open_rows", "print_cells", "tracked"]
+__all__ = ["Rows", "finish", "open_rows", "print_cells", "tracked"]
 
 
 class Rows(NamedTuple):
@@ -49,24 +48,6 @@ def _decoded(record: Record, column: str) -> Any:
     if image is None:
         raise RecordError(f"no {column.replace('_', ' ')}")
     return decode_upright(image.read())
-
-
-def check_out(out: str | None, *, such_as: str, suffixes: Sequence[str] = ROW_SUFFIXES) -> None:
-    """Reject a place that cannot be written to, before any work.
-
-    Args:
-        out: the file; None to print.
-        such_as: a name without its ending, for the message.
-        suffixes: endings that are known.
-
-    Raises:
-        ConfigError: another ending, or a folder that is not there.
-    """
-    if out is None:
-        return
-    if Path(out).suffix.lower() not in suffixes:
-        raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(suffixes)}.")
-    check_place("--out", Path(out), such_as=f"{such_as}{Path(out).suffix}")
 
 
 def open_rows(source: str, columns: tuple[str, ...], *more: str) -> Rows:

@@ -123,7 +123,7 @@ def checked_boxes(boxes: Sequence[Any], num_phrases: int) -> list[list[list[floa
         DataError: another number of lists, or something that is no box.
     """
     given = list(boxes)
-    if given and all(np.ndim(one) == 1 and len(one) == 4 for one in given):
+    if given and all(_is_box(one) for one in given):
         given = [given]  # the boxes of one image, for all phrases
     if len(given) == 1:
         given *= num_phrases
@@ -131,13 +131,18 @@ def checked_boxes(boxes: Sequence[Any], num_phrases: int) -> list[list[list[floa
         raise DataError(f"boxes come as one list for each of {num_phrases} phrases; got {len(given)} lists.")
     checked = []
     for place, listed in enumerate(given):
-        try:
-            numbers = np.asarray(listed, np.float64).reshape(-1, 4)
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"boxes of phrase {place}: a box is x, y, width, height; got {listed!r}"
-            ) from error
+        if not np.iterable(listed) or not all(_is_box(box) for box in listed):
+            raise DataError(f"boxes of phrase {place}: a box is x, y, width, height; got {listed!r}")
+        numbers = np.asarray(listed, np.float64).reshape(-1, 4)
         if not np.isfinite(numbers).all() or (numbers[:, 2:] <= 0).any():
             raise DataError(f"boxes of phrase {place}: width and height must be above 0; got {listed!r}")
         checked.append(numbers.tolist())
     return checked
+
+
+def _is_box(value: Any) -> bool:
+    """Whether a value is four numbers."""
+    try:
+        return np.asarray(value, np.float64).shape == (4,)
+    except (TypeError, ValueError):
+        return False
