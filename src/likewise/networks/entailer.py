@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from likewise.encoders.fusion import FusionEncoder
@@ -50,6 +51,7 @@ class EntailmentNetwork(Network):
         self, pixels: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
     ) -> tuple[Tensor, tuple[Tensor]]:
         """`entail`, and a fusion layer's (B, H, L, 1 + N) attention to the image, with its graph."""
-        states = leaves(text_tokens(self.text, tokens, mask), image_tokens(self.image, pixels))
+        with torch.no_grad():
+            states = leaves(text_tokens(self.text, tokens, mask), image_tokens(self.image, pixels))
         fused, weights = self.fusion.with_attention(states[0], mask, states[1], layer=layer)
         return self.head(fused[:, 0]), (weights,)

@@ -36,7 +36,7 @@ def class_head(dim: int, num_classes: int) -> nn.Sequential:
 
 def leaves(*states: Tensor) -> tuple[Tensor, ...]:
     """The same states as the start of a graph, so that attention has gradients even if all weights are
-    frozen."""
+    frozen. The encoders before them need no graph, whose memory is most of what there is."""
     return tuple(state.detach().requires_grad_() for state in states)
 
 

@@ -121,7 +121,8 @@ class FusionNetwork(Network):
     ) -> tuple[Tensor, tuple[Tensor]]:
         """(B, 3, S, S) normalized pixels, (B, L) tokens and mask to the match's (B, 2) logits, and a fusion
         layer's (B, H, L, 1 + N) attention to the image, with its graph."""
-        states = leaves(self.text_states(tokens, mask), self.image_states(pixels))
+        with torch.no_grad():
+            states = leaves(self.text_states(tokens, mask), self.image_states(pixels))
         fused, weights = self.fusion.with_attention(states[0], mask, states[1], layer=layer)
         return self.match_head(fused[:, 0]), (weights,)
 

@@ -72,9 +72,9 @@ class PairReasoner(Network):
         self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor, *, layer: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """`compare`, and a fusion layer's (B, H, L, 1 + N) attention to either image, with its graph."""
-        states, images = leaves(
-            text_tokens(self.text, tokens, mask), self.image_states(torch.cat([pixels, pixels_2]))
-        )
+        with torch.no_grad():
+            both = self.image_states(torch.cat([pixels, pixels_2]))
+            states, images = leaves(text_tokens(self.text, tokens, mask), both)
         first, second = images.chunk(2)
         fused, weights = fuse_two_images(self.fusion, self.second, states, mask, (first, second), layer=layer)
         assert weights is not None

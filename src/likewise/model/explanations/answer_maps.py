@@ -7,7 +7,6 @@ Dimensions: P questions, L tokens of a question, H heads, N patches, D width, g 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from likewise.encoders.decoders import Memory
 from likewise.errors import AbilityError
+from likewise.model.explanations.attention_cam import text_maps, token_maps
 from likewise.model.runtime import Runtime
 from likewise.networks.answerer import AnswerNetwork
 from likewise.networks.fused_states import image_tokens, text_tokens
@@ -61,9 +61,5 @@ def answer_maps(
             (gradient,) = torch.autograd.grad(log_probs.sum(), weights)
     finally:
         network.train(training)
-    # (P, L, N): the first image token is the pooled one, which has no place in the image.
-    cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]
-    cam = (cam * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)  # (P, N)
-    side = math.isqrt(cam.shape[1])
-    found: NDArray[np.float32] = cam.view(len(cam), side, side).float().cpu().numpy()
+    found: NDArray[np.float32] = text_maps(token_maps(weights, gradient), mask).float().cpu().numpy()
     return found

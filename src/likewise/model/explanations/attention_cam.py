@@ -17,7 +17,7 @@ from torch import Tensor
 from likewise.errors import ConfigError
 from likewise.model.runtime import Runtime
 
-__all__ = ["attention_cam"]
+__all__ = ["attention_cam", "text_maps", "token_maps"]
 
 
 def attention_cam(
@@ -64,14 +64,28 @@ def attention_cam(
             gradients = torch.autograd.grad(score, attention)
     finally:
         network.train(training)
-    maps = [_mapped(one.detach(), gradient, mask) for one, gradient in zip(attention, gradients, strict=True)]
+    maps = [
+        text_maps(token_maps(one, gradient), mask).float().cpu()
+        for one, gradient in zip(attention, gradients, strict=True)
+    ]
     return logits.detach().float().cpu(), maps
 
 
-def _mapped(attention: Tensor, gradient: Tensor, mask: Tensor) -> Tensor:
-    """(B, H, L, 1 + N) attention and its gradient to (B, g, g)."""
-    # The first image token is the pooled one, which has no place in the image.
-    each = (attention * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]  # (B, L, N)
-    whole = (each * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1)[:, None]  # (B, N)
-    side = math.isqrt(whole.shape[1])
-    return whole.reshape(-1, side, side).float().cpu()
+def token_maps(attention: Tensor, gradient: Tensor) -> Tensor:
+    """Attention times the positive part of its gradient, mean over the heads.
+
+    Args:
+        attention: (B, H, L, 1 + N); the first image token is the pooled one, which has no place in the image.
+        gradient: of the explained number, of the same shape.
+
+    Returns:
+        (B, L, g, g), at least 0, without a graph.
+    """
+    maps = (attention.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]  # (B, L, N)
+    side = math.isqrt(maps.shape[2])
+    return maps.reshape(*maps.shape[:2], side, side)
+
+
+def text_maps(maps: Tensor, mask: Tensor) -> Tensor:
+    """(B, L, g, g) maps of tokens and the (B, L) mask of the real ones to their (B, g, g) means."""
+    return (maps * mask[:, :, None, None]).sum(dim=1) / mask.sum(dim=1)[:, None, None]

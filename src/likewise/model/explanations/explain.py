@@ -39,9 +39,14 @@ def kind_of_explanation(model: Runtime, *, of_texts: bool, of_images: bool) -> K
     if not of_texts:
         able = ["a text"] * ("encode_texts" in model.abilities)
         able += ["another image"] * ("encode_images" in model.abilities)
+        if not able:
+            raise AbilityError(
+                f"this model ({model.config['method']}) has nothing to explain of an image alone or of its "
+                "match with a text; models of clip, tcl, captioning and of images alone do."
+            )
         raise AbilityError(
-            f"this model ({model.config['method']}) writes no captions: give "
-            f"{' or '.join(able) or 'another model'} to compare the image with."
+            f"this model ({model.config['method']}) writes no captions: give {' or '.join(able)} to compare "
+            "the image with."
         )
     if isinstance(model.network, FusionNetwork):
         explainable(model)

@@ -7,12 +7,11 @@ heads. Dimensions: P pairs, H heads, L tokens, N patches, W words, g side of the
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from likewise.errors import AbilityError
+from likewise.model.explanations.attention_cam import token_maps
 from likewise.model.explanations.explanation import Explanation, by_words
 from likewise.model.runtime import Runtime
 from likewise.networks.fusion import FusionNetwork
@@ -105,7 +104,4 @@ def word_maps(
         fused, weights = network.fusion.with_attention(*leaves, layer=place)  # (P, L, F), (P, H, L, 1 + N)
         logits = network.match_head(fused[:, 0])
         (gradient,) = torch.autograd.grad(logits[:, 1].sum(), weights)
-    # (P, L, N): the first image token is the pooled one, which has no place in the image.
-    cam = (weights.detach() * gradient.clamp_min(0)).mean(dim=1)[:, :, 1:]
-    side = math.isqrt(cam.shape[2])
-    return cam.reshape(*cam.shape[:2], side, side), logits.detach()
+    return token_maps(weights, gradient), logits.detach()
