@@ -16,13 +16,16 @@ from torch.nn import functional as F
 import likewise
 from likewise.batches.batch import AnswerBatch, Batch
 from likewise.cli.main import main
+from likewise.data import prepare
 from likewise.encoders.decoders import TransformerDecoder, start_from_fusion
 from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.evaluation.context import Context
 from likewise.evaluation.registry import find_task
 from likewise.methods.base import Progress, Step, TokenizerInfo
 from likewise.methods.image_text.vqa import VQA, Config
 from likewise.model import Model
 from likewise.reporting.collect import report
+from likewise.reporting.formatting import rows_by_type
 from likewise.runs.folder import RunFolder
 from likewise.step_random import StepRandom
 
@@ -265,6 +268,22 @@ def test_the_run_has_figures_and_a_report_with_examples(run: Path) -> None:
     assert "Question answering" in page
     assert "where it looked" in page
     assert "Question answering by question type" in page
+
+
+def test_without_a_training_part_there_is_no_baseline_of_text_alone(run: Path, model: Model) -> None:
+    settings = small_settings("vqa")
+    splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
+    task = find_task("vqa")
+    whole = task.run(Context(model, splits), task.options())
+    empty = dataclasses.replace(splits, train=splits.train.subset(np.zeros(0, np.int64)))
+    found = task.run(Context(model, empty), task.options())
+    assert "text_only_accuracy" in whole
+    assert "note" not in whole
+    assert "text_only_accuracy" not in found
+    assert found["majority_accuracy"] == whole["majority_accuracy"]
+    assert found["note"].startswith("there is no training part")
+    assert [row.beside for rows in rows_by_type(found).values() for row in rows if row.beside] == []
+    assert all(row.beside.endswith("%") for rows in rows_by_type(whole).values() for row in rows)
 
 
 def test_accuracy_by_type_is_printed_beside_the_text_alone(

@@ -184,6 +184,6 @@ def show_results(results: Mapping[str, Mapping[str, Any]]) -> None:
             table.add_row(task, f"by {kind} (chance: from the text alone)")
             for one in rows:
                 name = escape(printed_line(f"  {one.name} ({format_plain(one.num_rows)})"))
-                shares = format_percent(one.accuracy), format_percent(one.text_only)
+                shares = format_percent(one.accuracy), one.beside
                 table.add_row(task, name, *shares, "higher")
     Console().print(table)

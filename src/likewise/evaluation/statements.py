@@ -121,10 +121,11 @@ def measure_statements(context: Context, ability: str) -> dict[str, Any]:
         notes.append("there is no training part for the baselines of majority and text alone")
     try:
         others = with_other_images(data, rows_of_other_groups(data.groups))
-        shuffled = judge_dataset(model, ability, others, found.texts, found.rows).argmax(1)
-        figures["shuffled_accuracy"] = float((shuffled == found.labels).mean())
     except ValueError as error:
         notes.append(str(error))
+    else:
+        shuffled = judge_dataset(model, ability, others, found.texts, found.rows).argmax(1)
+        figures["shuffled_accuracy"] = float((shuffled == found.labels).mean())
     figures |= _consistency(found, right, majority)
     notes += _blindness(figures)
     return figures | ({"note": "; ".join(notes)} if notes else {})

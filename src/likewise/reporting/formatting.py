@@ -84,19 +84,24 @@ def format_plain(value: float) -> str:
 
 
 class TypeRow(NamedTuple):
-    """Rows of one type: their accuracy, that of the text alone, and how many there are."""
+    """Rows of one type: their accuracy, that of the text alone if it is known, and how many there are."""
 
     name: str
     accuracy: float
-    text_only: float
+    text_only: float | None
     num_rows: float
+
+    @property
+    def beside(self) -> str:
+        """What stands beside the accuracy."""
+        return "" if self.text_only is None else format_percent(self.text_only)
 
 
 def rows_by_type(figures: Mapping[str, Any]) -> dict[str, list[TypeRow]]:
     """What a task returns under `by_question_type` and the like, as "question type" with its rows."""
     return {
         key.removeprefix("by_").replace("_", " "): [
-            TypeRow(name, one["accuracy"], one["text_only_accuracy"], one["num_questions"])
+            TypeRow(name, one["accuracy"], one.get("text_only_accuracy"), one["num_questions"])
             for name, one in value.items()
         ]
         for key, value in figures.items()

@@ -83,7 +83,7 @@ def result_tables(
                 ResultRow(
                     f"{one.name} ({format_plain(one.num_rows)})",
                     format_percent(one.accuracy),
-                    format_percent(one.text_only),
+                    one.beside,
                     lower_is_better=False,
                 )
                 for one in found

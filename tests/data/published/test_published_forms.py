@@ -127,6 +127,15 @@ def test_vqa_questions_and_annotations_are_joined(tmp_path: Path) -> None:
     assert len(set(data.groups.tolist())) == 1
 
 
+def test_photos_of_vqas_test_dev_part_are_those_of_the_test_part(tmp_path: Path) -> None:
+    questions, _ = vqa_files(tmp_path)
+    content = json.loads(questions.read_text()) | {"data_subtype": "test-dev2015"}
+    questions.write_text(json.dumps(content))
+    photo(tmp_path / "COCO_test2015_000000458752.jpg")
+    source = opened(questions, "image", "text", image_root=str(tmp_path))
+    assert [len(record.texts) for record in source.records] == [2]
+
+
 def test_vqa_questions_of_other_images_need_a_table_of_them(tmp_path: Path) -> None:
     questions, annotations = vqa_files(tmp_path)
     content = json.loads(questions.read_text())

@@ -89,7 +89,7 @@ def _coco_prefix(value: Row) -> str | None:
     part = value.get("data_subtype")
     if value.get("data_type", "mscoco") != "mscoco" or not isinstance(part, str):
         return None
-    return f"COCO_{part}_"
+    return f"COCO_{part.replace('test-dev', 'test')}_"  # whose photos are some of the test part's
 
 
 def _question(item: Row, prefix: str | None) -> Row:

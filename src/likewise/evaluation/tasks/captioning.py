@@ -82,7 +82,9 @@ class Captioning(Task):
         constant = best_constant_caption(training or references)
         scores = caption_scores([constant] * len(captions), references)
         generated = context.splits.summary.get("kind") == "generated scenes"
-        remark = few_distinct(captions)
+        remarks = [remark for remark in [few_distinct(captions)] if remark is not None]
+        if not training:
+            remarks.append("there is no training part: the best constant caption is chosen on the references")
         vocabulary = {word for texts in training for text in texts for word in tokenize(text)}
         return {
             **caption_scores(captions, references),
@@ -91,5 +93,5 @@ class Captioning(Task):
             "num_images": float(len(captions)),
             **(scene_truth(captions, references, training) if generated else {}),
             "constant_caption": constant,
-            **({} if remark is None else {"note": remark}),
+            **({"note": "; ".join(remarks)} if remarks else {}),
         }

@@ -72,8 +72,9 @@ class Grounding(Task):
         """See `Task.run`."""
         model, data = context.model, context.validation
         found = phrases_of(data, model.config["images"]["fit"])
-        chosen = np.arange(len(found.texts))
+        chosen, notes = np.arange(len(found.texts)), []
         if len(chosen) > _MAX_PHRASES:
+            notes.append(f"{_MAX_PHRASES:,} of {len(chosen):,} phrases are measured, evenly spaced")
             chosen = np.linspace(0, len(chosen) - 1, _MAX_PHRASES).astype(np.int64)
         boxes, others = ([listed[place] for place in chosen] for listed in (found.boxes, found.others))
         figures: dict[str, Any] = grounding_figures(_maps(model, data, found, chosen), boxes, others)
@@ -82,9 +83,11 @@ class Grounding(Task):
         try:
             shuffled = with_other_images(data, rows_of_other_groups(data.groups))
         except ValueError as error:
-            return figures | {"note": str(error)}
-        blind = grounding_figures(_maps(model, shuffled, found, chosen), boxes)
-        return figures | {"shuffled_pointing": blind["pointing"]}
+            notes.append(str(error))
+        else:
+            blind = grounding_figures(_maps(model, shuffled, found, chosen), boxes)
+            figures["shuffled_pointing"] = blind["pointing"]
+        return figures | ({"note": "; ".join(notes)} if notes else {})
 
 
 def _maps(model: Model, data: Dataset, found: Phrases, chosen: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -84,21 +84,31 @@ class VQA(Task):
 
         answers = answered(validation)
         hits = right(answers)
-        learned = heaviest_answers(train) or known
-        asked = [texts[0] for texts in train.texts or () if texts] or [""] * len(known)
-        by_text = right(text_only_predictions(asked, learned, questions))
+        learned, notes = heaviest_answers(train), []
+        by_text = None
+        # The model's answers are in the order of their frequency in its training.
+        majority = most_frequent(learned or known)
+        if learned:
+            asked = [texts[0] for texts in train.texts or ()]
+            by_text = right(text_only_predictions(asked, learned, questions))
+        else:
+            notes.append(
+                "there is no training part for the baseline of text alone; the majority is that of the "
+                "model's own training"
+            )
         normalized = {normalized_answer(one) for one in known}
-        figures = {
+        figures: dict[str, Any] = {
             "accuracy": float(hits.mean()),
             "accuracy_error": accuracy_error(hits, validation.groups),
-            "majority_accuracy": float(right([most_frequent(learned)] * len(truth)).mean()),
-            "text_only_accuracy": float(by_text.mean()),
+            "majority_accuracy": float(right([majority] * len(truth)).mean()),
             "unknown_share": float(np.mean([normalized_answer(one) not in normalized for one in truth])),
             "num_answers": float(len(known)),
             "num_questions": float(len(truth)),
             "by_question_type": _by_type([question_type(one) for one in questions], hits, by_text),
             "by_answer_type": _by_type([answer_type(one) for one in truth], hits, by_text),
         }
+        if by_text is not None:
+            figures["text_only_accuracy"] = float(by_text.mean())
         given = validation.column("answer").values
         if any(len(row) > 1 for row in given):
             scores = [consensus_accuracy(one, row) for one, row in zip(answers, given, strict=True)]
@@ -106,8 +116,10 @@ class VQA(Task):
         try:
             others = with_other_images(validation, rows_of_other_groups(validation.groups))
         except ValueError as error:
-            return figures | {"note": str(error)}
-        return figures | {"shuffled_accuracy": float(right(answered(others)).mean())}
+            notes.append(str(error))
+        else:
+            figures["shuffled_accuracy"] = float(right(answered(others)).mean())
+        return figures | ({"note": "; ".join(notes)} if notes else {})
 
 
 def heaviest_answers(data: Dataset) -> list[str]:
@@ -118,15 +130,16 @@ def heaviest_answers(data: Dataset) -> list[str]:
 
 
 def _by_type(
-    types: Sequence[str], hits: NDArray[np.bool_], by_text: NDArray[np.bool_]
+    types: Sequence[str], hits: NDArray[np.bool_], by_text: NDArray[np.bool_] | None
 ) -> dict[str, dict[str, float]]:
-    """Accuracy, the text-only model's, and the number of questions, of the most frequent types."""
+    """Accuracy, the text-only model's if there is one, and the number of questions, of the most frequent
+    types."""
     kinds = np.array(types)
     return {
         name: {
             "accuracy": float(hits[kinds == name].mean()),
-            "text_only_accuracy": float(by_text[kinds == name].mean()),
             "num_questions": float(count),
         }
+        | ({} if by_text is None else {"text_only_accuracy": float(by_text[kinds == name].mean())})
         for name, count in Counter(types).most_common(_MOST_TYPES)
     }
