@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 import likewise
 from likewise.batches.batch import Batch
+from likewise.data import prepare
 from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.evaluation.context import Context
 from likewise.evaluation.registry import find_task
 from likewise.methods.base import Progress, Step, TokenizerInfo
 from likewise.methods.image_text.captioning import Captioning, Config
@@ -163,6 +165,19 @@ def test_a_trained_captioner_captions_from_its_folder(tmp_path: Path, attention:
     assert report(run.path).is_file()
     loss = [line["loss"] for line in run.read_metrics() if "loss" in line]
     assert loss[-1] < loss[0] < math.log(300) + 2
+
+
+def test_without_a_training_part_the_constant_is_of_the_references(tmp_path: Path) -> None:
+    settings = small_settings("captioning", steps=1, save_every=0)
+    model = likewise.load(likewise.train(settings, tmp_path / "run", show=False).model)
+    splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
+    empty = dataclasses.replace(splits, train=splits.train.subset([]))
+    task = find_task("captioning")
+    whole, found = (task.run(Context(model, one), task.options()) for one in (splits, empty))
+    assert "chosen on the references" in found["note"]
+    assert "chosen on the references" not in whole.get("note", "")
+    assert found["constant_caption"] in {text for texts in splits.validation.texts for text in texts}  # type: ignore[union-attr]
+    assert whole.keys() - found.keys() >= {"unused_words"}
 
 
 def test_a_model_without_a_decoder_says_what_gives_captions(tmp_path: Path) -> None:

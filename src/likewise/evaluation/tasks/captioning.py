@@ -86,10 +86,13 @@ class Captioning(Task):
         if not training:
             remarks.append("there is no training part: the best constant caption is chosen on the references")
         vocabulary = {word for texts in training for text in texts for word in tokenize(text)}
+        diversity = caption_diversity(captions, vocabulary)
+        if not vocabulary:
+            del diversity["unused_words"]
         return {
             **caption_scores(captions, references),
             **{f"constant_{key}": value for key, value in scores.items()},
-            **caption_diversity(captions, vocabulary),
+            **diversity,
             "num_images": float(len(captions)),
             **(scene_truth(captions, references, training) if generated else {}),
             "constant_caption": constant,
