@@ -102,15 +102,22 @@ def test_a_phase_moves_its_own_weights_alone(method: str) -> None:
         assert all(any(f"{name}.".startswith(part) for part in parts) for name in moved)
 
 
-def test_adda_keeps_the_network_as_the_source_left_it() -> None:
+@pytest.mark.parametrize("total", [10, 11])
+def test_adda_keeps_the_network_as_the_source_left_it(total: int) -> None:
+    """After every step that began in the first stage, also where the stages meet within a step."""
     made, _ = build("adda")
     weight = made.network.classifier.weight  # type: ignore[union-attr]
     kept = made.source_network.classifier.weight  # type: ignore[union-attr]
-    for step, follows in ((4, True), (5, True), (6, False)):
+    source = made.phases[0]
+    followed = []
+    for step in range(total):
         with torch.no_grad():
             weight.add_(1.0)
-        made.after_step(Progress(step, 10))
-        assert bool(torch.equal(weight, kept)) is follows
+        made.after_step(Progress(step + 1, total))
+        follows = bool(torch.equal(weight, kept))
+        assert follows is (Progress(step, total).share < source.stop)
+        followed.append(follows)
+    assert sum(followed) == (total + 1) // 2
 
 
 def test_mcd_s_classifiers_begin_apart() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ def values(network: nn.Module) -> set[float]:
 def test_the_best_is_kept_and_of_equal_ones_the_later(lower: bool, best: int, tmp_path: Path) -> None:
     run, network = RunFolder(tmp_path), small_network()
     selection = Selection(run, "task", "figure", lower=lower)
-    for step, value in ((1, 0.5), (2, 0.7), (3, 0.7), (4, 0.1), (5, None)):
+    for step, value in ((1, 0.5), (2, 0.7), (3, 0.7), (4, 0.1), (5, None), (6, math.nan)):
         fill(network, float(step))
         selection.consider(step, {} if value is None else {"task": {"figure": value}}, network)
     assert values(selection.network(network)) == {float(best)}
-    assert values(network) == {5.0}
+    assert values(network) == {6.0}
     assert json.loads(run.selection.read_text())["step"] == best
 
 

@@ -6,6 +6,7 @@ be read from metrics.jsonl, which has all figures of each evaluation.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from likewise.data import Splits
@@ -38,11 +39,14 @@ class Selection:
         self._best: dict[str, Any] | None = None
 
     def consider(self, step: int, figures: dict[str, dict[str, Any]], network: Network) -> None:
-        """Keep the weights after `step`, if none before had a better figure: of equal ones the later."""
+        """Keep the weights after `step`, if none before had a better figure: of equal ones the later.
+
+        A figure that is not finite is none.
+        """
         value = figures.get(self._task, {}).get(self._figure)
-        if value is None or (
-            self._best is not None and self._sign * value < self._sign * self._best["value"]
-        ):
+        if value is None or not math.isfinite(value):
+            return
+        if self._best is not None and self._sign * value < self._sign * self._best["value"]:
             return
         weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         self._best = {"step": step, "value": float(value), "network": weights}
