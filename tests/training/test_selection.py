@@ -84,6 +84,18 @@ def test_the_model_is_the_chosen_one_also_when_resumed(tmp_path: Path) -> None:
     assert json.loads(again.selection.read_text()) == chosen
 
 
+def test_the_choice_is_told_and_one_by_target_labels_is_called_a_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bound = "reads the target's labels: the model is a bound"
+    for select, is_bound in (("transfer.target_accuracy", True), ("transfer.entropy", False)):
+        run = train(small_settings("dann", steps=1, select=select), tmp_path / select)
+        said = capsys.readouterr().err
+        chosen = json.loads(run.selection.read_text())
+        assert f"the weights after step 1, chosen by {select} ({chosen['value']:.4g})" in said
+        assert (bound in said) is is_bound
+
+
 def test_a_figure_that_is_not_measured_is_refused(tmp_path: Path) -> None:
     for method, select, said in (
         ("simclr", "transfer.source_accuracy", "measures no such figure"),

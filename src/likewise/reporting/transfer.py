@@ -14,10 +14,9 @@ from likewise.reporting.inputs import ReportInputs
 __all__ = ["find_transfer"]
 
 _TASK = "transfer"
-_ORACLE = "target_accuracy"
 _SCORES = (
     *("source_accuracy", "information", "neighbourhood_density", "entropy", "weighted_risk", "dev_risk"),
-    _ORACLE,
+    "target_accuracy",
 )
 _LARGEST_MATRIX = 20
 
@@ -66,7 +65,7 @@ def _choices(inputs: ReportInputs) -> list[dict[str, Any]]:
                 "value": show(best[f"{_TASK}/{key}"]),
                 "source": _accuracy(best, "source"),
                 "target": _accuracy(best, "target"),
-                "oracle": key == _ORACLE,
+                "oracle": figure.oracle,
             }
         )
     return rows

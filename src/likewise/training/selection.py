@@ -31,9 +31,11 @@ class Selection:
         run: keeps its weights, for a resumed training.
         task, figure: what decides.
         lower: whether lower values are better.
+        oracle: whether the figure needs labels that training must not see.
     """
 
-    def __init__(self, run: RunFolder, task: str, figure: str, *, lower: bool) -> None:
+    def __init__(self, run: RunFolder, task: str, figure: str, *, lower: bool, oracle: bool = False) -> None:
+        self.oracle = oracle
         self._run, self._task, self._figure = run, task, figure
         self._sign = -1.0 if lower else 1.0
         self._best: dict[str, Any] | None = None
@@ -53,6 +55,14 @@ class Selection:
         write_checkpoint(self._run.selected, self._best)
         chosen = {"by": f"{self._task}.{self._figure}", "step": step, "value": float(value)}
         self._run.write_json(self._run.selection, chosen)
+
+    def described(self) -> str:
+        """Which weights `network` returns, and why."""
+        figure = f"{self._task}.{self._figure}"
+        if self._best is None:
+            return f"the model has the last weights: no evaluation had a figure {figure}"
+        step, value = self._best["step"], self._best["value"]
+        return f"the model has the weights after step {step}, chosen by {figure} ({value:.4g})"
 
     def restore(self, step: int) -> None:
         """The best evaluation of a training that goes on after `step`; later ones are made again."""
@@ -101,4 +111,4 @@ def selection_of(by: str, run: RunFolder, model: Model, splits: Splits, *, asked
         hint = closest(by, known) or f"there are {LAST}, {', '.join(known) or 'no others'}."
         raise ConfigError(f"--training.select {by}: this training measures no such figure; {hint}")
     task, _, figure = by.partition(".")
-    return Selection(run, task, figure, lower=known[by].better == "lower")
+    return Selection(run, task, figure, lower=known[by].better == "lower", oracle=known[by].oracle)

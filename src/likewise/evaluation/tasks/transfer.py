@@ -41,6 +41,7 @@ class Transfer(Task):
             "chance_target_accuracy",
             headline="Target accuracy",
             curve=True,
+            oracle=True,
         ),
         Figure(
             "source_accuracy",
@@ -51,7 +52,7 @@ class Transfer(Task):
             headline="Source accuracy",
             curve=True,
         ),
-        Figure("target_recall", "Target accuracy (mean over classes)", "share", "higher"),
+        Figure("target_recall", "Target accuracy (mean over classes)", "share", "higher", oracle=True),
         Figure("proxy_a_distance", "Proxy A-distance (0 alike, 2 apart)", better="lower", curve=True),
         Figure("entropy", "Entropy in the target (nats)", better="lower", curve=True),
         Figure("information", "Information in the target (nats)", better="higher", curve=True),
