@@ -15,7 +15,7 @@ from likewise.metrics.texts.similarity import correlations, pair_cosines, tfidf_
 __all__ = ["STS"]
 
 _ALIKE = 0.8
-"""Pairs above this share of the scores' range count as positives for alignment: scores above 4 of 0 to 5, as in
+"""Pairs above this share of the scores' range count as positives for alignment: above 4 of 0 to 5, as in
 Gao 2021 (2104.08821), section 2.3."""
 _MAX_UNIFORMITY_ROWS = 8192
 _NUM_SHOWN = 6
