@@ -47,6 +47,7 @@ def find_transfer(inputs: ReportInputs) -> dict[str, Any]:
 def _choices(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The step that each score chooses among the evaluations, with both accuracies there."""
     evaluations = [line for line in inputs.metrics if line.get("kind") == "evaluation"]
+    selected = inputs.settings.get("training", {}).get("select")
     rows = []
     for key in _SCORES:
         figure = find_task(_TASK).figure(key)
@@ -66,6 +67,7 @@ def _choices(inputs: ReportInputs) -> list[dict[str, Any]]:
                 "source": _accuracy(best, "source"),
                 "target": _accuracy(best, "target"),
                 "oracle": figure.oracle,
+                "selected": selected == f"{_TASK}.{key}",
             }
         )
     return rows
