@@ -72,3 +72,16 @@ def test_wrong_options_are_refused(
         main(["classify", str(run), str(run.parent / "images"), *words])
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_no_file_is_written_without_an_image(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, out = str(run.parent / "images/broken.png"), tmp_path / "classes.csv"
+    with pytest.raises(SystemExit) as ended:
+        main(["classify", str(run), broken, "--device", "cpu", "--out", str(out)])
+    assert ended.value.code != 0
+    said = capsys.readouterr().err
+    assert "1 images set aside" in said
+    assert "no image could be read" in said
+    assert not out.exists()

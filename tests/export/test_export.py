@@ -131,6 +131,16 @@ def test_lower_case_is_made_as_the_folder_asks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.encode_texts("A Red Circle"), model.encode_texts("a red circle"))
 
 
+def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the one that the command runs in, which has no name there."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    model = text_model()
+    folder = export(model, ".", format=FORMAT)
+    np.testing.assert_allclose(load(folder).encode_texts(TEXTS), model.encode_texts(TEXTS), atol=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     model = text_model()
     with pytest.raises(ConfigError, match="did you mean 'sentence-transformers'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ def values(network: nn.Module) -> set[float]:
 def test_the_best_is_kept_and_of_equal_ones_the_later(lower: bool, best: int, tmp_path: Path) -> None:
     run, network = RunFolder(tmp_path), small_network()
     selection = Selection(run, "task", "figure", lower=lower)
-    for step, value in ((1, 0.5), (2, 0.7), (3, 0.7), (4, 0.1), (5, None)):
+    for step, value in ((1, 0.5), (2, 0.7), (3, 0.7), (4, 0.1), (5, None), (6, math.nan)):
         fill(network, float(step))
         selection.consider(step, {} if value is None else {"task": {"figure": value}}, network)
     assert values(selection.network(network)) == {float(best)}
-    assert values(network) == {5.0}
+    assert values(network) == {6.0}
     assert json.loads(run.selection.read_text())["step"] == best
 
 
@@ -81,6 +82,18 @@ def test_the_model_is_the_chosen_one_also_when_resumed(tmp_path: Path) -> None:
     first, second = (load(run.path).network.state_dict() for run in (whole, again))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert json.loads(again.selection.read_text()) == chosen
+
+
+def test_the_choice_is_told_and_one_by_target_labels_is_called_a_bound(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bound = "reads the target's labels: the model is a bound"
+    for select, is_bound in (("transfer.target_accuracy", True), ("transfer.entropy", False)):
+        run = train(small_settings("dann", steps=1, select=select), tmp_path / select)
+        said = capsys.readouterr().err
+        chosen = json.loads(run.selection.read_text())
+        assert f"the weights after step 1, chosen by {select} ({chosen['value']:.4g})" in said
+        assert (bound in said) is is_bound
 
 
 def test_a_figure_that_is_not_measured_is_refused(tmp_path: Path) -> None:

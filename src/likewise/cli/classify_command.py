@@ -77,17 +77,17 @@ def run(arguments: Sequence[str]) -> None:
     records = [record for source in opened for record in source.records]
     bad = [one.bad for source in opened for one in source.problems if one.part != "text"]
     rows = _classified(model, records, options, bad)
+    if bad:
+        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
+        print(printed_line(f"{len(bad):,} images set aside: {reasons}"), file=sys.stderr)
+    if not rows:
+        raise DataError("no image could be read, for the reasons above." if bad else "there are no images.")
     if options.out is None:
         for row in rows:
             print("\t".join(map(printed_line, (row["image"], row["class"], f"{row['probability']:.4f}"))))
     else:
         _write(Path(options.out), rows)
         print(printed_line(f"wrote {len(rows):,} rows to {options.out}"))
-    if bad:
-        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
-        print(printed_line(f"set aside: {reasons}"), file=sys.stderr)
-    if not rows:
-        raise DataError("no image could be read, for the reasons above.")
 
 
 def _classified(model: Model, records: list[Record], options: Any, bad: list[BadRecord]) -> list[Row]:

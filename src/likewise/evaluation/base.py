@@ -52,6 +52,8 @@ class Figure:
     """Title among the main figures of a report, None for others; may hold counts: "{num_ways:.0f}-way"."""
     curve: bool = False
     """Logged when the task is measured during training, and drawn as a curve."""
+    oracle: bool = False
+    """Needs labels that training must not see: a model chosen by it is a bound."""
 
     def chance_in(self, figures: Mapping[str, Any]) -> Any:
         """The chance level that stands beside this figure in a task's figures; None where there is none."""

@@ -80,14 +80,17 @@ def export(model: Model, out: str | Path, *, format: str) -> Path:
         raise ConfigError(f"--out {folder} is a file; name a folder.")
     if folder.is_dir() and (others := sorted(path.name for path in folder.iterdir())):
         raise ConfigError(f"--out {folder} holds {first_names(others, most=3)}; name another folder.")
-    beside = folder.with_name(f".{folder.name}.writing")
+    whole = folder.resolve()  # "." has no name
+    beside = whole.with_name(f".{whole.name}.writing")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
         known[format].write(model, beside)
-        if folder.is_dir():
-            folder.rmdir()
-        beside.rename(folder)
+        if folder.is_dir():  # it stays: somebody may stand in it
+            for part in beside.iterdir():
+                part.rename(whole / part.name)
+        else:
+            beside.rename(whole)
     except OSError as error:
         raise ModelError(f"{folder} cannot be written: {first_line(error)}") from error
     finally:

@@ -14,10 +14,9 @@ from likewise.reporting.inputs import ReportInputs
 __all__ = ["find_transfer"]
 
 _TASK = "transfer"
-_ORACLE = "target_accuracy"
 _SCORES = (
     *("source_accuracy", "information", "neighbourhood_density", "entropy", "weighted_risk", "dev_risk"),
-    _ORACLE,
+    "target_accuracy",
 )
 _LARGEST_MATRIX = 20
 
@@ -48,6 +47,7 @@ def find_transfer(inputs: ReportInputs) -> dict[str, Any]:
 def _choices(inputs: ReportInputs) -> list[dict[str, Any]]:
     """The step that each score chooses among the evaluations, with both accuracies there."""
     evaluations = [line for line in inputs.metrics if line.get("kind") == "evaluation"]
+    selected = inputs.settings.get("training", {}).get("select")
     rows = []
     for key in _SCORES:
         figure = find_task(_TASK).figure(key)
@@ -66,7 +66,8 @@ def _choices(inputs: ReportInputs) -> list[dict[str, Any]]:
                 "value": show(best[f"{_TASK}/{key}"]),
                 "source": _accuracy(best, "source"),
                 "target": _accuracy(best, "target"),
-                "oracle": key == _ORACLE,
+                "oracle": figure.oracle,
+                "selected": selected == f"{_TASK}.{key}",
             }
         )
     return rows

@@ -208,4 +208,9 @@ def _build_session(
     )
     if session.selection is None and options.select != LAST:
         session.display.warn(0, f"{options.select} cannot be measured here, so the last weights are kept")
+    if session.selection is not None and session.selection.oracle:
+        session.display.warn(
+            0,
+            f"{options.select} reads the target's labels: the model is a bound, and no honest choice",
+        )
     return session

@@ -155,8 +155,12 @@ class Display:
 
     def warn(self, step: int, warning: str) -> None:
         """Show a warning."""
+        self.note(step, f"WARNING: {warning}")
+
+    def note(self, step: int, words: str) -> None:
+        """Show what a user should know of a step."""
         if self._show:
-            self._print(f"step {step}: WARNING: {warning}")
+            self._print(f"step {step}: {words}")
 
     def _show_step(self, step: int, values: dict[str, float], parts: list[str]) -> None:
         if not self._show:

@@ -6,6 +6,7 @@ be read from metrics.jsonl, which has all figures of each evaluation.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from likewise.data import Splits
@@ -30,25 +31,38 @@ class Selection:
         run: keeps its weights, for a resumed training.
         task, figure: what decides.
         lower: whether lower values are better.
+        oracle: whether the figure needs labels that training must not see.
     """
 
-    def __init__(self, run: RunFolder, task: str, figure: str, *, lower: bool) -> None:
+    def __init__(self, run: RunFolder, task: str, figure: str, *, lower: bool, oracle: bool = False) -> None:
+        self.oracle = oracle
         self._run, self._task, self._figure = run, task, figure
         self._sign = -1.0 if lower else 1.0
         self._best: dict[str, Any] | None = None
 
     def consider(self, step: int, figures: dict[str, dict[str, Any]], network: Network) -> None:
-        """Keep the weights after `step`, if none before had a better figure: of equal ones the later."""
+        """Keep the weights after `step`, if none before had a better figure: of equal ones the later.
+
+        A figure that is not finite is none.
+        """
         value = figures.get(self._task, {}).get(self._figure)
-        if value is None or (
-            self._best is not None and self._sign * value < self._sign * self._best["value"]
-        ):
+        if value is None or not math.isfinite(value):
+            return
+        if self._best is not None and self._sign * value < self._sign * self._best["value"]:
             return
         weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
         self._best = {"step": step, "value": float(value), "network": weights}
         write_checkpoint(self._run.selected, self._best)
         chosen = {"by": f"{self._task}.{self._figure}", "step": step, "value": float(value)}
         self._run.write_json(self._run.selection, chosen)
+
+    def described(self) -> str:
+        """Which weights `network` returns, and why."""
+        figure = f"{self._task}.{self._figure}"
+        if self._best is None:
+            return f"the model has the last weights: no evaluation had a figure {figure}"
+        step, value = self._best["step"], self._best["value"]
+        return f"the model has the weights after step {step}, chosen by {figure} ({value:.4g})"
 
     def restore(self, step: int) -> None:
         """The best evaluation of a training that goes on after `step`; later ones are made again."""
@@ -97,4 +111,4 @@ def selection_of(by: str, run: RunFolder, model: Model, splits: Splits, *, asked
         hint = closest(by, known) or f"there are {LAST}, {', '.join(known) or 'no others'}."
         raise ConfigError(f"--training.select {by}: this training measures no such figure; {hint}")
     task, _, figure = by.partition(".")
-    return Selection(run, task, figure, lower=known[by].better == "lower")
+    return Selection(run, task, figure, lower=known[by].better == "lower", oracle=known[by].oracle)

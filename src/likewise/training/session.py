@@ -264,6 +264,8 @@ class Session:
         selected = None if self.selection is None else self.selection.network(self.method.network)
         model = self.model(selected)
         model.save(self.run.model)
+        if self.selection is not None:
+            self.display.note(self.step, self.selection.described())
         if self.splits.validation is not None:
             self._evaluate_all(model)
         self.run.check_present(self.step)

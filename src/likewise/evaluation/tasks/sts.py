@@ -15,8 +15,8 @@ from likewise.metrics.texts.similarity import correlations, pair_cosines, tfidf_
 __all__ = ["STS"]
 
 _ALIKE = 0.8
-"""Pairs above this share of the scores' range count as positives for alignment: above 4 of 0 to 5, as in Gao
-2021 (2104.08821), section 2.3."""
+"""Pairs above this share of the scores' range count as positives for alignment: above 4 of 0 to 5, as in
+Gao 2021 (2104.08821), section 2.3."""
 _MAX_UNIFORMITY_ROWS = 8192
 _NUM_SHOWN = 6
 
@@ -71,7 +71,7 @@ class STS(Task):
             "overlap_spearman": overlap["spearman"],
         }
         low, high = scores.min(), scores.max()
-        alike = scores >= low + _ALIKE * (high - low)
+        alike = scores > low + _ALIKE * (high - low)
         figures["alignment"] = alignment(left[alike], right[alike])
         figures["uniformity"] = uniformity(vectors, max_rows=_MAX_UNIFORMITY_ROWS)
         figures["num_pairs"] = float(len(known))

@@ -12,6 +12,7 @@ from likewise.data.columns import Needs, required_of
 from likewise.evaluation.base import Figure, NoOptions, Task, task
 from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classify
 from likewise.evaluation.context import Context, labels_of
+from likewise.messages import first_names
 from likewise.metrics.classification import classification_metrics
 from likewise.metrics.domains.odds import deep_embedded_validation, domain_odds, weighted_risk
 from likewise.metrics.domains.scores import information, mean_entropy, neighbourhood_density
@@ -41,6 +42,7 @@ class Transfer(Task):
             "chance_target_accuracy",
             headline="Target accuracy",
             curve=True,
+            oracle=True,
         ),
         Figure(
             "source_accuracy",
@@ -51,7 +53,7 @@ class Transfer(Task):
             headline="Source accuracy",
             curve=True,
         ),
-        Figure("target_recall", "Target accuracy (mean over classes)", "share", "higher"),
+        Figure("target_recall", "Target accuracy (mean over classes)", "share", "higher", oracle=True),
         Figure("proxy_a_distance", "Proxy A-distance (0 alike, 2 apart)", better="lower", curve=True),
         Figure("entropy", "Entropy in the target (nats)", better="lower", curve=True),
         Figure("information", "Information in the target (nats)", better="higher", curve=True),
@@ -61,6 +63,7 @@ class Transfer(Task):
         Figure("num_source", "Source rows", "count"),
         Figure("num_target", "Target rows", "count"),
         Figure("num_unknown", "Target rows of classes that the model lacks", "count"),
+        Figure("num_unknown_source", "Source rows of classes that the model lacks", "count"),
     )
     extras = (*CLASSIFICATION_EXTRAS, "per_class", "domain_names")
 
@@ -75,10 +78,14 @@ class Transfer(Task):
         is_target = _domains_of(data)
         if is_target is None:
             raise ValueError("rows of a source and of a target domain are needed; see --data.target")
-        labels, num_unknown = _own_classes(data, classes, is_target)
+        labels, unknown = _own_classes(data, classes)
         probabilities = context.class_probabilities
         predictions = probabilities.argmax(axis=1)
         source, target = ~is_target & (labels >= 0), is_target & (labels >= 0)
+        if source.sum() < 2:
+            raise ValueError(
+                f"fewer than two source rows are of the model's classes ({first_names(classes, most=5)})"
+            )
         odds = domain_odds(context.images[source], context.images[is_target])
         likelihoods = probabilities[source, labels[source]].astype(np.float64)
         losses = -np.log(likelihoods.clip(_SURE, 1.0))
@@ -94,7 +101,8 @@ class Transfer(Task):
             "dev_risk": deep_embedded_validation(losses, odds.weights),
             "num_source": float(source.sum()),
             "num_target": float(is_target.sum()),
-            "num_unknown": float(num_unknown),
+            "num_unknown": float((unknown & is_target).sum()),
+            "num_unknown_source": float((unknown & ~is_target).sum()),
         }
         if not target.any():
             return figures
@@ -116,14 +124,12 @@ def _domains_of(data: Dataset) -> NDArray[np.bool_] | None:
     return is_target
 
 
-def _own_classes(
-    data: Dataset, classes: tuple[str, ...], is_target: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], int]:
-    """(N,) labels as the model numbers its classes, -1 where unknown; how many target rows have others."""
+def _own_classes(data: Dataset, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(N,) labels as the model numbers its classes, -1 where unknown; (N,) whether they have another."""
     numbers = {name: number for number, name in enumerate(classes)}
     own = np.array([numbers.get(name, -1) for name in data.label_names or []] + [-1], dtype=np.int64)
     labels = labels_of(data)
-    return own[labels], int(((labels >= 0) & (own[labels] < 0) & is_target).sum())
+    return own[labels], (labels >= 0) & (own[labels] < 0)
 
 
 def _per_class(

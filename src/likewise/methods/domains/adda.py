@@ -134,8 +134,8 @@ class ADDA(Method):
         return LossOutput(total, {"domain": total.detach()})
 
     def after_step(self, progress: Progress) -> None:
-        """Keep the network as the source left it."""
-        if progress.share <= self.config.source_share:
+        """Keep the network as the source left it, the last step of the first stage included."""
+        if progress._replace(step=progress.step - 1).share < self.config.source_share:
             self.reset_ema()
 
     def reset_ema(self) -> None:
