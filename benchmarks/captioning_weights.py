@@ -60,5 +60,6 @@ def weights_to_tutorial(ours: AttendingDecoder, theirs: TutorialCaptioner) -> No
         (ours.context_gate, theirs.gate),
         (ours.hidden_output, theirs.hidden_output),
         (ours.context_output, theirs.context_output),
+        (ours.tied_output, theirs.tied_output),
     ):
         other.load_state_dict(own.state_dict())

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import tyro
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, output_folder
 
 from likewise.methods.catalog import find_method
 from likewise.training.engine import train
@@ -70,8 +70,10 @@ class Options:
     """Of the division into folds and of the trainings."""
 
 
-def main(options: Options) -> None:
+def main() -> None:
     """Train every fold and print the table."""
+    options = tyro.cli(Options, description=__doc__)
+    output_folder(options.out)
     table = _read(options.data)
     groups = table.column(options.group_column).to_pylist()
     names = sorted(set(groups))
@@ -100,7 +102,6 @@ def _train(options: Options, table: Any, split: list[str], fold: int) -> dict[st
     """Figures of one fold."""
     run = options.out / f"fold-{fold}"
     if not (run / "results.json").is_file():
-        options.out.mkdir(parents=True, exist_ok=True)
         file = options.out / f"fold-{fold}.parquet"
         own = table.drop_columns([name for name in ("split",) if name in table.column_names])
         pq.write_table(own.append_column("split", pa.array(split)), file)
@@ -135,4 +136,4 @@ def _train(options: Options, table: Any, split: list[str], fold: int) -> dict[st
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main()

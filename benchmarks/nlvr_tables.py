@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tyro
 from PIL import Image
-from side_by_side import REPOSITORY
+from side_by_side import REPOSITORY, output_folder
 
 COLORS = {
     "#0099ff": ("blue", (0, 153, 255)),
@@ -50,8 +50,10 @@ class Options:
     """Of that choice."""
 
 
-def main(options: Options) -> None:
+def main() -> None:
     """Write both tables."""
+    options = tyro.cli(Options, description=__doc__)
+    out = output_folder(options.out)
     rows = pq.read_table(options.data).to_pylist()
     sentences = sorted({row["sentence"] for row in rows})
     order = np.random.default_rng(options.seed).permutation(len(sentences))
@@ -71,10 +73,9 @@ def main(options: Options) -> None:
                 num_left_out += 1
             else:
                 boxes.append({"image": row["image"], "boxes": json.dumps(found)})
-    options.out.mkdir(parents=True, exist_ok=True)
     for name, listed in (("true", true), ("boxes", boxes)):
-        pq.write_table(pa.Table.from_pylist(listed), options.out / f"{name}.parquet")
-        print(f"{options.out / name}.parquet: {len(listed):,} rows")
+        pq.write_table(pa.Table.from_pylist(listed), out / f"{name}.parquet")
+        print(f"{out / name}.parquet: {len(listed):,} rows")
     print(f"{num_left_out:,} images left out: the objects are in none of the six orders")
 
 
@@ -115,4 +116,4 @@ def _shows(pixels: Any, x: int, thing: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    main()

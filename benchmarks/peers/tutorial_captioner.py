@@ -43,6 +43,7 @@ class TutorialCaptioner(nn.Module):
         self.gate = nn.Linear(dim, 1)
         self.hidden_output = nn.Linear(dim, dim)
         self.context_output = nn.Linear(memory_dim, dim, bias=False)
+        self.tied_output = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, vocabulary_size)
         self.output.weight = self.embedding.weight
         self.dropout = nn.Dropout(dropout)
@@ -58,7 +59,7 @@ class TutorialCaptioner(nn.Module):
             context = torch.sigmoid(self.gate(hidden)) * context
             hidden, cell = self.cell(torch.cat([embedded, context], dim=1), (hidden, cell))
             mixed = embedded + self.hidden_output(self.dropout(hidden)) + self.context_output(context)
-            logits.append(self.output(self.dropout(torch.tanh(mixed))))
+            logits.append(self.output(self.dropout(self.tied_output(torch.tanh(mixed)))))
             looked.append(weights)
         return torch.stack(logits, dim=1), torch.stack(looked, dim=1)
 

@@ -10,7 +10,9 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WITH_OUTPUT = (
     "clip_flickr8k",
     "clothing",
+    "entailment_folds",
     "image_methods_cifar10",
+    "nlvr_tables",
     "omniglot",
     "sentences",
     "tcl_ablation",

@@ -371,7 +371,7 @@ def test_what_takes_less_memory_is_an_option_of_the_command(
         said = capsys.readouterr().err
         assert said.startswith(f"likewise {command}: out of memory (unable to allocate 3 GiB)")
         named = re.findall(r"--[\w.-]*\w", said)
-        assert named or command in ("demo", "methods")
+        assert named or command in ("demo", "export", "methods")
         for option in named:
             assert re.search(rf"{option}\b", offered), (command, option)
 
@@ -568,7 +568,7 @@ def test_a_configuration_that_is_not_utf_8_is_one_line(
     ("command", "names"),
     [
         ("evaluate", "RUN [TASK]"),
-        ("explain", "MODEL IMAGE TEXT"),
+        ("explain", "MODEL IMAGE [TEXT]"),
         ("embed", "MODEL"),
         ("report", "RUN"),
     ],

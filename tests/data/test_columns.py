@@ -87,7 +87,7 @@ def loader_of(data: Dataset, needs: Needs, batch_size: int = 4, **options: Any) 
 
 
 EVERYTHING = Needs(
-    "image", "image_2", "text", "text_2", "text_3", "answer", "score", "boxes", "label", "domain"
+    "image", "image_2", "text", "text_2", "text_3", "answer", "score", "boxes", "label", domain=OPTIONAL
 )
 
 
@@ -368,7 +368,7 @@ SCENES = "scenes:train=20,validation=6,seed=3,size=24"
 @pytest.mark.parametrize(
     ("task", "needs"),
     [
-        ("captions", Needs("image", "text", "label", "domain", "boxes")),
+        ("captions", Needs("image", "text", "label", "boxes", domain=OPTIONAL)),
         ("questions", Needs("image", "text", "answer")),
         ("statements", Needs("image", "text", "label")),
         ("pairs", Needs("image", "image_2", "text", "label")),
@@ -486,7 +486,7 @@ def test_domains_keep_their_own_names(tmp_path: Path) -> None:
     assert len(splits.validation) == 10
     same = opened(SCENES, needs, tmp_path, target=target.replace("sketch", "flat"))
     assert same.train.domain_names == ["source", "target"]
-    assert opened(SCENES, needs, tmp_path).train.is_target is None
+    assert opened(SCENES, Needs("image", domain=OPTIONAL), tmp_path).train.is_target is None
     images = torch.as_tensor(np.asarray(draw_scenes(12, seed=0, size=24, style="sketch").images))
     assert torch.equal(splits.train.images(np.arange(20, 32)), images)
     assert torch.equal(splits.train.images([31, 0])[0], images[11])

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from likewise.data import DataConfig, Source, Splits, open_source, prepare
-from likewise.data.columns import Needs
+from likewise.data.columns import OPTIONAL, Needs
 from likewise.errors import ConfigError, SourceError
 from likewise.messages import flag
 
@@ -39,9 +39,12 @@ def opened(source: Path | str, **options: Any) -> Source:
     return open_source(DataConfig(source=str(source), **options))
 
 
-def prepared(source: Path | str, cache: Path, *needs: str, **options: Any) -> Splits:
+def prepared(
+    source: Path | str, cache: Path, *needs: str, also: tuple[str, ...] = (), **options: Any
+) -> Splits:
     config = DataConfig(source=str(source), cache_dir=str(cache / "cache"), **options)
-    return prepare(config, image_size=16, needs=Needs(*(needs or ("image",))))
+    wanted = Needs(*(needs or ("image",)), **dict.fromkeys(also, OPTIONAL))
+    return prepare(config, image_size=16, needs=wanted)
 
 
 def texts_by_id(source: Source) -> dict[str, tuple[str, ...]]:
@@ -559,7 +562,7 @@ def test_folder_of_domains(tmp_path: Path) -> None:
         for part in ("train", "validation"):
             columns = {"image": [png(1), png(2)], "label": ["a", "b"]}
             write_parquet(tmp_path / "d" / domain / f"{part}.parquet", columns)
-    splits = prepared(tmp_path / "d", tmp_path, "image", "domain")
+    splits = prepared(tmp_path / "d", tmp_path, "image", also=("domain",))
     assert splits.train.domain_names == ["photo", "sketch"]
     assert splits.train.domains is not None
     assert splits.train.domains.tolist() == [0, 0, 1, 1]

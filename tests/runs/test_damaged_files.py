@@ -68,7 +68,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "sheet.png": write_sheet,
     "vectors.parquet": write_embeddings,
     "vectors.npy": write_embeddings,
-    "step-00000007.ckpt": lambda path: save_checkpoint(path.parent, 7, {"a": torch.zeros(100)}),
+    "step-00000007.ckpt": lambda path: save_checkpoint(path.parent, 7, {"step": 7, "a": torch.zeros(100)}),
 }
 
 

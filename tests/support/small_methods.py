@@ -47,12 +47,15 @@ ALL = [*METHODS, *VARIANTS]
 # class the batch has.
 THEY_COUNT = {
     "captioning",
+    "entailment",
+    "nlvr",
     "simcse",
     "simcse with words",
     "tcl",
     "tcl without words",
     "tcl without fusion",
     "triplet",
+    "vqa",
 }
 
 

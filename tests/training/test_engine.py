@@ -85,6 +85,10 @@ def test_a_run_leaves_everything_it_promises(method: str, tmp_path: Path) -> Non
         assert run.read_json(run.results)["captioning"]["num_images"] == 16
         assert len(load(run.path).caption(np.zeros((40, 30, 3), np.uint8))) == 1
         return
+    if method == "simcse":
+        assert run.read_json(run.results)["text-collapse"]["dimension"] > 0
+        assert load(run.path).encode_texts("a red circle").shape == (1, load(run.path).dim)
+        return
     assert run.read_json(run.results)["collapse"]["dimension"] > 0
     vectors = load(run.path).encode_images(np.zeros((40, 30, 3), np.uint8))
     assert vectors.shape == (1, load(run.path).dim)
