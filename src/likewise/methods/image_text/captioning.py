@@ -115,7 +115,12 @@ class Captioning(Method):
         "warmup_share": 0.1,
     }
     presets: ClassVar = {
-        "tiny": {"image": {"preset": "tiny"}, "method": {"decoder_width": 192}},
+        # Minutes on two cores: a narrow ResNet learns such images much sooner than a ViT from nothing.
+        "tiny": {
+            "image": {"architecture": "resnet", "width": 24, "image_size": 64},
+            "method": {"decoder_width": 192},
+            "training": {"learning_rate": 1e-3, "batch_size": 64},
+        },
         "small": {"image": {"preset": "small"}, "method": {"decoder_width": 384, "decoder_depth": 4}},
         "base": {"image": {"preset": "base"}, "method": {"decoder_width": 768, "decoder_depth": 6}},
     }
