@@ -123,9 +123,9 @@ class TextTokenizer:
         return tokens, mask
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids, without the special ones."""
+        """The text of token ids, without the special ones and without spaces around it."""
         with _panic_is_damage():
-            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+            return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
     def uncut(self) -> TextTokenizer:
         """The same tokenizer without a maximum length."""

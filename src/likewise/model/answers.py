@@ -187,7 +187,7 @@ class _Writer:
         tokens, lengths, log_probs = (part.tolist() for part in found[:3])
         return [
             [
-                Answer(self._decode(ids[:length]).strip(), float(np.exp(log_prob)), log_prob)
+                Answer(self._decode(ids[:length]), float(np.exp(log_prob)), log_prob)
                 for ids, length, log_prob in zip(*row, strict=True)
             ]
             for row in zip(tokens, lengths, log_probs, strict=True)
