@@ -1,4 +1,4 @@
-"""Training beside other busy processes, with threads that soon sleep while they wait and with threads that spin.
+"""Training beside other busy processes, with waiting threads that soon sleep and with threads that spin.
 
     python benchmarks/threads.py [--method clip] [--seconds 20] [--rounds 3]
 
