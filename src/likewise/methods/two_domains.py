@@ -1,31 +1,29 @@
-"""What methods of a source and a target domain have in common: columns, options and defaults."""
+"""What methods of a source and a target domain have in common: columns, defaults, order and network."""
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from likewise.batches.samplers import OrderName
 from likewise.data.columns import Needs, required_of
 from likewise.errors import ConfigError
-from likewise.methods.base import BuildContext
+from likewise.methods.base import BuildContext, Method
 from likewise.networks.classifier import ClassifierNetwork
 from likewise.views import ViewConfig, view_preset
 
 __all__ = [
     "NEEDS",
-    "NO_GRAD_CACHE",
     "TRAINING_DEFAULTS",
+    "TwoDomainMethod",
     "build_classifier",
-    "check_domain_order",
     "strong_views",
     "weak_views",
 ]
 
 NEEDS = Needs("image", "domain", label=required_of("source"))
 """Labels of the source alone: the loader masks those of the target."""
-
-NO_GRAD_CACHE = "each part would need rows of both domains."
 
 TRAINING_DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-3,
@@ -50,17 +48,29 @@ def build_classifier(context: BuildContext, dim: int) -> ClassifierNetwork:
     return ClassifierNetwork(context.image_encoder(), classes=context.classes, dim=dim)
 
 
-def check_domain_order(name: str, order: OrderName) -> None:
-    """Reject an order that does not bring both domains in every batch.
+class TwoDomainMethod(Method, ABC):
+    """A method that reads rows of both domains in every batch and trains a classifier."""
 
-    Raises:
-        ConfigError: it does not.
-    """
-    if order not in ("domains", "domain-pairs"):
-        raise ConfigError(
-            f"--training.order is {order}, and {name} compares two domains in every batch; use "
-            "--training.order domains."
-        )
+    needs: ClassVar = NEEDS
+    view_families: ClassVar = {"views": lambda _: view_preset("none")}
+    image_defaults: ClassVar = {"architecture": "resnet"}
+    training_defaults: ClassVar = TRAINING_DEFAULTS
+    no_grad_cache_reason: ClassVar = "each part would need rows of both domains."
+
+    network: ClassifierNetwork
+
+    @classmethod
+    def check_order(cls, config: Any, order: OrderName) -> None:
+        """Reject an order that does not bring both domains in every batch.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        if order not in ("domains", "domain-pairs"):
+            raise ConfigError(
+                f"--training.order is {order}, and {cls.name} compares two domains in every batch; use "
+                "--training.order domains."
+            )
 
 
 def weak_views(image_size: int) -> ViewConfig:

@@ -15,20 +15,11 @@ import torch
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.encoders.heads import domain_discriminator
 from likewise.errors import ConfigError
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Phase, Progress, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Phase, Progress, Step
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
-from likewise.views import view_preset
+from likewise.methods.two_domains import TRAINING_DEFAULTS, TwoDomainMethod, build_classifier
 
 __all__ = ["ADDA", "Config"]
 
@@ -60,7 +51,7 @@ class Config:
             )
 
 
-class ADDA(Method):
+class ADDA(TwoDomainMethod):
     """First a network learns the source. Then a copy of its encoder adapts to the target until a
     discriminator cannot tell its features from those of the source through the first encoder; the classifier
     stays as it is. The model is the adapted one, so its accuracy on the source falls.
@@ -73,17 +64,12 @@ class ADDA(Method):
     title = "ADDA"
     summary = "a second encoder learns to imitate the source's features on the target"
     paper = "Tzeng 2017, arXiv 1702.05464"
-    needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
     # The source's accuracy would choose the network before it adapts.
     training_defaults: ClassVar = TRAINING_DEFAULTS | {"select": "last"}
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("logits",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -96,11 +82,6 @@ class ADDA(Method):
             Phase("discriminate", ("discriminator",), start=start),
             Phase("imitate", ("network.image", "network.bottleneck"), start=start),
         )
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Classes of the source in the first stage; in the second the domain of both."""

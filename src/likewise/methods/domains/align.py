@@ -8,26 +8,17 @@ Dimensions: B batch, N source rows of it, M target rows, D features, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.collectives import gather_rows
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier
 from likewise.objectives import coral, mean_difference, mmd
-from likewise.views import view_preset
 
 __all__ = ["Align", "Config"]
 
@@ -58,7 +49,7 @@ class Config:
         check_above_zero(self, "weight")
 
 
-class Align(Method):
+class Align(TwoDomainMethod):
     """A classifier learns the source's labels, while a distance between the features of the two domains is
     made small. There is no adversary, so training is as steady as a classifier's.
 
@@ -70,26 +61,15 @@ class Align(Method):
     title = "Alignment"
     summary = "a distance between two domains' features is made small (MMD, CORAL)"
     paper = "Long 2015, arXiv 1502.02791; Sun 2016, arXiv 1607.01719"
-    needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("logits",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         self.network = build_classifier(context, config.bottleneck_dim)
         self.weight = _WEIGHTS[config.distance] if config.weight is None else config.weight
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Features of both domains, and classes of the source."""

@@ -8,28 +8,18 @@ Dimensions: B batch, N source rows of it, D features, C classes, R width of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.collectives import replica_share
 from likewise.encoders.heads import domain_discriminator
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier
 from likewise.objectives import gradient_reversal, reversal_strength
-from likewise.views import view_preset
 
 __all__ = ["CDAN", "Config", "MultilinearMap"]
 
@@ -89,7 +79,7 @@ class MultilinearMap(nn.Module):
         return products.flatten(1)
 
 
-class CDAN(Method):
+class CDAN(TwoDomainMethod):
     """As DANN, but the discriminator sees the features together with the predicted classes, so that each
     class is aligned with its own counterpart; rows with sure predictions count more.
 
@@ -101,27 +91,16 @@ class CDAN(Method):
     title = "CDAN+E"
     summary = "an adversary sees features together with predicted classes"
     paper = "Long 2018, arXiv 1705.10667"
-    needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("logits",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         self.network = build_classifier(context, config.bottleneck_dim)
         self.products = MultilinearMap(config.bottleneck_dim, len(context.classes), config.random_dim)
         self.discriminator = domain_discriminator(self.products.dim, config.discriminator_dim)
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Classes of all rows, and their domain by features and classes together."""

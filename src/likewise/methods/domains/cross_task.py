@@ -8,7 +8,6 @@ Dimensions: B batch, N source rows of it, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,20 +15,11 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.mechanisms.batch_norm import unrecorded_batch_norm
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_counts
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier
 from likewise.objectives import cross_view_consistency
-from likewise.views import view_preset
 
 __all__ = ["Config", "CrossTask"]
 
@@ -59,7 +49,7 @@ class Config:
             check_counts(self, name, least=0)
 
 
-class CrossTask(Method):
+class CrossTask(TwoDomainMethod):
     """One head tells an image's class, another by how many quarters it was turned. What the classifier says
     of a turned image tells something about the turn: a map learns that on the source, and is then held fixed
     while, in both domains, the two ways to the turn (its own head, or the classes and the map) must agree.
@@ -71,16 +61,10 @@ class CrossTask(Method):
     title = "Cross-task consistency"
     summary = "class and rotation of an image must agree through a map learned on the source"
     paper = "Zamir 2020, arXiv 2006.04096"
-    needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("logits",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -89,11 +73,6 @@ class CrossTask(Method):
         self.map = nn.Sequential(
             nn.Linear(len(context.classes), config.map_dim), nn.ReLU(), nn.Linear(config.map_dim, _TURNS)
         )
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Classes of upright source images, and both tasks on turned images of both domains."""

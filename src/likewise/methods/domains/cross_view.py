@@ -15,22 +15,13 @@ import torch
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.columns import OPTIONAL, Needs, required_of
 from likewise.encoders.heads import mlp_head
 from likewise.mechanisms.batch_norm import unrecorded_batch_norm
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.methods.two_domains import (
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-    strong_views,
-    weak_views,
-)
-from likewise.networks.classifier import ClassifierNetwork
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier, strong_views, weak_views
 from likewise.objectives import cross_view_consistency, supervised_contrastive
 
 __all__ = ["Config", "CrossView"]
@@ -63,7 +54,7 @@ class Config:
             check_counts(self, name, least=0)
 
 
-class CrossView(Method):
+class CrossView(TwoDomainMethod):
     """A classifier learns the source's labels. In both domains two views of an image must get the same
     prediction and like features; so must images of the two domains that show the same thing, where the
     groups say so (--training.order domain-pairs, --data.group-column, --data.shared-groups).
@@ -79,13 +70,9 @@ class CrossView(Method):
     needs = Needs("image", "domain", label=required_of("source"), group=OPTIONAL)
     options = Config
     view_families: ClassVar = {"views": weak_views, "views_strong": strong_views}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("weak", "strong")
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -93,11 +80,6 @@ class CrossView(Method):
         self.projector = mlp_head(
             config.bottleneck_dim, config.bottleneck_dim, config.projection_dim, batch_norm=False
         )
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Two views of every row: logits and projections."""

@@ -8,26 +8,16 @@ Dimensions: B batch, N source rows of it, D features, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.encoders.heads import domain_discriminator
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier
 from likewise.objectives import gradient_reversal, reversal_strength
-from likewise.views import view_preset
 
 __all__ = ["DANN", "Config"]
 
@@ -54,7 +44,7 @@ class Config:
         check_above_zero(self, "weight", "sharpness")
 
 
-class DANN(Method):
+class DANN(TwoDomainMethod):
     """A discriminator learns to tell the domains apart by the features, and its reversed gradient teaches the
     encoder to make them alike, while a classifier learns the source's labels.
 
@@ -66,26 +56,15 @@ class DANN(Method):
     title = "DANN"
     summary = "an adversary makes the features of two domains alike"
     paper = "Ganin 2016, arXiv 1505.07818"
-    needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("logits",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         self.network = build_classifier(context, config.bottleneck_dim)
         self.discriminator = domain_discriminator(config.bottleneck_dim, config.discriminator_dim)
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Classes of the source rows, and the domain of all rows."""

@@ -9,23 +9,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Phase, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Phase, Step
 from likewise.methods.checks import check_above_zero, check_counts
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
-from likewise.views import view_preset
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier
 
 __all__ = ["MCD", "Config"]
 
@@ -49,7 +39,7 @@ class Config:
         check_above_zero(self, "weight")
 
 
-class MCD(Method):
+class MCD(TwoDomainMethod):
     """Two classifiers learn the source and are then moved apart on the target, which shows where the source
     says nothing about it; the encoder moves these rows to where the two agree. A step has three phases.
 
@@ -60,16 +50,10 @@ class MCD(Method):
     title = "MCD"
     summary = "two classifiers disagree about the target, and the encoder makes them agree"
     paper = "Saito 2018, arXiv 1712.02560"
-    needs = NEEDS
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("source",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -82,11 +66,6 @@ class MCD(Method):
             Phase("disagree", classifiers),
             Phase("agree", encoder, repeats=config.encoder_updates),
         )
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """What both classifiers say of both domains."""

@@ -16,21 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.collectives import gather_rows
 from likewise.mechanisms import EMAEncoder
 from likewise.mechanisms.batch_norm import unrecorded_batch_norm
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Progress, Step
 from likewise.methods.checks import check_above_zero, check_counts, check_shares
-from likewise.methods.two_domains import (
-    NEEDS,
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-    strong_views,
-    weak_views,
-)
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier, strong_views, weak_views
 from likewise.networks.classifier import ClassifierNetwork
 
 __all__ = ["Config", "MeanTeacher"]
@@ -69,7 +60,7 @@ class Config:
         check_shares(self, "confidence", "ramp_share", "ema_momentum", "class_balance")
 
 
-class MeanTeacher(Method):
+class MeanTeacher(TwoDomainMethod):
     """A network learns the source's labels, and on strongly changed target images to agree with a teacher:
     its own moving average, on weakly changed ones. Only rows count of which the teacher is sure. The teacher
     is the model that is kept.
@@ -82,16 +73,11 @@ class MeanTeacher(Method):
     title = "Mean teacher"
     summary = "an averaged network teaches itself on the target's images"
     paper = "French 2018, arXiv 1706.05208; Sohn 2020, arXiv 2001.07685"
-    needs = NEEDS
     options = Config
     view_families: ClassVar = {"views": weak_views, "views_strong": strong_views}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
     monitored_embeddings = ("logits",)
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -99,11 +85,6 @@ class MeanTeacher(Method):
         self.ema_encoder = EMAEncoder(self.student)
         self.network = cast(ClassifierNetwork, self.ema_encoder.module)
         self.weight = config.weight or {"mean-teacher": 3.0, "fixmatch": 1.0}[config.form]
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """The student on both domains, a forward pass each, and what the target's rows are taught.

@@ -6,23 +6,14 @@ Dimensions: B batch, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch.nn import functional as F
 
 from likewise.batches.batch import Batch
-from likewise.batches.samplers import OrderName
 from likewise.data.columns import Needs
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_counts
-from likewise.methods.two_domains import (
-    NO_GRAD_CACHE,
-    TRAINING_DEFAULTS,
-    build_classifier,
-    check_domain_order,
-)
-from likewise.networks.classifier import ClassifierNetwork
-from likewise.views import view_preset
+from likewise.methods.two_domains import TwoDomainMethod, build_classifier
 
 __all__ = ["Config", "Oracle"]
 
@@ -39,7 +30,7 @@ class Config:
         check_counts(self, "bottleneck_dim")
 
 
-class Oracle(Method):
+class Oracle(TwoDomainMethod):
     """A classifier that learns from the labels of both domains: what could be reached if the target were
     labelled. It has the network, batches and steps of the other methods of domain adaptation.
 
@@ -52,22 +43,12 @@ class Oracle(Method):
     paper = "the upper bound of Ganin 2016, arXiv 1505.07818"
     needs = Needs("image", "domain", "label")
     options = Config
-    view_families: ClassVar = {"views": lambda _: view_preset("none")}
-    image_defaults: ClassVar = {"architecture": "resnet"}
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    no_grad_cache_reason = NO_GRAD_CACHE
 
     config: Config
-    network: ClassifierNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         self.network = build_classifier(context, config.bottleneck_dim)
-
-    @classmethod
-    def check_order(cls, config: Config, order: OrderName) -> None:
-        """See `Method.check_order`."""
-        check_domain_order(cls.name, order)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Logits of all rows, in one forward pass."""
