@@ -1,27 +1,34 @@
-"""What fine-tunings of a fusion encoder share: their presets, the classes of the data, the EMA encoder.
+"""What fine-tunings of a fusion encoder share: defaults, the classes of the data, momentum distillation.
 
 Li et al. 2021, arXiv 2107.07651, section 5; Yang et al. 2022, arXiv 2202.10401, section 4.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from likewise.errors import DataError
-from likewise.methods.build_context import BuildContext
+from likewise.mechanisms import EMAEncoder
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress
+from likewise.objectives import classification_loss
+from likewise.views import view_preset
 
-__all__ = ["PRESETS", "TEXT_DEFAULTS", "TRAINING_DEFAULTS", "checked_classes", "distillation_weight"]
+__all__ = ["FusionFineTuning", "checked_classes", "judgement_loss"]
 
-TEXT_DEFAULTS: dict[str, Any] = {"architecture": "bert", "dropout": 0.1}
+_TEXT_DEFAULTS: dict[str, Any] = {"architecture": "bert", "dropout": 0.1}
 
-TRAINING_DEFAULTS: dict[str, Any] = {
+_TRAINING_DEFAULTS: dict[str, Any] = {
     "learning_rate": 3e-4,
     "weight_decay": 0.02,
     "warmup_share": 0.1,
     "final_share": 0.1,
 }
 
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+_PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # Minutes on two cores; the encoders are those of TCL's preset of that name, so that a run of it can be
     # started from. Crops could cut off what a statement is about.
     "tiny": {
@@ -45,6 +52,64 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+class FusionFineTuning(Method, ABC):
+    """A method that trains image encoder, text encoder and fusion layers on a task, with momentum
+    distillation where it is wanted."""
+
+    # A mild crop only: the text, or its answer, may name a side or a color.
+    view_families: ClassVar = {"views": lambda _: view_preset("clip")}
+    text_defaults: ClassVar = _TEXT_DEFAULTS
+    training_defaults: ClassVar = _TRAINING_DEFAULTS
+    presets: ClassVar = _PRESETS
+
+    ema_encoder: EMAEncoder | None
+    """Of the whole network; None without distillation."""
+    alpha: Tensor
+    """0-d, the weight of the EMA encoder's predictions now."""
+
+    def start_distillation(self, weight: float | None, momentum: float, context: BuildContext) -> None:
+        """Make the EMA encoder of `network`, where there is distillation.
+
+        Args:
+            weight: of the EMA encoder's predictions, reached after one epoch; by default the paper's 0.4
+                where the encoders are trained already, and 0 from random weights, whose predictions teach
+                nothing.
+            momentum: of the EMA encoder.
+            context: of the method.
+        """
+        usual = 0.4 if context.is_pretrained else 0.0
+        self.distillation = usual if weight is None else weight
+        self.ema_momentum = momentum
+        self.ema_encoder = EMAEncoder(self.network) if self.distillation else None
+        self.register_buffer("alpha", torch.zeros(()))
+
+    def reset_ema(self) -> None:
+        """Copy the network."""
+        if self.ema_encoder is not None:
+            self.ema_encoder.follow(self.network, 0.0)
+
+    def after_step(self, progress: Progress) -> None:
+        """Update the EMA encoder; raise alpha during the first epoch."""
+        if self.ema_encoder is not None:
+            self.ema_encoder.follow(self.network, self.ema_momentum)
+            self.alpha.fill_(self.distillation * min(1.0, progress.epoch))
+
+
+def judgement_loss(embeddings: Embeddings, alpha: Tensor) -> LossOutput:
+    """(1 - alpha) cross-entropy with the label + alpha cross-entropy with the EMA encoder.
+
+    Args:
+        embeddings: `logits` (B, C), `label` (B,) and, with distillation, `ema_logits` (B, C).
+        alpha: 0-d, in [0, 1].
+    """
+    logits, label = embeddings["logits"], embeddings["label"]
+    total = classification_loss(
+        logits, label, teacher_logits=embeddings.get("ema_logits"), teacher_weight=alpha
+    )
+    right = (logits.detach().argmax(1) == label).float().mean()
+    return LossOutput(total, {"cross_entropy": total.detach(), "accuracy": right})
+
+
 def checked_classes(context: BuildContext, *, least: int, such_as: str) -> tuple[str, ...]:
     """The classes of the data.
 
@@ -64,11 +129,3 @@ def checked_classes(context: BuildContext, *, least: int, such_as: str) -> tuple
             f"such as {such_as}. Name their column with --data.label-column."
         )
     return classes
-
-
-def distillation_weight(given: float | None, context: BuildContext) -> float:
-    """Weight of the EMA encoder's predictions: as given, or the paper's 0.4 where the encoders are trained
-    already, and 0 from random weights, whose predictions teach nothing."""
-    if given is not None:
-        return given
-    return 0.4 if context.is_pretrained else 0.0

@@ -9,26 +9,15 @@ Dimensions: B batch, S side in pixels, L tokens, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from likewise.batches.batch import Batch
 from likewise.data.columns import Needs
-from likewise.mechanisms import EMAEncoder
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_counts, check_shares
-from likewise.methods.fine_tuning import (
-    PRESETS,
-    TEXT_DEFAULTS,
-    TRAINING_DEFAULTS,
-    checked_classes,
-    distillation_weight,
-)
+from likewise.methods.fine_tuning import FusionFineTuning, checked_classes, judgement_loss
 from likewise.networks.entailer import EntailmentNetwork
-from likewise.objectives import classification_loss
-from likewise.views import view_preset
 
 __all__ = ["Config", "Entailment"]
 
@@ -54,7 +43,7 @@ class Config:
         check_shares(self, "distillation", "ema_momentum")
 
 
-class Entailment(Method):
+class Entailment(FusionFineTuning):
     """A fusion encoder reads a statement while it attends to an image, and a classifier says what the image
     makes of it: entailment, neutral or contradiction, or just true or false. An EMA encoder can soften the
     labels with its own predictions.
@@ -70,25 +59,17 @@ class Entailment(Method):
     paper = "Xie 2019, arXiv 1901.06706; Li 2021, arXiv 2107.07651"
     needs = Needs("image", "text", "label")
     options = Config
-    # A mild crop only; every view respects its statement.
-    view_families: ClassVar = {"views": lambda _: view_preset("clip")}
-    text_defaults: ClassVar = TEXT_DEFAULTS
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    presets = PRESETS
     monitored_embeddings = ()
 
     config: Config
     network: EntailmentNetwork
-    alpha: Tensor
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         classes = checked_classes(context, least=2, such_as="entailment, neutral and contradiction")
         encoders = context.fusion_encoders(config.fusion_depth)
         self.network = EntailmentNetwork(*encoders, classes=classes)
-        self.distillation = distillation_weight(config.distillation, context)
-        self.ema_encoder = EMAEncoder(self.network) if self.distillation else None
-        self.register_buffer("alpha", torch.zeros(()))
+        self.start_distillation(config.distillation, config.ema_momentum, context)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Logits of the network, and of the EMA encoder on the same views."""
@@ -100,22 +81,5 @@ class Entailment(Method):
         return found
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
-        """(1 - alpha) cross-entropy with the label + alpha cross-entropy with the EMA encoder."""
-        logits, label = embeddings["logits"], embeddings["label"]
-        total = classification_loss(
-            logits, label, teacher_logits=embeddings.get("ema_logits"), teacher_weight=self.alpha
-        )
-        right = (logits.detach().argmax(1) == label).float().mean()
-        return LossOutput(total, {"cross_entropy": total.detach(), "accuracy": right})
-
-    def reset_ema(self) -> None:
-        """Copy the network."""
-        if self.ema_encoder is not None:
-            self.ema_encoder.follow(self.network, 0.0)
-
-    @torch.no_grad()
-    def after_step(self, progress: Progress) -> None:
-        """Update the EMA encoder; raise alpha during the first epoch."""
-        if self.ema_encoder is not None:
-            self.ema_encoder.follow(self.network, self.config.ema_momentum)
-            self.alpha.fill_(self.distillation * min(1.0, progress.epoch))
+        """Cross-entropy with the label and, in part, with the EMA encoder."""
+        return judgement_loss(embeddings, self.alpha)

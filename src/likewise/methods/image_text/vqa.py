@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,13 +20,12 @@ from likewise.batches.batch import Batch
 from likewise.collectives import replica_share
 from likewise.data.columns import Needs
 from likewise.encoders.decoders import TransformerDecoder, decoder_like_fusion, start_from_fusion
-from likewise.mechanisms import EMAEncoder
-from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
+from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_counts, check_shares
-from likewise.methods.fine_tuning import PRESETS, TEXT_DEFAULTS, TRAINING_DEFAULTS, distillation_weight
+from likewise.methods.fine_tuning import FusionFineTuning
 from likewise.networks.answerer import AnswerNetwork
 from likewise.objectives import sequence_losses
-from likewise.views import IGNORE_INDEX, view_preset
+from likewise.views import IGNORE_INDEX
 
 __all__ = ["VQA", "Config"]
 
@@ -58,7 +56,7 @@ class Config:
         check_shares(self, "distillation", "ema_momentum")
 
 
-class VQA(Method):
+class VQA(FusionFineTuning):
     """A fusion encoder reads the question while it attends to the image, and a decoder writes the answer from
     what was read. At use the decoder scores every answer of a list, or writes one freely.
 
@@ -73,15 +71,9 @@ class VQA(Method):
     paper = "Li 2021, arXiv 2107.07651; Yang 2022, arXiv 2202.10401"
     needs = Needs("image", "text", "answer")
     options = Config
-    # A mild crop only: the answer may name a side or a color that the question does not.
-    view_families: ClassVar = {"views": lambda _: view_preset("clip")}
-    text_defaults: ClassVar = TEXT_DEFAULTS
-    training_defaults: ClassVar = TRAINING_DEFAULTS
-    presets: ClassVar = PRESETS
 
     config: Config
     network: AnswerNetwork
-    alpha: Tensor
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -95,11 +87,9 @@ class VQA(Method):
         start_from_fusion(decoder, fusion, text)
         answers = context.answers[: config.max_answers]
         self.network = AnswerNetwork(image, text, fusion, decoder, answers=answers)
-        self.distillation = distillation_weight(config.distillation, context)
-        self.ema_encoder = EMAEncoder(self.network) if self.distillation else None
         usual = 0.995 if context.is_pretrained else 0.9
-        self.ema_momentum = usual if config.ema_momentum is None else config.ema_momentum
-        self.register_buffer("alpha", torch.zeros(()))
+        momentum = usual if config.ema_momentum is None else config.ema_momentum
+        self.start_distillation(config.distillation, momentum, context)
 
     def start_rest(self, loaded: Collection[str]) -> None:
         """Start the decoder from the fusion layers just loaded."""
@@ -136,17 +126,6 @@ class VQA(Method):
         network = self.ema_encoder.module
         assert isinstance(network, AnswerNetwork)
         return _logits(network, pixels, batch, tokens)
-
-    def reset_ema(self) -> None:
-        """Copy the network."""
-        if self.ema_encoder is not None:
-            self.ema_encoder.follow(self.network, 0.0)
-
-    def after_step(self, progress: Progress) -> None:
-        """Update the EMA encoder; raise alpha during the first epoch."""
-        if self.ema_encoder is not None:
-            self.ema_encoder.follow(self.network, self.ema_momentum)
-            self.alpha.fill_(self.distillation * min(1.0, progress.epoch))
 
 
 def _logits(network: AnswerNetwork, pixels: Tensor, batch: Batch, tokens: Tensor) -> Tensor:
