@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -10,14 +9,14 @@ from typing import Annotated
 import tyro
 
 from likewise.cli.files.answer_files import Answered, write_answers_file
+from likewise.cli.files.image_records import say_set_aside, square_batches, tracked
 from likewise.cli.files.row_files import check_out
 from likewise.cli.plain_warnings import plain_warnings
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
-from likewise.data.images.stream import image_batches
 from likewise.data.record import BadRecord, Record
 from likewise.errors import ConfigError, DataError
-from likewise.messages import first_names, printed_line
+from likewise.messages import printed_line
 from likewise.model.answers import Score
 from likewise.model.model import Model
 from likewise.option_flags import check_counts, parse_flags
@@ -98,9 +97,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         write_answers_file(options.out, found)
         print(f"wrote answers to {len(found):,} questions to {printed_line(options.out)}")
-    if bad:
-        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
-        print(f"{len(bad):,} records set aside: {printed_line(reasons)}", file=sys.stderr)
+    say_set_aside(bad, "records")
     if not found:
         raise DataError("no question could be answered, for the reasons above.")
 
@@ -109,18 +106,8 @@ def _answered(
     model: Model, records: list[Record], options: AnswerCommand, bad: list[BadRecord]
 ) -> Iterator[Answered]:
     """Each question of each readable image with its answers; other records are added to `bad`."""
-    from rich.progress import track
-
-    size, images = model.image_encoder.image_size, model.config["images"]
-    batches = image_batches(
-        records, size=images["store_size"] or size, fit=images["fit"], batch_size=options.batch_size
-    )
-    shown = track(
-        batches,
-        description="answering",
-        total=-(-len(records) // options.batch_size),
-        disable=options.quiet or not sys.stderr.isatty(),
-    )
+    batches = square_batches(model, records, batch_size=options.batch_size)
+    shown = tracked(batches, len(records), options.batch_size, "answering", quiet=options.quiet)
     for batch in shown:
         bad += batch.bad
         asked = [

@@ -10,14 +10,12 @@ from typing import Annotated, Any
 import tyro
 
 from likewise.cli.files.caption_files import write_captions_file
+from likewise.cli.files.image_records import list_images, say_set_aside, square_batches, tracked
 from likewise.cli.files.row_files import check_out
-from likewise.data import DataConfig, open_source
-from likewise.data.columns import Needs
-from likewise.data.images.stream import image_batches
 from likewise.data.record import BadRecord, Record
 from likewise.encoders.decoders import Decoding
 from likewise.errors import DataError
-from likewise.messages import first_names, printed_line
+from likewise.messages import printed_line
 from likewise.metrics.texts.captions import few_distinct
 from likewise.model.captions import Caption
 from likewise.model.model import Model
@@ -63,11 +61,9 @@ def run(arguments: Sequence[str]) -> None:
     model = open_model(options.run, options.device)
     model.needs("caption")  # before any source is opened
     decoding = Decoding(**{field.name: getattr(options, field.name) for field in fields(Decoding)})
-    records, bad = _listed(options.images)
+    records, bad = list_images(options.images)
     found = _captions(model, records, decoding, options, bad)
-    if bad:
-        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
-        print(printed_line(f"{len(bad):,} images set aside: {reasons}"), file=sys.stderr)
+    say_set_aside(bad, "images")
     if not found:
         raise DataError("no image could be read, for the reasons above." if bad else "there are no images.")
     if options.out is None:
@@ -82,31 +78,12 @@ def run(arguments: Sequence[str]) -> None:
         print(printed_line(f"warning: {remark}."), file=sys.stderr)
 
 
-def _listed(sources: Sequence[str]) -> tuple[list[Record], list[BadRecord]]:
-    """The records of all sources, and what listing them has set aside."""
-    opened = [open_source(DataConfig(source=source), Needs("image")) for source in sources]
-    records = [record for source in opened for record in source.records]
-    return records, [
-        problem.bad for source in opened for problem in source.problems if problem.part != "text"
-    ]
-
-
 def _captions(
     model: Model, records: list[Record], decoding: Decoding, options: Any, bad: list[BadRecord]
 ) -> list[tuple[Record, list[Caption]]]:
     """Captions of the readable images; the others are added to `bad`."""
-    from rich.progress import track
-
-    size, images = model.image_encoder.image_size, model.config["images"]
-    batches = image_batches(
-        records, size=images["store_size"] or size, fit=images["fit"], batch_size=options.batch_size
-    )
-    shown = track(
-        batches,
-        description="captioning",
-        total=-(-len(records) // options.batch_size),
-        disable=options.quiet or not sys.stderr.isatty(),
-    )
+    batches = square_batches(model, records, batch_size=options.batch_size)
+    shown = tracked(batches, len(records), options.batch_size, "captioning", quiet=options.quiet)
     found: list[tuple[Record, list[Caption]]] = []
     for batch in shown:
         bad += batch.bad

@@ -10,7 +10,7 @@ import tyro
 
 from likewise.cli.entail_command import verdict_cells, verdict_row
 from likewise.cli.files.row_files import check_out
-from likewise.cli.files.statement_rows import finish, open_rows, tracked
+from likewise.cli.files.statement_rows import finish, open_rows
 from likewise.cli.plain_warnings import plain_warnings
 from likewise.errors import ConfigError
 from likewise.model.model import Model
@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> None:
         found, bad = _judged(model, [((left, right), [left, right], statements)]), []
     else:
         rows, found = open_rows(options.inputs[0], ("image", "image_2"), "text"), []
-        for piece in tracked(rows, options.batch_size, "judging", quiet=options.quiet):
+        for piece in rows.batches(options.batch_size, "judging", quiet=options.quiet):
             found += _judged(
                 model,
                 [

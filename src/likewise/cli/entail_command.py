@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from likewise.cli.files.row_files import check_out
-from likewise.cli.files.statement_rows import finish, open_rows, tracked
+from likewise.cli.files.statement_rows import finish, open_rows
 from likewise.cli.plain_warnings import plain_warnings
 from likewise.model.model import Model
 from likewise.option_flags import check_counts, parse_flags
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
         found, bad = _judged(model, [(options.source, [options.source], options.statements)]), []
     else:
         rows, found = open_rows(options.source, ("image",), "text"), []
-        for piece in tracked(rows, options.batch_size, "judging", quiet=options.quiet):
+        for piece in rows.batches(options.batch_size, "judging", quiet=options.quiet):
             found += _judged(model, [(record.id, images, record.texts) for record, images in piece])
         bad = rows.bad
     finish(found, bad, options.out, verdict_cells)

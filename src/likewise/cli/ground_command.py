@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from likewise.cli.files.row_files import check_out
-from likewise.cli.files.statement_rows import finish, open_rows, print_cells, tracked
+from likewise.cli.files.statement_rows import finish, open_rows, print_cells
 from likewise.cli.plain_warnings import plain_warnings
 from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
@@ -95,7 +95,7 @@ def _ground_table(model: Model, options: GroundCommand) -> None:
     model.needs("ground")  # before any source is opened
     has_boxes = "boxes" in open_source(DataConfig(source=options.source), Needs("image", "boxes")).columns
     rows, found = open_rows(options.source, ("image",), "boxes" if has_boxes else "text"), []
-    for piece in tracked(rows, options.batch_size, "grounding", quiet=options.quiet):
+    for piece in rows.batches(options.batch_size, "grounding", quiet=options.quiet):
         triples = [
             (record.id, images[0], phrase, boxes)
             for record, images in piece

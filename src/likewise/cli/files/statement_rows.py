@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from likewise.cli.files.image_records import say_set_aside, tracked
 from likewise.cli.files.row_files import write_rows
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.decode import decode_upright
 from likewise.data.record import BadRecord, Record
 from likewise.errors import DataError, RecordError
-from likewise.messages import first_names, printed_line
+from likewise.messages import printed_line
 
-__all__ = ["Rows", "finish", "open_rows", "print_cells", "tracked"]
+__all__ = ["Rows", "finish", "open_rows", "print_cells"]
 
 
 class Rows(NamedTuple):
@@ -31,8 +31,13 @@ class Rows(NamedTuple):
     columns: tuple[str, ...]
     bad: list[BadRecord]
 
-    def pieces(self, batch_size: int) -> Iterator[list[tuple[Record, list[Any]]]]:
-        """Records with their images, some at a time; unreadable ones are left out."""
+    def batches(
+        self, batch_size: int, words: str, *, quiet: bool
+    ) -> Iterable[list[tuple[Record, list[Any]]]]:
+        """Records with their images, some at a time, with a bar; unreadable ones are left out."""
+        return tracked(self._batches(batch_size), len(self.records), batch_size, words, quiet=quiet)
+
+    def _batches(self, batch_size: int) -> Iterator[list[tuple[Record, list[Any]]]]:
         for start in range(0, len(self.records), batch_size):
             piece = []
             for record in self.records[start : start + batch_size]:
@@ -71,15 +76,6 @@ def open_rows(source: str, columns: tuple[str, ...], *more: str) -> Rows:
     return Rows(opened.records, columns, [problem.bad for problem in opened.problems])
 
 
-def tracked(rows: Rows, batch_size: int, words: str, *, quiet: bool) -> Iterator[Any]:
-    """The pieces, with a bar in a terminal."""
-    from rich.progress import track
-
-    total = -(-len(rows.records) // batch_size)
-    hidden = quiet or not sys.stderr.isatty()
-    yield from track(rows.pieces(batch_size), description=words, total=total, disable=hidden)
-
-
 def finish(
     found: list[dict[str, Any]],
     bad: list[BadRecord],
@@ -105,9 +101,7 @@ def finish(
     elif found:
         write_rows(Path(str(out)), found)
         print(f"wrote {len(found):,} rows to {printed_line(str(out))}")
-    if bad:
-        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
-        print(f"{len(bad):,} records set aside: {printed_line(reasons)}", file=sys.stderr)
+    say_set_aside(bad, "records")
     if not found:
         raise DataError("no row could be judged, for the reasons above.")
 
