@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.atomic_files import written_whole
 from likewise.model.explanations.explanation import Explanation
+from likewise.reporting.sheets.figure_files import save_figure
 from likewise.reporting.sheets.fonts import find_font
 
 __all__ = ["draw_comparison", "draw_explanation"]
@@ -84,10 +83,5 @@ def _draw(panels: _Panels, path: Path, *, num_columns: int) -> list[str]:
     ):
         axis.imshow(content)
         axis.set_title(textwrap.fill(title, 24), fontsize=10, font=font)
-    for axis in figure.axes:
-        axis.axis("off")
-    with warnings.catch_warnings(), written_whole(path) as beside:
-        # Missing characters are among the remarks.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        figure.savefig(beside, dpi=110, format=path.suffix[1:])
+    save_figure(figure, path)
     return remarks

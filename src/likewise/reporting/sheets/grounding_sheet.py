@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import textwrap
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from likewise.atomic_files import written_whole
 from likewise.data.images.geometry import shown_part
 from likewise.metrics.grounding import smooth_maps
 from likewise.model.explanations.grounding import Grounding
+from likewise.reporting.sheets.figure_files import save_figure
 from likewise.reporting.sheets.fonts import find_font
 
 __all__ = ["draw_groundings"]
@@ -59,12 +58,7 @@ def draw_groundings(
         _draw(axis, image, one, fit, boxes)
         title = textwrap.fill(f"{one.phrase} (match {one.probability:.0%})", 34)
         axis.set_title(title, fontsize=10, font=font)
-    for axis in figure.axes:
-        axis.axis("off")
-    with warnings.catch_warnings(), written_whole(path) as beside:
-        # Missing characters are among the remarks.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
-        figure.savefig(beside, dpi=110, format=path.suffix[1:])
+    save_figure(figure, path)
     return remarks
 
 
