@@ -10,6 +10,7 @@ from likewise.data import Splits
 from likewise.data.columns import OPTIONAL, Needs
 from likewise.evaluation.base import Figure, NoOptions, Task, class_counts, has_column, task
 from likewise.evaluation.context import Context
+from likewise.evaluation.spread import SPREAD_FIGURES
 from likewise.metrics.collapse import alignment, signs_of_collapse
 
 __all__ = ["Collapse"]
@@ -26,12 +27,7 @@ class Collapse(Task):
     order = 90
     monitored = "always"
     figures = (
-        Figure("deviation", "Deviation per dimension", better="higher", curve=True),
-        Figure("relative_deviation", "Spread (1 is even, 0 collapsed)", better="higher", curve=True),
-        Figure("effective_rank", "Effective rank", better="higher", curve=True),
-        Figure("dimension", "Dimension"),
-        Figure("uniformity", "Uniformity", better="lower", curve=True),
-        Figure("num_items", "Items", "count"),
+        *SPREAD_FIGURES,
         Figure("num_classes", "Classes", "count"),
         Figure("alignment", "Alignment", better="lower", curve=True),
     )

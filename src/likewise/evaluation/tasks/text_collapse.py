@@ -6,8 +6,9 @@ from typing import Any
 
 from likewise.data import Splits
 from likewise.data.columns import Needs
-from likewise.evaluation.base import Figure, NoOptions, Task, has_column, task
+from likewise.evaluation.base import NoOptions, Task, has_column, task
 from likewise.evaluation.context import Context
+from likewise.evaluation.spread import SPREAD_FIGURES
 from likewise.metrics.collapse import signs_of_collapse
 
 __all__ = ["TextCollapse"]
@@ -23,14 +24,7 @@ class TextCollapse(Task):
     abilities = ("encode_texts",)
     order = 91
     monitored = "always"
-    figures = (
-        Figure("deviation", "Deviation per dimension", better="higher", curve=True),
-        Figure("relative_deviation", "Spread (1 is even, 0 collapsed)", better="higher", curve=True),
-        Figure("effective_rank", "Effective rank", better="higher", curve=True),
-        Figure("dimension", "Dimension"),
-        Figure("uniformity", "Uniformity", better="lower", curve=True),
-        Figure("num_items", "Items", "count"),
-    )
+    figures = SPREAD_FIGURES
 
     def supports(self, splits: Splits) -> bool:
         """See `Task.supports`; one text alone has no spread."""
