@@ -21,7 +21,6 @@ from likewise.model.model import Model
 from likewise.option_flags import parse_flags
 from likewise.reporting.formatting import format_percent, format_plain, rows_by_type
 from likewise.runs.evaluation import (
-    columns_of_tasks,
     fitting_tasks,
     keep_results,
     measure,
@@ -99,7 +98,6 @@ def run(arguments: Sequence[str]) -> None:
         options.run,
         options.data,
         needs=needs_of_tasks(model, options.task),
-        columns=columns_of_tasks(model, options.task),
         progress=not options.json,
     )
     if options.task == "all":

@@ -73,29 +73,28 @@ def figure_of(task: str, key: str) -> Figure:
     return found or Figure(key, key.replace("_", " ").capitalize(), chance=f"chance_{key}")
 
 
-def needs_of_tasks(model: Model, name: str = "all") -> Needs | None:
+def needs_of_tasks(model: Model, name: str = "all") -> Needs:
     """The columns to read of a source that is measured on.
 
     Args:
         model: the model.
-        name: of the task, or `all`.
+        name: of the task; "all" for every task of the model, except those that are slow.
 
     Returns:
-        Of a task on texts alone its own needs. Of all tasks of a model that reads no images: texts, and
-        whatever else one of them reads. None for the columns of images.
+        Of a task on texts alone its own needs. Otherwise images, or texts for a model that reads no images,
+        and as optional whatever else the tasks read.
     """
-    if name != "all":
-        needs = find_task(name).needs
-        return None if "image" in needs else needs
-    if model.network.image_encoder is not None:
-        return None
-    optional = {
-        column: OPTIONAL
-        for task in tasks().values()
-        if set(task.abilities) <= set(model.abilities) and "image" not in task.needs
-        for column in task.needs
-    }
-    return Needs(**optional | {"text": REQUIRED})
+    chosen = [find_task(name)] if name != "all" else _tasks_of(model)
+    if name != "all" and "image" not in chosen[0].needs:
+        return chosen[0].needs
+    read = "text" if model.network.image_encoder is None else "image"
+    return Needs(**{column: OPTIONAL for task in chosen for column in task.needs} | {read: REQUIRED})
+
+
+def _tasks_of(model: Model) -> list[Task]:
+    """What the model is able to do, without the slow tasks."""
+    able = [task for task in tasks().values() if set(task.abilities) <= set(model.abilities)]
+    return [task for task in able if not task.slow]
 
 
 def default_tasks(model: Model, splits: Splits) -> list[str]:

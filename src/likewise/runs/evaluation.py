@@ -13,19 +13,7 @@ from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.unseen_rows import Measured, resolved_source
 
-__all__ = ["columns_of_tasks", "fitting_tasks", "keep_results", "measure", "measure_fixed_trials"]
-
-
-def columns_of_tasks(model: Model, name: str) -> set[str]:
-    """Columns that a task reads.
-
-    Args:
-        model: measured.
-        name: of the task; "all" for every task of the model, except those that are slow.
-    """
-    able = [task for task in tasks().values() if set(task.abilities) <= set(model.abilities)]
-    chosen = [task for task in able if not task.slow] if name == "all" else [find_task(name)]
-    return {column for task in chosen for column in task.needs}
+__all__ = ["fitting_tasks", "keep_results", "measure", "measure_fixed_trials"]
 
 
 def fitting_tasks(model: Model, measured: Measured) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +106,12 @@ class RunData:
             config = self.with_options(data, data.source)
         return config
 
-    def lacks(self, columns: Collection[str]) -> bool:
+    def lacks(self, columns: Iterable[str]) -> bool:
         """Whether training did not read one of these columns."""
         return not set(columns) <= set(self._needs)
 
     def open(
-        self, config: DataConfig | None = None, *, progress: bool = True, also: Collection[str] = ()
+        self, config: DataConfig | None = None, *, progress: bool = True, also: Iterable[str] = ()
     ) -> Splits:
         """The data in the parts of training.
 
@@ -189,7 +189,6 @@ def open_other(
     data: DataConfig | None,
     *,
     needs: Needs | None = None,
-    also: Collection[str] = (),
     parts: Parts = "any",
     progress: bool = True,
 ) -> Splits:
@@ -200,7 +199,6 @@ def open_other(
         path: of the model, for messages.
         data: the source and its options.
         needs: the columns to read; images, or else texts, when None.
-        also: columns that are read too, where they are there.
         parts: see `likewise.data.prepare`.
         progress: show a progress bar while images are decoded.
 
@@ -211,10 +209,10 @@ def open_other(
         raise ConfigError(f"{path} is a model without a run, so it knows no data; name some: --data SOURCE.")
     config = dataclasses.replace(data, **_trained_squares(model, data))
     reads = Needs("text" if model.network.image_encoder is None else "image")
-    return _prepared(model, config, with_optional(needs or reads, also), parts, progress)
+    return _prepared(model, config, needs or reads, parts, progress)
 
 
-def with_optional(needs: Needs, columns: Collection[str]) -> Needs:
+def with_optional(needs: Needs, columns: Iterable[str]) -> Needs:
     """The same needs, and these columns where they are there."""
     return Needs(**dict.fromkeys(columns, OPTIONAL) | needs.columns)
 

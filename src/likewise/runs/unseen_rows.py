@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,8 +116,7 @@ def open_measured(
     path: str,
     data: DataConfig,
     *,
-    needs: Needs | None = None,
-    columns: Collection[str] = (),
+    needs: Needs,
     progress: bool = True,
 ) -> Measured:
     """Open the source that `data` names, or the run's own, without the rows that were trained on.
@@ -126,15 +125,14 @@ def open_measured(
         model: the run's model.
         path: the run's folder, or a model's.
         data: the source and its options; OWN_DATA as the source for the run's own.
-        needs: the columns to read of another source; images, or else texts, when None.
+        needs: what the tasks read (`needs_of_tasks`); of the run's own data beside what training read.
         progress: show a progress bar while images are decoded.
-        columns: what the tasks read, see `columns_of_tasks`.
 
     Raises:
         DataError: the source cannot be measured on, or all of it was trained on.
     """
     if not is_run(path):
-        splits = open_other(model, path, data, needs=needs, also=columns, parts="measured", progress=progress)
+        splits = open_other(model, path, data, needs=needs, parts="measured", progress=progress)
         unknown = f"{path} is a model without a run, so whether it was trained on rows of this is not known."
         return _without_trained(splits, None, joined=True, warnings=(unknown,))
     run = RunData(model, path)
@@ -148,7 +146,7 @@ def open_measured(
         if moved is not None and run.with_options(data, run.config.source) == run.config:
             return own_measured(moved)
         if moved is not None:  # read with other options
-            splits = run.open(run.with_options(data, data.source), progress=progress, also=columns)
+            splits = run.open(run.with_options(data, data.source), progress=progress, also=needs)
             return _without_trained(splits, moved.train, joined=False)
         train = None
         warnings: tuple[str, ...] = (f"{_UNREADABLE}: {error}",)
@@ -156,13 +154,13 @@ def open_measured(
         train, changed = trained.train, run.has_changed(trained)
         warnings = (f"{CHANGED.format(source=run.config.source)}, {_UNCERTAIN}",) if changed else ()
         if config == run.config:
-            if run.lacks(columns):
-                trained = run.open(progress=progress, also=columns)
+            if run.lacks(needs):
+                trained = run.open(progress=progress, also=needs)
             return replace(own_measured(trained), warnings=warnings, changed=changed)
     if config is None:
-        splits = open_other(model, path, data, needs=needs, also=columns, parts="measured", progress=progress)
+        splits = open_other(model, path, data, needs=needs, parts="measured", progress=progress)
     else:
-        splits = run.open(config, progress=progress, also=columns)
+        splits = run.open(config, progress=progress, also=needs)
     return _without_trained(splits, train, joined=config is None, warnings=warnings)
 
 
