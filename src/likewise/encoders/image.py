@@ -22,6 +22,7 @@ from likewise.encoders.pretrained_vision import (
     is_convolutional,
     is_pooled_by_itself,
     load_vision_model,
+    model_inputs,
     num_prefix_tokens,
     pooling_of,
     resize_positions,
@@ -144,8 +145,8 @@ class ImageEncoder(nn.Module):
         backbone: the transformers model.
         image_size: side of its inputs in pixels.
         stem_stride: stride of the 3x3 convolution that replaces a ResNet's stem; None for the original stem.
-        pooling: `mean` of the tokens, or `cls`: [CLS] or, where a pre-trained backbone has a pooling of its
-            own, the output of that.
+        pooling: `mean` of the tokens; `cls`: [CLS] or, where a pre-trained backbone was trained through a
+            pooling of its own, the output of that; `own`: the output of a ViT's pooler.
         mean, std: normalization of the pixels, per channel, in [0, 1] units.
     """
 
@@ -172,7 +173,7 @@ class ImageEncoder(nn.Module):
             self.backbone.to(memory_format=torch.channels_last)
         else:
             self.num_prefix_tokens = num_prefix_tokens(backbone.config)
-            self.pooled_by_backbone = is_pooled_by_itself(backbone.config)
+            self.pooled_by_backbone = pooling == "own" or is_pooled_by_itself(backbone.config)
             install_fast_layers(self.backbone)
 
     @classmethod
@@ -214,14 +215,15 @@ class ImageEncoder(nn.Module):
         options = {name: spec[name] for name in _OPTIONS}
         check_size("image_size", spec["image_size"], most=_MAX_IMAGE_SIZE)
         check_choice("stem_stride", spec["stem_stride"], (None, *(stride for _, stride in _STEM_STRIDES)))
-        check_choice("pooling", spec["pooling"], ("mean", "cls"))
+        check_choice("pooling", spec["pooling"], ("mean", "cls", "own"))
         for name in ("mean", "std"):
             channels = spec[name]
             numbers = isinstance(channels, list) and all(isinstance(one, (int, float)) for one in channels)
             if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
                 raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
         config = config_from_spec(spec["backbone"], known=VISION_MODELS)
-        return cls(_build_backbone(config, spec["stem_stride"]), **options)
+        pooler = spec["pooling"] == "own"
+        return cls(_build_backbone(config, spec["stem_stride"], pooler=pooler), **options)
 
     def resize(self, image_size: int) -> None:
         """Change the image size; a ViT's positions are interpolated once.
@@ -261,10 +263,10 @@ class ImageEncoder(nn.Module):
             grid = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
-        output = self.backbone(pixels)
+        output = self.backbone(**model_inputs(self.backbone.config, pixels))
         states = output.last_hidden_state  # (B, 1 + N, D)
         tokens = states[:, self.num_prefix_tokens :]
-        if self.pooling != "cls":
+        if self.pooling == "mean":
             return ImageFeatures(tokens.mean(dim=1), tokens)
         return ImageFeatures(output.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
 
@@ -327,10 +329,11 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     )
 
 
-def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
+def _build_backbone(backbone_config: Any, stem_stride: int | None, *, pooler: bool = False) -> nn.Module:
     from transformers import AutoModel
 
-    backbone: nn.Module = AutoModel.from_config(backbone_config, **without_pooler(backbone_config))
+    options = {} if pooler else without_pooler(backbone_config)
+    backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
     if stem_stride is not None:
         stem: Any = backbone.embedder
         width = backbone_config.embedding_size

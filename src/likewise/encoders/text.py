@@ -13,42 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.encoders.backbone_spec import check_choice, config_from_spec
+from likewise.encoders.backbone_spec import MAX_VOCABULARY, check_choice, check_size, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
-from likewise.encoders.pretrained import (
-    TextPooling,
-    TokenPooling,
-    load_backbone,
-    load_config,
-    read_pooling,
-    without_pooler,
+from likewise.encoders.pretrained import TextPooling, TokenPooling, read_pooling
+from likewise.encoders.pretrained_text import (
+    TEXT_MODELS,
+    OwnPooling,
+    build_text_model,
+    load_text_model,
+    padding_read,
+    position_limit,
+    text_width,
 )
 from likewise.encoders.recurrent_text import RECURRENT, RecurrentBackbone, RecurrentConfig
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
-__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures", "position_limit"]
-
-# Supported model types, and the token whose state is the text's vector: [CLS] or the end token.
-_POOLED_AT: dict[str, Literal["first", "last"]] = {
-    "albert": "first",
-    "bert": "first",
-    "camembert": "first",
-    "clip_text_model": "last",
-    "deberta": "first",
-    "deberta-v2": "first",
-    "distilbert": "first",
-    "electra": "first",
-    "ernie": "first",
-    "modernbert": "first",
-    "mpnet": "first",
-    "nomic_bert": "first",
-    "roberta": "first",
-    "xlm-roberta": "first",
-}
-_POSITIONS_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
-"""Model types whose positions start after the padding's id, which leaves fewer of them."""
+__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
 
 # Names of dropout's probability in configurations and in attention layers that have no module for it.
 _DROPOUTS = (
@@ -153,11 +135,20 @@ class TextEncoder(nn.Module):
     Args:
         backbone: the transformers model.
         pooling: what stands for the text: the state of the `first` token ([CLS]) or of the `last` real one,
-            or the `mean` or `max` over the real ones.
+            or the `mean` or `max` over the real ones; `own`: the output of the backbone's pooler.
         normalize: scale the pooled vectors to unit length, as some sentence-transformers models do.
+        padded_with: the padding's id, of a backbone that was trained on texts padded to its number of
+            positions, and reads the padding (SigLIP); None for all others, which never do.
     """
 
-    def __init__(self, backbone: Any, *, pooling: TokenPooling, normalize: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        *,
+        pooling: TokenPooling | OwnPooling,
+        normalize: bool = False,
+        padded_with: int | None = None,
+    ) -> None:
         super().__init__()
         self.backbone: Any = backbone
         self.recurrent = isinstance(backbone, RecurrentBackbone)
@@ -165,7 +156,8 @@ class TextEncoder(nn.Module):
             install_fast_layers(self.backbone)
         self.pooling = pooling
         self.normalize = normalize
-        self.dim = int(backbone.config.hidden_size)
+        self.padded_with = padded_with
+        self.dim = text_width(backbone.config)
         self.causal = backbone.config.model_type == "clip_text_model"
 
     @classmethod
@@ -184,8 +176,7 @@ class TextEncoder(nn.Module):
             backbone_config = _backbone_config(config, vocabulary_size)
             pooling = config.pooling or _POOLED_BY_DEFAULT[config.architecture]
             return cls(_build_backbone(backbone_config), pooling=pooling)
-        found = load_config(config.pretrained, section="text", known=_POOLED_AT)
-        backbone = load_backbone(config.pretrained, found, section="text")
+        backbone = load_text_model(config.pretrained)
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
                 f"--text.tokenizer has {vocabulary_size} entries, the pre-trained model "
@@ -197,30 +188,41 @@ class TextEncoder(nn.Module):
                 f"--text.max-tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
                 f"give --text.max-tokens {most}."
             )
-        own = TextPooling(_POOLED_AT[backbone.config.model_type], normalize=False)
-        pooled = read_pooling(config.pretrained) or own
-        encoder = cls(backbone, pooling=config.pooling or pooled.pooling, normalize=pooled.normalize)
+        pooled = read_pooling(config.pretrained) or TextPooling(
+            TEXT_MODELS[backbone.config.model_type], normalize=False
+        )
+        encoder = cls(
+            backbone,
+            pooling=config.pooling or pooled.pooling,
+            normalize=pooled.normalize,
+            padded_with=padding_read(config.pretrained, backbone.config),
+        )
         encoder.freeze_unused()
         return encoder
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs, as JSON; no hub is asked again."""
-        return {
+        spec = {
             "backbone": self.backbone.config.to_dict(),
             "pooling": self.pooling,
             "normalize": self.normalize,
         }
+        return spec if self.padded_with is None else spec | {"padded_with": self.padded_with}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
-        check_choice("pooling", spec["pooling"], get_args(TokenPooling))
+        pooling, padding = spec["pooling"], spec.get("padded_with")
+        check_choice("pooling", pooling, (*get_args(TokenPooling), *get_args(OwnPooling)))
+        if padding is not None:
+            check_size("padded_with", padding, least=0, most=MAX_VOCABULARY)
         stored = spec["backbone"]
         if isinstance(stored, dict) and stored.get("model_type") in RECURRENT:
             config: Any = RecurrentConfig.from_dict(stored)
         else:
-            config = config_from_spec(stored, known=_POOLED_AT)
-        return cls(_build_backbone(config), pooling=spec["pooling"], normalize=spec.get("normalize", False))
+            config = config_from_spec(stored, known=TEXT_MODELS)
+        backbone = _build_backbone(config, pooler=pooling == "own")
+        return cls(backbone, pooling=pooling, normalize=spec.get("normalize", False), padded_with=padding)
 
     def freeze_unused(self) -> None:
         """Freeze weights that no feature depends on."""
@@ -257,12 +259,23 @@ class TextEncoder(nn.Module):
         Returns:
             The pooled vectors, of unit length only where `normalize` says so, and one per token.
         """
+        if self.padded_with is not None:
+            return self._padded_forward(tokens, mask)
         # Padding is on the right, so real tokens of a causal model never attend to it: without a mask the
         # fused causal attention runs, which is faster and gives real tokens the same values.
         attended = None if self.causal else mask
         states = self.backbone(input_ids=tokens, attention_mask=attended).last_hidden_state  # (B, L, D)
-        pooled = self._pool(states, mask)
+        pooled = self.backbone.pooler(states) if self.pooling == "own" else self._pool(states, mask)
         return TextFeatures(F.normalize(pooled, dim=-1) if self.normalize else pooled, states)
+
+    def _padded_forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
+        """Of a backbone that reads a fixed number of tokens, the padding included."""
+        length = self.backbone.config.max_position_embeddings
+        filled = tokens.new_full((len(tokens), length), self.padded_with)
+        filled[:, : tokens.shape[1]] = tokens.masked_fill(~mask, self.padded_with)
+        output = self.backbone(input_ids=filled)
+        states = output.last_hidden_state[:, : tokens.shape[1]]
+        return TextFeatures(output.pooler_output if self.pooling == "own" else self._pool(states, mask), states)
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) states of the tokens to (B, D)."""
@@ -314,21 +327,7 @@ def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
     )
 
 
-def _build_backbone(backbone_config: Any) -> nn.Module:
+def _build_backbone(backbone_config: Any, *, pooler: bool = False) -> nn.Module:
     if isinstance(backbone_config, RecurrentConfig):
         return RecurrentBackbone(backbone_config)
-    from transformers import AutoModel, CLIPTextModel
-
-    if backbone_config.model_type == "clip_text_model":  # AutoModel does not list the text half
-        clip: nn.Module = CLIPTextModel._from_config(backbone_config)
-        return clip
-    bert: nn.Module = AutoModel.from_config(backbone_config, **without_pooler(backbone_config))
-    return bert
-
-
-def position_limit(config: Any) -> int | None:
-    """The number of tokens that a backbone has positions for; None where it has no such limit."""
-    count: int | None = getattr(config, "max_position_embeddings", None)
-    if count is None or config.model_type not in _POSITIONS_AFTER_PADDING:
-        return count
-    return count - int(config.pad_token_id) - 1
+    return build_text_model(backbone_config, pooler=pooler)

@@ -24,6 +24,7 @@ from likewise.hardware import check_device
 from likewise.messages import first_line, first_names, without_folders
 from likewise.model.runtime import Runtime
 from likewise.model.sentence_transformers_folder import is_sentence_transformers, read_sentence_transformers
+from likewise.model.transformers_folder import is_transformers, read_transformers
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
@@ -35,8 +36,18 @@ FORMAT = 1
 
 _CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 
-# Of sentence-transformers: its modules, their options, the vocabulary of older models.
-_OF_OTHERS = ("modules.json", "[0-9]_*/config.json", "*config*.json", "vocab.txt", "special_tokens_map.json")
+# Of sentence-transformers and transformers: modules, their options, weights in parts, older vocabularies.
+_OF_OTHERS = (
+    *("modules.json", "[0-9]_*/config.json", "*config*.json", "special_tokens_map.json"),
+    *("model*.safetensors", "model.safetensors.index.json", "vocab.txt", "vocab.json", "merges.txt"),
+)
+
+Reader = Callable[[Path], tuple[Network, dict[str, Any], TextTokenizer | None]]
+_READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
+    (is_sentence_transformers, read_sentence_transformers),
+    (is_transformers, read_transformers),
+)
+"""Folders of other libraries: how they are told, and read."""
 
 _MAX_CONFIG_BYTES, _MAX_BUFFERS = 1 << 24, 1 << 28
 
@@ -198,10 +209,11 @@ def read_model(
     """
     check_device(device)
     folder = _find_folder(path)
-    if is_sentence_transformers(folder):
-        text_network, described, own_tokenizer = read_sentence_transformers(folder)
-        text_network.to(device).eval()
-        return text_network, {"format": FORMAT, **described}, own_tokenizer
+    reader = next((read for is_theirs, read in _READERS if is_theirs(folder)), None)
+    if reader is not None:
+        network, described, tokenizer = reader(folder)
+        network.to(device).eval()
+        return network, {"format": FORMAT, **described}, tokenizer
     config = _checked_config(folder)
     network = _built_network(folder, config["network"])
     for name, is_read in (
@@ -212,14 +224,14 @@ def read_model(
             raise ModelError(
                 f"{folder / _CONFIG} has null as {name!r}, but its network reads {name}; {_AGAIN}."
             )
-    tokenizer = None
+    own_tokenizer = None
     if config["texts"] is not None:
         if not (folder / _TOKENIZER).is_file():
             raise ModelError(f"{folder} reads texts, but its {_TOKENIZER} is missing.")
         options = {name: config["texts"][name] for name in ("max_tokens", "pad_id")}
-        tokenizer = TextTokenizer.load(folder / _TOKENIZER, **options)
+        own_tokenizer = TextTokenizer.load(folder / _TOKENIZER, **options)
     network.to(device).eval()
-    return network, config, tokenizer
+    return network, config, own_tokenizer
 
 
 def _find_folder(path: str | os.PathLike[str]) -> Path:
@@ -244,19 +256,33 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
         raise ModelError(f"{name} does not exist.")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     try:
         return Path(
             snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD, *_OF_OTHERS])
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        if isinstance(error, GatedRepoError):
+            raise ModelError(
+                f"access to {name} is restricted: accept its terms on https://huggingface.co/{name}, then log "
+                "in: hf auth login."
+            ) from error
         raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a model's config.json; path and errors as of `read_model`."""
-    return _checked_config(_find_folder(path))
+    """The content of a model's config.json, or of another library's model what it would be here; path and
+    errors as of `read_model`."""
+    folder = _find_folder(path)
+    if any(is_theirs(folder) for is_theirs, _ in _READERS):
+        return read_model(folder, device="cpu")[1]
+    return _checked_config(folder)
 
 
 def _checked_config(folder: Path) -> dict[str, Any]:

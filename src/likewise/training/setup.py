@@ -17,6 +17,7 @@ from likewise.data.columns import Needs
 from likewise.data.config import IMAGE_OPTIONS
 from likewise.data.images.grey import grey_notes
 from likewise.encoders.pretrained import cannot_load
+from likewise.encoders.pretrained_text import load_text_tokenizer
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.messages import first_names, flag, printed_line
@@ -184,7 +185,7 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
         return TextTokenizer.load(options.tokenizer, max_tokens=options.max_tokens)
     if options.pretrained is not None:
         try:
-            return TextTokenizer.load(options.pretrained, max_tokens=options.max_tokens)
+            return load_text_tokenizer(options.pretrained, max_tokens=options.max_tokens)
         except ConfigError as error:
             raise cannot_load(options.pretrained, "text", error.__cause__ or error) from error
     texts = training_texts(data, settings.method_type.needs)

@@ -16,6 +16,7 @@ from likewise.messages import flag
 from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
+from likewise.networks.dual import DualNetwork
 from likewise.networks.image import ImageNetwork
 from likewise.networks.registry import encoder_spec, has_encoder
 from likewise.runs.folder import RunFolder
@@ -173,11 +174,14 @@ def _part(network: nn.Module, part: str) -> nn.Module | None:
 def fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
     """A trained network's weights. The linear projection after an image encoder is a head: if only one of the
     two networks has it, or of another width, the new network keeps its own. So it does with the head of a
-    classifier that knows other classes."""
+    classifier that knows other classes, and with the scale of cosines if the trained one has none."""
     state = trained.state_dict()
     if getattr(trained, "classes", None) != getattr(network, "classes", None):
         own = {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
         return {name: value for name, value in state.items() if not name.startswith("head.")} | own
+    if isinstance(trained, DualNetwork) and isinstance(network, DualNetwork) and trained.logit_scale is None:
+        scale = {"logit_scale": network.logit_scale, "logit_bias": network.logit_bias}
+        return state | {name: value for name, value in scale.items() if value is not None}
     if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
         return state
     if trained.dim == network.dim and (trained.projection is None) == (network.projection is None):

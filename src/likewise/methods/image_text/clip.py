@@ -9,11 +9,11 @@ Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
@@ -84,11 +84,16 @@ class CLIP(Method):
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
-        self.network = DualNetwork(context.image_encoder(), context.text_encoder(), dim=config.embedding_dim)
-        start = config.temperature if config.loss == "softmax" else 0.1
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / start)))
-        if config.loss == "sigmoid":
-            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
+        sigmoid, trained = config.loss == "sigmoid", context.trained or {}
+        _check_loss(config, trained)
+        self.network = DualNetwork(
+            context.image_encoder(),
+            context.text_encoder(),
+            dim=config.embedding_dim,
+            projected=trained.get("projected", True),
+            temperature=0.1 if sigmoid else config.temperature,
+            bias=-10.0 if sigmoid else None,
+        )
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Each encoder once; the objective normalises."""
@@ -101,7 +106,8 @@ class CLIP(Method):
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """This process's rows against the rows of all processes; equal groups are never negatives."""
         images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
-        temperature = torch.exp(-self.logit_scale)
+        assert self.network.logit_scale is not None
+        temperature = torch.exp(-self.network.logit_scale)
         shared: dict[str, Any] = {
             "temperature": temperature,
             "all_texts": gather_rows(texts),
@@ -113,11 +119,27 @@ class CLIP(Method):
             total = clip_loss(images, texts, all_images=gather_rows(images), **shared)
             bound = information_bound(total, num_candidates(group, shared["all_groups"]))
         else:  # each pair once, from the process that has its image
-            total, bound = sigmoid_loss(images, texts, bias=self.logit_bias, **shared), None
+            total, bound = sigmoid_loss(images, texts, bias=self.network.logit_bias, **shared), None
         parts = {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()}
         return LossOutput(total, parts if bound is None else parts | {"softmax_loss_information": bound})
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Keep the learned temperature within the paper's bound."""
-        self.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+        """Keep the learned temperature within the paper's bound; SigLIP has none, and ends beyond it."""
+        if self.config.loss == "softmax" and self.network.logit_scale is not None:
+            self.network.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+
+
+def _check_loss(config: Config, trained: Mapping[str, Any]) -> None:
+    """Reject another loss than the network's that training starts from: its scale fits no other.
+
+    With its scale a softmax starts near 274 on a SigLIP.
+    """
+    if trained.get("temperature") is None:
+        return
+    own = "softmax" if trained.get("bias") is None else "sigmoid"
+    if config.loss != own:
+        raise ConfigError(
+            f"--method.loss {config.loss}: the model that training starts from was trained by the {own} loss, "
+            f"and its scale{' and bias' if own == 'sigmoid' else ''} fit no other; use --method.loss {own}."
+        )
