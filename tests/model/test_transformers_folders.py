@@ -114,9 +114,17 @@ def test_two_towers_give_the_vectors_of_transformers(
 
 VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 IMAGE_MODELS: dict[str, dict[str, Any]] = {
-    **{kind: VISION | {"image_size": 32, "patch_size": 8} for kind in ("vit", "deit", "dinov2", "dinov3_vit", "beit")},
+    **{
+        kind: VISION | {"image_size": 32, "patch_size": 8}
+        for kind in ("vit", "deit", "dinov2", "dinov3_vit", "beit")
+    },
     "convnext": {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1]},
-    "resnet": {"embedding_size": 8, "hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1], "layer_type": "basic"},
+    "resnet": {
+        "embedding_size": 8,
+        "hidden_sizes": [8, 8, 16, 16],
+        "depths": [1, 1, 1, 1],
+        "layer_type": "basic",
+    },
 }
 
 
@@ -150,7 +158,8 @@ def test_a_text_model_is_opened(tmp_path: Path) -> None:
     with torch.no_grad():
         first = unit(theirs(input_ids=ids).last_hidden_state[:, 0])
     np.testing.assert_allclose(model.encode_texts(SENTENCES[1]), first, atol=1e-5)
-    assert model.tokenizer is not None and model.tokenizer.max_tokens == POSITIONS
+    assert model.tokenizer is not None
+    assert model.tokenizer.max_tokens == POSITIONS
 
 
 def test_a_half_of_two_towers_is_an_encoder(tmp_path: Path) -> None:
@@ -192,7 +201,10 @@ def other_width(folder: Path) -> None:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "another kind": (lambda folder: edit_config(folder, model_type="t5"), "type 't5', which is not supported"),
+    "another kind": (
+        lambda folder: edit_config(folder, model_type="t5"),
+        "type 't5', which is not supported",
+    ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
     "half a model": (half_the_weights, "only a part of a model: its weights lack vision_model"),
     "other weights": (other_width, "its weights do not fit its config.json"),
@@ -210,7 +222,8 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "another tokenizer": (
         lambda folder: edit_config(
-            folder, text_config=json.loads((folder / "config.json").read_text())["text_config"] | {"vocab_size": 9}
+            folder,
+            text_config=json.loads((folder / "config.json").read_text())["text_config"] | {"vocab_size": 9},
         ),
         "do not fit|entries",
     ),

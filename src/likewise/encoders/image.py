@@ -19,6 +19,7 @@ from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     VISION_MODELS,
+    feature_dim,
     is_convolutional,
     is_pooled_by_itself,
     load_vision_model,
@@ -28,6 +29,7 @@ from likewise.encoders.pretrained_vision import (
     resize_positions,
 )
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.tuning_options import TuningOptions
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError, ModelError
 from likewise.messages import flag
@@ -67,7 +69,7 @@ _CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "b
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageEncoderConfig:
+class ImageEncoderConfig(TuningOptions):
     """The image encoder."""
 
     architecture: Literal["vit", "resnet", "convnext"] = "vit"
@@ -107,6 +109,7 @@ class ImageEncoderConfig:
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         check_sizes(self, "image", "patch_size", "width", "depth", "heads")
+        self.check_tuning("image")
         if self.image_size < 8:
             raise ConfigError(f"--image.image-size is {self.image_size} px; the smallest that works is 8.")
         if self.patch_size is not None and self.image_size % self.patch_size:
@@ -145,8 +148,8 @@ class ImageEncoder(nn.Module):
         backbone: the transformers model.
         image_size: side of its inputs in pixels.
         stem_stride: stride of the 3x3 convolution that replaces a ResNet's stem; None for the original stem.
-        pooling: `mean` of the tokens; `cls`: [CLS] or, where a pre-trained backbone was trained through a
-            pooling of its own, the output of that; `own`: the output of a ViT's pooler.
+        pooling: `mean` of the tokens; `own`: the output of a ViT's pooler; `cls`: [CLS] or, where a backbone
+            was trained through a pooling of its own, the output of that.
         mean, std: normalization of the pixels, per channel, in [0, 1] units.
     """
 
@@ -162,12 +165,13 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone: Any = backbone
+        self.locked = False
         self.image_size = image_size
         self.stem_stride = stem_stride
         self.pooling = pooling
         self.mean = tuple(mean)
         self.std = tuple(std)
-        self.dim: int = _feature_dim(backbone.config)
+        self.dim: int = feature_dim(backbone.config)
         self.convolutional = is_convolutional(backbone.config)
         if self.convolutional:  # oneDNN and cuDNN convolve channels-last without copies
             self.backbone.to(memory_format=torch.channels_last)
@@ -246,6 +250,10 @@ class ImageEncoder(nn.Module):
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 3, self.image_size, self.image_size))
 
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """As of nn.Module; a locked encoder stays as in evaluation, without dropout."""
+        return super().train(mode and not self.locked)
+
     def freeze_patches(self) -> None:
         """Freeze a ViT's patch projection."""
         self.backbone.embeddings.patch_embeddings.requires_grad_(False)
@@ -269,11 +277,6 @@ class ImageEncoder(nn.Module):
         if self.pooling == "mean":
             return ImageFeatures(tokens.mean(dim=1), tokens)
         return ImageFeatures(output.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
-
-
-def _feature_dim(config: Any) -> int:
-    sizes = getattr(config, "hidden_sizes", None)
-    return int(sizes[-1]) if sizes is not None else int(config.hidden_size)
 
 
 def resnet_depth(config: Any) -> int | None:

@@ -277,8 +277,9 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
     """The error for a pre-trained model that cannot be loaded, with what can be done."""
     path = os.path.expanduser(name)
     is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))
-    start, remedy = f"--{section}.pretrained: cannot load {name!r}", (
-        "Expected a folder written by transformers, or a hub name and a network to fetch it with."
+    start, remedy = (
+        f"--{section}.pretrained: cannot load {name!r}",
+        ("Expected a folder written by transformers, or a hub name and a network to fetch it with."),
     )
     reason = first_line(error)
     if is_path and not os.path.exists(path):
@@ -291,7 +292,7 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
     elif pickled := _pickled_weights(path):
         reason = f"its weights, {pickled}, are pickle, which can run code"
         remedy = (
-            "If you trust it, convert it once: python -c \"from transformers import AutoModel; "
+            'If you trust it, convert it once: python -c "from transformers import AutoModel; '
             f"AutoModel.from_pretrained('{name}').save_pretrained('FOLDER')\""
         )
     elif "size mismatch" in str(error) or "ignore_mismatched_sizes" in str(error):

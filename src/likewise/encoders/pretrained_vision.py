@@ -1,4 +1,4 @@
-"""Pre-trained vision models of transformers: the supported ones, how they differ, and the images they read."""
+"""Pre-trained vision models of transformers: the supported ones, how they differ, and what they read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ __all__ = [
     "VISION_MODELS",
     "ImageInputs",
     "PretrainedVision",
+    "feature_dim",
     "is_convolutional",
     "is_pooled_by_itself",
     "load_vision_model",
@@ -81,6 +82,12 @@ class ImageInputs(NamedTuple):
     fit: Literal["crop", "squash"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+def feature_dim(config: Any) -> int:
+    """The width of the features of a model of this configuration."""
+    sizes = getattr(config, "hidden_sizes", None)
+    return int(sizes[-1]) if sizes is not None else int(config.hidden_size)
 
 
 def is_convolutional(config: Any) -> bool:

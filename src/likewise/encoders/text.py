@@ -27,6 +27,7 @@ from likewise.encoders.pretrained_text import (
 )
 from likewise.encoders.recurrent_text import RECURRENT, RecurrentBackbone, RecurrentConfig
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.tuning_options import TuningOptions
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
@@ -52,7 +53,7 @@ _POOLED_BY_DEFAULT: dict[str, TokenPooling] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextEncoderConfig:
+class TextEncoderConfig(TuningOptions):
     """The text encoder and its tokenizer."""
 
     architecture: Literal["clip", "bert", "rnn", "lstm", "gru"] = "clip"
@@ -98,6 +99,7 @@ class TextEncoderConfig:
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         check_sizes(self, "text", "width", "depth", "heads")
+        self.check_tuning("text")
         if self.architecture in RECURRENT:
             if self.heads is not None:
                 raise ConfigError(f"--text.heads: {self.architecture} has no attention; leave it out.")
@@ -151,6 +153,7 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone: Any = backbone
+        self.locked = False
         self.recurrent = isinstance(backbone, RecurrentBackbone)
         if not self.recurrent:
             install_fast_layers(self.backbone)
@@ -228,6 +231,10 @@ class TextEncoder(nn.Module):
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
 
+    def train(self, mode: bool = True) -> TextEncoder:
+        """As of nn.Module; a locked encoder stays as in evaluation, without dropout."""
+        return super().train(mode and not self.locked)
+
     @property
     def dropout(self) -> float:
         """The largest dropout in it."""
@@ -275,7 +282,9 @@ class TextEncoder(nn.Module):
         filled[:, : tokens.shape[1]] = tokens.masked_fill(~mask, self.padded_with)
         output = self.backbone(input_ids=filled)
         states = output.last_hidden_state[:, : tokens.shape[1]]
-        return TextFeatures(output.pooler_output if self.pooling == "own" else self._pool(states, mask), states)
+        return TextFeatures(
+            output.pooler_output if self.pooling == "own" else self._pool(states, mask), states
+        )
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) states of the tokens to (B, D)."""

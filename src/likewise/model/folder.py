@@ -270,8 +270,8 @@ def _find_folder(path: str | os.PathLike[str]) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         if isinstance(error, GatedRepoError):
             raise ModelError(
-                f"access to {name} is restricted: accept its terms on https://huggingface.co/{name}, then log "
-                "in: hf auth login."
+                f"access to {name} is restricted: accept its terms on https://huggingface.co/{name}, then "
+                "log in: hf auth login."
             ) from error
         raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
 

@@ -86,7 +86,7 @@ def _two_towers(name: str, config: Any) -> tuple[Network, dict[str, Any], TextTo
     )
     image.resize(inputs.size)
     text_config = whole.text_model.config
-    pooling = TEXT_MODELS[text_config.model_type] if text_config.model_type in TEXT_MODELS else None
+    pooling = TEXT_MODELS.get(text_config.model_type)
     if pooling is None:
         raise ConfigError(f"its text half is a {text_config.model_type}, which is not supported.")
     if own and pooling == "first":
@@ -94,9 +94,7 @@ def _two_towers(name: str, config: Any) -> tuple[Network, dict[str, Any], TextTo
             raise ConfigError(f"its text half, a {text_config.model_type}, has no pooler to project.")
         pooling = "own"
     tokenizer = _tokenizer(name, text_config)
-    text = TextEncoder(
-        whole.text_model, pooling=pooling, padded_with=padding_read(name, text_config)
-    )
+    text = TextEncoder(whole.text_model, pooling=pooling, padded_with=padding_read(name, text_config))
     network = _joined(whole, image, text)
     return network, _described(config, network, inputs.fit, tokenizer), tokenizer
 
@@ -154,7 +152,8 @@ def _check_not_projected(config: Any) -> None:
     """Half a CLIP may have a projection, which would be missing."""
     if any("WithProjection" in str(name) for name in config.architectures or ()):
         raise ConfigError(
-            f"it is one half of a model with its projection ({config.architectures[0]}); name the whole model."
+            f"it is one half of a model with its projection ({config.architectures[0]}); name the whole "
+            "model."
         )
 
 
@@ -164,8 +163,8 @@ def _tokenizer(name: str, config: Any) -> TextTokenizer:
     tokenizer = load_text_tokenizer(name, max_tokens=longest)
     if tokenizer.size > config.vocab_size:
         raise ConfigError(
-            f"the tokenizer has {tokenizer.size:,} entries, the network {config.vocab_size:,}; one of the two "
-            "is another model's."
+            f"the tokenizer has {tokenizer.size:,} entries, the network {config.vocab_size:,}; one of the "
+            "two is another model's."
         )
     return tokenizer
 
@@ -175,9 +174,7 @@ def _stored_size(config: Any) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _described(
-    config: Any, network: Network, fit: str, tokenizer: TextTokenizer | None
-) -> dict[str, Any]:
+def _described(config: Any, network: Network, fit: str, tokenizer: TextTokenizer | None) -> dict[str, Any]:
     texts = tokenizer and {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id}
     return {
         "method": config.model_type,

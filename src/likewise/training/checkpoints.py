@@ -159,7 +159,9 @@ def renamed_weights(weights: dict[str, Any]) -> dict[str, Any]:
     cosines belonged to the method."""
     former = {"logit_scale": "network.logit_scale", "logit_bias": "network.logit_bias"}
     return {
-        f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else former.get(name, name): value
+        f"ema_encoder.{name.removeprefix('twin.')}"
+        if name.startswith("twin.")
+        else former.get(name, name): value
         for name, value in weights.items()
     }
 

@@ -19,8 +19,12 @@ from likewise.methods.catalog import find_method, methods
 from likewise.runs.folder import RunFolder
 from likewise.runs.named_options import named_tables
 from likewise.runs.settings import Settings, Tables, joined, write_settings
+from likewise.training.checkpoints import latest_checkpoint
 from likewise.training.distributed import launch
 from likewise.training.embed_module import EmbedModule
+from likewise.training.fine_tuning.interpolation import check_start, keep_start
+from likewise.training.fine_tuning.retained import Retained
+from likewise.training.fine_tuning.tune import tune
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.optimizers import build_optimizer
 from likewise.training.overview import overview
@@ -50,6 +54,7 @@ def train(
     method: str | type[Method] | None = None,
     data: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    pretrained: str | Path | None = None,
     resume: bool = False,
     show: bool = True,
     **more: Any,
@@ -64,6 +69,7 @@ def train(
         method: instead of settings: the method.
         data: instead of settings: the source.
         options: instead of settings: by dotted names, such as {"training.steps": 100}.
+        pretrained: with a method: a whole model to fine-tune, as `--pretrained`.
         resume: go on from the newest checkpoint in it; without any, start from the beginning.
         show: show progress on the terminal.
         **more: further options, with two underscores for the dot.
@@ -79,9 +85,9 @@ def train(
         Interrupted: a signal stopped the training; the state was saved.
     """
     if settings is None:
-        settings = _named_settings(method, data, {**(options or {}), **more})
+        settings = _named_settings(method, data, {**(options or {}), **more}, pretrained)
         out = out or Path("runs") / settings.method_name
-    elif method is not None or data is not None or options or more:
+    elif method is not None or data is not None or options or more or pretrained is not None:
         raise ConfigError("train takes settings, or a method, data and options; not both.")
     if out is None:
         raise ConfigError("train needs the run's folder: out.")
@@ -101,13 +107,17 @@ def train(
 
 
 def _named_settings(
-    method: str | type[Method] | None, data: str | Path | None, options: Mapping[str, Any]
+    method: str | type[Method] | None,
+    data: str | Path | None,
+    options: Mapping[str, Any],
+    pretrained: str | Path | None,
 ) -> Settings[Any]:
     if method is None:
         raise ConfigError(f"train needs settings, or a method: one of {', '.join(methods())}.")
     kind = find_method(method) if isinstance(method, str) else method
     source: Tables = {} if data is None else {"data": {"source": data}}
-    return settings_of(kind, joined(named_tables(kind, options), source))
+    tables = joined(named_tables(kind, options), source)
+    return settings_of(kind, tables, pretrained=None if pretrained is None else str(pretrained))
 
 
 def prepare_run(
@@ -181,7 +191,13 @@ def _build_session(
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)
     if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
         synchronize_batch_norm(method, fabric.device)
-    module, optimizer = fabric.setup(EmbedModule(method), build_optimizer(method, options))
+    resumes = latest_checkpoint(run.checkpoints) is not None
+    if not resumes:
+        check_start(options.interpolate, trained, method.network)
+        if options.interpolate < 1 and fabric.is_global_zero:
+            keep_start(run, method.network)
+    factors = tune(method, settings)
+    module, optimizer = fabric.setup(EmbedModule(method), build_optimizer(method, options, factors))
     total_steps = options.steps or max(1, round(options.epochs * loader.steps_per_epoch))
     session = Session(
         settings=settings,
@@ -202,6 +218,10 @@ def _build_session(
         ),
         total_steps=total_steps,
     )
+    if settings.data.retain is not None and fabric.is_global_zero:
+        session.retained = Retained(settings.data.retain, run, session.model(), rows=options.evaluation_rows)
+        if not resumes:
+            session.display.note(0, session.retained.measure_start(session.model()))
     usual = settings.method_type.training_defaults.get("select", LAST)
     session.selection = selection_of(
         options.select, run, session.model(), splits, asked=options.select != usual

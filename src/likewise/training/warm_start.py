@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder, resnet_depth
+from likewise.encoders.tuning_options import TUNING_OPTIONS
 from likewise.errors import ConfigError
 from likewise.messages import flag
 from likewise.methods.base import Method
@@ -29,18 +30,40 @@ _SHARED = ("image", "text", "fusion")
 """Parts of networks that another method's network can take over."""
 
 
-def settings_of(method: type[Method], tables: Tables) -> Settings[Any]:
-    """The settings of tables, by default with the image size of the model that training starts from.
+def settings_of(method: type[Method], tables: Tables, *, pretrained: str | None = None) -> Settings[Any]:
+    """The settings of tables, by default with what the model decides that training starts from: the size of
+    its images, how they become square, and the method's options that belong to its network.
+
+    Args:
+        method: whose settings.
+        tables: of the user.
+        pretrained: a whole model to fine-tune: training starts from it, by default at the low rate that the
+            method has for that.
 
     Raises:
-        ConfigError: see `build_settings`.
+        ConfigError: see `build_settings`; or the method cannot fine-tune that model.
         ModelError: there is no such model.
     """
-    start_from = tables.get("training", {}).get("start_from")
-    if start_from is not None and "image" in method.needs:
-        size = int(encoder_spec(read_config(start_from)["network"], "image")["image_size"])
-        tables = joined({"image": {"image_size": size}}, tables)
-    return build_settings(method, tables)
+    training = tables.get("training", {})
+    if pretrained is not None and training.get("start_from") not in (None, pretrained):
+        raise ConfigError("--pretrained and --training.start-from name two models; leave one of them out.")
+    start_from = pretrained or training.get("start_from")
+    if start_from is None:
+        return build_settings(method, tables)
+    config = read_config(start_from)
+    own: Tables = {"method": method.options_of_network(config["network"]), "training": {}}
+    if pretrained is not None:
+        if not own["method"]:
+            raise ConfigError(
+                f"--pretrained {pretrained}: {method.name} cannot fine-tune this whole model (a network of "
+                f"kind {config['network']['kind']}); start its encoders from it by --image.pretrained, "
+                "--text.pretrained or --training.start-from."
+            )
+        own["training"] = {**method.fine_tuning_defaults, "start_from": pretrained}
+    if "image" in method.needs and has_encoder(config["network"], "image"):
+        own["image"] = {"image_size": int(encoder_spec(config["network"], "image")["image_size"])}
+        own["data"] = {"fit": config["images"]["fit"]}
+    return build_settings(method, joined(own, tables))
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
@@ -69,7 +92,7 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
             continue
         facts = _facts(getattr(model.network, section, None))
         for option in dataclasses.fields(getattr(settings, section)):
-            if option.name == "image_size":
+            if option.name == "image_size" or option.name in TUNING_OPTIONS:
                 continue
             value, *known = (
                 getattr(getattr(one, section), option.name) for one in (settings, defaults, former)
@@ -80,7 +103,7 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make "
             f"({', '.join(sorted(ignored))}). It brings its encoders and its tokenizer: leave all --image "
-            "and --text options out except --image.image-size."
+            "and --text options out except --image.image-size and those of tuning."
         )
 
 

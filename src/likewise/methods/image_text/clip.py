@@ -79,6 +79,16 @@ class CLIP(Method):
         "warmup_share": 0.1,
     }
 
+    # Low and long: at 1e-5 with a fifth of the steps as warm-up little is forgotten (Wortsman 2021, arXiv
+    # 2109.01903; Goyal 2022, arXiv 2212.00638).
+    fine_tuning_defaults: ClassVar = {
+        "learning_rate": 1e-5,
+        "weight_decay": 0.1,
+        "betas": (0.9, 0.98),
+        "warmup_share": 0.2,
+        "epochs": 5.0,
+    }
+
     config: Config
     network: DualNetwork
 
@@ -94,6 +104,14 @@ class CLIP(Method):
             temperature=0.1 if sigmoid else config.temperature,
             bias=-10.0 if sigmoid else None,
         )
+
+    @classmethod
+    def options_of_network(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Width and loss of two towers: their scale fits the loss that they were trained by."""
+        if spec.get("kind") != DualNetwork.kind:
+            return {}
+        loss = {} if spec.get("temperature") is None else {"loss": _loss_of(spec)}
+        return {"embedding_dim": spec["dim"]} | loss
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Each encoder once; the objective normalises."""
@@ -137,9 +155,15 @@ def _check_loss(config: Config, trained: Mapping[str, Any]) -> None:
     """
     if trained.get("temperature") is None:
         return
-    own = "softmax" if trained.get("bias") is None else "sigmoid"
+    own = _loss_of(trained)
     if config.loss != own:
         raise ConfigError(
-            f"--method.loss {config.loss}: the model that training starts from was trained by the {own} loss, "
-            f"and its scale{' and bias' if own == 'sigmoid' else ''} fit no other; use --method.loss {own}."
+            f"--method.loss {config.loss}: the model that training starts from was trained by the {own} "
+            f"loss, and its scale{' and bias' if own == 'sigmoid' else ''} fit no other; use "
+            f"--method.loss {own}."
         )
+
+
+def _loss_of(spec: Mapping[str, Any]) -> str:
+    """The loss that a network's scale belongs to: the sigmoid one alone has a bias."""
+    return "softmax" if spec.get("bias") is None else "sigmoid"
