@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec, shown
 from likewise.encoders.fast.install import install_fast_layers
+from likewise.encoders.own import OWN, OwnBackbone, own_backbone
 from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
@@ -178,7 +179,8 @@ class ImageEncoder(nn.Module):
         else:
             self.num_prefix_tokens = num_prefix_tokens(backbone.config)
             self.pooled_by_backbone = pooling == "own" or is_pooled_by_itself(backbone.config)
-            install_fast_layers(self.backbone)
+            if not isinstance(backbone, OwnBackbone):
+                install_fast_layers(self.backbone)
 
     @classmethod
     def build(cls, config: ImageEncoderConfig) -> ImageEncoder:
@@ -187,20 +189,18 @@ class ImageEncoder(nn.Module):
         Raises:
             ConfigError: the pre-trained model cannot be loaded, or is not a supported image encoder.
         """
+        if config.own is not None:
+            own = own_backbone("image", config.own, new=True)
+            return cls(own, image_size=config.image_size, pooling="own", **own.normalization)
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
             pooling, size = pooling_of(backbone.config), config.image_size
             encoder = cls(backbone, image_size=size, pooling=pooling, mean=mean, std=std)
             encoder.freeze_unused()
             return encoder
-        backbone_config = _backbone_config(config)
         stride = _stem_stride(config.image_size) if config.architecture == "resnet" else None
-        return cls(
-            _build_backbone(backbone_config, stride),
-            image_size=config.image_size,
-            stem_stride=stride,
-            pooling=config.pooling,
-        )
+        backbone = _build_backbone(_backbone_config(config), stride)
+        return cls(backbone, image_size=config.image_size, stem_stride=stride, pooling=config.pooling)
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs, as JSON; no hub is asked again."""
@@ -225,7 +225,9 @@ class ImageEncoder(nn.Module):
             numbers = isinstance(channels, list) and all(isinstance(one, (int, float)) for one in channels)
             if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
                 raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
-        config = config_from_spec(spec["backbone"], known=VISION_MODELS)
+        if isinstance(stored := spec["backbone"], dict) and stored.get("model_type") == OWN:
+            return cls(own_backbone("image", shown(stored.get("name"))), **options)
+        config = config_from_spec(stored, known=VISION_MODELS)
         pooler = spec["pooling"] == "own"
         return cls(_build_backbone(config, spec["stem_stride"], pooler=pooler), **options)
 

@@ -15,6 +15,7 @@ from likewise.messages import first_line, first_names
 
 __all__ = [
     "TWO_TOWERS",
+    "OwnPooling",
     "TextPooling",
     "TokenPooling",
     "cannot_load",
@@ -34,6 +35,9 @@ TWO_TOWERS = ("chinese_clip", "clip", "siglip", "siglip2", "vision-text-dual-enc
 
 TokenPooling = Literal["first", "last", "mean", "max"]
 """The state of the first or the last real token, or the mean or maximum over all real tokens."""
+
+OwnPooling = Literal["own"]
+"""The output of the backbone's own pooler."""
 
 _POOLING_MODES: dict[str, TokenPooling] = {
     "cls": "first",
@@ -59,7 +63,7 @@ class TextPooling(NamedTuple):
         normalize: scale the vector to unit length.
     """
 
-    pooling: TokenPooling
+    pooling: TokenPooling | OwnPooling
     normalize: bool
 
 
@@ -232,13 +236,16 @@ def read_json(name: str, file: str) -> Any:
     """
     from transformers.utils.hub import cached_file
 
-    path = cached_file(
-        name,
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    try:
+        path = cached_file(
+            name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
+    except OSError:  # no such folder, and no name of the hub
+        return None
     if path is None:
         return None
     try:

@@ -18,7 +18,6 @@ from likewise.encoders.tokenizer import TextTokenizer
 
 __all__ = [
     "TEXT_MODELS",
-    "OwnPooling",
     "build_text_model",
     "load_text_model",
     "load_text_tokenizer",
@@ -27,9 +26,6 @@ __all__ = [
     "position_limit",
     "text_width",
 ]
-
-OwnPooling = Literal["own"]
-"""The output of the backbone's own pooler."""
 
 TEXT_MODELS: dict[str, Literal["first", "last", "own"]] = {
     "albert": "first",

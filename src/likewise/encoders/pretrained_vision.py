@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.own import OwnBackbone
 from likewise.encoders.pretrained import load_backbone, load_config, read_config
 from likewise.errors import ConfigError
 
@@ -97,7 +98,7 @@ def is_convolutional(config: Any) -> bool:
 
 def num_prefix_tokens(config: Any) -> int:
     """The number of tokens before the patches, of a Transformer of this configuration."""
-    return _PREFIX_TOKENS[config.model_type] + int(getattr(config, "num_register_tokens", 0))
+    return _PREFIX_TOKENS.get(config.model_type, 0) + int(getattr(config, "num_register_tokens", 0))
 
 
 def is_pooled_by_itself(config: Any) -> bool:
@@ -183,7 +184,7 @@ def _stored_side(config: Any) -> int | None:
     return _side(getattr(config, "image_size", None))
 
 
-def model_inputs(config: Any, pixels: Tensor) -> dict[str, Tensor]:
+def model_inputs(config: Any, pixels: Tensor) -> dict[str, Tensor | None]:
     """The arguments of a backbone's forward pass.
 
     Args:
@@ -197,7 +198,7 @@ def model_inputs(config: Any, pixels: Tensor) -> dict[str, Tensor]:
         return {"pixel_values": pixels}
     side, patch = pixels.shape[-1], config.patch_size
     cells = side // patch
-    rows = pixels.unflatten(3, (cells, patch)).unflatten(2, (cells, patch))  # (B, 3, cells, P, cells, P)
+    rows = pixels.reshape(-1, 3, cells, patch, cells, patch)
     patches = rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # channels last within a patch
     grid = torch.full((len(pixels), 2), cells, dtype=torch.int64)  # on the CPU, where it is read
     return {"pixel_values": patches, "pixel_attention_mask": None, "spatial_shapes": grid}
@@ -215,6 +216,11 @@ def resize_positions(backbone: Any, image_size: int) -> None:
     """
     if is_convolutional(backbone.config):
         return
+    if isinstance(backbone, OwnBackbone):
+        raise ConfigError(
+            f"--image.image-size {image_size}: {backbone.config.name} reads images of "
+            f"{backbone.network.image_size} px; leave the option out."
+        )
     embeddings, patch = backbone.embeddings, backbone.config.patch_size
     if image_size % patch:
         raise ConfigError(

@@ -6,19 +6,24 @@ Dimensions: B batch, L tokens, D width of the features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.encoders.backbone_spec import MAX_VOCABULARY, check_choice, check_size, config_from_spec
+from likewise.encoders.backbone_spec import (
+    MAX_VOCABULARY,
+    check_choice,
+    check_size,
+    config_from_spec,
+    shown,
+)
 from likewise.encoders.fast.install import install_fast_layers
-from likewise.encoders.pretrained import TextPooling, TokenPooling, read_pooling
+from likewise.encoders.own import OWN, OwnBackbone, own_backbone
+from likewise.encoders.pretrained import OwnPooling, TextPooling, TokenPooling, read_pooling
 from likewise.encoders.pretrained_text import (
     TEXT_MODELS,
-    OwnPooling,
     build_text_model,
     load_text_model,
     padding_read,
@@ -26,8 +31,7 @@ from likewise.encoders.pretrained_text import (
     text_width,
 )
 from likewise.encoders.recurrent_text import RECURRENT, RecurrentBackbone, RecurrentConfig
-from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
-from likewise.encoders.tuning_options import TuningOptions
+from likewise.encoders.text_options import POOLED_BY_DEFAULT, TextEncoderConfig, text_backbone_config
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
@@ -40,83 +44,6 @@ _DROPOUTS = (
     "dropout",
     "hidden_dropout_prob",
 )
-
-_PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
-_RECURRENT_DEPTHS = {"tiny": 1, "small": 1, "base": 2}
-_POOLED_BY_DEFAULT: dict[str, TokenPooling] = {
-    "clip": "last",
-    "bert": "first",
-    "rnn": "max",
-    "lstm": "max",
-    "gru": "max",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextEncoderConfig(TuningOptions):
-    """The text encoder and its tokenizer."""
-
-    architecture: Literal["clip", "bert", "rnn", "lstm", "gru"] = "clip"
-    """`clip`: a Transformer, pre-norm and causal, pooled at the end token (trains fastest from scratch);
-    `bert`: a bidirectional Transformer, pooled at [CLS]; `rnn`, `lstm`, `gru`: bidirectional recurrent
-    networks, pooled by the maximum over tokens."""
-
-    preset: Literal["tiny", "small", "base"] = "tiny"
-    """Size: 192x4, 384x6 or 512x12 (width x layers); recurrent: 192x1, 384x1, 512x2."""
-
-    pretrained: str | None = None
-    """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
-    architecture, size and dropout override the other options; so does the pooling of a sentence-transformers
-    model."""
-
-    tokenizer: str | None = None
-    """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or
-    one trained on the captions of the training split."""
-
-    vocabulary_size: int = 8192
-    """Maximum entries of a tokenizer trained on the data; small data give fewer."""
-
-    max_tokens: int = 77
-    """Maximum tokens of a text, [CLS] and [SEP] included; longer texts are cut."""
-
-    width: int | None = None
-    """Overrides the preset's width."""
-
-    depth: int | None = None
-    """Overrides the preset's number of layers."""
-
-    heads: int | None = None
-    """Overrides the number of attention heads; by default one for every 64 of width."""
-
-    pooling: TokenPooling | None = None
-    """What stands for a text: the state of the `first` token ([CLS]) or of the `last` one (of a recurrent
-    encoder the last of each direction), or the `mean` or `max` over all tokens. By default as the
-    architecture says, or a sentence-transformers model's own."""
-
-    dropout: float = 0.0
-    """Dropout in [0, 1), in a clip of the attention alone; a pre-trained encoder keeps its own."""
-
-    def __post_init__(self) -> None:
-        """Reject values that cannot work."""
-        check_sizes(self, "text", "width", "depth", "heads")
-        self.check_tuning("text")
-        if self.architecture in RECURRENT:
-            if self.heads is not None:
-                raise ConfigError(f"--text.heads: {self.architecture} has no attention; leave it out.")
-            if self.pooling == "first":
-                raise ConfigError(
-                    f"--text.pooling first: the first token of a {self.architecture} has one direction that "
-                    "read nothing; use last, mean or max."
-                )
-            if (self.width or 2) % 2:
-                raise ConfigError(f"--text.width is {self.width}; two directions need an even number.")
-        if self.max_tokens < 3:
-            raise ConfigError(f"--text.max-tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
-        if self.vocabulary_size < 300:
-            raise ConfigError(
-                f"--text.vocabulary-size is {self.vocabulary_size}; 256 bytes and the special tokens need "
-                "300."
-            )
 
 
 class TextFeatures(NamedTuple):
@@ -155,7 +82,7 @@ class TextEncoder(nn.Module):
         self.backbone: Any = backbone
         self.locked = False
         self.recurrent = isinstance(backbone, RecurrentBackbone)
-        if not self.recurrent:
+        if not isinstance(backbone, (RecurrentBackbone, OwnBackbone)):
             install_fast_layers(self.backbone)
         self.pooling = pooling
         self.normalize = normalize
@@ -175,9 +102,13 @@ class TextEncoder(nn.Module):
             ConfigError: the pre-trained model cannot be loaded, or has a smaller vocabulary or fewer
                 positions than wanted.
         """
+        if config.own is not None:
+            own = own_backbone("text", config.own, new=True)
+            own.check_takes(max_tokens=config.max_tokens, vocabulary_size=vocabulary_size)
+            return cls(own, pooling="own")
         if config.pretrained is None:
-            backbone_config = _backbone_config(config, vocabulary_size)
-            pooling = config.pooling or _POOLED_BY_DEFAULT[config.architecture]
+            backbone_config = text_backbone_config(config, vocabulary_size)
+            pooling = config.pooling or POOLED_BY_DEFAULT[config.architecture]
             return cls(_build_backbone(backbone_config), pooling=pooling)
         backbone = load_text_model(config.pretrained)
         if backbone.config.vocab_size < vocabulary_size:
@@ -220,6 +151,8 @@ class TextEncoder(nn.Module):
         if padding is not None:
             check_size("padded_with", padding, least=0, most=MAX_VOCABULARY)
         stored = spec["backbone"]
+        if isinstance(stored, dict) and stored.get("model_type") == OWN:
+            return cls(own_backbone("text", shown(stored.get("name"))), pooling="own")
         if isinstance(stored, dict) and stored.get("model_type") in RECURRENT:
             config: Any = RecurrentConfig.from_dict(stored)
         else:
@@ -267,19 +200,24 @@ class TextEncoder(nn.Module):
             The pooled vectors, of unit length only where `normalize` says so, and one per token.
         """
         if self.padded_with is not None:
-            return self._padded_forward(tokens, mask)
+            return self._padded_forward(tokens, mask, self.padded_with)
         # Padding is on the right, so real tokens of a causal model never attend to it: without a mask the
         # fused causal attention runs, which is faster and gives real tokens the same values.
         attended = None if self.causal else mask
-        states = self.backbone(input_ids=tokens, attention_mask=attended).last_hidden_state  # (B, L, D)
-        pooled = self.backbone.pooler(states) if self.pooling == "own" else self._pool(states, mask)
+        output = self.backbone(input_ids=tokens, attention_mask=attended)
+        states = output.last_hidden_state  # (B, L, D)
+        if self.pooling != "own":
+            pooled = self._pool(states, mask)
+        else:
+            pooler = getattr(self.backbone, "pooler", None)
+            pooled = output.pooler_output if pooler is None else pooler(states)
         return TextFeatures(F.normalize(pooled, dim=-1) if self.normalize else pooled, states)
 
-    def _padded_forward(self, tokens: Tensor, mask: Tensor) -> TextFeatures:
+    def _padded_forward(self, tokens: Tensor, mask: Tensor, padding: int) -> TextFeatures:
         """Of a backbone that reads a fixed number of tokens, the padding included."""
         length = self.backbone.config.max_position_embeddings
-        filled = tokens.new_full((len(tokens), length), self.padded_with)
-        filled[:, : tokens.shape[1]] = tokens.masked_fill(~mask, self.padded_with)
+        filled = tokens.new_full((len(tokens), length), padding)
+        filled[:, : tokens.shape[1]] = tokens.masked_fill(~mask, padding)
         output = self.backbone(input_ids=filled)
         states = output.last_hidden_state[:, : tokens.shape[1]]
         return TextFeatures(
@@ -301,39 +239,8 @@ class TextEncoder(nn.Module):
             case "mean":
                 count = mask.sum(dim=1, keepdim=True)  # (B, 1)
                 return states.masked_fill(~mask[..., None], 0).sum(dim=1) / count
-            case "max":
+            case _:  # max
                 return states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
-
-
-def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
-    """The transformers configuration of our options."""
-    from transformers import BertConfig, CLIPTextConfig
-
-    width, depth, heads = width_depth_heads(config, "text", _PRESETS)
-    if config.architecture in RECURRENT:
-        depth = config.depth or _RECURRENT_DEPTHS[config.preset]
-        return RecurrentConfig(config.architecture, vocabulary_size, width, depth, config.dropout)
-    shared = {
-        "vocab_size": vocabulary_size,
-        "hidden_size": width,
-        "intermediate_size": 4 * width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": heads,
-        "max_position_embeddings": config.max_tokens,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
-    if config.architecture == "clip":
-        return CLIPTextConfig(**shared, hidden_act="gelu", attention_dropout=config.dropout)
-    return BertConfig(
-        **shared,
-        hidden_dropout_prob=config.dropout,
-        attention_probs_dropout_prob=config.dropout,
-        # BERT's own 0.02 is for width 768; narrow networks learn at half the pace with it (width 192, two
-        # layers, CLIP on scenes: 32 % instead of 46 % after 300 steps). This keeps the scale of activations.
-        initializer_range=width**-0.5,
-    )
 
 
 def _build_backbone(backbone_config: Any, *, pooler: bool = False) -> nn.Module:

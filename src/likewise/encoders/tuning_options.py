@@ -1,4 +1,4 @@
-"""How an encoder is trained: all of it, nothing, low-rank updates or its last layers, and at which rate."""
+"""Options of both encoders: how they are trained, and whether one is a network of the user's own."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ _CHOICES = "full, frozen, lora or last-N such as last-2"
 @dataclass(frozen=True, kw_only=True)
 class TuningOptions:
     """Options of both encoders."""
+
+    own: str | None = None
+    """The class of a network of your own, which train(..., image_encoder=...) or text_encoder=... sets from
+    Python; the command line has no network to build, and refuses it."""
 
     tune: str = "full"
     """Which weights are trained: `full`, all; `frozen`, none (no gradient is computed, the least memory and
@@ -50,7 +54,8 @@ class TuningOptions:
     @property
     def is_usual(self) -> bool:
         """Whether all of these options are at their defaults."""
-        return all(getattr(self, field.name) == field.default for field in fields(TuningOptions))
+        usual = {field.name: field.default for field in fields(TuningOptions) if field.name != "own"}
+        return all(getattr(self, name) == value for name, value in usual.items())
 
     def check_tuning(self, section: str) -> None:
         """Reject values that cannot work.

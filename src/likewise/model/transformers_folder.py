@@ -116,7 +116,7 @@ def _joined(whole: Any, image: ImageEncoder, text: TextEncoder) -> DualNetwork:
     assert network.logit_scale is not None
     with torch.no_grad():
         network.logit_scale.copy_(whole.logit_scale.squeeze())
-        if network.logit_bias is not None:
+        if network.logit_bias is not None and bias is not None:
             network.logit_bias.copy_(bias.squeeze())
         for ours, theirs in (("image", "visual"), ("text", "text")) if projected else ():
             layer: Any = getattr(network, f"{ours}_projection")

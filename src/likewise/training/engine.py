@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import GroupMates, tokenize, tokenize_answers
 from likewise.data import Splits
+from likewise.encoders.own import check_own, check_own_size, own_encoders
+from likewise.encoders.tuning_options import TUNING_OPTIONS
 from likewise.errors import ConfigError, DataError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
-from likewise.messages import printed_line
+from likewise.messages import flag, printed_line
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
 from likewise.runs.folder import RunFolder
 from likewise.runs.named_options import named_tables
-from likewise.runs.settings import Settings, Tables, joined, write_settings
+from likewise.runs.settings import Settings, Tables, default_settings, joined, write_settings
 from likewise.training.checkpoints import latest_checkpoint
 from likewise.training.distributed import launch
 from likewise.training.embed_module import EmbedModule
@@ -46,6 +51,9 @@ from likewise.training.watch import exchange, watched
 
 __all__ = ["prepare_run", "train"]
 
+_OF_OWN = (*TUNING_OPTIONS, "image_size", "max_tokens", "tokenizer", "vocabulary_size")
+"""Options of an encoder that a network of the user's own reads."""
+
 
 def train(
     settings: Settings[Any] | None = None,
@@ -55,6 +63,8 @@ def train(
     data: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     pretrained: str | Path | None = None,
+    image_encoder: nn.Module | None = None,
+    text_encoder: nn.Module | None = None,
     resume: bool = False,
     show: bool = True,
     **more: Any,
@@ -70,6 +80,8 @@ def train(
         data: instead of settings: the source.
         options: instead of settings: by dotted names, such as {"training.steps": 100}.
         pretrained: with a method: a whole model to fine-tune, as `--pretrained`.
+        image_encoder: a network of your own as image encoder, see `likewise.encoders.own`; a copy is trained.
+        text_encoder: the same of texts.
         resume: go on from the newest checkpoint in it; without any, start from the beginning.
         show: show progress on the terminal.
         **more: further options, with two underscores for the dot.
@@ -85,14 +97,17 @@ def train(
         Interrupted: a signal stopped the training; the state was saved.
     """
     if settings is None:
-        settings = _named_settings(method, data, {**(options or {}), **more}, pretrained)
+        size = {} if image_encoder is None else {"image.image_size": check_own_size(image_encoder)}
+        settings = _named_settings(method, data, {**size, **(options or {}), **more}, pretrained)
         out = out or Path("runs") / settings.method_name
     elif method is not None or data is not None or options or more or pretrained is not None:
         raise ConfigError("train takes settings, or a method, data and options; not both.")
     if out is None:
         raise ConfigError("train needs the run's folder: out.")
+    settings = _with_own(settings, image=image_encoder, text=text_encoder)
     run, fabric = RunFolder(out), launch(settings.training)
-    with watched(fabric), run.locked(fabric):
+    own = own_encoders(image=image_encoder, text=text_encoder)
+    with own, watched(fabric), run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
             with session.display, stop_signal() as signal:
@@ -104,6 +119,31 @@ def train(
             exchange("")
             raise
     return run
+
+
+def _with_own(settings: Settings[Any], **networks: nn.Module | None) -> Settings[Any]:
+    """The settings with the networks of the user's own in their sections."""
+    sections = settings.sections()
+    defaults = default_settings(settings.method_type, settings.data.source)
+    for name, network in networks.items():
+        if network is None:
+            continue
+        if name not in sections:
+            raise ConfigError(f"{name}_encoder: {settings.method_name} reads no {name}s; leave it out.")
+        own, usual = check_own(name, network), getattr(defaults, name)
+        for option in dataclasses.fields(usual):
+            value = getattr(sections[name], option.name)
+            if option.name == "image_size" and value != network.image_size:
+                raise ConfigError(
+                    f"--image.image-size {value}: {own} reads images of {network.image_size} px; give this."
+                )
+            if option.name not in _OF_OWN and value != getattr(usual, option.name):
+                raise ConfigError(
+                    f"{flag(name, option.name)} {value}: {own}, a network of your own, does not read it; "
+                    "leave it out."
+                )
+        settings = settings.with_sections({name: dataclasses.replace(sections[name], own=own)})
+    return settings
 
 
 def _named_settings(

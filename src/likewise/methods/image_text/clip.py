@@ -137,6 +137,7 @@ class CLIP(Method):
             total = clip_loss(images, texts, all_images=gather_rows(images), **shared)
             bound = information_bound(total, num_candidates(group, shared["all_groups"]))
         else:  # each pair once, from the process that has its image
+            assert self.network.logit_bias is not None
             total, bound = sigmoid_loss(images, texts, bias=self.network.logit_bias, **shared), None
         parts = {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()}
         return LossOutput(total, parts if bound is None else parts | {"softmax_loss_information": bound})

@@ -103,9 +103,10 @@ def _freeze(encoder: Any, backbone: nn.Module, section: str, options: TuningOpti
         encoder.requires_grad_(False)
         encoder.locked = True
         encoder.eval()
-    for weight in backbone.parameters() if last is not None else ():
-        if places[id(weight)] <= count - last:
-            weight.requires_grad_(False)
+    if last is not None:
+        for weight in backbone.parameters():
+            if places[id(weight)] <= count - last:
+                weight.requires_grad_(False)
 
 
 def _add_lora(backbone: nn.Module, section: str, options: TuningOptions) -> None:
