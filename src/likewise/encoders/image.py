@@ -191,7 +191,8 @@ class ImageEncoder(nn.Module):
         """
         if config.own is not None:
             own = own_backbone("image", config.own, new=True)
-            return cls(own, image_size=config.image_size, pooling="own", **own.normalization)
+            mean, std = own.normalization(IMAGENET_MEAN, IMAGENET_STD)
+            return cls(own, image_size=config.image_size, pooling="own", mean=mean, std=std)
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
             pooling, size = pooling_of(backbone.config), config.image_size

@@ -79,11 +79,10 @@ class OwnBackbone(nn.Module):
         most = getattr(network, "max_tokens", None)
         self.config = _Config(section, name_of(network), int(_whole(network, "dim")), most)
 
-    @property
-    def normalization(self) -> dict[str, tuple[float, ...]]:
-        """`mean` and `std` of an image network, those that it has."""
-        found = {name: getattr(self.network, name, None) for name in ("mean", "std")}
-        return {name: tuple(value) for name, value in found.items() if value is not None}
+    def normalization(self, *usual: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+        """Mean and deviation of an image network's pixels; of one that it lacks the usual."""
+        names = ("mean", "std")
+        return tuple(tuple(getattr(self.network, name, own)) for name, own in zip(names, usual, strict=True))
 
     def check_takes(self, **counts: int) -> None:
         """Reject more than a text network takes.

@@ -9,7 +9,6 @@ from likewise.messages import flag
 
 __all__ = ["TUNING_OPTIONS", "TuningOptions"]
 
-_LORA_FACTOR = 10.0
 _CHOICES = "full, frozen, lora or last-N such as last-2"
 
 
@@ -31,9 +30,9 @@ class TuningOptions:
     lora_rank: int = 8
     """Rank of the updates of lora."""
 
-    rate_factor: float | None = None
+    rate_factor: float = 1.0
     """Factor of the learning rate for this encoder's weights, such as 0.1 for a pre-trained encoder beside a
-    new one. By default 10 for lora, which learns too little at the rate of full, otherwise 1."""
+    new one. With --pretrained and lora it is 10 by default: at the rate of full lora learns too little."""
 
     layer_decay: float = 1.0
     """Factor of the learning rate from each layer to the one before it (Clark 2020, arXiv 2003.10555, section
@@ -43,13 +42,6 @@ class TuningOptions:
     def num_last_layers(self) -> int | None:
         """N of last-N; None for another choice."""
         return int(self.tune.removeprefix("last-")) if self.tune.startswith("last-") else None
-
-    @property
-    def factor(self) -> float:
-        """The factor of the learning rate."""
-        if self.rate_factor is not None:
-            return self.rate_factor
-        return _LORA_FACTOR if self.tune == "lora" else 1.0
 
     @property
     def is_usual(self) -> bool:
@@ -78,8 +70,8 @@ class TuningOptions:
             raise ConfigError(
                 f"{flag(section, 'layer_decay')} is {self.layer_decay}; expected above 0 and at most 1."
             )
-        if self.factor <= 0:
-            raise ConfigError(f"{flag(section, 'rate_factor')} is {self.factor}; expected above 0.")
+        if self.rate_factor <= 0:
+            raise ConfigError(f"{flag(section, 'rate_factor')} is {self.rate_factor}; expected above 0.")
 
 
 TUNING_OPTIONS = tuple(field.name for field in fields(TuningOptions))

@@ -65,7 +65,11 @@ def _networks(settings: Settings[Any]) -> str:
 def _tuning(section: str, options: Any) -> str:
     """How an encoder is trained, such as "texts by lora of rank 8 at 10 times the rate"."""
     how = f"lora of rank {options.lora_rank}" if options.tune == "lora" else options.tune
-    rate = "" if options.factor == 1 or options.tune == "frozen" else f" at {options.factor:g} times the rate"
+    rate = (
+        ""
+        if options.rate_factor == 1 or options.tune == "frozen"
+        else f" at {options.rate_factor:g} times the rate"
+    )
     decay = "" if options.layer_decay == 1 else f", {options.layer_decay:g} of it per layer"
     return f"{section} encoder: {how}{rate}{decay}"
 

@@ -26,6 +26,9 @@ from likewise.training.checkpoints import latest_checkpoint
 
 __all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
+_LORA_FACTOR = 10.0
+"""Of the learning rate of a fine-tuning: low-rank updates learn too little at that of all weights."""
+
 _SHARED = ("image", "text", "fusion")
 """Parts of networks that another method's network can take over."""
 
@@ -60,8 +63,12 @@ def settings_of(method: type[Method], tables: Tables, *, pretrained: str | None 
                 "--text.pretrained or --training.start-from."
             )
         own["training"] = {**method.fine_tuning_defaults, "start_from": pretrained}
+        for section in ("image", "text"):
+            if tables.get(section, {}).get("tune") == "lora":
+                own[section] = {"rate_factor": _LORA_FACTOR}
     if "image" in method.needs and has_encoder(config["network"], "image"):
-        own["image"] = {"image_size": int(encoder_spec(config["network"], "image")["image_size"])}
+        size = int(encoder_spec(config["network"], "image")["image_size"])
+        own["image"] = {**own.get("image", {}), "image_size": size}
         own["data"] = {"fit": config["images"]["fit"]}
     return build_settings(method, joined(own, tables))
 

@@ -134,7 +134,7 @@ def _add_lora(backbone: nn.Module, section: str, options: TuningOptions) -> None
 def _factors(backbone: nn.Module, options: TuningOptions) -> dict[int, float]:
     places, count = layer_places(backbone)
     factors = {
-        id(weight): options.factor * options.layer_decay ** (count + 1 - places[id(weight)])
+        id(weight): options.rate_factor * options.layer_decay ** (count + 1 - places[id(weight)])
         for weight in backbone.parameters()
     }
     return {weight: factor for weight, factor in factors.items() if factor != 1}
