@@ -6,6 +6,7 @@ Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +73,11 @@ class DualNetwork(Network):
         """(B, L) tokens and mask to (B, D)."""
         projected: Tensor = self.text_projection(self.text(tokens, mask).pooled)
         return projected
+
+    def spec(self) -> dict[str, Any]:
+        """See `Network.spec`; without what is as in networks saved before it was known."""
+        former = {"projected": True, "temperature": None, "bias": None}
+        return {name: value for name, value in super().spec().items() if value != former.get(name, self)}
 
 
 def _learned(value: float | None) -> nn.Parameter | None:
