@@ -205,7 +205,11 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda folder: edit_config(folder, model_type="t5"),
         "type 't5', which is not supported",
     ),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "it has no model.safetensors"),
+    "timm": (
+        lambda folder: (folder / "config.json").write_text('{"architecture": "x", "pretrained_cfg": {}}'),
+        "it is a model of timm.*image_encoder=",
+    ),
     "half a model": (half_the_weights, "only a part of a model: its weights lack vision_model"),
     "other weights": (other_width, "its weights do not fit its config.json"),
     "remote code": (

@@ -14,6 +14,7 @@ from pretrained_folders import SENTENCES, write_two_towers
 from small_runs import SOURCE
 
 import likewise
+from likewise.cli.main import main
 from likewise.data import DataConfig
 from likewise.errors import ConfigError
 from likewise.runs.folder import RunFolder
@@ -231,3 +232,27 @@ def test_what_cannot_be_tuned_is_refused(
 def test_only_whole_models_of_its_kind_are_fine_tuned(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="simclr cannot fine-tune this whole model"):
         train(method="simclr", data=SOURCE, out=tmp_path / "run", pretrained=clip, show=False)
+
+
+def test_the_command_line_uses_and_tunes_it(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(clip), "retrieval", "--data", SOURCE])
+    assert "Text to image, R@1" in capsys.readouterr().out
+    out = tmp_path / "run"
+    flags = [
+        "--out",
+        str(out),
+        "--training.batch-size",
+        "16",
+        "--training.steps",
+        "1",
+        "--image.tune",
+        "frozen",
+    ]
+    main(["train", "clip", SOURCE, "--pretrained", str(clip), *flags, "--training.loggers"])
+    said = capsys.readouterr().err
+    assert "image encoder: frozen" in said
+    assert "learning_rate = 1e-05" in (out / "config.toml").read_text()
+    main(["embed", str(out), "--what", "texts", "--out", str(tmp_path / "texts.npy")])
+    assert np.load(tmp_path / "texts.npy").shape[1] == 20

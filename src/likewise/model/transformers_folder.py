@@ -42,7 +42,9 @@ def is_transformers(folder: Path) -> bool:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False  # the reader of our own folders says what is wrong
-    return isinstance(config, dict) and "model_type" in config and "network" not in config
+    # The second is in those of timm.
+    theirs = isinstance(config, dict) and ("model_type" in config or "pretrained_cfg" in config)
+    return theirs and "network" not in config
 
 
 def read_transformers(folder: Path) -> tuple[Network, dict[str, Any], TextTokenizer | None]:
