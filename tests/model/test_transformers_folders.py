@@ -195,6 +195,11 @@ def edit_config(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def edit_text(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit_config(folder, text_config=config["text_config"] | changes)
+
+
 def other_width(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     edit_config(folder, vision_config=config["vision_config"] | {"intermediate_size": 40})
@@ -206,6 +211,14 @@ BAD: dict[str, tuple[Any, str]] = {
         "type 't5', which is not supported",
     ),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "it has no model.safetensors"),
+    "far more layers": (
+        lambda folder: edit_text(folder, num_hidden_layers=20_000),
+        "num_hidden_layers is 20000, which is too large",
+    ),
+    "far more weights": (
+        lambda folder: edit_text(folder, intermediate_size=10**6),
+        "asks for [0-9,]+ weights",
+    ),
     "timm": (
         lambda folder: (folder / "config.json").write_text('{"architecture": "x", "pretrained_cfg": {}}'),
         "it is a model of timm.*image_encoder=",

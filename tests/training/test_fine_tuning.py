@@ -254,5 +254,10 @@ def test_the_command_line_uses_and_tunes_it(
     said = capsys.readouterr().err
     assert "image encoder: frozen" in said
     assert "learning_rate = 1e-05" in (out / "config.toml").read_text()
+    again = ["--out", str(tmp_path / "again"), *flags[2:]]
+    main(
+        ["train", "clip", SOURCE, "--pretrained", str(out), *again, "--training.loggers"]
+    )  # a run does as well
+    assert "embedding_dim = 20" in (tmp_path / "again/config.toml").read_text()
     main(["embed", str(out), "--what", "texts", "--out", str(tmp_path / "texts.npy")])
     assert np.load(tmp_path / "texts.npy").shape[1] == 20
