@@ -112,6 +112,17 @@ def test_two_towers_give_the_vectors_of_transformers(
     assert (again.network.temperature, again.network.bias) == (network.temperature, network.bias)
 
 
+def test_an_older_clip_ends_texts_by_its_highest_token(tmp_path: Path) -> None:
+    theirs = write_two_towers(tmp_path, "clip", older=True)
+    model = likewise.load(tmp_path)
+    assert model.tokenizer is not None
+    tokens, mask = model.tokenizer.pad(model.tokenizer.encode(SENTENCES))
+    assert (tokens.max(axis=1) == model.tokenizer.pad_id).all()
+    with torch.no_grad():
+        expected = unit(theirs.get_text_features(torch.from_numpy(tokens), torch.from_numpy(mask)))
+    np.testing.assert_allclose(model.encode_texts(SENTENCES), expected, atol=1e-5)
+
+
 VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 IMAGE_MODELS: dict[str, dict[str, Any]] = {
     **{

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from pretrained_folders import SENTENCES, write_two_towers
-from small_runs import SOURCE
+from small_runs import SOURCE, stopped_after
 
 import likewise
 from likewise.cli.main import main
@@ -122,9 +122,19 @@ def test_low_rank_updates_are_merged(clip: Path, tmp_path: Path) -> None:
     after = likewise.load(run.path).network.state_dict()
     name = "text.backbone.encoder.layers.0.mlp.fc1.weight"
     assert torch.linalg.matrix_rank(after[name] - before[name], tol=1e-6) <= 2
-    # A resumed run has the updates again.
-    again = tuned(clip, tmp_path / "part", steps=3, image__tune="lora", text__tune="lora", text__lora_rank=2)
-    assert torch.equal(likewise.load(again.path).network.state_dict()[name], after[name])
+
+
+def test_a_stopped_fine_tuning_ends_as_one_never_stopped(clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    options: dict[str, Any] = {"image__tune": "last-1", "text__tune": "lora", "training__interpolate": 0.25}
+    options |= {"data__retain": SOURCE, "training__evaluate_every": 0}
+    whole = tuned(clip, tmp_path / "whole", steps=3, **options)
+    with stopped_after(1, "clip"):
+        tuned(clip, tmp_path / "part", steps=3, **options)
+    part = tuned(clip, tmp_path / "part", steps=3, resume=True, **options)
+    ends = [likewise.load(run.path).network.state_dict() for run in (whole, part)]
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+    assert whole.read_results().others == part.read_results().others
 
 
 def test_lora_without_peft_says_what_to_install(
