@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from pretrained_folders import SENTENCES, write_two_towers
-from small_runs import SOURCE, stopped_after
+from small_runs import SOURCE, small_settings, stopped_after
 
 import likewise
 from likewise.cli.main import main
 from likewise.data import DataConfig
+from likewise.encoders import ImageEncoderConfig
 from likewise.errors import ConfigError
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import open_other
@@ -271,3 +273,13 @@ def test_the_command_line_uses_and_tunes_it(
     assert "embedding_dim = 20" in (tmp_path / "again/config.toml").read_text()
     main(["embed", str(out), "--what", "texts", "--out", str(tmp_path / "texts.npy")])
     assert np.load(tmp_path / "texts.npy").shape[1] == 20
+
+
+def test_tcl_takes_the_image_half_of_a_clip(clip: Path, tmp_path: Path) -> None:
+    settings = small_settings("tcl", steps=1, learning_rate=1e-12, weight_decay=0.0)
+    image = ImageEncoderConfig(pretrained=str(clip), image_size=32)
+    run = train(dataclasses.replace(settings, image=image), tmp_path / "run", show=False)
+    before, after = (likewise.load(path).network.state_dict() for path in (clip, run.path))
+    names = {name for name in after if name.startswith("image.backbone.")}
+    assert names == {name for name in before if name.startswith("image.backbone.")}
+    assert all(torch.allclose(after[name], before[name], atol=1e-5) for name in names)
