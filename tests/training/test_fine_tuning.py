@@ -102,6 +102,10 @@ def test_the_usual_rate_of_a_fine_tuning_is_low(clip: Path) -> None:
     assert settings.training.warmup_share == 0.2
     assert settings.method.embedding_dim == 20
     assert settings.image.image_size == 32
+    assert settings.text.rate_factor == 1.0
+    tables = {"data": {"source": SOURCE}, "text": {"tune": "lora"}}
+    low_rank = settings_of(find_method("clip"), tables, pretrained=str(clip))
+    assert (low_rank.text.rate_factor, low_rank.image.rate_factor) == (10.0, 1.0)
 
 
 def test_frozen_and_last_layers_alone_move(clip: Path, tmp_path: Path) -> None:
