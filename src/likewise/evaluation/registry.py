@@ -31,7 +31,7 @@ __all__ = [
     "tasks",
 ]
 
-RETAINED_TASKS = ("zero-shot", "retrieval", "sts")
+RETAINED_TASKS = ("retrieval", "zero-shot", "sts")
 """What is measured of what a fine-tuned model keeps: the first that its model and its data allow."""
 
 _COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
