@@ -81,6 +81,7 @@ def update_index(
     thumbnail_side: int = 192,
     batch_size: int = 256,
     progress: bool = False,
+    model_path: str | None = None,
 ) -> Update:
     """Build an index, or bring one up to date with its source.
 
@@ -97,6 +98,7 @@ def update_index(
         thumbnail_side: the longer side of thumbnails in pixels; 0 for none.
         batch_size: entries a forward pass.
         progress: show a progress bar.
+        model_path: where the model can be loaded from, for searches that name none.
 
     Raises:
         AbilityError: the model cannot embed such things.
@@ -137,7 +139,7 @@ def update_index(
             count=len(entries),
             dimension=model.dim,
             dtype=dtype or ("float32" if old is None else old.manifest.dtype),
-            model=_described(model, header.fingerprint),
+            model=_described(model, header.fingerprint, model_path, old),
             source=config.source,
         )
         if old is None or _has_changed(old, manifest, entries):
@@ -277,7 +279,8 @@ def _has_changed(old: Index, manifest: Manifest, entries: Sequence[Entry]) -> bo
     table = pa.table(metadata_columns(entries))
     kept = [name for name in old.table.column_names if name in table.column_names]
     return (
-        (old.manifest.dtype, old.size) != (manifest.dtype, manifest.count)
+        (old.manifest.dtype, old.size, old.manifest.model, old.manifest.source)
+        != (manifest.dtype, manifest.count, manifest.model, manifest.source)
         or set(kept) != set(table.column_names)
         or len(old.table.column_names) != len(kept) + len(HIDDEN_COLUMNS) - 1  # the key is in both
         or not old.table.select(kept).equals(table.select(kept))
@@ -293,6 +296,12 @@ def _calibrated(folder: Path, manifest: Manifest, texts: RandomTexts) -> Manifes
     return replace(manifest, calibration=found)
 
 
-def _described(model: Embedder, fingerprint: str) -> dict[str, Any]:
+def _described(model: Embedder, fingerprint: str, path: str | None, old: Index | None) -> dict[str, Any]:
     """What `index.json` says of the model."""
-    return {"fingerprint": fingerprint, "method": model.config["method"], "abilities": model.abilities}
+    former = None if old is None else old.manifest.model.get("path")
+    return {
+        "fingerprint": fingerprint,
+        "method": model.config["method"],
+        "abilities": model.abilities,
+        "path": path or former,
+    }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import DataError, ModelError
 from likewise.messages import closest, first_names, printable
-from likewise.search.calibration import RandomTexts, percentiles, quantiles_of, random_scores
+from likewise.search.calibration import RandomTexts, best_of_random, percentiles, quantiles_of, random_scores
 from likewise.search.embedder import Embedder, model_fingerprint
 from likewise.search.exact import Hits, exact_search
 from likewise.search.filters import rows_matching, rows_where
@@ -183,17 +183,18 @@ class Index:
             return None
         return self._thumbnails[start : start + size].tobytes()
 
-    def matching(self, wanted: Mapping[str, str]) -> NDArray[np.int64]:
+    def matching(self, wanted: Mapping[str, str] | Sequence[tuple[str, str]]) -> NDArray[np.int64]:
         """Numbers of the rows in which every column has the wanted value; `captions`: one of them.
 
         Raises:
             DataError: there is no such column.
         """
-        for name in wanted:
+        pairs = list(wanted.items()) if isinstance(wanted, Mapping) else list(wanted)
+        for name, _ in pairs:
             known = [column for column in self.table.column_names if column not in HIDDEN_COLUMNS]
             if name not in known:
                 raise DataError(f"{self.folder} has no column {name}; it has {first_names(known)}.")
-        return rows_matching(self.table, wanted)
+        return rows_matching(self.table, pairs)
 
     def where(self, condition: str) -> NDArray[np.int64]:
         """Numbers of the rows that meet an SQL condition over the table, such as "label = 'dog'".
@@ -216,15 +217,24 @@ class Index:
         Returns:
             The same shape, NaN where there is nothing to compare with.
         """
-        if terms is None:
-            kinds, weights = ("text" if "encode_texts" in self.abilities else "image",), (1.0,)
-        else:
+        return percentiles(np.asarray(scores, np.float32), self._quantiles(terms))
+
+    def best_of_random(self, terms: Sequence[Term] | None = None, count: int | None = None) -> float:
+        """The score that the best of many random pairs reaches: below it, perhaps nothing here fits.
+
+        Args:
+            terms: as of `percentile`.
+            count: of the rows that were searched; N when None.
+        """
+        return best_of_random(self.size if count is None else count, self._quantiles(terms))
+
+    def _quantiles(self, terms: Sequence[Term] | None) -> list[float] | None:
+        """Of random scores; those of a plain query were measured when the index was built."""
+        kinds = ("text" if "encode_texts" in self.abilities else "image",)
+        weights = (1.0,)
+        if terms is not None:
             kinds = tuple("image" if term.text is None else "text" for term in terms)
             weights = tuple(term.weight for term in terms)
-        return percentiles(np.asarray(scores, np.float32), self._quantiles(kinds, weights))
-
-    def _quantiles(self, kinds: tuple[str, ...], weights: tuple[float, ...]) -> list[float] | None:
-        """Of random scores; those of a plain query were measured when the index was built."""
         if len(kinds) == 1 and weights[0] > 0:
             found: list[float] | None = self.manifest.calibration.get(kinds[0])
             return found

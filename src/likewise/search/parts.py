@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from likewise.search.listing import Entry
 __all__ = ["Part", "PartHeader", "Rows", "metadata_columns", "open_parts", "write_part"]
 
 _HEADER = b"likewise"
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d{0,30})(\.\d{1,30})?([eE][-+]?\d{1,2})?")
 _OWN = ("id", "key", "path", "captions", "label", "content", "thumbnail", "vector")
 
 
@@ -59,12 +62,17 @@ def metadata_columns(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """Values of one kind as they are, of several kinds as texts."""
+    """Values of one kind as they are, of several kinds as texts. Tables of text hold numbers as texts, which
+    become numbers where all of them can."""
     import pyarrow as pa
 
+    texts = [value for value in values if value is not None]
+    for pattern, kind in ((_WHOLE, int), (_DECIMAL, float)):
+        if texts and all(isinstance(text, str) and pattern.fullmatch(text) for text in texts):
+            return pa.array([None if value is None else kind(value) for value in values])
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 

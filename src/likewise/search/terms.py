@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from likewise.errors import DataError
 from likewise.search.embedder import Embedder
 
-__all__ = ["Term", "query_vector"]
+__all__ = ["Term", "combined", "query_vector"]
 
 _LEAST_LENGTH = 1e-3
 
@@ -54,11 +54,17 @@ def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     """
     if not terms:
         raise DataError("the query is empty; expected a text or an image.")
-    total = np.zeros(model.dim, np.float64)
-    for term in terms:
-        vector = model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text])
-        total += term.weight * vector[0]
+    vectors = [
+        (model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text]))[0]
+        for term in terms
+    ]
+    return combined(vectors, [term.weight for term in terms])
+
+
+def combined(vectors: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float32]:
+    """The weighted sum of unit vectors (D,), at unit length (D,). Raises DataError where they cancel out."""
+    total = np.asarray(weights, np.float64) @ np.asarray(vectors, np.float64)
     length = np.linalg.norm(total)
-    if not length > _LEAST_LENGTH * sum(abs(term.weight) for term in terms):
+    if not length > _LEAST_LENGTH * sum(map(abs, weights)):
         raise DataError("the terms of the query cancel out; give them other weights.")
-    return (total / length).astype(np.float32)
+    return np.asarray(total / length, np.float32)
