@@ -11,10 +11,12 @@ from typing import Literal
 
 from likewise.cli.files.image_records import say_set_aside
 from likewise.data import DataConfig
+from likewise.errors import ConfigError
 from likewise.messages import plain_warnings, printed_line
 from likewise.option_flags import check_counts, parse_flags, source_first
 from likewise.runs.open import open_model
-from likewise.search.build import Update, update_index
+from likewise.search.approximate import Choice
+from likewise.search.build import IndexOptions, Update, update_index
 
 __all__ = ["IndexCommand", "run"]
 
@@ -40,8 +42,16 @@ class IndexCommand:
     """Of the vectors on the disk; that of the index there, or float32. float16 takes half the space and costs
     a little precision."""
 
-    thumbnails: int = 192
-    """Longer side of the thumbnails in pixels; 0 for none."""
+    thumbnails: int | None = None
+    """Longer side of the thumbnails in pixels, 0 for none; that of the index there, or 192, when not
+    given. Another one embeds everything again."""
+
+    approximate: Choice = "auto"
+    """Search approximately, by faiss (pip install 'likewise[index]'); auto: above 300,000 rows. Its recall is
+    measured and shown. Searches with a filter stay exact."""
+
+    least_recall: float = 0.95
+    """Share of the ten best rows that an approximate search must find."""
 
     batch_size: int = 256
     """Images or texts a forward pass."""
@@ -57,16 +67,24 @@ def run(arguments: Sequence[str]) -> None:
     """Build or update, and say what was done."""
     options = parse_flags(IndexCommand, source_first(arguments), prog="likewise index")
     check_counts(options, "batch_size")
+    if options.thumbnails is not None and options.thumbnails < 0:
+        raise ConfigError(f"--thumbnails is {options.thumbnails}; expected a side in pixels, or 0 for none.")
+    if not 0 < options.least_recall <= 1:
+        raise ConfigError(f"--least-recall is {options.least_recall}; expected above 0, and at most 1.")
     model = open_model(options.model, options.device)
     with plain_warnings():
         update = update_index(
             model,
             options.data,
             options.out,
-            what=options.what,
-            dtype=options.dtype,
-            thumbnail_side=max(0, options.thumbnails),
-            batch_size=options.batch_size,
+            IndexOptions(
+                what=options.what,
+                dtype=options.dtype,
+                thumbnail_side=options.thumbnails,
+                batch_size=options.batch_size,
+                approximate=options.approximate,
+                least_recall=options.least_recall,
+            ),
             progress=not options.quiet and sys.stderr.isatty(),
             model_path=os.path.abspath(options.model) if os.path.exists(options.model) else options.model,
         )

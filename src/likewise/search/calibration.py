@@ -66,7 +66,8 @@ def random_scores(
     is_random = np.repeat(lengths[:, None] > 1e-9, len(others), axis=1)  # (Q, R)
     for drawn in own:  # neither an image and itself nor an image and its caption are a random pair
         is_random &= drawn[:, None] != others[None, :]
-    return np.sort(scores[is_random])
+    random: NDArray[np.float32] = np.sort(scores[is_random])
+    return random
 
 
 def quantiles_of(scores: NDArray[np.float32]) -> list[float] | None:

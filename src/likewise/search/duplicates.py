@@ -83,7 +83,8 @@ def least_cosine(index: Index) -> float:
 def _links(groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """(2, L): the first of each group, and each other of it."""
     pairs = [(group[0], other) for group in groups for other in group[1:]]
-    return np.array(pairs, np.int64).reshape(-1, 2).T
+    links: NDArray[np.int64] = np.array(pairs, np.int64).reshape(-1, 2).T
+    return links
 
 
 def _looks(index: Index, numbers: NDArray[np.int64]) -> list[list[int]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from likewise.errors import DataError, ModelError
 from likewise.messages import closest, first_names, printable
+from likewise.search.approximate import MOST_HITS, approximate_search, open_approximate
 from likewise.search.calibration import RandomTexts, best_of_random, percentiles, quantiles_of, random_scores
 from likewise.search.embedder import Embedder, model_fingerprint
 from likewise.search.exact import Hits, exact_search
@@ -76,6 +77,11 @@ class Index:
         self._table_file = pa.memory_map(str(manifest.file(folder, "table.parquet")))
         thumbnails = manifest.file(folder, "thumbnails.bin")
         self._thumbnails = np.memmap(thumbnails, np.uint8, "r") if thumbnails.stat().st_size else None
+
+        self._approximate = None
+        if manifest.approximate is not None and manifest.approximate["probes"]:
+            self._approximate = open_approximate(manifest.file(folder, "approximate.faiss"))
+            self._probes = int(manifest.approximate["probes"])
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -140,7 +146,12 @@ class Index:
             )
 
     def search(
-        self, vectors: NDArray[np.float32], top: int = 10, rows: NDArray[np.int64] | None = None
+        self,
+        vectors: NDArray[np.float32],
+        top: int = 10,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        exact: bool = False,
     ) -> Hits:
         """The rows of the highest cosine.
 
@@ -148,6 +159,7 @@ class Index:
             vectors: (Q, D) float32 of unit length.
             top: k at most.
             rows: numbers of the rows that may be found; all when None. They are chosen first and all scored.
+            exact: score every row, even where there is an approximate index.
 
         Returns:
             rows (Q, k) int64 and scores (Q, k) float32, the best first; k is min(top, candidates).
@@ -164,6 +176,10 @@ class Index:
             rows = np.unique(np.asarray(rows, np.int64))
             if len(rows) and (rows[0] < 0 or rows[-1] >= self.size):
                 raise ValueError(f"row numbers must lie in [0, {self.size}), got {rows[0]} to {rows[-1]}")
+        if rows is None and not exact and top <= MOST_HITS and len(queries) and self._approximate is not None:
+            found = approximate_search(self._approximate, self._probes, self.vectors, queries, top=top)
+            if found.rows.shape[1] == min(top, self.size):
+                return found
         return exact_search(self.vectors, queries, top=top, rows=rows)
 
     def like(self, name: str) -> NDArray[np.float32]:
@@ -230,11 +246,10 @@ class Index:
 
     def _quantiles(self, terms: Sequence[Term] | None) -> list[float] | None:
         """Of random scores; those of a plain query were measured when the index was built."""
-        kinds = ("text" if "encode_texts" in self.abilities else "image",)
-        weights = (1.0,)
+        kinds, weights = ["text" if "encode_texts" in self.abilities else "image"], [1.0]
         if terms is not None:
-            kinds = tuple("image" if term.text is None else "text" for term in terms)
-            weights = tuple(term.weight for term in terms)
+            kinds = ["image" if term.text is None else "text" for term in terms]
+            weights = [term.weight for term in terms]
         if len(kinds) == 1 and weights[0] > 0:
             found: list[float] | None = self.manifest.calibration.get(kinds[0])
             return found

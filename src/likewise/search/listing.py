@@ -15,24 +15,11 @@ from likewise.data.record import BadRecord, GeneratedImage, ImageRef
 __all__ = ["TAKEN_NAMES", "Entry", "Listing", "What", "list_entries"]
 
 What = Literal["images", "texts"]
-
 TAKEN_NAMES = frozenset(
-    [
-        "id",
-        "key",
-        "path",
-        "captions",
-        "label",
-        "split",
-        "group",
-        "domain",
-        "content",
-        "thumbnail",
-        "thumbnail_start",
-        "thumbnail_bytes",
-        "vector",
-        "row_number",
-    ]
+    (
+        *("id", "key", "path", "captions", "label", "split", "group", "domain", "content"),
+        *("thumbnail", "thumbnail_start", "thumbnail_bytes", "vector", "row_number"),
+    )
 )
 """Names of an index's own columns."""
 

@@ -47,7 +47,7 @@ class Hit:
 
     def described(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
-        found = {"row": self.row, "score": round(self.score, 5)}
+        found: dict[str, Any] = {"row": self.row, "score": round(self.score, 5)}
         found["percentile"] = None if np.isnan(self.percentile) else round(self.percentile, 3)
         if self.match is not None:
             found["match"] = round(self.match, 5)
@@ -108,11 +108,11 @@ def _distinct(index: Index, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64],
     others = np.zeros(len(rows), np.int64)
     hidden = set()
     for group in duplicate_groups(index, rows):
-        places = sorted(place_of[row] for row in group.rows)
-        others[places[0]] = len(places) - 1
-        hidden.update(places[1:])
-    places = np.array([place for place in range(len(rows)) if place not in hidden], np.int64)
-    return places, others[places]
+        first, *rest = sorted(place_of[row] for row in group.rows)
+        others[first] = len(rest)
+        hidden.update(rest)
+    shown = np.array([place for place in range(len(rows)) if place not in hidden], np.int64)
+    return shown, others[shown]
 
 
 def reranked(index: Index, hits: Sequence[Hit], judge: Any, text: str, count: int) -> list[Hit]:

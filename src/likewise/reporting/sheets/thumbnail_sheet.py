@@ -32,7 +32,8 @@ def draw_thumbnails(sections: Sequence[tuple[str, Sequence[Picture]]], path: str
     font, remarks = open_font(texts)
     columns = max(1, min(_COLUMNS, max((len(pictures) for _, pictures in sections), default=1)))
     width = columns * (_SIDE + _GAP) + _GAP
-    placed, height = [], _GAP
+    placed: list[tuple[bytes | None, list[str], int, int]] = []
+    height = _GAP
     for title, pictures in sections:
         placed.append((None, wrap(title, font, width - 2 * _GAP, 2), _GAP, height))
         height += LINE_HEIGHT * len(placed[-1][1]) + 8
