@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from pathlib import Path
 
@@ -17,14 +16,14 @@ from likewise.search.duplicates import duplicate_groups, least_cosine
 
 @pytest.fixture(scope="module")
 def twins(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Index:
-    """Six photos, two copies of 001.png, and 004.png as a JPEG."""
+    """Six photos, two copies of 001.png, and a large smooth image, again as a small JPEG."""
     folder = tmp_path_factory.mktemp("twins")
     write_photos(folder, range(6))
     shutil.copy(folder / "001.png", folder / "a_copy.png")
     shutil.copy(folder / "001.png", folder / "z_copy.png")
-    buffer = io.BytesIO()
-    photo(4).resize((160, 120), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-    (folder / "004_large.jpg").write_bytes(buffer.getvalue())
+    smooth = photo(4).resize((8, 6)).resize((320, 240), Image.Resampling.BICUBIC)
+    smooth.save(folder / "large.png")
+    smooth.resize((100, 75)).save(folder / "small.jpg", quality=85)
     return build_index(model, folder, folder.parent / "twins.index")
 
 
@@ -39,7 +38,7 @@ def named(index: Index, **options: object) -> list[dict[str, str]]:
 def test_copies_are_exact_and_reencoded_images_near(twins: Index) -> None:
     copies = {"001.png": "first", "a_copy.png": "exact", "z_copy.png": "exact"}
     assert named(twins, kinds=["exact"]) == [copies]
-    assert named(twins, kinds=["exact", "near"]) == [copies, {"004.png": "first", "004_large.jpg": "near"}]
+    assert named(twins, kinds=["exact", "near"]) == [copies, {"large.png": "first", "small.jpg": "near"}]
     assert named(twins, rows=[0, 2, 3, 5], kinds=["exact", "near"]) == []
 
 

@@ -56,7 +56,7 @@ class ZeroShotClassifier:
         vectors = model.encode_texts([text for row in rows for text in row])  # (C T, D)
         means = vectors.reshape(len(rows), len(rows[0]), -1).mean(axis=1)  # (C, D)
         self._vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        own = float(model.network.temperature) if "match" in model.abilities else _TEMPERATURE
+        own = float(model.network.temperature.detach()) if "match" in model.abilities else _TEMPERATURE
         self._temperature = own if temperature is None else temperature
 
     def probabilities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from likewise.search.terms import Term
 
 __all__ = ["parse_images", "parse_query"]
 
-_SIGN = re.compile(r"(?:^|\s+)([+-])\s+")
+_SIGN = re.compile(r"(?:^|\s)([+-])(?=\s|$)")
 _WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*\*\s*(.*)", re.DOTALL)
 
 
@@ -26,9 +26,7 @@ def parse_query(query: str) -> list[Term]:
     for sign, piece in zip(pieces[::2], pieces[1::2], strict=True):
         weight, text = _weighted(piece)
         if not text:
-            raise DataError(
-                f"a term of the query {query!r} is empty; expected such as 'horse + 0.5*stripes'."
-            )
+            raise DataError(f"a term of {query!r} is empty; expected a query such as 'horse + 0.5*stripes'.")
         terms.append(Term(text=text, weight=-weight if sign == "-" else weight))
     return terms
 
