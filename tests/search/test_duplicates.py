@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from photos import photo, write_photos
+from photos import write_photos
 from PIL import Image
 
 from likewise.model import Model
@@ -21,7 +22,8 @@ def twins(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Index:
     write_photos(folder, range(6))
     shutil.copy(folder / "001.png", folder / "a_copy.png")
     shutil.copy(folder / "001.png", folder / "z_copy.png")
-    smooth = photo(4).resize((8, 6)).resize((320, 240), Image.Resampling.BICUBIC)
+    colours = np.random.default_rng(5).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    smooth = Image.fromarray(colours).resize((320, 240), Image.Resampling.BICUBIC)
     smooth.save(folder / "large.png")
     smooth.resize((100, 75)).save(folder / "small.jpg", quality=85)
     return build_index(model, folder, folder.parent / "twins.index")
