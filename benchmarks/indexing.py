@@ -96,7 +96,8 @@ def main() -> None:
                     kept.append(one)
             shutil.rmtree(out)
     print(
-        f"{'update':<12} {'images':>7} {'embedded':>8} {'processor s':>11} {'clock s':>8} {'images/s':>9} rest"
+        f"{'update':<12} {'images':>7} {'embedded':>8} {'processor s':>11} {'clock s':>8} "
+        f"{'images/s':>9}  rest"
     )
     for name, found in rounds.items():
         middle = {key: statistics.median(one[key] for one in found) for key in found[0]}
