@@ -58,8 +58,7 @@ def load(
     Args:
         path: a model folder, a run's folder, or a name on the Hugging Face hub.
         device: of the network.
-        image_encoder: of a model whose image encoder is a network of your own: that network, of any weights.
-        text_encoder: the same of texts.
+        image_encoder, text_encoder: networks of your own, of any weights, that the model was trained with.
 
     Raises:
         ConfigError: there is no such device.
