@@ -29,6 +29,7 @@ COMMANDS = {
     "ground": "find the region of an image that a phrase names",
     "answer": "answer questions about images (models of vqa)",
     "embed": "write the embeddings of images or texts to a file",
+    "serve": "serve a trained model, and an index, over HTTP, with a page for the browser",
     "export": "write a trained model in another library's format",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }
@@ -64,6 +65,7 @@ _LESS_MEMORY = {
     "answer": "a smaller --batch-size, or fewer --answers",
     "embed": _FEWER_ROWS,
     "explain": "--device cpu where it was a GPU's",
+    "serve": "smaller batches (--limits.max-batch-images 8)",
     "report": "--device cpu where it was a GPU's",
     "data": "fewer records (--data.max-records 1000)",
 }
