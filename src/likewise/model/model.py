@@ -287,6 +287,10 @@ class Model(Captions, Answers, StatementModel):
         self.needs("classify")  # before any image is read
         return class_probabilities(self, self.stored_batches(images, batch_size))
 
+    def encode_squares(self, squares: Tensor) -> np.ndarray:
+        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, as `stored_squares` makes them."""
+        return joined_vectors([self._embed_images(squares)], dim=self.dim)
+
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
         self.needs("encode_images")
