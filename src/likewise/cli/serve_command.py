@@ -73,9 +73,11 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"the token (--token, {_TOKEN}) is empty or not plain ASCII.")
 
     from likewise.runs.open import open_model
+    from likewise.search import open_index
     from likewise.serving.app import LOCAL_NAMES, create_app
     from likewise.serving.server import listening, serve
 
+    index = None if options.index is None else open_index(options.index)
     model = open_model(options.run, options.device)
     local = options.host in _LOOPBACK
     hosts = LOCAL_NAMES.union(options.allowed_hosts) if local or options.allowed_hosts else None
@@ -83,14 +85,15 @@ def run(arguments: Sequence[str]) -> None:
     app = create_app(
         model,
         name=name,
+        index=index,
         limits=options.limits,
         token=token,
         hosts=hosts,
     )
     if not local and token is None:
         print(
-            f"warning: {options.host} can be reached by others, and there is no token: whoever reaches it can "
-            f"use the model and see the index (--token or {_TOKEN})",
+            f"warning: others can reach {options.host}, and there is no token: they can use the model and see "
+            f"the index (--token or {_TOKEN})",
             file=sys.stderr,
         )
     with listening(options.host, options.port) as (socket, address):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from likewise.errors import DataError
 from likewise.search.embedder import Embedder
 
-__all__ = ["Term", "query_vector"]
+__all__ = ["Term", "query_vector", "weighted_sum"]
 
 _LEAST_LENGTH = 1e-3
 
@@ -54,11 +54,21 @@ def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     """
     if not terms:
         raise DataError("the query is empty; expected a text or an image.")
-    total = np.zeros(model.dim, np.float64)
-    for term in terms:
-        vector = model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text])
-        total += term.weight * vector[0]
+    vectors = [
+        model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text])
+        for term in terms
+    ]
+    return weighted_sum(np.concatenate(vectors), [term.weight for term in terms])
+
+
+def weighted_sum(vectors: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float32]:
+    """The sum of (T, D) unit vectors times their weights, at unit length: (D,) float32.
+
+    Raises:
+        DataError: they cancel out.
+    """
+    total = np.asarray(weights, np.float64) @ vectors
     length = np.linalg.norm(total)
-    if not length > _LEAST_LENGTH * sum(abs(term.weight) for term in terms):
+    if not length > _LEAST_LENGTH * np.abs(weights).sum():
         raise DataError("the terms of the query cancel out; give them other weights.")
     return (total / length).astype(np.float32)

@@ -132,7 +132,9 @@ class Batcher:
             self._places -= count
             self._requests -= 1
 
-    async def compute(self, work: Work, values: Sequence[Any], sizes: Sequence[int] | None = None) -> list[Any]:
+    async def compute(
+        self, work: Work, values: Sequence[Any], sizes: Sequence[int] | None = None
+    ) -> list[Any]:
         """Results of inputs, computed in batches with those of other requests.
 
         Cancelling drops what has not begun.

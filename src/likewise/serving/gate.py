@@ -87,6 +87,7 @@ class Gate:
         """Check the request, read its body, and answer it."""
         try:
             self._check_sender(exchange)
+            _check_kind(exchange)
             body = await self._body(exchange)
         except Refusal as refusal:
             await exchange.refuse(refusal)
@@ -202,7 +203,7 @@ class _Exchange:
             wait = until - time.monotonic()
             try:
                 message = await asyncio.wait_for(self.receive(), max(wait, 0.001))
-            except asyncio.TimeoutError:  # noqa: UP041 - another class in Python 3.10
+            except asyncio.TimeoutError:
                 raise Refusal(408, "the body did not come in time", code="slow") from None
             if message["type"] == "http.disconnect":
                 raise _Left
@@ -244,6 +245,13 @@ class _Exchange:
         end = self.scope.get("state", {}).get("abort")
         if end is not None:
             end()
+
+
+def _check_kind(exchange: _Exchange) -> None:
+    """Refuse bodies that are not called JSON; browsers send such ones without asking (cross-site forms)."""
+    kind = exchange.header(b"content-type").partition(";")[0].strip().lower()
+    if exchange.scope["method"] == "POST" and kind != "application/json":
+        raise Refusal(415, "expected Content-Type: application/json", code="content_type")
 
 
 class _Left(Exception):

@@ -123,7 +123,9 @@ class Inputs:
                 param=param,
             )
         if not is_text(text):
-            raise Refusal(422, "not a valid Unicode text (a lone surrogate in it)", code="bad_text", param=param)
+            raise Refusal(
+                422, "not a valid Unicode text (a lone surrogate in it)", code="bad_text", param=param
+            )
 
     def _tokenized(self, texts: Sequence[str], names: Sequence[str], cut: bool) -> list[NDArray[np.int32]]:
         assert self._model.tokenizer is not None

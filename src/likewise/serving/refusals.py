@@ -1,6 +1,6 @@
 """Errors of the server: one JSON form, that of OpenAI's API.
 
-    {"error": {"message": "...", "type": "invalid_request_error", "param": "input[3]", "code": "bad_image"}}
+{"error": {"message": "...", "type": "invalid_request_error", "param": "input[3]", "code": "bad_image"}}
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ __all__ = ["Refusal", "add_handlers", "error_content"]
 
 _MOST_OF_MESSAGE = 500
 _SHOWN_ERRORS = 3
-_KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 class Refusal(Exception):
@@ -48,9 +53,7 @@ class Refusal(Exception):
 
     def at(self, param: str) -> Refusal:
         """The same, of a field."""
-        return Refusal(
-            self.status, self.message, code=self.code, param=param, retry_after=self.retry_after
-        )
+        return Refusal(self.status, self.message, code=self.code, param=param, retry_after=self.retry_after)
 
     def response(self) -> JSONResponse:
         """As HTTP has it."""

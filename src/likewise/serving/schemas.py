@@ -32,7 +32,9 @@ PIXEL = (
 """A red square of 2 x 2 pixels, for examples."""
 
 _Strings = Annotated[StrictStr | list[StrictStr], Field(union_mode="smart")]
-Images = Annotated[_Strings, Field(description="images as data URIs (data:image/png;base64,...): one or a list")]
+Images = Annotated[
+    _Strings, Field(description="images as data URIs (data:image/png;base64,...): one or a list")
+]
 _Looks = Annotated[StrictBool, Field(description="also say where the model looked: maps, scaled to 1")]
 _Flat = Annotated[FiniteFloat, Field(ge=-1e6, le=1e6)]
 
@@ -56,9 +58,9 @@ class EmbeddingsRequest(_Request):
         StrictInt | None, Field(description="only the model's own number: its vectors cannot be shortened")
     ] = None
     user: Annotated[StrictStr | None, Field(description="accepted and not read")] = None
-    truncate: Annotated[StrictBool, Field(description="cut texts that are too long instead of refusing them")] = (
-        False
-    )
+    truncate: Annotated[
+        StrictBool, Field(description="cut texts that are too long instead of refusing them")
+    ] = False
 
 
 class TermRequest(_Request):
@@ -84,7 +86,7 @@ class SearchRequest(_Request):
     filters: Annotated[
         dict[StrictStr, StrictStr],
         Field(description="column: value; applied before the search", examples=[{}]),
-    ] = {}  # noqa: RUF012 - pydantic copies it
+    ] = {}
     min_score: FiniteFloat | None = None
     thumbnails: Annotated[StrictBool, Field(description="with each hit's thumbnail as a data URI")] = False
 
@@ -95,9 +97,13 @@ class ClassifyRequest(_Request):
     images: Annotated[Images, Field(examples=[PIXEL])]
     labels: Annotated[
         list[StrictStr] | None,
-        Field(description="names of classes, of which the nearest is searched; the model's own when left out"),
+        Field(
+            description="names of classes, of which the nearest is searched; the model's own when left out"
+        ),
     ] = None
-    template: Annotated[StrictStr, Field(description="a sentence with one {}, for zero-shot")] = "a photo of a {}."
+    template: Annotated[StrictStr, Field(description="a sentence with one {}, for zero-shot")] = (
+        "a photo of a {}."
+    )
     top: Annotated[StrictInt, Field(ge=1, le=1000)] = 5
 
 
@@ -197,7 +203,7 @@ class Embeddings(BaseModel):
 
 
 class Rows(BaseModel):
-    """Results in the order of the inputs; an input that cannot be read has an `error` in place of a `result`."""
+    """Results in the order of the inputs; one that cannot be read has an `error` in place of a `result`."""
 
     model: str
     results: list[dict[str, Any]]

@@ -32,7 +32,8 @@ ROUTES = ("caption", "answer", "match", "entail", "compare", "ground", "explain"
 
 def add_routes(app: FastAPI, service: Service) -> None:
     """Add the routes of the model's abilities."""
-    works, documented = service.works, {"responses": ERRORS, "response_model": Rows, "tags": ["images"]}
+    works = service.works
+    documented: dict[str, Any] = {"responses": ERRORS, "response_model": Rows, "tags": ["images"]}
 
     async def rows(work: Work, images: dict[str, list[str]], texts: dict[str, list[str]], *more: Any) -> Any:
         return {"model": service.name, "results": await _judged(service, work, images, texts, *more)}

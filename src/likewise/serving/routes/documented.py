@@ -14,6 +14,7 @@ _MEANINGS = {
     403: "called by another host name, or by a page of another site",
     404: "no such model, or the model cannot do it",
     408: "the body did not come in time",
+    415: "not called application/json",
     413: "too much in one request",
     422: "an input that cannot be served; `param` says which",
     429: "the queue is full; Retry-After says when to try again",

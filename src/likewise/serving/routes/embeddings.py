@@ -49,8 +49,8 @@ def _check_dimensions(dimensions: int | None, own: int) -> None:
     if dimensions not in (None, own):
         raise Refusal(
             422,
-            f"this model's vectors have {own} dimensions; it was not trained so that fewer of them mean much. "
-            "Leave dimensions out",
+            f"this model's vectors have {own} dimensions, and it was not trained to be used with fewer; leave "
+            "dimensions out",
             code="dimensions",
             param="dimensions",
         )
