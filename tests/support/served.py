@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +18,10 @@ from small_methods import build
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.model.model import Model
 from likewise.serving.app import create_app
+from likewise.serving.limits import Limits
+from likewise.serving.server import http_server, listening
 
-__all__ = ["client", "data_uri", "scene_uri", "small_model"]
+__all__ = ["client", "data_uri", "http", "scene_uri", "small_model"]
 
 TEXTS = ["a red star", "is there a blue circle left of it?", "yes", "two", "a photo of a large pink heart."]
 
@@ -50,3 +54,21 @@ def scene_uri(seed: int = 0, *, size: tuple[int, int] = (48, 36)) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return data_uri(stream.getvalue())
+
+
+@contextmanager
+def http(model: Model, limits: Limits, **options: Any) -> Iterator[tuple[str, Any]]:
+    """A real server in a thread: its address, and the server."""
+    app = create_app(model, name="small", limits=limits, **options)
+    server = http_server(app, limits)
+    with listening("127.0.0.1", 0) as (socket, address):
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.01)
+            yield address, server
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()

@@ -92,8 +92,8 @@ def run(arguments: Sequence[str]) -> None:
     )
     if not local and token is None:
         print(
-            f"warning: others can reach {options.host}, and there is no token: they can use the model and see "
-            f"the index (--token or {_TOKEN})",
+            f"warning: others can reach {options.host}, and there is no token: they can use the model and "
+            f"see the index (--token or {_TOKEN})",
             file=sys.stderr,
         )
     with listening(options.host, options.port) as (socket, address):

@@ -67,8 +67,8 @@ def weighted_sum(vectors: NDArray[np.float32], weights: Sequence[float]) -> NDAr
     Raises:
         DataError: they cancel out.
     """
-    total = np.asarray(weights, np.float64) @ vectors
+    total: NDArray[np.float64] = np.asarray(weights, np.float64) @ vectors
     length = np.linalg.norm(total)
     if not length > _LEAST_LENGTH * np.abs(weights).sum():
         raise DataError("the terms of the query cancel out; give them other weights.")
-    return (total / length).astype(np.float32)
+    return np.asarray(total / length, np.float32)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -38,7 +38,7 @@ class Work:
     """
 
     key: Hashable
-    run: Callable[[list[Any]], Sequence[Any]] = field(compare=False)
+    run: Callable[[list[Any]], Iterable[Any]] = field(compare=False)
     most_inputs: int
     most_padded: int | None = None
 

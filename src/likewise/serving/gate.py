@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -34,7 +35,7 @@ OPEN_PATHS = ("/", "/page.css", "/page.js", "/health", "/openapi.json")
 _LEFT = 499  # of nginx: the client closed the connection
 _BODIES = 4  # times the largest body: what all requests together may hold
 _MOST_PARTS = 100_000  # of a JSON body: a part takes many times the memory of its character
-_DRAIN_SECONDS = 5.0
+_DRAIN_SECONDS, _DRAIN_PAUSE = 5.0, 0.25
 
 _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
@@ -197,10 +198,10 @@ class _Exchange:
         """A header's value; empty where there is none."""
         return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
 
-    async def parts(self, until: float) -> Any:
-        """The body's parts as they come."""
+    async def parts(self, until: float, pause: float = math.inf) -> Any:
+        """The body's parts as they come; Refusal if they do not until a time, or one takes so long."""
         while self._more:
-            wait = until - time.monotonic()
+            wait = min(until - time.monotonic(), pause)
             try:
                 message = await asyncio.wait_for(self.receive(), max(wait, 0.001))
             except asyncio.TimeoutError:
@@ -235,7 +236,7 @@ class _Exchange:
         if self._more:
             self._close = True
             with suppress(Refusal):
-                async for _ in self.parts(time.monotonic() + _DRAIN_SECONDS):
+                async for _ in self.parts(time.monotonic() + _DRAIN_SECONDS, _DRAIN_PAUSE):
                     pass
         response: JSONResponse = refusal.response()
         await response(self.scope, self.receive, self.send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from likewise.errors import ConfigError
 from likewise.serving.limits import Limits
 
-__all__ = ["listening", "serve"]
+__all__ = ["http_server", "listening", "serve"]
 
 _BACKLOG = 256
 
@@ -44,13 +45,24 @@ def listening(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
 
 
 def serve(app: Any, listener: socket.socket, limits: Limits) -> None:
-    """Serve until SIGINT or SIGTERM, and then answer the requests at hand.
+    """Serve until SIGINT or SIGTERM, and then answer the requests at hand; in the main thread.
 
     Args:
         app: of `create_app`.
         listener: an open socket.
         limits: of connections.
     """
+    # uvicorn raises a signal again when all is done, for the handlers that were there before.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with suppress(KeyboardInterrupt):
+            http_server(app, limits).run(sockets=[listener])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def http_server(app: Any, limits: Limits) -> uvicorn.Server:
+    """The server; it ends when its `should_exit` is set, after the requests at hand."""
 
     class Protocol(_BoundedProtocol):
         max_connections = limits.max_connections
@@ -61,15 +73,14 @@ def serve(app: Any, listener: socket.socket, limits: Limits) -> None:
         http=Protocol,
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(limits.deadline_seconds) + 1,
     )
-    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again when all is done
-        uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config)
 
 
 class _BoundedProtocol(H11Protocol):

@@ -49,8 +49,8 @@ def _check_dimensions(dimensions: int | None, own: int) -> None:
     if dimensions not in (None, own):
         raise Refusal(
             422,
-            f"this model's vectors have {own} dimensions, and it was not trained to be used with fewer; leave "
-            "dimensions out",
+            f"the model's vectors have {own} dimensions, and it was not trained to be used with fewer. "
+            "Leave dimensions out",
             code="dimensions",
             param="dimensions",
         )
