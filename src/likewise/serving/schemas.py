@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 __all__ = [
     "AnswerRequest",
@@ -36,7 +36,8 @@ Images = Annotated[
     _Strings, Field(description="images as data URIs (data:image/png;base64,...): one or a list")
 ]
 _Looks = Annotated[StrictBool, Field(description="also say where the model looked: maps, scaled to 1")]
-_Flat = Annotated[FiniteFloat, Field(ge=-1e6, le=1e6)]
+_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # true is none
+_Pixels = Annotated[_Number, Field(ge=-1e6, le=1e6)]
 
 
 class _Request(BaseModel):
@@ -69,7 +70,7 @@ class TermRequest(_Request):
     text: Annotated[StrictStr | None, Field(examples=["a dog"])] = None
     image: Annotated[StrictStr | None, Field(description="as a data URI")] = None
     like: Annotated[StrictStr | None, Field(description="an id of the index")] = None
-    weight: Annotated[FiniteFloat, Field(ge=-100, le=100)] = 1.0
+    weight: Annotated[_Number, Field(ge=-100, le=100)] = 1.0
 
 
 class SearchRequest(_Request):
@@ -87,7 +88,7 @@ class SearchRequest(_Request):
         dict[StrictStr, StrictStr],
         Field(description="column: value; applied before the search", examples=[{}]),
     ] = {}
-    min_score: FiniteFloat | None = None
+    min_score: _Number | None = None
     thumbnails: Annotated[StrictBool, Field(description="with each hit's thumbnail as a data URI")] = False
 
 
@@ -128,7 +129,7 @@ class CaptionRequest(_Request):
     num_beams: Annotated[StrictInt, Field(ge=1, le=10)] = 3
     num_captions: Annotated[StrictInt, Field(ge=1, le=10)] = 1
     max_tokens: Annotated[StrictInt | None, Field(ge=1, le=512)] = None
-    length_penalty: Annotated[FiniteFloat, Field(ge=0, le=10)] = 1.0
+    length_penalty: Annotated[_Number, Field(ge=0, le=10)] = 1.0
     no_repeat_ngram: Annotated[StrictInt, Field(ge=0, le=20)] = 0
 
 
@@ -169,7 +170,7 @@ class GroundRequest(_Request):
     images: Annotated[Images, Field(examples=[PIXEL])]
     phrases: Annotated[_Strings, Field(examples=["a red square"])]
     boxes: Annotated[
-        list[Annotated[list[_Flat], Field(min_length=4, max_length=4)]] | None,
+        list[Annotated[list[_Pixels], Field(min_length=4, max_length=4)]] | None,
         Field(description="x, y, width, height in pixels of the image; each gets a score", max_length=1000),
     ] = None
 
