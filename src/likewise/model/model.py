@@ -35,8 +35,11 @@ from likewise.model.runtime import joined_vectors, returned_as
 from likewise.model.statement_model import StatementModel
 from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
 from likewise.networks.base import Network
+from likewise.search.build import build_index
+from likewise.search.index import Index
 
 if TYPE_CHECKING:
+    from likewise.data.config import DataConfig
     from likewise.data.dataset import Dataset
 
 __all__ = ["ImageInput", "Model", "load"]
@@ -305,6 +308,21 @@ class Model(Captions, Answers, StatementModel):
         """(B, D) of stored (B, 3, S, S) uint8 squares."""
         with self.computing():
             return cast(Tensor, self.needs("encode_images").encode_images(self.pixels(stored)))
+
+    def index(
+        self, source: str | os.PathLike[str] | DataConfig, out: str | os.PathLike[str], **options: Any
+    ) -> Index:
+        """Build an index of a source that can be searched, or bring one up to date with it.
+
+        Args:
+            source: a folder of images, a table, ...: anything that `likewise data` reads.
+            out: the folder of the index, such as "photos.index".
+            options: fields of `likewise.search.build.IndexOptions`.
+
+        Raises:
+            ConfigError, DataError, ModelError, WriteError: see `likewise.search.build.update_index`.
+        """
+        return build_index(self, source, out, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.

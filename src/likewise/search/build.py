@@ -13,34 +13,57 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from likewise.data import DataConfig
 from likewise.data.record import BadRecord
 from likewise.errors import ConfigError, DataError, ModelError
 from likewise.messages import first_names
+from likewise.search.approximate import Choice, build_approximate, is_wanted
 from likewise.search.calibration import RandomTexts, quantiles_of, random_scores
 from likewise.search.embedder import Embedder, model_fingerprint
 from likewise.search.embedding import Embedded, embed_entries
-from likewise.search.generation import (
-    Store,
-    Taken,
-    is_generation_file,
-    remove_others,
-    switch,
-    write_generation,
-)
+from likewise.search.generation import is_generation_file, remove_others, switch, write_generation
 from likewise.search.index import HIDDEN_COLUMNS, Index, open_index
 from likewise.search.listing import Entry, What, list_entries
 from likewise.search.manifest import MANIFEST, Manifest
-from likewise.search.parts import PartHeader, Rows, metadata_columns, open_parts, write_part
+from likewise.search.part_folder import is_parts, list_parts, open_parts
+from likewise.search.parts import PartHeader, metadata_columns, usable_parts, write_part
 from likewise.search.progress import shown_progress
 from likewise.search.random_texts import random_texts
+from likewise.search.stores import GenerationStore, Store, gathered, keys_of
 
-__all__ = ["Update", "build_index", "update_index"]
+__all__ = ["IndexOptions", "Update", "build_index", "update_index"]
 
 _PENDING = "pending"
+_THUMBNAIL_SIDE = 192
 _ROWS_A_PART, _SECONDS_A_PART = 4096, 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions:
+    """How an index is built.
+
+    Attributes:
+        what: "images" or "texts"; images of a model that reads them when None.
+        dtype: "float32" or "float16", of the vectors on the disk; that of the index there, or float32, when
+            None.
+        thumbnail_side: the longer side of thumbnails in pixels; 0 for none; that of the index there, or 192,
+            when None. Another one embeds everything again.
+        batch_size: entries a forward pass.
+        approximate: "auto": an approximate index above 300,000 rows; "always" or "never".
+        least_recall: recall@10 that the approximate index must reach.
+    """
+
+    what: What | None = None
+    dtype: str | None = None
+    thumbnail_side: int | None = None
+    batch_size: int = 256
+    approximate: Choice = "auto"
+    least_recall: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (None, "float32", "float16"):
+            raise ValueError(f"dtype must be 'float32' or 'float16', got {self.dtype!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +90,18 @@ class Update:
 def build_index(
     model: Embedder, source: str | os.PathLike[str] | DataConfig, out: str | os.PathLike[str], **options: Any
 ) -> Index:
-    """`update_index`, and the index alone."""
-    return update_index(model, source, out, **options).index
+    """`update_index` with the fields of `IndexOptions` as options; returns the index alone."""
+    return update_index(model, source, out, IndexOptions(**options)).index
 
 
 def update_index(
     model: Embedder,
     source: str | os.PathLike[str] | DataConfig,
     out: str | os.PathLike[str],
+    options: IndexOptions | None = None,
     *,
-    what: What | None = None,
-    dtype: str | None = None,
-    thumbnail_side: int = 192,
-    batch_size: int = 256,
     progress: bool = False,
+    model_path: str | None = None,
 ) -> Update:
     """Build an index, or bring one up to date with its source.
 
@@ -89,14 +110,12 @@ def update_index(
 
     Args:
         model: embeds images or texts.
-        source: a folder, table, ...: anything that `likewise data` reads.
+        source: a folder, table, ...: anything that `likewise data` reads; or a folder of parts that
+            `likewise embed` wrote.
         out: the folder of the index.
-        what: "images" or "texts"; images of a model that reads them when None.
-        dtype: "float32" or "float16", of the vectors on the disk; that of the index there, or float32, when
-            None.
-        thumbnail_side: the longer side of thumbnails in pixels; 0 for none.
-        batch_size: entries a forward pass.
+        options: how it is built.
         progress: show a progress bar.
+        model_path: where the model can be loaded from, for searches that name none.
 
     Raises:
         AbilityError: the model cannot embed such things.
@@ -105,45 +124,44 @@ def update_index(
         SourceError: the source cannot be understood.
         WriteError: a full disk; the former index is as it was.
     """
-    folder = Path(out)
-    what = what or ("images" if "encode_images" in model.abilities else "texts")
+    folder, options = Path(out), options or IndexOptions()
+    what = options.what or ("images" if "encode_images" in model.abilities else "texts")
     model.needs(f"encode_{what}")
     config = source if isinstance(source, DataConfig) else DataConfig(source=os.fspath(source))
-    header = PartHeader(
-        fingerprint=model_fingerprint(model),
-        dimension=model.dim,
-        what=what,
-        thumbnail_side=thumbnail_side if what == "images" else 0,
-    )
     with _locked(folder):
-        old = _existing(folder, header)
-        listing = list_entries(config, what)
-        stores: list[Store] = [] if old is None else [_Generation(old)]
+        fingerprint = model_fingerprint(model)
+        old = _existing(folder, fingerprint, what)
+        manifest = _manifest(model, fingerprint, what, config, options, old, model_path)
+        header = PartHeader(
+            fingerprint=fingerprint, dimension=model.dim, what=what, thumbnail_side=manifest.thumbnail_side
+        )
+        given = open_parts(config.source, header) if is_parts(config.source) else []
+        listing = list_parts(given) if given else list_entries(config, what)
+        reused = old is not None and old.manifest.thumbnail_side == manifest.thumbnail_side
+        stores: list[Store] = [GenerationStore(old)] if old is not None and reused else []
         pending = folder / _PENDING
-        known = {key for store in [*stores, *open_parts(pending, header)] for key in store.keys()}  # noqa: SIM118
+        known = keys_of([*stores, *given, *usable_parts(pending, header)])
         missing = [entry for entry in listing.entries if entry.key not in known]
         bad: list[BadRecord] = []
         batches = embed_entries(
-            model, listing, missing, thumbnail_side=header.thumbnail_side, batch_size=batch_size, bad=bad
+            model,
+            listing,
+            missing,
+            thumbnail_side=header.thumbnail_side,
+            batch_size=options.batch_size,
+            bad=bad,
         )
         _write_pending(pending, shown_progress(batches, len(missing), progress), header)
-        entries, taken = _gathered(listing.entries, [*stores, *open_parts(pending, header)])
+        entries, taken = gathered(listing.entries, [*stores, *given, *usable_parts(pending, header)])
         if not entries:
             reasons = first_names([f"{one.place}: {one.reason}" for one in [*listing.bad, *bad]], most=3)
             raise DataError(f"{config.source}: no {what} in it can be used: {reasons}")
-        manifest = Manifest(
-            generation=1 if old is None else old.manifest.generation + 1,
-            what=what,
-            count=len(entries),
-            dimension=model.dim,
-            dtype=dtype or ("float32" if old is None else old.manifest.dtype),
-            model=_described(model, header.fingerprint),
-            source=config.source,
-        )
-        if old is None or _has_changed(old, manifest, entries):
+        manifest = replace(manifest, count=len(entries))
+        notes = [*listing.notes]
+        if old is None or _has_changed(old, manifest, entries, options):
             texts = random_texts(model, entries)
             write_generation(folder, manifest, entries, taken, texts)
-            switch(folder, _calibrated(folder, manifest, texts))
+            switch(folder, _measured(folder, manifest, texts, options, notes))
         else:
             remove_others(folder, old.manifest)
         shutil.rmtree(pending, ignore_errors=True)
@@ -152,28 +170,41 @@ def update_index(
         index=open_index(folder),
         added=sum(entry.key in there for entry in missing),
         kept=sum(entry.key in known for entry in entries),
-        dropped=0 if old is None else sum(key not in there for key in _Generation(old).keys()),  # noqa: SIM118
+        dropped=0 if old is None else len(keys_of([GenerationStore(old)]) - there),
         bad=[*listing.bad, *bad],
-        notes=listing.notes,
+        notes=notes,
     )
 
 
-class _Generation:
-    """The rows of an index as a store."""
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-
-    def keys(self) -> list[str]:
-        """See Store."""
-        keys: list[str] = self._index.table["key"].to_pylist()
-        return keys
-
-    def read(self, rows: NDArray[np.int64]) -> Rows:
-        """See Store."""
-        contents = self._index.table["content"].take(rows).to_numpy()
-        thumbnails = [self._index.thumbnail(row) or b"" for row in rows.tolist()]
-        return Rows(np.asarray(self._index.vectors[rows], np.float32), contents, thumbnails)
+def _manifest(
+    model: Embedder,
+    fingerprint: str,
+    what: What,
+    config: DataConfig,
+    options: IndexOptions,
+    old: Index | None,
+    model_path: str | None,
+) -> Manifest:
+    """Of the next generation, as far as it is known before anything is embedded."""
+    former = None if old is None else old.manifest
+    side = options.thumbnail_side
+    if side is None:
+        side = _THUMBNAIL_SIDE if former is None else former.thumbnail_side
+    return Manifest(
+        generation=1 if former is None else former.generation + 1,
+        what=what,
+        count=0,
+        dimension=model.dim,
+        dtype=options.dtype or ("float32" if former is None else former.dtype),
+        model={
+            "fingerprint": fingerprint,
+            "method": model.config["method"],
+            "abilities": model.abilities,
+            "path": model_path or (None if former is None else former.model.get("path")),
+        },
+        source=config.source,
+        thumbnail_side=side if what == "images" else 0,
+    )
 
 
 @contextmanager
@@ -206,7 +237,7 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _existing(folder: Path, header: PartHeader) -> Index | None:
+def _existing(folder: Path, fingerprint: str, what: What) -> Index | None:
     """The index that is there; None where there is none yet.
 
     Raises:
@@ -220,12 +251,12 @@ def _existing(folder: Path, header: PartHeader) -> Index | None:
             )
         return None
     index = open_index(folder)
-    if index.fingerprint != header.fingerprint:
+    if index.fingerprint != fingerprint:
         raise ModelError(
             f"{folder} was built by another model ({index.manifest.model['method']}, fingerprint "
             f"{index.fingerprint[:8]}): name another --out, or remove it."
         )
-    if index.manifest.what != header.what:
+    if index.manifest.what != what:
         raise ConfigError(f"{folder} is an index of {index.manifest.what}; name another --out.")
     return index
 
@@ -253,46 +284,39 @@ def _write_pending(folder: Path, batches: Iterable[Embedded], header: PartHeader
     write()
 
 
-def _gathered(listed: Sequence[Entry], stores: Sequence[Store]) -> tuple[list[Entry], list[Taken]]:
-    """The entries whose vector is in some store, and where."""
-    found: dict[str, tuple[int, int]] = {}
-    for number, store in enumerate(stores):
-        for row, key in enumerate(store.keys()):
-            found.setdefault(key, (number, row))
-    entries = [entry for entry in listed if entry.key in found]
-    where = np.array([found[entry.key] for entry in entries], np.int64).reshape(-1, 2)
-    taken = []
-    for number, store in enumerate(stores):
-        places = np.flatnonzero(where[:, 0] == number)
-        places = places[np.argsort(where[places, 1], kind="stable")]
-        if len(places):
-            taken.append(Taken(store, where[places, 1], places))
-    return entries, taken
-
-
-def _has_changed(old: Index, manifest: Manifest, entries: Sequence[Entry]) -> bool:
+def _has_changed(old: Index, manifest: Manifest, entries: Sequence[Entry], options: IndexOptions) -> bool:
     """Whether the new generation would differ from the old one."""
     import pyarrow as pa
 
+    known = [
+        replace(each, generation=0, calibration={}, approximate=None) for each in (old.manifest, manifest)
+    ]
     table = pa.table(metadata_columns(entries))
-    kept = [name for name in old.table.column_names if name in table.column_names]
+    shown = [name for name in old.table.column_names if name not in HIDDEN_COLUMNS or name == "key"]
     return (
-        (old.manifest.dtype, old.size) != (manifest.dtype, manifest.count)
-        or set(kept) != set(table.column_names)
-        or len(old.table.column_names) != len(kept) + len(HIDDEN_COLUMNS) - 1  # the key is in both
-        or not old.table.select(kept).equals(table.select(kept))
+        known[0] != known[1]
+        or is_wanted(options.approximate, len(entries)) != (old.manifest.approximate is not None)
+        or set(shown) != set(table.column_names)
+        or not old.table.select(shown).equals(table.select(shown))
     )
 
 
-def _calibrated(folder: Path, manifest: Manifest, texts: RandomTexts) -> Manifest:
-    """The manifest with the scores of random pairs."""
+def _measured(
+    folder: Path, manifest: Manifest, texts: RandomTexts, options: IndexOptions, notes: list[str]
+) -> Manifest:
+    """The manifest with the scores of random pairs, and with the approximate index if one is wanted."""
     vectors = np.load(manifest.file(folder, "vectors.npy"), mmap_mode="r")
     kinds = ["image"] if manifest.what == "images" else []
     kinds += ["text"] if len(texts.vectors) else []
     found = {kind: quantiles_of(random_scores(texts, vectors, (kind,), (1.0,))) for kind in kinds}
-    return replace(manifest, calibration=found)
-
-
-def _described(model: Embedder, fingerprint: str) -> dict[str, Any]:
-    """What `index.json` says of the model."""
-    return {"fingerprint": fingerprint, "method": model.config["method"], "abilities": model.abilities}
+    approximate = None
+    if is_wanted(options.approximate, manifest.count):
+        approximate, said = build_approximate(
+            vectors,
+            texts.vectors,
+            manifest.file(folder, "approximate.faiss"),
+            least_recall=options.least_recall,
+            is_asked=options.approximate == "always",
+        )
+        notes.append(said)
+    return replace(manifest, calibration=found, approximate=approximate)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TAIL", "RandomTexts", "percentiles", "quantiles_of", "random_scores"]
+__all__ = ["TAIL", "RandomTexts", "best_of_random", "percentiles", "quantiles_of", "random_scores"]
 
 _NUM_QUERIES, _NUM_ROWS = 512, 2048
 
@@ -66,7 +66,8 @@ def random_scores(
     is_random = np.repeat(lengths[:, None] > 1e-9, len(others), axis=1)  # (Q, R)
     for drawn in own:  # neither an image and itself nor an image and its caption are a random pair
         is_random &= drawn[:, None] != others[None, :]
-    return np.sort(scores[is_random])
+    random: NDArray[np.float32] = np.sort(scores[is_random])
+    return random
 
 
 def quantiles_of(scores: NDArray[np.float32]) -> list[float] | None:
@@ -79,3 +80,10 @@ def percentiles(scores: NDArray[np.float32], quantiles: Sequence[float] | None) 
     if quantiles is None:
         return np.full(np.shape(scores), np.nan, np.float32)
     return (100 * np.interp(scores, quantiles, TAIL)).astype(np.float32)
+
+
+def best_of_random(count: int, quantiles: Sequence[float] | None) -> float:
+    """The score that the best of so many random pairs reaches; -1 without a calibration."""
+    if quantiles is None:
+        return -1.0
+    return float(np.interp(1 - 1 / max(count, 1), TAIL, quantiles))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from likewise.messages import first_line
 __all__ = ["rows_matching", "rows_where"]
 
 
-def rows_matching(table: Any, wanted: Mapping[str, str]) -> NDArray[np.int64]:
+def rows_matching(table: Any, wanted: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
     """Numbers of the rows whose columns have these values, compared as texts; of a list one is enough."""
     keep = np.ones(table.num_rows, bool)
-    for name, value in wanted.items():
+    for name, value in wanted:
         cells = table[name].to_pylist()
         keep &= np.fromiter((_is(cell, value) for cell in cells), bool, len(cells))
     return np.flatnonzero(keep)

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +20,13 @@ from likewise.data.images.cache_build import allocate
 from likewise.search.calibration import RandomTexts
 from likewise.search.listing import Entry
 from likewise.search.manifest import MANIFEST, Manifest, write_manifest
-from likewise.search.parts import Rows, metadata_columns
+from likewise.search.parts import metadata_columns
+from likewise.search.stores import Taken
 
-__all__ = ["Store", "Taken", "is_generation_file", "remove_others", "switch", "write_generation"]
+__all__ = ["is_generation_file", "remove_others", "switch", "write_generation"]
 
 _BLOCK = 4096
-_FILES = re.compile(r"(vectors|texts|thumbnails|table|approximate)-(\d+)\.\w+(\.\w+)?")
-
-
-class Store(Protocol):
-    """Where embedded rows lie: an earlier generation, or a part."""
-
-    def keys(self) -> list[str]:
-        """The key of each row."""
-
-    def read(self, rows: NDArray[np.int64]) -> Rows:
-        """What these rows hold."""
-
-
-class Taken(NamedTuple):
-    """Rows of the new generation that come from one store: (R,) places there, (R,) rows here."""
-
-    store: Store
-    rows: NDArray[np.int64]
-    places: NDArray[np.int64]
+_FILES = re.compile(r"(vectors|texts|thumbnails|table|approximate)-(\d+)\.\w+")
 
 
 def write_generation(

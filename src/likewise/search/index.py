@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from likewise.errors import DataError, ModelError
 from likewise.messages import closest, first_names, printable
-from likewise.search.calibration import RandomTexts, percentiles, quantiles_of, random_scores
+from likewise.search.approximate import MOST_HITS, approximate_search, open_approximate
+from likewise.search.calibration import RandomTexts, best_of_random, percentiles, quantiles_of, random_scores
 from likewise.search.embedder import Embedder, model_fingerprint
 from likewise.search.exact import Hits, exact_search
 from likewise.search.filters import rows_matching, rows_where
@@ -76,6 +77,11 @@ class Index:
         self._table_file = pa.memory_map(str(manifest.file(folder, "table.parquet")))
         thumbnails = manifest.file(folder, "thumbnails.bin")
         self._thumbnails = np.memmap(thumbnails, np.uint8, "r") if thumbnails.stat().st_size else None
+
+        self._approximate = None
+        if manifest.approximate is not None and manifest.approximate["probes"]:
+            self._approximate = open_approximate(manifest.file(folder, "approximate.faiss"))
+            self._probes = int(manifest.approximate["probes"])
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -140,7 +146,12 @@ class Index:
             )
 
     def search(
-        self, vectors: NDArray[np.float32], top: int = 10, rows: NDArray[np.int64] | None = None
+        self,
+        vectors: NDArray[np.float32],
+        top: int = 10,
+        rows: NDArray[np.int64] | None = None,
+        *,
+        exact: bool = False,
     ) -> Hits:
         """The rows of the highest cosine.
 
@@ -148,6 +159,7 @@ class Index:
             vectors: (Q, D) float32 of unit length.
             top: k at most.
             rows: numbers of the rows that may be found; all when None. They are chosen first and all scored.
+            exact: score every row, even where there is an approximate index.
 
         Returns:
             rows (Q, k) int64 and scores (Q, k) float32, the best first; k is min(top, candidates).
@@ -164,6 +176,10 @@ class Index:
             rows = np.unique(np.asarray(rows, np.int64))
             if len(rows) and (rows[0] < 0 or rows[-1] >= self.size):
                 raise ValueError(f"row numbers must lie in [0, {self.size}), got {rows[0]} to {rows[-1]}")
+        if rows is None and not exact and top <= MOST_HITS and len(queries) and self._approximate is not None:
+            found = approximate_search(self._approximate, self._probes, self.vectors, queries, top=top)
+            if found.rows.shape[1] == min(top, self.size):
+                return found
         return exact_search(self.vectors, queries, top=top, rows=rows)
 
     def like(self, name: str) -> NDArray[np.float32]:
@@ -183,17 +199,18 @@ class Index:
             return None
         return self._thumbnails[start : start + size].tobytes()
 
-    def matching(self, wanted: Mapping[str, str]) -> NDArray[np.int64]:
+    def matching(self, wanted: Mapping[str, str] | Sequence[tuple[str, str]]) -> NDArray[np.int64]:
         """Numbers of the rows in which every column has the wanted value; `captions`: one of them.
 
         Raises:
             DataError: there is no such column.
         """
-        for name in wanted:
+        pairs = list(wanted.items()) if isinstance(wanted, Mapping) else list(wanted)
+        for name, _ in pairs:
             known = [column for column in self.table.column_names if column not in HIDDEN_COLUMNS]
             if name not in known:
                 raise DataError(f"{self.folder} has no column {name}; it has {first_names(known)}.")
-        return rows_matching(self.table, wanted)
+        return rows_matching(self.table, pairs)
 
     def where(self, condition: str) -> NDArray[np.int64]:
         """Numbers of the rows that meet an SQL condition over the table, such as "label = 'dog'".
@@ -216,15 +233,23 @@ class Index:
         Returns:
             The same shape, NaN where there is nothing to compare with.
         """
-        if terms is None:
-            kinds, weights = ("text" if "encode_texts" in self.abilities else "image",), (1.0,)
-        else:
-            kinds = tuple("image" if term.text is None else "text" for term in terms)
-            weights = tuple(term.weight for term in terms)
-        return percentiles(np.asarray(scores, np.float32), self._quantiles(kinds, weights))
+        return percentiles(np.asarray(scores, np.float32), self._quantiles(terms))
 
-    def _quantiles(self, kinds: tuple[str, ...], weights: tuple[float, ...]) -> list[float] | None:
+    def best_of_random(self, terms: Sequence[Term] | None = None, count: int | None = None) -> float:
+        """The score that the best of many random pairs reaches: below it, perhaps nothing here fits.
+
+        Args:
+            terms: as of `percentile`.
+            count: of the rows that were searched; N when None.
+        """
+        return best_of_random(self.size if count is None else count, self._quantiles(terms))
+
+    def _quantiles(self, terms: Sequence[Term] | None) -> list[float] | None:
         """Of random scores; those of a plain query were measured when the index was built."""
+        kinds, weights = ["text" if "encode_texts" in self.abilities else "image"], [1.0]
+        if terms is not None:
+            kinds = ["image" if term.text is None else "text" for term in terms]
+            weights = [term.weight for term in terms]
         if len(kinds) == 1 and weights[0] > 0:
             found: list[float] | None = self.manifest.calibration.get(kinds[0])
             return found

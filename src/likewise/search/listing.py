@@ -12,9 +12,16 @@ from likewise.data.images.cache_build import content_hash
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, GeneratedImage, ImageRef
 
-__all__ = ["Entry", "Listing", "What", "list_entries"]
+__all__ = ["TAKEN_NAMES", "Entry", "Listing", "What", "list_entries"]
 
 What = Literal["images", "texts"]
+TAKEN_NAMES = frozenset(
+    (
+        *("id", "key", "path", "captions", "label", "split", "group", "domain", "content"),
+        *("thumbnail", "thumbnail_start", "thumbnail_bytes", "vector", "row_number"),
+    )
+)
+"""Names of an index's own columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +71,10 @@ def list_entries(config: DataConfig, what: What) -> Listing:
         SourceError: the source cannot be understood, or has no such thing.
     """
     column = what.removesuffix("s")
-    source = open_source(config, Needs(column))
+    source = open_source(config, Needs(column).with_further())
     entries = _images_of(source) if what == "images" else _texts_of(source.records)
     bad = [problem.bad for problem in source.problems if problem.part in ("row", column)]
-    return Listing(
-        entries=entries, pixels=source.pixels, bad=bad, notes=[*source.notes, *source.unread_notes]
-    )
+    return Listing(entries=entries, pixels=source.pixels, bad=bad, notes=source.notes)
 
 
 def _images_of(source: Source) -> list[Entry]:
@@ -113,6 +118,10 @@ def _image_key(record: Record, image: ImageRef, pixels: Any) -> str:
 
 
 def _further(record: Record) -> dict[str, Any]:
-    """Columns beside those that every index has."""
+    """Columns beside those that every index has; a table's own ones get a number where names are taken."""
     named = {"split": record.split, "group": record.group, "domain": record.domain}
-    return {name: value for name, value in named.items() if value is not None}
+    found = {name: value for name, value in named.items() if value is not None}
+    for name, value in record.further.items():
+        own = name.strip() or "column"
+        found[f"{own}_2" if own in TAKEN_NAMES else own] = value
+    return found

@@ -31,6 +31,7 @@ class Manifest:
         normalisation: of the vectors; always "unit length".
         model: the model's fingerprint, method, abilities, and where it was.
         source: where the rows come from.
+        thumbnail_side: the longer side of thumbnails in pixels; 0 for none.
         calibration: scores of random pairs; see `likewise.search.calibration`.
         approximate: the approximate index and its measured recall; None where there is none.
     """
@@ -44,6 +45,7 @@ class Manifest:
     normalisation: str = "unit length"
     model: dict[str, Any]
     source: str
+    thumbnail_side: int
     calibration: dict[str, Any] = field(default_factory=dict)
     approximate: dict[str, Any] | None = None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +19,11 @@ from likewise.errors import DataError
 from likewise.search.embedding import Embedded
 from likewise.search.listing import Entry
 
-__all__ = ["Part", "PartHeader", "Rows", "metadata_columns", "open_parts", "write_part"]
+__all__ = ["Part", "PartHeader", "Rows", "metadata_columns", "usable_parts", "write_part"]
 
-_HEADER = b"likewise"
+_HEADER, _DIGEST = b"likewise", b"digest"
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,17})")
+_DECIMAL = re.compile(r"-?(0|[1-9]\d{0,30})(\.\d{1,30})?([eE][-+]?\d{1,2})?")
 _OWN = ("id", "key", "path", "captions", "label", "content", "thumbnail", "vector")
 
 
@@ -59,17 +63,28 @@ def metadata_columns(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """Values of one kind as they are, of several kinds as texts."""
+    """Values of one kind as they are, of several kinds as texts. Tables of text hold numbers as texts, which
+    become numbers where all of them can."""
     import pyarrow as pa
 
+    texts = [value for value in values if value is not None]
+    for pattern, kind in ((_WHOLE, int), (_DECIMAL, float)):
+        if texts and all(isinstance(text, str) and pattern.fullmatch(text) for text in texts):
+            return pa.array([None if value is None else kind(value) for value in values])
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def write_part(path: Path, embedded: Sequence[Embedded], header: PartHeader) -> None:
+def write_part(path: Path, embedded: Sequence[Embedded], header: PartHeader, *, digest: str = "") -> None:
     """Write embedded entries, whole or not at all.
+
+    Args:
+        path: of the file.
+        embedded: the entries.
+        header: of all parts of the index.
+        digest: names what was to be embedded.
 
     Raises:
         WriteError: a full disk.
@@ -78,11 +93,14 @@ def write_part(path: Path, embedded: Sequence[Embedded], header: PartHeader) -> 
     import pyarrow.parquet as pq
 
     columns = metadata_columns([entry for batch in embedded for entry in batch.entries])
-    columns["content"] = pa.array(np.concatenate([batch.contents for batch in embedded]))
+    contents = [np.zeros(0, np.uint64), *(batch.contents for batch in embedded)]
+    columns["content"] = pa.array(np.concatenate(contents))
     columns["thumbnail"] = pa.array([one for batch in embedded for one in batch.thumbnails], pa.binary())
-    flat = np.concatenate([batch.vectors for batch in embedded]).reshape(-1)
-    columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(flat), header.dimension)
-    table = pa.table(columns).replace_schema_metadata({_HEADER: json.dumps(asdict(header)).encode()})
+    vectors = [np.zeros((0, header.dimension), np.float32), *(batch.vectors for batch in embedded)]
+    flat = pa.array(np.concatenate(vectors).reshape(-1))
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, header.dimension)
+    described = {_HEADER: json.dumps(asdict(header)).encode(), _DIGEST: digest.encode()}
+    table = pa.table(columns).replace_schema_metadata(described)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as beside:
         pq.write_table(table, beside)
@@ -93,6 +111,11 @@ class Part:
 
     Args:
         path: of the file.
+
+    Attributes:
+        path: of the file.
+        header: of all parts of the index.
+        digest: names what was to be embedded.
 
     Raises:
         DataError: it is no such file.
@@ -105,8 +128,9 @@ class Part:
         self.path = path
         try:
             self._file = pq.ParquetFile(path, memory_map=True)
-            described = json.loads((self._file.schema_arrow.metadata or {})[_HEADER])
-            self.header = PartHeader(**described)
+            described = self._file.schema_arrow.metadata or {}
+            self.header = PartHeader(**json.loads(described[_HEADER]))
+            self.digest = described.get(_DIGEST, b"").decode()
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path} is no part of embeddings (written by likewise embed --out FOLDER/): {error}"
@@ -142,13 +166,10 @@ class Part:
         return Rows(vectors, table["content"].to_numpy(), table["thumbnail"].to_pylist())
 
 
-def open_parts(folder: str | os.PathLike[str], header: PartHeader | None = None) -> list[Part]:
-    """The parts in a folder, by name.
-
-    Args:
-        folder: may lack.
-        header: what they must agree on; others are left out. All are taken when None.
-    """
-    paths = sorted(Path(folder).glob("*.parquet"))
-    parts = [Part(path) for path in paths]
-    return [part for part in parts if header is None or part.header == header]
+def usable_parts(folder: str | os.PathLike[str], header: PartHeader) -> list[Part]:
+    """The parts in a folder that agree with a header, by name; others are left out, damaged ones too."""
+    found = []
+    for path in sorted(Path(folder).glob("*.parquet")):
+        with suppress(DataError):
+            found.append(Part(path))
+    return [part for part in found if part.header == header]

@@ -16,11 +16,11 @@ _NUM_TEXTS = 512
 
 _COMMON = """
 a dog, a cat, a horse, a bird, a fish, a flower, a tree, a mountain, a beach, the sea, a river, a street,
-a house, a kitchen, a bedroom, a table, a chair, a car, a bus, a train, an airplane, a boat, a bicycle, a man, a woman,
-a child, a group of people, a baby, a face, a hand, a shirt, a dress, a shoe, a bag, a hat, a watch, a phone,
-a computer, a book, a newspaper, a painting, a drawing, a map, a sign, a number, food, a cake, fruit,
-vegetables, a cup of coffee, a bottle, a ball, a guitar, snow, rain, a sunset, a night sky, a bridge, a church, a market,
-a garden, a field, a forest, an empty room
+a house, a kitchen, a bedroom, a table, a chair, a car, a bus, a train, an airplane, a boat, a bicycle, a
+man, a woman, a child, a group of people, a baby, a face, a hand, a shirt, a dress, a shoe, a bag, a hat,
+a watch, a phone, a computer, a book, a newspaper, a painting, a drawing, a map, a sign, a number, food,
+a cake, fruit, vegetables, a cup of coffee, a bottle, a ball, a guitar, snow, rain, a sunset, a night
+sky, a bridge, a church, a market, a garden, a field, a forest, an empty room
 """
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from likewise.errors import DataError
 from likewise.search.embedder import Embedder
 
-__all__ = ["Term", "query_vector", "weighted_sum"]
+__all__ = ["Term", "combined", "query_vector"]
 
 _LEAST_LENGTH = 1e-3
 
@@ -55,20 +55,16 @@ def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     if not terms:
         raise DataError("the query is empty; expected a text or an image.")
     vectors = [
-        model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text])
+        (model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text]))[0]
         for term in terms
     ]
-    return weighted_sum(np.concatenate(vectors), [term.weight for term in terms])
+    return combined(vectors, [term.weight for term in terms])
 
 
-def weighted_sum(vectors: NDArray[np.float32], weights: Sequence[float]) -> NDArray[np.float32]:
-    """The sum of (T, D) unit vectors times their weights, at unit length: (D,) float32.
-
-    Raises:
-        DataError: they cancel out.
-    """
-    total: NDArray[np.float64] = np.asarray(weights, np.float64) @ vectors
+def combined(vectors: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float32]:
+    """The weighted sum of unit vectors (D,), at unit length (D,). Raises DataError where they cancel out."""
+    total = np.asarray(weights, np.float64) @ np.asarray(vectors, np.float64)
     length = np.linalg.norm(total)
-    if not length > _LEAST_LENGTH * np.abs(weights).sum():
+    if not length > _LEAST_LENGTH * sum(map(abs, weights)):
         raise DataError("the terms of the query cancel out; give them other weights.")
     return np.asarray(total / length, np.float32)

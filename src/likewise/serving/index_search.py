@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.search import Index, Term
-from likewise.search.terms import weighted_sum
+from likewise.search.terms import combined
 from likewise.serving.batcher import Work
 from likewise.serving.refusals import Refusal
 from likewise.serving.schemas import SearchRequest, TermRequest
@@ -106,7 +106,7 @@ class IndexSearch:
         if given:
             found, _ = await self._service.vectors([str(one) for one in given.values()], "query")
             vectors[list(given)] = found
-        return weighted_sum(vectors, [term.weight for term in terms])
+        return combined(list(vectors), [term.weight for term in terms])
 
     def _searcher(self, rows: NDArray[np.int64] | None) -> Any:
         def run(queries: list[tuple[NDArray[np.float32], int]]) -> list[Any]:

@@ -3,7 +3,6 @@
 
 const $ = (id) => document.getElementById(id);
 const MOST_SIDE = 768;        // larger images are shrunk before they are sent: models read less
-const SUBTRACTED = -0.5;      // the weight of what follows a minus
 const SHOWN = 24;
 
 const state = { about: null, terms: [], hits: [], place: -1, slots: [null, null], target: 0, running: 0 };
@@ -86,14 +85,14 @@ async function dataUri(file) {
 
 // ---- the query
 
-// "horse + stripes - people" as terms.
+// "horse + 0.5*stripes - people" as terms, as the command reads it.
 function wordTerms(text) {
-  const parts = ` ${text} `.split(/\s([+\-−])\s/);
+  const parts = text.split(/(?:^|\s)([+\-−])(?=\s|$)/);
   const terms = [];
   for (let place = 0; place < parts.length; place += 2) {
-    const words = parts[place].trim();
-    const minus = place > 0 && parts[place - 1] !== "+";
-    if (words) terms.push({ text: words, weight: minus ? SUBTRACTED : 1 });
+    const [, number, words] = /^\s*(?:(\d*\.?\d+)\s*\*)?\s*(.*?)\s*$/s.exec(parts[place]);
+    const sign = place > 0 && parts[place - 1] !== "+" ? -1 : 1;
+    if (words) terms.push({ text: words, weight: sign * (number === undefined ? 1 : Number(number)) });
   }
   return terms;
 }
@@ -108,7 +107,7 @@ function showTerms() {
     const minus = term.weight < 0;
     const sign = make("button", { type: "button", class: "sign", textContent: minus ? "−" : "+" });
     sign.setAttribute("aria-label", minus ? "subtracted; press to add" : "added; press to subtract");
-    sign.onclick = () => { term.weight = minus ? 1 : SUBTRACTED; showTerms(); search(); };
+    sign.onclick = () => { term.weight = -term.weight; showTerms(); search(); };
     const remove = make("button", { type: "button", textContent: "×" });
     remove.setAttribute("aria-label", "remove this image");
     remove.onclick = () => { state.terms = state.terms.filter((one) => one !== term); showTerms(); search(); };
@@ -449,7 +448,7 @@ function listen() {
   $("detail").onclick = (event) => { if (event.target === $("detail")) $("detail").close(); };
   $("detail").onclose = () => { state.open = null; };
   $("plus").onclick = () => takeHit(1);
-  $("minus").onclick = () => takeHit(SUBTRACTED);
+  $("minus").onclick = () => takeHit(-1);
   $("to-search").onclick = () => turnTo("search");
   $("to-look").onclick = () => turnTo("look");
   $("token-form").onsubmit = (event) => {
