@@ -90,6 +90,22 @@ def test_search_by_keyboard_image_and_filter(browser: Any, tcl: Model, index: In
         page.one(".chip [aria-label^=remove]").click()
         page.until(lambda: browser.execute_script(ids) == expected)
 
+        # so does one that is pasted or dropped
+        for event, data in (
+            ("ClipboardEvent('paste'", "clipboardData"),
+            ("DragEvent('drop'", "dataTransfer"),
+        ):
+            browser.execute_script(
+                "const bytes = Uint8Array.from(atob(arguments[0]), (sign) => sign.charCodeAt(0));"
+                "const data = new DataTransfer();"
+                "data.items.add(new File([bytes], 'photo.png', { type: 'image/png' }));"
+                f"document.dispatchEvent(new {event}, {{ {data}: data, bubbles: true }}));",
+                base64.b64encode(photo.read_bytes()).decode(),
+            )
+            page.one(".chip [aria-label^=remove]").click()
+            page.until(lambda: not page.all(".chip"))
+            page.until(lambda: browser.execute_script(ids) == expected)
+
         # a filter is applied before
         options = page.all("#filters select[name=label] option")
         label = options[1].text

@@ -148,7 +148,7 @@ class Gate:
     async def _answer(self, exchange: _Exchange, body: bytes) -> None:
         """Run the application; end it when the client leaves or the deadline passes."""
         answering = asyncio.ensure_future(self._app(exchange.scope, exchange.replay(body), exchange.send))
-        leaving = asyncio.ensure_future(exchange.receive())
+        leaving = asyncio.ensure_future(exchange.left())
         try:
             await asyncio.wait(
                 {answering, leaving},
@@ -210,6 +210,11 @@ class _Exchange:
                 raise _Left
             self._more = message.get("more_body", False)
             yield message.get("body", b"")
+
+    async def left(self) -> None:
+        """Wait until the client closes the connection."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     def replay(self, body: bytes) -> Receive:
         """What the application receives: the body, and then nothing more."""

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from likewise.search import Index, Term
@@ -42,16 +43,19 @@ class IndexSearch:
     def __init__(self, service: Service, index: Index) -> None:
         index.check_model(service.model)
         self._service, self._index = service, index
+        # The index's own look-up suggests what might be meant, which takes long.
+        self._rows = {name: row for row, name in enumerate(index.table["id"].to_pylist())}
         self._matching = lru_cache(_KNOWN_FILTERS)(lambda filters: index.matching(dict(filters)))
 
     def about(self) -> dict[str, Any]:
         """What clients may know: the size, and columns with their values where those are few."""
-        table = self._index.table
         columns = {}
         for name in ("label", *self._index.columns):
-            values = {str(value) for value in table[name].to_pylist() if value is not None}
-            if values:
-                columns[name] = sorted(values) if len(values) <= _MOST_VALUES else None
+            column = self._index.table[name]
+            if not pa.types.is_nested(column.type):
+                values = [str(value) for value in column.unique().to_pylist() if value is not None]
+                if values:
+                    columns[name] = sorted(values) if len(values) <= _MOST_VALUES else None
         return {"size": self._index.size, "columns": columns}
 
     async def search(self, request: SearchRequest) -> dict[str, Any]:
@@ -100,7 +104,11 @@ class IndexSearch:
         }
         for place, term in enumerate(terms):
             if term.like is not None:
-                vectors[place] = self._index.like(term.like)
+                if term.like not in self._rows:
+                    raise Refusal(
+                        422, "the index has no such id", code="no_such_id", param=f"query[{place}].like"
+                    )
+                vectors[place] = self._index.vectors[self._rows[term.like]]
             elif term.text is None and not str(term.image).startswith("data:"):
                 raise Refusal(422, "expected a data URI", code="bad_image", param=f"query[{place}].image")
         if given:

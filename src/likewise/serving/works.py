@@ -5,6 +5,7 @@ Dimensions: B of a batch, S side in pixels, L tokens, D width of the embedding, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,7 +69,10 @@ class Works:
         def run(squares: list[Square]) -> list[Any]:
             found = self._model.caption_stored(_stored(squares), decoding)
             return [
-                [{"text": one.text, "log_prob": one.log_prob, "ended": one.ended} for one in captions]
+                [
+                    {"text": one.text, "log_prob": _finite(one.log_prob), "ended": one.ended}
+                    for one in captions
+                ]
                 for captions in found
             ]
 
@@ -85,7 +89,10 @@ class Works:
             found = self._model.answer_stored(
                 [stored], questions, answers, free=free, score=score, num_answers=num_answers
             )
-            results: list[dict[str, Any]] = [{"answers": [one._asdict() for one in row]} for row in found]
+            results: list[dict[str, Any]] = [
+                {"answers": [one._asdict() | {"log_prob": _finite(one.log_prob)} for one in row]}
+                for row in found
+            ]
             if looks:
                 best = [row[0].text or " " for row in found]
                 for result, heat in zip(
@@ -185,6 +192,11 @@ def _stored(squares: Sequence[Square]) -> Tensor:
     """(B, 3, S, S) uint8."""
     pixels = np.stack([square.pixels for square in squares])  # (B, S, S, 3)
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+
+
+def _finite(number: float) -> float | None:
+    """JSON has no infinite numbers."""
+    return number if math.isfinite(number) else None
 
 
 def _verdict(verdict: Any) -> dict[str, Any]:
