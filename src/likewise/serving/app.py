@@ -98,7 +98,7 @@ def _explain_missing(app: FastAPI, service: Service) -> None:
 def _add_missing(app: FastAPI, service: Service, ability: str) -> None:
     @app.post(f"/{ability}", include_in_schema=False)
     async def missing() -> None:
-        service.model.needs(ability)
+        service.needs(ability)
         raise Refusal(404, f"see {ABILITIES[ability].methods}", code="model_cannot")
 
 

@@ -34,6 +34,7 @@ class Service:
 
     def __init__(self, model: Model, *, name: str, limits: Limits, metrics: Metrics) -> None:
         self.model, self.name, self.limits, self.metrics = model, name, limits, metrics
+        self._abilities = frozenset(model.abilities)  # looking at the network takes a millisecond
         self.inputs = Inputs(model, limits)
         self.works = Works(model, limits)
         self.batcher = Batcher(
@@ -52,7 +53,12 @@ class Service:
 
     def can(self, *abilities: str) -> bool:
         """Whether the model has all of these."""
-        return set(abilities) <= set(self.model.abilities)
+        return self._abilities.issuperset(abilities)
+
+    def needs(self, ability: str) -> None:
+        """Refuse what the model cannot do; AbilityError says which methods give it."""
+        if ability not in self._abilities:
+            self.model.needs(ability)
 
     async def vectors(
         self, given: Sequence[str], param: str, *, cut: bool = False
@@ -71,7 +77,7 @@ class Service:
         texts = [place for place, one in enumerate(given) if not is_data_uri(one)]
         for places, ability in ((images, "encode_images"), (texts, "encode_texts")):
             if places:
-                self.model.needs(ability)
+                self.needs(ability)
         if not images:
             return await self.vectors_of_texts(given, param, cut=cut)
         vectors = np.empty((len(given), self.model.dim), np.float32)

@@ -30,7 +30,7 @@ def add_routes(app: FastAPI, service: Service) -> None:
         service.inputs.check_count(len(images), "images")
         if request.labels is not None:
             return await _zero_shot(service, request, images, request.labels)
-        service.model.needs("classify")
+        service.needs("classify")
         with service.batcher.places(len(images)):
             squares = await service.inputs.squares(images, "images")
             rows = await service.for_each(service.works.classes, squares)
@@ -42,8 +42,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
 
 
 async def _zero_shot(service: Service, request: ClassifyRequest, images: list[str], labels: list[str]) -> Any:
-    service.model.needs("encode_images")
-    service.model.needs("encode_texts")
+    service.needs("encode_images")
+    service.needs("encode_texts")
     service.inputs.check_count(len(labels), "labels")
     for place, label in enumerate(labels):
         service.inputs.check_text(label, f"labels[{place}]")
