@@ -16,7 +16,7 @@ from likewise.messages import closest, first_line, printed_line
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "demo": "train a small model on generated scenes, evaluate it, write a report, answer a query (minutes)",
+    "demo": "train a small model on generated scenes, evaluate it, write a report, search them (minutes)",
     "methods": "list the training methods: what each learns from, and its paper",
     "data": "show how a data source is understood: counts, columns, examples, duplicates, bad records",
     "train": "train a method on a data source",

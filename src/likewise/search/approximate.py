@@ -27,7 +27,7 @@ MOST_HITS = 100
 """A search for more is exact."""
 
 _FROM_ROWS = 300_000
-_NUM_QUERIES = 128
+_NUM_QUERIES = 256
 _POINTS_A_LIST = 39  # below, faiss warns of too few points to find a centroid
 _MORE_CANDIDATES = 4
 _BLOCK = 65_536

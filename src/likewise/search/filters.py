@@ -18,9 +18,19 @@ def rows_matching(table: Any, wanted: Sequence[tuple[str, str]]) -> NDArray[np.i
     """Numbers of the rows whose columns have these values, compared as texts; of a list one is enough."""
     keep = np.ones(table.num_rows, bool)
     for name, value in wanted:
-        cells = table[name].to_pylist()
-        keep &= np.fromiter((_is(cell, value) for cell in cells), bool, len(cells))
+        keep &= _equal(table[name], value)
     return np.flatnonzero(keep)
+
+
+def _equal(column: Any, value: str) -> NDArray[np.bool_]:
+    """(N,) whether a cell, or one of its list, reads like this value."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_string(column.type):
+        return np.asarray(pc.fill_null(pc.equal(column, value), False), bool)
+    cells = column.to_pylist()
+    return np.fromiter((_is(cell, value) for cell in cells), bool, len(cells))
 
 
 def _is(cell: Any, value: str) -> bool:

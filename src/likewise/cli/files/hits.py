@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from likewise.errors import DataError
 from likewise.messages import printable
 from likewise.model.reranking import candidate_scores
-from likewise.reporting.sheets.thumbnail_sheet import draw_thumbnails
+from likewise.reporting.sheets.thumbnail_sheet import Picture, draw_thumbnails
 from likewise.search.duplicates import duplicate_groups
 from likewise.search.index import Index
 from likewise.search.terms import Term
 
-__all__ = ["Hit", "draw_hits", "found_hits", "print_hits", "reranked"]
+__all__ = ["Hit", "draw_hits", "found_hits", "hit_picture", "print_hits", "reranked"]
 
 _MORE_TO_COLLAPSE = 4
 _MOST_WORDS = 70
@@ -167,10 +167,13 @@ def percent(percentile: float) -> str:
 
 def draw_hits(index: Index, hits: Sequence[Hit], title: str, path: str) -> list[str]:
     """Draw the answers on a sheet; returns remarks for the user."""
-    pictures = []
-    for rank, hit in enumerate(hits, start=1):
-        line = f"{rank}.  {hit.score:.3f}"
-        line += "" if np.isnan(hit.percentile) else f"  {percent(hit.percentile)} %"
-        line += "" if hit.match is None else f"  match {hit.match:.0%}"
-        pictures.append((index.thumbnail(hit.row), [line, hit.words or hit.record["id"]]))
+    pictures = [hit_picture(index, hit, rank) for rank, hit in enumerate(hits, start=1)]
     return draw_thumbnails([(title, pictures)], path)
+
+
+def hit_picture(index: Index, hit: Hit, rank: int) -> Picture:
+    """An answer on a sheet: its thumbnail, its scores, and what it is."""
+    line = f"{rank}.  {hit.score:.3f}"
+    line += "" if np.isnan(hit.percentile) else f"  {percent(hit.percentile)} %"
+    line += "" if hit.match is None else f"  match {hit.match:.0%}"
+    return index.thumbnail(hit.row), [line, hit.words or hit.record["id"]]
