@@ -84,7 +84,15 @@ def create_app(
     if token is not None:
         _document_token(app)
     paths = frozenset(route.path for route in app.routes if isinstance(route, Route))
-    return Gate(app, limits=limits, metrics=metrics, paths=paths, token=token, hosts=hosts)
+    return Gate(
+        app,
+        limits=limits,
+        metrics=metrics,
+        check_free=service.batcher.check_free,
+        paths=paths,
+        token=token,
+        hosts=hosts,
+    )
 
 
 def _explain_missing(app: FastAPI, service: Service) -> None:

@@ -105,6 +105,17 @@ class Batcher:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    def check_free(self, count: int = 1) -> None:
+        """Refuse (429) what finds no place in the queue now."""
+        if self._places + count > self._max_queue:
+            raise Refusal(
+                429,
+                f"the queue is full: {self._places:,} of {self._max_queue:,} places are taken, and this "
+                f"request needs {count:,} or more; try again later",
+                code="queue_full",
+                retry_after=_RETRY_SECONDS,
+            )
+
     @contextmanager
     def places(self, count: int) -> Iterator[None]:
         """Take places in the queue, before any work is done for the inputs.
@@ -116,14 +127,7 @@ class Batcher:
             raise Refusal(
                 413, f"{count:,} inputs; this server handles {self._max_queue:,} at a time", code="too_many"
             )
-        if self._places + count > self._max_queue:
-            raise Refusal(
-                429,
-                f"the queue is full: {self._places:,} of {self._max_queue:,} places are taken, and this "
-                f"request needs {count:,}; try again later",
-                code="queue_full",
-                retry_after=_RETRY_SECONDS,
-            )
+        self.check_free(count)
         self._places += count
         self._requests += 1
         try:

@@ -56,6 +56,8 @@ class Gate:
         app: the application.
         limits: of requests.
         metrics: counts requests.
+        check_free: raises a Refusal while the queue has no place; asked before a body is understood, which
+            takes longer than refusing it.
         paths: of the application's routes, the labels of what is counted.
         token: which requests must bring as `Authorization: Bearer ...`; None for everybody.
         hosts: names by which the server may be called, None for any. A page of another site that points its
@@ -68,11 +70,13 @@ class Gate:
         *,
         limits: Limits,
         metrics: Metrics,
+        check_free: Callable[[], None],
         paths: frozenset[str],
         token: str | None,
         hosts: frozenset[str] | None,
     ) -> None:
         self._app, self._limits, self._metrics, self._paths = app, limits, metrics, paths
+        self._check_free = check_free
         self._token = None if token is None else token.encode()
         self._hosts = hosts
         self._held_bytes = 0
@@ -136,6 +140,8 @@ class Gate:
                     raise Refusal(
                         429, "other requests send too much; try again later", code="busy", retry_after=1
                     )
+            if exchange.scope["method"] == "POST":
+                self._check_free()
             if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_PARTS:
                 raise Refusal(
                     413, f"a body of more than {_MOST_PARTS:,} parts; send less at a time", code="too_many"
