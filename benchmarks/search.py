@@ -72,9 +72,9 @@ def ours(vectors: np.ndarray, folder: Path, *, approximate: bool) -> Search:
     from likewise.search.calibration import RandomTexts
     from likewise.search.generation import switch, write_generation
     from likewise.search.index import open_index
-    from likewise.search.listing import Entry
     from likewise.search.manifest import Manifest
-    from likewise.search.parts import Rows
+    from likewise.search.rows.listing import Entry
+    from likewise.search.rows.parts import Rows
     from likewise.search.stores import Taken
 
     class Given:

@@ -17,7 +17,7 @@ from likewise.errors import ConfigError
 from likewise.model import Model, load
 from likewise.model.reranking import candidate_scores
 from likewise.search import Index, open_index
-from likewise.search.processes import Process, this_process
+from likewise.search.rows.processes import Process, this_process
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[str, str]:

@@ -23,6 +23,8 @@ from likewise.runs.open import OWN_DATA, open_data, open_model
 
 __all__ = ["EmbedCommand", "run"]
 
+_SUFFIXES = (".parquet", ".npy")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedCommand:
@@ -61,7 +63,7 @@ def run(arguments: Sequence[str]) -> None:
     """Embed and write."""
     options = parse_flags(EmbedCommand, arguments, prog="likewise embed")
     path = Path(options.out)
-    if options.out.endswith("/") or path.is_dir():
+    if options.out.endswith("/") or (path.is_dir() and path.suffix not in _SUFFIXES):
         write_parts(options, path)
         return
     _check_out(path)
@@ -91,7 +93,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _check_out(path: Path) -> None:
     """Reject a file that cannot be written, before all the work."""
-    if path.suffix not in (".parquet", ".npy"):
+    if path.suffix not in _SUFFIXES:
         raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy, or a folder/.")
     check_place("--out", path, such_as=f"embeddings{path.suffix}")
     if path.suffix == ".npy" and (reason := why_not_there(ids_file(path))) is not None:

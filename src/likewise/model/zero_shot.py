@@ -56,8 +56,10 @@ class ZeroShotClassifier:
         vectors = model.encode_texts([text for row in rows for text in row])  # (C T, D)
         means = vectors.reshape(len(rows), len(rows[0]), -1).mean(axis=1)  # (C, D)
         self._vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        own = float(model.network.temperature.detach()) if "match" in model.abilities else _TEMPERATURE
-        self._temperature = own if temperature is None else temperature
+        if temperature is None:
+            own = model.needs("match").temperature if "match" in model.abilities else None
+            temperature = _TEMPERATURE if own is None else float(own.detach())
+        self._temperature = temperature
 
     def probabilities(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, C) float32 of the unit vectors (N, D) of images; rows sum to one."""

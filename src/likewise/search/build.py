@@ -21,15 +21,15 @@ from likewise.messages import first_names
 from likewise.search.approximate import Choice, build_approximate, is_wanted
 from likewise.search.calibration import RandomTexts, quantiles_of, random_scores
 from likewise.search.embedder import Embedder, model_fingerprint
-from likewise.search.embedding import Embedded, embed_entries
 from likewise.search.generation import is_generation_file, remove_others, switch, write_generation
 from likewise.search.index import HIDDEN_COLUMNS, Index, open_index
-from likewise.search.listing import Entry, What, list_entries
 from likewise.search.manifest import MANIFEST, Manifest
-from likewise.search.part_folder import is_parts, list_parts, open_parts
-from likewise.search.parts import PartHeader, metadata_columns, usable_parts, write_part
-from likewise.search.progress import shown_progress
 from likewise.search.random_texts import random_texts
+from likewise.search.rows.embedding import Embedded, embed_entries
+from likewise.search.rows.listing import Entry, What, list_entries
+from likewise.search.rows.part_folder import is_parts, list_parts, open_parts
+from likewise.search.rows.parts import PartHeader, metadata_columns, usable_parts, write_part
+from likewise.search.rows.progress import shown_progress
 from likewise.search.stores import GenerationStore, Store, gathered, keys_of
 
 __all__ = ["IndexOptions", "Update", "build_index", "update_index"]

@@ -79,7 +79,7 @@ def percentiles(scores: NDArray[np.float32], quantiles: Sequence[float] | None) 
     """Per cent of random pairs that score lower, NaN without a calibration; at most 99.999."""
     if quantiles is None:
         return np.full(np.shape(scores), np.nan, np.float32)
-    return (100 * np.interp(scores, quantiles, TAIL)).astype(np.float32)
+    return np.asarray(100 * np.interp(scores, quantiles, TAIL), np.float32)
 
 
 def best_of_random(count: int, quantiles: Sequence[float] | None) -> float:

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from likewise.atomic_files import failure_to_write
 from likewise.data.images.cache_build import allocate
 from likewise.search.calibration import RandomTexts
-from likewise.search.listing import Entry
 from likewise.search.manifest import MANIFEST, Manifest, write_manifest
-from likewise.search.parts import metadata_columns
+from likewise.search.rows.listing import Entry
+from likewise.search.rows.parts import metadata_columns
 from likewise.search.stores import Taken
 
 __all__ = ["is_generation_file", "remove_others", "switch", "write_generation"]

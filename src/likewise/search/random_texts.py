@@ -8,7 +8,7 @@ import numpy as np
 
 from likewise.search.calibration import RandomTexts
 from likewise.search.embedder import Embedder
-from likewise.search.listing import Entry
+from likewise.search.rows.listing import Entry
 
 __all__ = ["random_texts"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.search.index import Index
-from likewise.search.listing import Entry
-from likewise.search.parts import Rows
+from likewise.search.rows.listing import Entry
+from likewise.search.rows.parts import Rows
 
 __all__ = ["GenerationStore", "Store", "Taken", "gathered", "keys_of"]
 

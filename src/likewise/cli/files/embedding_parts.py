@@ -14,10 +14,10 @@ from likewise.messages import plain_warnings, printed_line
 from likewise.option_flags import check_counts
 from likewise.runs.open import OWN_DATA, RunData, open_model
 from likewise.search.embedder import model_fingerprint
-from likewise.search.listing import list_entries
-from likewise.search.part_folder import embed_parts
-from likewise.search.parts import PartHeader
-from likewise.search.processes import this_process
+from likewise.search.rows.listing import list_entries
+from likewise.search.rows.part_folder import embed_parts
+from likewise.search.rows.parts import PartHeader
+from likewise.search.rows.processes import this_process
 
 __all__ = ["write_parts"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from likewise.search.embedding import Embedded
+from likewise.search.rows.embedding import Embedded
 
 __all__ = ["shown_progress"]
 

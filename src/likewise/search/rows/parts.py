@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from likewise.atomic_files import written_whole
 from likewise.errors import DataError
-from likewise.search.embedding import Embedded
-from likewise.search.listing import Entry
+from likewise.search.rows.embedding import Embedded
+from likewise.search.rows.listing import Entry
 
 __all__ = ["Part", "PartHeader", "Rows", "metadata_columns", "usable_parts", "write_part"]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from likewise.errors import ConfigError
 
 __all__ = ["Process", "this_process"]
 
 
-class Process(NamedTuple):
+@dataclass(frozen=True)
+class Process:
     """One of several processes, perhaps on several machines.
 
     Attributes:

@@ -15,9 +15,9 @@ from likewise.data.record import BadRecord
 from likewise.errors import ConfigError, DataError
 from likewise.messages import first_names
 from likewise.search.embedder import Embedder
-from likewise.search.embedding import embed_entries
-from likewise.search.listing import Entry, Listing
-from likewise.search.parts import Part, PartHeader, write_part
+from likewise.search.rows.embedding import embed_entries
+from likewise.search.rows.listing import Entry, Listing
+from likewise.search.rows.parts import Part, PartHeader, write_part
 
 __all__ = ["embed_parts", "is_parts", "list_parts", "open_parts"]
 

@@ -18,8 +18,8 @@ from likewise.data.record import BadRecord, GeneratedImage
 from likewise.errors import ModelError, RecordError
 from likewise.messages import printable
 from likewise.search.embedder import Embedder
-from likewise.search.listing import Entry, Listing
-from likewise.search.thumbnails import thumbnail_of_bytes, thumbnail_of_pixels
+from likewise.search.rows.listing import Entry, Listing
+from likewise.search.rows.thumbnails import thumbnail_of_bytes, thumbnail_of_pixels
 
 __all__ = ["Embedded", "embed_entries"]
 
