@@ -49,7 +49,7 @@ function make(tag, properties = {}, ...children) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)} %`;
-const above = (percentile) => `${percentile >= 99.95 ? percentile.toFixed(2) : percentile.toFixed(1)} %`;
+const above = (percentile) => `${percentile >= 99 ? percentile.toFixed(2) : percentile.toFixed(1)} %`;
 
 async function loaded(source) {
   const image = new Image();
