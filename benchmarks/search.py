@@ -214,6 +214,7 @@ def run_one(name: str, data: Path, out: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     parser.add_argument("--out", type=Path, help="a JSON file for the figures")
     parser.add_argument("--one", nargs=3, metavar=("NAME", "DATA", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -230,7 +231,8 @@ def main() -> None:
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             generate(Path(folder), size)
-            for name, (modules, _) in CONTENDERS.items():
+            for name in arguments.contenders:
+                modules = CONTENDERS[name][0]
                 if importlib.util.find_spec(modules[-1].split(".")[0]) is None:
                     print(f"{size:>9,}  {name:<12} not installed: left out")
                     continue

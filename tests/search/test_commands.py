@@ -219,3 +219,23 @@ def test_classes_by_names_and_by_neighbours(
     assert "no classes of its own" in refused(capsys, *words)
     assert "at least two names" in refused(capsys, *words, "--labels", "red")
     assert "two ways to classify" in refused(capsys, *words, "--labels", "a,b", "--index", index.folder)
+
+
+def test_an_index_in_lancedb_gives_the_same_answers(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lancedb", reason="LanceDB is not installed")
+    out, address = tmp_path / "photos.index", tmp_path / "lance"
+    said(capsys, "index", photos, "--model", run, "--out", out, "--lance", address, "--device", "cpu")
+    query = ("a red square", "--json", "--top", 3, "--filter", "label=red", "--filter", "price=11.5")
+    found = [
+        [json.loads(line) for line in said(capsys, "search", name, *query, "--device", "cpu")[0].splitlines()]
+        for name in (out, f"lance:{address}")
+    ]
+    for ours, theirs in zip(*found, strict=True):
+        assert theirs["id"] == ours["id"]
+        assert theirs["score"] == pytest.approx(ours["score"], abs=1e-4)
+        assert theirs["percentile"] == pytest.approx(ours["percentile"], abs=0.1)
+    assert "no column colour" in refused(capsys, "search", f"lance:{address}", "x", "--filter", "colour=red")
+    assert "--like has no effect" in refused(capsys, "search", f"lance:{address}", "--like", "003.png")
+    assert "no index of likewise" in refused(capsys, "search", f"lance:{tmp_path / 'none'}", "x")

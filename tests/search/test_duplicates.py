@@ -12,7 +12,7 @@ from PIL import Image
 
 from likewise.model import Model
 from likewise.search import Index, build_index
-from likewise.search.duplicates import duplicate_groups, least_cosine
+from likewise.search.duplicates import _alike, _to_leaders, duplicate_groups, least_cosine
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +57,18 @@ def test_texts_have_no_looks(model: Model, tmp_path: Path) -> None:
     index = build_index(model, tmp_path / "texts.txt", tmp_path / "texts.index", what="texts")
     (group,) = duplicate_groups(index, kinds=["exact", "near"])
     assert (group.rows, group.kinds) == ([0, 2], ["first", "exact"])
+
+
+def test_small_steps_make_no_chain() -> None:
+    pairs = np.array([[0, 1, 2, 5], [1, 2, 3, 6]])
+    assert _to_leaders(pairs).T.tolist() == [[0, 1], [2, 3], [5, 6]]  # 2 is like 1, which follows 0
+
+
+def test_similar_vectors_of_unlike_images_are_set_apart() -> None:
+    draws = np.random.default_rng(0)
+    greys = draws.normal(size=(3, 256)).astype(np.float32)
+    mirrored = greys[0].reshape(16, 16)[:, ::-1].reshape(1, 256) * 2 + 7
+    greys = np.concatenate([greys, mirrored])
+    pairs = np.array([[0, 0, 2, 0], [2, 4, 4, 6]])
+    there = np.array([0, 1, 2, 4])  # the rows 3 and 6 have no thumbnail
+    assert _alike(pairs, there, greys).tolist() == [False, True, False, False]

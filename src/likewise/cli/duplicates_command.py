@@ -33,10 +33,12 @@ class DuplicatesCommand:
     """The folder of the index."""
 
     kinds: tuple[Sameness, ...] = KINDS
-    """exact: equal bytes. near: thumbnails that look nearly the same. similar: vectors that nearly agree."""
+    """exact: equal bytes. near: thumbnails that look nearly the same. similar: vectors that nearly agree, of
+    images that look roughly alike."""
 
     min_cosine: float | None = None
-    """Of similar rows; by default 0.97, or what random pairs of this model hardly reach if that is higher."""
+    """Take rows of at least this cosine for similar, whatever they look like; by default 0.97, or what random
+    pairs of this model hardly reach if that is higher."""
 
     out: str | None = None
     """File for the groups: .csv, .jsonl or .parquet, a row for each member. The first groups are printed when

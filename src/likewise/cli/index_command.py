@@ -53,6 +53,10 @@ class IndexCommand:
     least_recall: float = 0.95
     """Share of the ten best rows that an approximate search must find."""
 
+    lance: str | None = None
+    """Copy the index into LanceDB at this address too (a folder, s3://bucket/photos, ...), to be searched as
+    lance:ADDRESS; needs pip install 'likewise[lance]'."""
+
     batch_size: int = 256
     """Images or texts a forward pass."""
 
@@ -89,6 +93,11 @@ def run(arguments: Sequence[str]) -> None:
             model_path=os.path.abspath(options.model) if os.path.exists(options.model) else options.model,
         )
     _say(update)
+    if options.lance is not None:
+        from likewise.search.lance import write_lance
+
+        write_lance(update.index, options.lance)
+        print(printed_line(f"copied it to {options.lance}"))
 
 
 def _say(update: Update) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import tyro
 
 from likewise.cli.files.hits import Hit, draw_hits, found_hits, print_hits
+from likewise.cli.files.lance_search import PREFIX, found_in_lance
 from likewise.cli.files.output_paths import check_place
 from likewise.errors import ConfigError
 from likewise.messages import printed_line
@@ -30,7 +31,7 @@ class SearchCommand:
     "horse + 0.5*stripes"."""
 
     index: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INDEX")]
-    """The folder of the index."""
+    """The folder of the index, or lance:ADDRESS of one in LanceDB."""
 
     query: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="QUERY")] = None
     """Texts with + and - between them (with spaces around), each with a weight such as 0.5* before it."""
@@ -83,28 +84,45 @@ def run(arguments: Sequence[str]) -> None:
     """Search, and print or draw."""
     options = parse_flags(SearchCommand, arguments, prog="likewise search")
     _check(options)
-    index = open_index(options.index)
     terms = [
         *(parse_query(options.query) if options.query is not None else ()),
         *parse_images(options.image),
         *parse_images(options.not_image, sign=-1.0),
     ]
-    rows = _candidates(index, options)
-    vector, kinds = _query(index, terms, options)
-    hits = found_hits(index, vector, kinds, options, rows=rows)
+    filters = _filters(options.filter)
+    if options.index.startswith(PREFIX):
+        hits, thumbnails = found_in_lance(options, terms, filters, _open)
+        _show(hits, thumbnails, options)
+        return
+    index = open_index(options.index)
+    rows = _candidates(index, filters, options)
+    vector, terms_of_score = _query(index, terms, options)
+    hits = found_hits(index, vector, terms_of_score, options, rows=rows)
     if options.rerank:
         hits = _reranked(index, hits, terms, options)
     hits = hits[: options.top]
+    _show(hits, [index.thumbnail(hit.row) for hit in hits] if options.sheet is not None else [], options)
+    _say_doubts(index, hits, terms_of_score, candidates=index.size if rows is None else len(rows))
+
+
+def _show(hits: list[Hit], thumbnails: Sequence[bytes | None], options: Any) -> None:
     if options.json:
         for hit in hits:
             print(json.dumps(hit.described(), ensure_ascii=False, default=str))
     else:
         print_hits(hits)
     if options.sheet is not None:
-        for remark in draw_hits(index, hits, _title(options), options.sheet):
+        for remark in draw_hits(hits, thumbnails, _title(options), options.sheet):
             print(printed_line(f"note: {remark}."), file=sys.stderr)
         print(printed_line(f"drew {options.sheet}"), file=sys.stderr)
-    _say_doubts(index, hits, kinds, candidates=index.size if rows is None else len(rows))
+
+
+def _filters(conditions: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [condition.partition("=") for condition in conditions]
+    for name, sign, _ in pairs:
+        if not sign or not name.strip():
+            raise ConfigError(f"--filter {name}: expected COLUMN=VALUE, such as label=dog.")
+    return [(name.strip(), value.strip()) for name, _, value in pairs]
 
 
 def _check(options: Any) -> None:
@@ -121,14 +139,9 @@ def _check(options: Any) -> None:
         check_place("--sheet", Path(options.sheet), such_as="answers.png")
 
 
-def _candidates(index: Index, options: Any) -> Any:
+def _candidates(index: Index, filters: Sequence[tuple[str, str]], options: Any) -> Any:
     """The rows that may be found; None for all."""
-    rows = None
-    if options.filter:
-        pairs = [condition.partition("=") for condition in options.filter]
-        if wrong := next((name for name, sign, _ in pairs if not sign or not name.strip()), None):
-            raise ConfigError(f"--filter {wrong}: expected COLUMN=VALUE, such as label=dog.")
-        rows = index.matching([(name.strip(), value.strip()) for name, _, value in pairs])
+    rows = index.matching(filters) if filters else None
     if options.where is not None:
         found = index.where(options.where)
         rows = found if rows is None else np.intersect1d(rows, found)

@@ -9,6 +9,7 @@ Dimensions: N rows, D width of the vectors, Q queries, k hits.
 
 from __future__ import annotations
 
+import errno
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.atomic_files import failure_to_write
 from likewise.errors import ConfigError
 from likewise.search.exact import Hits, exact_search
 
@@ -61,6 +63,7 @@ def build_approximate(
 
     Raises:
         ConfigError: faiss is not installed.
+        WriteError: a full disk.
     """
     faiss = _faiss()
     if faiss is None:
@@ -95,7 +98,10 @@ def build_approximate(
     looked = f"{probes:,} of {lists:,} lists; recall@10 against exact: {said}"
     if probes > lists // 4 and not is_asked:
         return described | {"probes": 0}, f"searches stay exact: an approximate one would look into {looked}"
-    faiss.write_index(built, str(path))
+    try:
+        faiss.write_index(built, str(path))
+    except RuntimeError as error:  # faiss has no other for a full disk
+        raise failure_to_write(path, OSError(errno.ENOSPC, "perhaps the disk is full")) from error
     return described, f"approximate search looks into {looked}"
 
 

@@ -293,9 +293,11 @@ def _has_changed(old: Index, manifest: Manifest, entries: Sequence[Entry], optio
     ]
     table = pa.table(metadata_columns(entries))
     shown = [name for name in old.table.column_names if name not in HIDDEN_COLUMNS or name == "key"]
+    wanted = options.least_recall if is_wanted(options.approximate, len(entries)) else None
+    there = None if old.manifest.approximate is None else old.manifest.approximate["least_recall"]
     return (
         known[0] != known[1]
-        or is_wanted(options.approximate, len(entries)) != (old.manifest.approximate is not None)
+        or wanted != there
         or set(shown) != set(table.column_names)
         or not old.table.select(shown).equals(table.select(shown))
     )

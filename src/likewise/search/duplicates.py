@@ -25,7 +25,7 @@ KINDS: tuple[Sameness, ...] = ("exact", "near", "similar")
 """Equal bytes; thumbnails that look nearly the same; vectors that nearly agree. The first one counts."""
 
 _SIDE = 64  # of the squares that are compared
-_LEAST_COSINE = 0.97
+_LEAST_COSINE, _LEAST_CORRELATION = 0.97, 0.8
 _MOST_ROWS = 100_000  # whose vectors are compared pair by pair
 _BLOCK = 1024
 
@@ -56,8 +56,9 @@ def duplicate_groups(
         index: to look into.
         rows: only among these; all when None.
         kinds: what counts as the same.
-        min_cosine: of "similar" rows; when None 0.97, or what random pairs of this model hardly reach if that
-            is higher.
+        min_cosine: "similar" are rows of at least this cosine. When None: of at least 0.97, or what random
+            pairs of this model hardly reach if that is higher, whose images also look roughly alike, perhaps
+            mirrored. (Among millions of pairs some of different images have such a cosine.)
 
     Raises:
         ConfigError: there are too many rows to compare all vectors.
@@ -67,10 +68,15 @@ def duplicate_groups(
     if "exact" in kinds:
         contents = index.table["content"].take(numbers).to_numpy()
         links.append(("exact", _links(exact_duplicates(contents))))
-    if "near" in kinds and index.manifest.what == "images":
-        links.append(("near", _links(_looks(index, numbers))))
+    there, hashes, greys = _looks(index, numbers if {"near", "similar"} & set(kinds) else numbers[:0])
+    if "near" in kinds:
+        groups = near_duplicates(hashes, greys)
+        links.append(("near", _links([[int(there[place]) for place in group] for group in groups])))
     if "similar" in kinds:
-        links.append(("similar", _similar(index, numbers, min_cosine or least_cosine(index))))
+        pairs = _similar(index, numbers, least_cosine(index) if min_cosine is None else min_cosine)
+        if min_cosine is None and len(there):
+            pairs = pairs[:, _alike(pairs, there, greys)]
+        links.append(("similar", _to_leaders(pairs)))
     return _grouped(numbers, links)
 
 
@@ -87,16 +93,51 @@ def _links(groups: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     return links
 
 
-def _looks(index: Index, numbers: NDArray[np.int64]) -> list[list[int]]:
-    """Groups of places in `numbers` whose thumbnails look nearly the same."""
+def _looks(
+    index: Index, numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.float32]]:
+    """The places in `numbers` that have a thumbnail (T,), with its difference hash (T,) and the brightness of
+    its 16 x 16 cells (T, 256)."""
     there = [place for place, row in enumerate(numbers.tolist()) if index.thumbnail(row) is not None]
 
     def squares(places: NDArray[np.int64]) -> torch.Tensor:
         images = [_square(index.thumbnail(int(numbers[there[place]])) or b"") for place in places.tolist()]
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
-    groups = near_duplicates(*difference_hashes(squares, len(there)))
-    return [[there[place] for place in group] for group in groups]
+    return np.asarray(there, np.int64), *difference_hashes(squares, len(there))
+
+
+def _alike(
+    pairs: NDArray[np.int64], there: NDArray[np.int64], greys: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """(L,) whether two rows' cells of brightness correlate, as they are or mirrored."""
+    count = int(max(there.max(initial=-1), pairs.max(initial=-1))) + 1
+    cells = np.zeros((count, 16, 16), np.float32)  # those of rows without a thumbnail are like nothing
+    centered = greys - greys.mean(axis=1, keepdims=True)
+    lengths = np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-6)
+    cells[there] = (centered / lengths).reshape(-1, 16, 16)
+    left, right = pairs
+    found = np.zeros(len(left), bool)
+    for start in range(0, len(left), _BLOCK):
+        piece = slice(start, start + _BLOCK)
+        first, second = cells[left[piece]], cells[right[piece]]
+        straight = (first * second).sum(axis=(1, 2))
+        mirrored = (first * second[:, :, ::-1]).sum(axis=(1, 2))
+        found[piece] = np.maximum(straight, mirrored) >= _LEAST_CORRELATION
+    return found
+
+
+def _to_leaders(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Links of each row to the first that it is similar to, unless that one follows another itself.
+
+    So a chain of small steps makes no group.
+    """
+    follows: dict[int, int] = {}
+    for left, right in pairs[:, np.lexsort((pairs[1], pairs[0]))].T.tolist():
+        if left not in follows:
+            follows.setdefault(right, left)
+    links = np.array([(left, right) for right, left in follows.items()], np.int64)
+    return np.asarray(links.reshape(-1, 2).T)
 
 
 def _square(thumbnail: bytes) -> NDArray[np.uint8]:

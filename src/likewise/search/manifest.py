@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from likewise.errors import DataError
 
 __all__ = ["FORMAT", "MANIFEST", "Manifest", "read_manifest", "write_manifest"]
 
+_NUMBERS = re.compile(r"\[[-\d.e,\s]+\]")  # lists of numbers stand on one line
 FORMAT = 1
 MANIFEST = "index.json"
 
@@ -91,7 +93,8 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Switch to a generation whose files are on the disk."""
     with written_whole(folder / MANIFEST) as beside, beside.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file, indent=2, ensure_ascii=False)
+        text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False)
+        file.write(_NUMBERS.sub(lambda found: " ".join(found[0].split()), text) + "\n")
         file.flush()
         os.fsync(file.fileno())
     sync_folder(folder)

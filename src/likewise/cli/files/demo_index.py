@@ -50,5 +50,8 @@ def answer_by_index(
     sections = []
     for title, terms in queries.items():
         hits = found_hits(built, query_vector(model, terms), terms, found, rows=rows)
-        sections.append((title, [hit_picture(built, hit, rank) for rank, hit in enumerate(hits, start=1)]))
+        pictures = [
+            hit_picture(hit, built.thumbnail(hit.row), rank) for rank, hit in enumerate(hits, start=1)
+        ]
+        sections.append((title, pictures))
     return len(rows), draw_thumbnails(sections, sheet)

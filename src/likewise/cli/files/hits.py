@@ -165,15 +165,16 @@ def percent(percentile: float) -> str:
     return ">99.99" if percentile > 99.99 else f"{percentile:.2f}" if percentile > 99 else f"{percentile:.1f}"
 
 
-def draw_hits(index: Index, hits: Sequence[Hit], title: str, path: str) -> list[str]:
+def draw_hits(hits: Sequence[Hit], thumbnails: Sequence[bytes | None], title: str, path: str) -> list[str]:
     """Draw the answers on a sheet; returns remarks for the user."""
-    pictures = [hit_picture(index, hit, rank) for rank, hit in enumerate(hits, start=1)]
+    pairs = zip(hits, thumbnails, strict=True)
+    pictures = [hit_picture(hit, thumbnail, rank) for rank, (hit, thumbnail) in enumerate(pairs, start=1)]
     return draw_thumbnails([(title, pictures)], path)
 
 
-def hit_picture(index: Index, hit: Hit, rank: int) -> Picture:
+def hit_picture(hit: Hit, thumbnail: bytes | None, rank: int) -> Picture:
     """An answer on a sheet: its thumbnail, its scores, and what it is."""
     line = f"{rank}.  {hit.score:.3f}"
     line += "" if np.isnan(hit.percentile) else f"  {percent(hit.percentile)} %"
     line += "" if hit.match is None else f"  match {hit.match:.0%}"
-    return index.thumbnail(hit.row), [line, hit.words or hit.record["id"]]
+    return thumbnail, [line, hit.words or hit.record["id"]]
