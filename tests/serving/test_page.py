@@ -16,6 +16,7 @@ from likewise.search import Index
 from likewise.serving.limits import Limits
 
 WAIT_SECONDS = 20
+SHOWN = ".filter((one) => one.getClientRects().length > 0)"
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +32,29 @@ class Page:
         self.browser = browser
 
     def all(self, selector: str) -> list[Any]:
-        return [one for one in self.browser.find_elements("css selector", selector) if one.is_displayed()]
+        """Elements that are shown; the page may replace them at any time."""
+        return list(
+            self.browser.execute_script(f"return [...document.querySelectorAll({selector!r})]{SHOWN}")
+        )
 
     def one(self, selector: str) -> Any:
         return self.until(lambda: self.all(selector))[0]
 
     def until(self, condition: Callable[[], Any]) -> Any:
+        from selenium.common.exceptions import StaleElementReferenceException
         from selenium.webdriver.support.ui import WebDriverWait
 
-        return WebDriverWait(self.browser, WAIT_SECONDS).until(lambda _: condition())
+        ignored = [StaleElementReferenceException]
+        return WebDriverWait(self.browser, WAIT_SECONDS, ignored_exceptions=ignored).until(
+            lambda _: condition()
+        )
+
+    def click(self, selector: str) -> None:
+        self.until(lambda: [one.click() or True for one in self.all(selector)[:1]])
 
     def texts(self, selector: str) -> list[str]:
-        return [one.text for one in self.all(selector)]
+        words = f"[...document.querySelectorAll({selector!r})]{SHOWN}.map((one) => one.innerText)"
+        return list(self.browser.execute_script(f"return {words}"))
 
     def press(self, *keys: str) -> None:
         from selenium.webdriver import ActionChains
@@ -83,11 +95,11 @@ def test_search_by_keyboard_image_and_filter(browser: Any, tcl: Model, index: In
 
         # an image adds a term, whose sign turns and which goes away
         browser.find_element("id", "file").send_keys(str(photo))
-        page.one(".chip .sign").click()
+        page.click(".chip .sign")
         page.until(lambda: page.all(".chip.minus"))
         ids = "return state.hits.map((hit) => hit.id)"
         page.until(lambda: browser.execute_script(ids) != expected)
-        page.one(".chip [aria-label^=remove]").click()
+        page.click(".chip [aria-label^=remove]")
         page.until(lambda: browser.execute_script(ids) == expected)
 
         # so does one that is pasted or dropped
@@ -102,12 +114,12 @@ def test_search_by_keyboard_image_and_filter(browser: Any, tcl: Model, index: In
                 f"document.dispatchEvent(new {event}, {{ {data}: data, bubbles: true }}));",
                 base64.b64encode(photo.read_bytes()).decode(),
             )
-            page.one(".chip [aria-label^=remove]").click()
+            page.click(".chip [aria-label^=remove]")
             page.until(lambda: not page.all(".chip"))
             page.until(lambda: browser.execute_script(ids) == expected)
 
         # a filter is applied before
-        options = page.all("#filters select[name=label] option")
+        options = browser.find_elements("css selector", "#filters select[name=label] option")
         label = options[1].text
         options[1].click()
         page.until(lambda: set(browser.execute_script("return state.hits.map((h) => h.label)")) == {label})
@@ -138,9 +150,9 @@ def test_search_by_keyboard_image_and_filter(browser: Any, tcl: Model, index: In
         page.until(lambda: not page.all("#detail"))
 
         # more like this, from a neighbour
-        page.all("#hits .card")[0].click()
+        page.click("#hits .card")
         page.until(lambda: page.all("#neighbours .card"))
-        page.one("#plus").click()
+        page.click("#plus")
         page.until(lambda: page.all(".chip"))
         page.one("#words").clear()
         page.one("#words").send_keys("\ue007")
@@ -154,7 +166,7 @@ def test_a_token_is_asked_for_and_errors_are_told(browser: Any, tcl: Model, inde
         browser.get(address)
         page.one("#token").send_keys("sesame-7", "\ue007")
         page.one("#words").send_keys("red " * 40, "\ue007")
-        page.until(lambda: "this model reads 32" in page.one("#status").text)
+        page.until(lambda: "this model reads 32" in page.texts("#status")[0])
         browser.get_log("browser")  # the refusals that were meant
 
 
@@ -167,7 +179,7 @@ def test_a_captioner_describes_an_image_and_shows_where_it_looked(
         page.one(".slot")
         browser.find_element("id", "file").send_keys(str(photo))
         page.until(lambda: page.all(".slot.filled img"))
-        page.one("#look .ask button.main").click()
+        page.click("#look .ask button.main")
         page.one("#look canvas")
         assert page.all("#look .found .big")
         page.check(400)

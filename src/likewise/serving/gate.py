@@ -127,7 +127,7 @@ class Gate:
         held = 0
         try:
             declared = exchange.header(b"content-length")
-            if declared.isdigit() and int(declared[:20]) > most:
+            if declared.isdecimal() and int(declared[:20]) > most:
                 raise _too_large(most)
             until = time.monotonic() + self._limits.deadline_seconds
             async for part in exchange.parts(until):
