@@ -85,7 +85,10 @@ def _text_parts(model: Model) -> tuple[TextEncoder, str, nn.Linear | None]:
     if isinstance(network, TextNetwork):
         return network.text, network.text.pooling, network.projection
     if isinstance(network, DualNetwork):
-        return network.text, network.text.pooling, network.text_projection
+        projection = network.text_projection
+        if network.text.pooling == "own" or not isinstance(projection, nn.Linear):
+            raise ModelError("the text encoder has a pooler of its own, which sentence-transformers lacks.")
+        return network.text, network.text.pooling, projection
     if isinstance(network, FusionNetwork):  # which reads [CLS], whatever the encoder pools
         return network.text, "first", network.text_projection
     raise ModelError(f"a network of kind {network.kind!r} has no text encoder of its own.")
