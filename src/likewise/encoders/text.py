@@ -271,7 +271,7 @@ class TextEncoder(nn.Module):
                 return states[:, 0]
             case "last":
                 last = mask.sum(dim=1) - 1  # (B,)
-                ends = states[torch.arange(len(states), device=states.device), last]
+                ends = states[torch.arange(states.shape[0], device=states.device), last]
                 if not self.recurrent:
                     return ends
                 half = states.shape[2] // 2  # the backward direction ends at the first token

@@ -1,0 +1,139 @@
+"""One model of transformers for two towers: CLIPModel or VisionTextDualEncoderModel, where they hold them.
+
+Both project without a bias, and take as pooled vectors what each encoder's class gives as `pooler_output`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from likewise.encoders.tokenizer import TextTokenizer
+from likewise.export.towers import ImageTower, TextTower, image_tower, text_tower
+from likewise.networks.base import Network
+
+__all__ = ["TwoTowers", "two_towers"]
+
+# Image encoders whose own `pooler_output` is our pooled vector, of (B, D).
+_POOLED_ALIKE = ("beit", "clip_vision_model", "convnext", "convnextv2", "dinov2", "dinov2_with_registers")
+# A pooler of [CLS] by a layer whose activation can be named; and one that is always tanh.
+_OPEN_POOLER, _TANH_POOLER = ("vit",), ("bert", "camembert", "roberta", "xlm-roberta")
+# tanh(x s) / s is x for small s: the relative error is (x s)^2 / 3, below float32's rounding for |x| up to 3.
+_SMALL = 2.0**-13
+
+
+class TwoTowers(NamedTuple):
+    """A model of both.
+
+    Attributes:
+        model: of transformers.
+        processor: the name of its processor's class.
+        notes: on parts that are not in it.
+    """
+
+    model: Any
+    processor: str
+    notes: list[str]
+
+
+def two_towers(network: Network, tokenizer: TextTokenizer) -> TwoTowers | str:
+    """The model, with all weights; or why there is none.
+
+    Args:
+        network: of plain layers.
+        tokenizer: of its texts.
+    """
+    image, text = image_tower(network), text_tower(network)
+    if image is None or text is None:
+        return f"a network of kind {network.kind!r} does not consist of two towers"
+    if (reason := image.misfit or text.misfit or _reason(image, text, tokenizer)) is not None:
+        return reason
+    assert image.projection is not None
+    assert text.projection is not None
+    vision_config, text_config = image.encoder.backbone.config, text.encoder.backbone.config
+    kinds = vision_config.model_type, text_config.model_type
+    vision, words = vision_config.to_dict(), text_config.to_dict()
+    if kinds[0] in _OPEN_POOLER:
+        vision |= {"pooler_act": "linear", "pooler_output_size": image.encoder.dim}
+    vision["hidden_size"] = image.encoder.dim  # of a ConvNeXt, which has several
+    known = getattr(network, "temperature", None)
+    shared: dict[str, Any] = {"projection_dim": network.dim}
+    if known is not None:
+        shared["logit_scale_init_value"] = -math.log(float(known))
+    from transformers import CLIPConfig, CLIPModel, VisionTextDualEncoderConfig, VisionTextDualEncoderModel
+
+    made: Any
+    if kinds == ("clip_vision_model", "clip_text_model"):
+        config = CLIPConfig(text_config=words, vision_config=vision, **shared)
+        made, processor = CLIPModel(config), "CLIPProcessor"
+    else:
+        config = VisionTextDualEncoderConfig(text_config=words, vision_config=vision, **shared)
+        made, processor = VisionTextDualEncoderModel(config), "VisionTextDualEncoderProcessor"
+    _fill(made.vision_model, image.encoder.backbone, scale=1.0)
+    _fill(made.text_model, text.encoder.backbone, scale=_SMALL)
+    made.visual_projection.load_state_dict(image.projection.state_dict())
+    made.text_projection.load_state_dict(text.projection.state_dict())
+    if kinds[1] in _TANH_POOLER:
+        with torch.no_grad():
+            made.text_projection.weight /= _SMALL
+    notes = []
+    if known is None:
+        notes.append(
+            "The learned temperature is not part of the trained model; logit_scale is CLIP's initial one."
+        )
+    return TwoTowers(made.eval(), processor, notes)
+
+
+def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str | None:
+    """Why no class of transformers holds both; None where one does."""
+    vision, words = image.encoder.backbone.config, text.encoder.backbone.config
+    kinds = f"a {vision.model_type} with a {words.model_type}"
+    if image.projection is None or text.projection is None:
+        return f"transformers has no class for {kinds} without projections"
+    if image.projection.bias is not None or text.projection.bias is not None:
+        return "transformers' classes of two towers project without a bias"
+    by_token = vision.model_type in _OPEN_POOLER and image.encoder.pooling == "cls"
+    if not by_token and not (
+        vision.model_type in _POOLED_ALIKE and (image.encoder.convolutional or image.encoder.pooling == "cls")
+    ):
+        return f"transformers' classes of two towers do not pool a {vision.model_type} by {_pooling(image)}"
+    if text.encoder.normalize:
+        return "transformers' classes of two towers do not normalize before the projection"
+    if words.model_type == "clip_text_model" and text.pooling == "last":
+        if _finds_end(words, tokenizer):
+            return None
+        return "transformers' CLIPTextModel would not find the end token of this tokenizer"
+    if words.model_type in _TANH_POOLER and text.pooling == "first":
+        return None
+    return f"transformers' classes of two towers do not pool a {words.model_type} by {text.pooling}"
+
+
+def _pooling(image: ImageTower) -> str:
+    return image.encoder.pooling if not image.encoder.convolutional else "a map"
+
+
+def _finds_end(config: Any, tokenizer: TextTokenizer) -> bool:
+    """Whether CLIPTextModel's pooling reads the end token: it looks for `eos_token_id`, but where that is 2,
+    as in OpenAI's first configurations, for the highest id of the text."""
+    end = tokenizer.end_ids[1]
+    return end == tokenizer.size - 1 if config.eos_token_id == 2 else end == config.eos_token_id
+
+
+@torch.no_grad()
+def _fill(made: Any, backbone: nn.Module, *, scale: float) -> None:
+    """Give an encoder the weights of one that may lack a pooler, which becomes `scale` times the identity.
+
+    Raises:
+        ValueError: other weights are missing, or there are more.
+    """
+    found = made.load_state_dict(backbone.state_dict(), strict=False)
+    others = [name for name in found.missing_keys if not name.startswith("pooler.")] + found.unexpected_keys
+    if others:
+        raise ValueError(f"weights {others} do not fit {type(made).__name__}")
+    if found.missing_keys:
+        nn.init.eye_(made.pooler.dense.weight)
+        made.pooler.dense.weight *= scale
+        nn.init.zeros_(made.pooler.dense.bias)
