@@ -36,7 +36,6 @@ def push(folder: Path, name: str) -> str:
     Raises:
         ModelError: the hub refuses or cannot be reached; the folder stays.
     """
-    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
@@ -50,6 +49,6 @@ def push(folder: Path, name: str) -> str:
         code = error.response.status_code
         login = " Log in with hf auth login, with a token that may write." if code in (401, 403) else ""
         raise ModelError(f"--push {name}: the hub refused ({first_line(error)}).{login}") from error
-    except (OSError, httpx.HTTPError) as error:
-        raise ModelError(f"--push {name}: the hub cannot be reached ({first_line(error)}).") from error
+    except Exception as error:  # of the HTTP library that the hub's client uses
+        raise ModelError(f"--push {name}: the upload failed ({first_line(error)}).") from error
     return str(commit.commit_url)
