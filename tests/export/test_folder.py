@@ -114,6 +114,14 @@ def test_the_command_compares_on_a_source(tmp_path: Path, capsys: pytest.Capture
     assert "note: transformers' classes of two towers do not pool a vit by mean" in printed.err
 
 
+def test_options_without_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(tmp_path), "--format", FORMAT, "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stopped:
+        main([*words, "--data.max-records", "3"])
+    assert stopped.value.code == ConfigError.exit_code
+    assert "options of --data need --data SOURCE" in capsys.readouterr().err
+
+
 class _Hub(BaseHTTPRequestHandler):
     """A local stand-in for the hub: what was asked of it, and the files of commits."""
 
@@ -175,7 +183,7 @@ def test_upload(tmp_path: Path, capsys: pytest.CaptureFixture[str], hub: type[_H
     assert "/me/mine/commit/1" in capsys.readouterr().out
     asked = dict(hub.asked)
     (made,) = asked["/api/repos/create"]
-    assert (made["organization"], made["name"], made["private"]) == ("me", "mine", True)
+    assert (made["organization"], made["name"], made["visibility"]) == ("me", "mine", "private")
     commit = [line["value"] for line in asked["/api/models/me/mine/commit/main"] if line["key"] == "file"]
     uploaded = {file["path"]: base64.b64decode(file["content"]) for file in commit}
     assert uploaded == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

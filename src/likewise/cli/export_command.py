@@ -11,6 +11,7 @@ import tyro
 
 from likewise.data import DataConfig
 from likewise.data.columns import OPTIONAL, Needs
+from likewise.errors import ConfigError
 from likewise.export.folder import export
 from likewise.export.hub import check_hub_name, push
 from likewise.export.probes import NUM_PROBES, Probes, dataset_probes
@@ -64,6 +65,8 @@ def run(arguments: Sequence[str]) -> None:
     options = parse_flags(_command_type(), arguments, prog="likewise export")
     if options.push is not None:
         check_hub_name(options.push)
+    if options.data.source == GENERATED and options.data != DataConfig(source=GENERATED):
+        raise ConfigError("options of --data need --data SOURCE; generated images and texts have none.")
     model = open_model(options.model, "cpu")
     probes = None if options.data.source == GENERATED else _probes(model, options)
     exported = export(model, options.out, format=options.format, probes=probes)

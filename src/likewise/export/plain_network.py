@@ -38,6 +38,9 @@ class UnitImages(nn.Module):
         model: can encode images.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, model: Model) -> None:
         super().__init__()
         encoder = model.image_encoder

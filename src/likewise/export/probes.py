@@ -62,8 +62,8 @@ def dataset_probes(model: Model, dataset: Dataset) -> Probes:
     if "encode_images" in model.abilities and dataset.has("image"):
         stored = dataset.images(rows)
         images = _squares(list(stored.numpy().transpose(0, 2, 3, 1)), model.image_encoder.image_size)
-    if "encode_texts" in model.abilities and dataset.has("text"):
-        texts = [dataset.texts[row][0] for row in rows]
+    if "encode_texts" in model.abilities and dataset.texts is not None:
+        texts = [row[0] for row in dataset.texts if row][:NUM_PROBES]
     if images is None and texts is None:
         raise DataError("the source has neither images nor texts that this model reads.")
     return Probes(images, texts)

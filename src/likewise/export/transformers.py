@@ -50,7 +50,7 @@ def write_transformers(model: Model, folder: Path) -> Written:
             f"a network of kind {network.kind!r} has parts between its encoder and its vectors that no class "
             "of transformers holds; --format onnx and --format torch hold it whole."
         )
-    notes = []
+    notes: list[str] = []
     if image is not None and text is not None:
         whole = write_two_towers(model, network, folder)
         if not isinstance(whole, str):
