@@ -137,7 +137,9 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     model = text_model()
     with pytest.raises(ConfigError, match="did you mean 'sentence-transformers'"):
         export(model, tmp_path / "out", format="sentence-transformer")
-    with pytest.raises(ModelError, match="is a lstm, which sentence-transformers does not open"):
+    with pytest.raises(
+        ModelError, match="is a lstm, transformers has none, so sentence-transformers cannot open it"
+    ):
         export(text_model("max", "lstm"), tmp_path / "out", format=FORMAT)
     with pytest.raises(AbilityError, match="encode texts"):
         export(model_of(ImageNetwork(image_encoder("resnet"))), tmp_path / "out", format=FORMAT)

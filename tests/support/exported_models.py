@@ -43,11 +43,15 @@ def text_encoder(architecture: Any = "bert", **options: Any) -> TextEncoder:
 
 
 def model_of(network: Network, fit: str = "crop", *, words: TextTokenizer | None = None) -> Model:
-    """A model whose weights are larger than new ones, so that different inputs have different vectors."""
+    """A model whose weights are larger than new ones, so that different inputs have different vectors, and
+    the same in each run."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in network.parameters():
-            weight += 0.2 * torch.randn(weight.shape, generator=generator)
+            if weight.ndim < 2:
+                weight += 0.2 * torch.randn(weight.shape, generator=generator)
+            else:
+                weight.normal_(std=weight[0].numel() ** -0.5, generator=generator)
     reads_texts = hasattr(network, "encode_texts")
     return Model.trained(
         network.eval(),

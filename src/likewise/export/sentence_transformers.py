@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from likewise.encoders.pretrained import without_pooler
-from likewise.encoders.recurrent_text import RECURRENT
 from likewise.encoders.text import TextEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ModelError
@@ -36,7 +35,6 @@ _MODES = (
     "weightedmean_tokens",
     "lasttoken",
 )
-_NOT_OPENED = RECURRENT
 
 
 @export_format("sentence-transformers", "a folder that sentence-transformers opens")
@@ -82,11 +80,12 @@ def _texts(model: Model, folder: Path, notes: list[str]) -> Written:
     if tower is None:
         raise ModelError(f"a network of kind {model.network.kind!r} has no text encoder of its own.")
     encoder, pooling, projection = tower
-    kind = encoder.backbone.config.model_type
-    if kind in _NOT_OPENED:
+    if pooling not in _POOLING:
+        raise ModelError("the text encoder has a pooler of its own, which sentence-transformers lacks.")
+    if tower.misfit is not None:
         raise ModelError(
-            f"the text encoder is a {kind}, which sentence-transformers does not open; train with "
-            "--text.architecture bert, or give --format onnx."
+            f"{tower.misfit}, so sentence-transformers cannot open it; train with --text.architecture bert, "
+            "or give --format onnx."
         )
     assert model.tokenizer is not None
     _write_backbone(encoder, model.tokenizer, folder)

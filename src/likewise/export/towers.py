@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.recurrent_text import RecurrentBackbone
@@ -48,6 +49,8 @@ class ImageTower(NamedTuple):
     @property
     def misfit(self) -> str | None:
         """Why transformers has no class for it; None where it has one."""
+        if not isinstance(self.encoder.backbone, PreTrainedModel):
+            return "the image encoder is a network of the user's own"
         if self.encoder.stem_stride is None:
             return None
         return "the image encoder is a ResNet with a 3x3 stem for small images, transformers' has a 7x7 stem"
@@ -57,8 +60,9 @@ class ImageTower(NamedTuple):
         """An expression for the pooled `output` of transformers' model, (B, D)."""
         if self.encoder.convolutional:
             return "output.pooler_output.flatten(1)"
-        if self.encoder.pooling != "cls":
-            return f"output.last_hidden_state[:, {self.encoder.num_prefix_tokens} :].mean(dim=1)"
+        if self.encoder.pooling == "mean":
+            first = self.encoder.num_prefix_tokens
+            return f"output.last_hidden_state[:, {first}:].mean(dim=1)"
         return "output.pooler_output" if self.encoder.pooled_by_backbone else "output.last_hidden_state[:, 0]"
 
 
@@ -78,14 +82,21 @@ class TextTower(NamedTuple):
     @property
     def misfit(self) -> str | None:
         """Why transformers has no class for it; None where it has one."""
-        if not isinstance(self.encoder.backbone, RecurrentBackbone):
-            return None
-        return f"the text encoder is a {self.encoder.backbone.config.model_type}, transformers has none"
+        backbone = self.encoder.backbone
+        if isinstance(backbone, RecurrentBackbone):
+            return f"the text encoder is a {backbone.config.model_type}, transformers has none"
+        return (
+            None
+            if isinstance(backbone, PreTrainedModel)
+            else "the text encoder is a network of the user's own"
+        )
 
     @property
     def pooled(self) -> str:
-        """An expression for the pooled `states` under `mask`, (B, L, D) and (B, L), to (B, D)."""
+        """An expression for the pooled `output` of transformers' model, with its `states`, (B, L, D), and
+        their `mask`, (B, L), to (B, D)."""
         expression = {
+            "own": "output.pooler_output",
             "first": "states[:, 0]",
             "last": "states[torch.arange(len(states)), mask.sum(dim=1) - 1]",
             "mean": "(states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)",

@@ -95,8 +95,13 @@ def _write_apart(model: Model, folder: Path, image: ImageTower | None, text: Tex
 def _code(template: str, tower: ImageTower | TextTower, place: Path, folder: Path) -> str:
     """The Python that reads an encoder at a place; its projection is written there."""
     path = "{folder}" if place == folder else f"{{folder}}/{place.name}"
-    options = "".join(
-        f", {name}={value}" for name, value in without_pooler(tower.encoder.backbone.config).items()
+    with_pooler = tower.encoder.pooling == "own"
+    options = (
+        ""
+        if with_pooler
+        else "".join(
+            f", {name}={value}" for name, value in without_pooler(tower.encoder.backbone.config).items()
+        )
     )
     opened = projected = ""
     if tower.projection is not None:
@@ -129,7 +134,8 @@ tokenizer = AutoTokenizer.from_pretrained(f"{path}")
 @torch.no_grad()
 def encode_texts(texts):
     batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
-    states, mask = text_model(**batch).last_hidden_state, batch["attention_mask"]
+    output, mask = text_model(**batch), batch["attention_mask"]
+    states = output.last_hidden_state
     vectors = {pooled}
 {projected}    return torch.nn.functional.normalize(vectors, dim=1)
 

@@ -40,8 +40,8 @@ def write_two_towers(model: Model, network: Network, folder: Path) -> tuple[Code
 
 
 def given_images(model: Model) -> str:
-    """How the processor gets PIL `images`: it crops and squeezes by itself."""
-    return f"[{square(model)} for image in images]" if model.config["images"]["fit"] == "pad" else "images"
+    """How the processor gets PIL `images`. It would crop and squeeze by itself, up to half a pixel apart."""
+    return f"[{square(model)} for image in images]"
 
 
 _IMPORTS = ("import torch", "from transformers import AutoImageProcessor, AutoModel, AutoTokenizer")

@@ -56,7 +56,7 @@ def two_towers(network: Network, tokenizer: TextTokenizer) -> TwoTowers | str:
     vision_config, text_config = image.encoder.backbone.config, text.encoder.backbone.config
     kinds = vision_config.model_type, text_config.model_type
     vision, words = vision_config.to_dict(), text_config.to_dict()
-    if kinds[0] in _OPEN_POOLER:
+    if kinds[0] in _OPEN_POOLER and image.encoder.pooling == "cls":
         vision |= {"pooler_act": "linear", "pooler_output_size": image.encoder.dim}
     vision["hidden_size"] = image.encoder.dim  # of a ConvNeXt, which has several
     known = getattr(network, "temperature", None)
@@ -73,10 +73,10 @@ def two_towers(network: Network, tokenizer: TextTokenizer) -> TwoTowers | str:
         config = VisionTextDualEncoderConfig(text_config=words, vision_config=vision, **shared)
         made, processor = VisionTextDualEncoderModel(config), "VisionTextDualEncoderProcessor"
     _fill(made.vision_model, image.encoder.backbone, scale=1.0)
-    _fill(made.text_model, text.encoder.backbone, scale=_SMALL)
+    scaled = _fill(made.text_model, text.encoder.backbone, scale=_SMALL)
     made.visual_projection.load_state_dict(image.projection.state_dict())
     made.text_projection.load_state_dict(text.projection.state_dict())
-    if kinds[1] in _TANH_POOLER:
+    if scaled:
         with torch.no_grad():
             made.text_projection.weight /= _SMALL
     notes = []
@@ -95,7 +95,7 @@ def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str
         return f"transformers has no class for {kinds} without projections"
     if image.projection.bias is not None or text.projection.bias is not None:
         return "transformers' classes of two towers project without a bias"
-    by_token = vision.model_type in _OPEN_POOLER and image.encoder.pooling == "cls"
+    by_token = vision.model_type in _OPEN_POOLER and image.encoder.pooling in ("cls", "own")
     if not by_token and not (
         vision.model_type in _POOLED_ALIKE and (image.encoder.convolutional or image.encoder.pooling == "cls")
     ):
@@ -106,7 +106,7 @@ def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str
         if _finds_end(words, tokenizer):
             return None
         return "transformers' CLIPTextModel would not find the end token of this tokenizer"
-    if words.model_type in _TANH_POOLER and text.pooling == "first":
+    if words.model_type in _TANH_POOLER and text.pooling in ("first", "own"):
         return None
     return f"transformers' classes of two towers do not pool a {words.model_type} by {text.pooling}"
 
@@ -123,8 +123,11 @@ def _finds_end(config: Any, tokenizer: TextTokenizer) -> bool:
 
 
 @torch.no_grad()
-def _fill(made: Any, backbone: nn.Module, *, scale: float) -> None:
+def _fill(made: Any, backbone: nn.Module, *, scale: float) -> bool:
     """Give an encoder the weights of one that may lack a pooler, which becomes `scale` times the identity.
+
+    Returns:
+        Whether it lacked one.
 
     Raises:
         ValueError: other weights are missing, or there are more.
@@ -137,3 +140,4 @@ def _fill(made: Any, backbone: nn.Module, *, scale: float) -> None:
         nn.init.eye_(made.pooler.dense.weight)
         made.pooler.dense.weight *= scale
         nn.init.zeros_(made.pooler.dense.bias)
+    return bool(found.missing_keys)
