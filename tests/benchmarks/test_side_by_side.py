@@ -10,6 +10,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WITH_OUTPUT = (
     "clip_flickr8k",
     "clothing",
+    "domains",
     "entailment_folds",
     "image_methods_cifar10",
     "nlvr_tables",
@@ -58,8 +59,14 @@ def test_every_script_checks_its_output_first(
     before = set(shared.REPOSITORY.iterdir())
     (tmp_path / "file").touch()
     script = __import__(name)
-    peers = ["--peers", "nowhere"] if name in ("clip_flickr8k", "image_methods_cifar10") else []
-    monkeypatch.setattr(sys, "argv", [name, "--out", "file/below", "--data", "nowhere", *peers])
+    required = {
+        "clip_flickr8k": ["--peers", "nowhere"],
+        "image_methods_cifar10": ["--peers", "nowhere"],
+        "domains": ["--target", "nowhere"],
+    }
+    monkeypatch.setattr(
+        sys, "argv", [name, "--out", "file/below", "--data", "nowhere", *required.get(name, [])]
+    )
     with pytest.raises(SystemExit, match=r"--out file/below.* cannot be written"):
         script.main()
     assert set(shared.REPOSITORY.iterdir()) == before

@@ -247,3 +247,19 @@ def test_a_new_decoder_does_not_repeat_the_token_before(architecture: str) -> No
     tokens, memory = torch.randint(0, 500, (16, 12)), Memory(torch.randn(16, 5, E), torch.randn(16, E))
     likeliest = decoder.logits(decoder(tokens, memory).states).argmax(dim=-1)
     assert float((likeliest == tokens).double().mean()) < 0.25
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_beams": 0}, "--num-beams is 0"),
+        ({"num_beams": 2, "sample": True}, "--sample draws captions"),
+        ({"num_captions": 2}, "--num-captions 2 needs"),
+        ({"num_beams": 2, "length_penalty": -1.0}, "--length-penalty is -1.0"),
+        ({"num_beams": 2, "length_penalty": float("inf")}, "--length-penalty is inf"),
+        ({"sample": True, "temperature": 0.0}, "--temperature must be above 0"),
+    ],
+)
+def test_impossible_decodings_are_refused(options: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Decoding(**options)

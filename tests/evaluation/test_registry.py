@@ -47,7 +47,17 @@ NAMES = [
 OF_TEXTS = ["sts", "text-retrieval", "text-collapse"]
 
 # Their figures are tested with the methods that train for them.
-ELSEWHERE = ["sts", "vqa", "text-retrieval", "captioning", "entailment", "nlvr", "grounding", "transfer"]
+ELSEWHERE = [
+    "sts",
+    "vqa",
+    "text-retrieval",
+    "captioning",
+    "entailment",
+    "nlvr",
+    "grounding",
+    "text-assignment",
+    "transfer",
+]
 
 ADDED = '''
 from dataclasses import dataclass

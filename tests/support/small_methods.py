@@ -54,6 +54,7 @@ THEY_COUNT = {
     "tcl",
     "tcl without words",
     "tcl without fusion",
+    "text-assignment",
     "triplet",
     "vqa",
 }

@@ -24,7 +24,7 @@ TARGET = "scenes:train=48,validation=16,seed=3,size=32,style=sketch"
 
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
-WITH_TEXTS = ("clip", "tcl", "captioning", "simcse", "vqa", "entailment", "nlvr")
+WITH_TEXTS = ("clip", "tcl", "captioning", "simcse", "vqa", "entailment", "nlvr", "text-assignment")
 # What scenes are for: those of other methods have captions and labels.
 TASKS = {"vqa": "questions", "entailment": "statements", "nlvr": "pairs"}
 OF_TWO_DOMAINS = (

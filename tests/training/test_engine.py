@@ -81,6 +81,14 @@ def test_a_run_leaves_everything_it_promises(method: str, tmp_path: Path) -> Non
         assert sum(verdict.probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert run.read_json(run.results)[method]["num_items"] == {"entailment": 48, "nlvr": 16}[method]
         return
+    if method == "text-assignment":
+        assert run.read_json(run.results)[method]["num_images"] == 16
+        assert set(load(run.path).compare(*[np.zeros((40, 30, 3), np.uint8)] * 2, "a")[0].probabilities) == {
+            "first",
+            "second",
+            "neither",
+        }
+        return
     if method == "captioning":  # what it leaves writes sentences, and embeds nothing
         assert run.read_json(run.results)["captioning"]["num_images"] == 16
         assert len(load(run.path).caption(np.zeros((40, 30, 3), np.uint8))) == 1

@@ -110,6 +110,10 @@ class Task(ABC):
         """The figure with that key; None where the task declares none."""
         return next((figure for figure in (*self.figures, *COMMON_FIGURES) if figure.key == key), None)
 
+    def fits(self, model: Model) -> bool:
+        """Whether the model has the abilities that the task always needs."""
+        return set(self.abilities) <= set(model.abilities)
+
     def check(self, model: Model, options: Any) -> None:
         """Raise AbilityError where the model lacks an ability that the task needs with these options."""
         del options

@@ -93,19 +93,14 @@ def needs_of_tasks(model: Model, name: str = "all") -> Needs:
 
 def _tasks_of(model: Model) -> list[Task]:
     """What the model is able to do, without the slow tasks."""
-    able = [task for task in tasks().values() if set(task.abilities) <= set(model.abilities)]
-    return [task for task in able if not task.slow]
+    return [task for task in tasks().values() if task.fits(model) and not task.slow]
 
 
 def default_tasks(model: Model, splits: Splits) -> list[str]:
     """Names of the tasks that this model and this data allow; none without a validation part."""
     if splits.validation is None:
         return []
-    return [
-        name
-        for name, task in tasks().items()
-        if set(task.abilities) <= set(model.abilities) and task.supports(splits)
-    ]
+    return [name for name, task in tasks().items() if task.fits(model) and task.supports(splits)]
 
 
 def monitored_tasks(model: Model, splits: Splits) -> list[str]:

@@ -18,7 +18,10 @@ from likewise.networks.base import Network
 from likewise.networks.fused_states import checked_names, class_head, image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
 
-__all__ = ["PairReasoner"]
+__all__ = ["ASSIGNMENTS", "PairReasoner"]
+
+ASSIGNMENTS = ("first", "second", "neither")
+"""Classes of a network that says which of two images a text belongs to (Li 2021, arXiv 2107.07651)."""
 
 
 @network("pair_reasoner")

@@ -35,7 +35,7 @@ class Decoding:
     """Most tokens generated; the decoder's own limit by default."""
 
     length_penalty: float = 1.0
-    """Beam search divides log-probabilities by length to this power; 0 compares them as they are."""
+    """Beam search divides log-probabilities by length to this power, at least 0; 0 leaves them alone."""
 
     sample: bool = False
     """Draw tokens at random instead of searching."""
@@ -68,6 +68,8 @@ class Decoding:
                 f"--num-captions {self.num_captions} needs --num-beams {self.num_captions} or more, or "
                 "--sample."
             )
+        if not 0 <= self.length_penalty < float("inf"):
+            raise ConfigError(f"--length-penalty is {self.length_penalty}; expected a number of 0 or more.")
         if not self.temperature > 0 or not 0 < self.top_p <= 1 or self.no_repeat_ngram < 0:
             raise ConfigError(
                 f"--temperature must be above 0, --top-p in (0, 1] and --no-repeat-ngram 0 or more; got "
@@ -200,7 +202,7 @@ def _beam_search(
         tokens[:, place] = token
         # Nothing alive can become better than the worst that ended: the image is done.
         penalty = decoding.length_penalty
-        reach = alive[:, 0] / (most if penalty > 0 else place + 2) ** penalty
+        reach = alive[:, 0] / most**penalty
         done = reach <= _normalized(best, penalty)[:, -1]
         alive = alive.masked_fill(done[:, None], float("-inf"))
         if bool(done.all()):
