@@ -44,10 +44,10 @@ def shown(value: Any) -> str:
     return printable(repr(value), most=_MOST_CHARACTERS)
 
 
-def check_size(name: str, value: Any, *, most: int = MAX_SIZE) -> None:
-    """Raise ModelError unless it is a whole number from 1 to `most`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ModelError(f"{name} is {shown(value)}; expected a whole number from 1 to {most:,}")
+def check_size(name: str, value: Any, *, least: int = 1, most: int = MAX_SIZE) -> None:
+    """Raise ModelError unless it is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ModelError(f"{name} is {shown(value)}; expected a whole number from {least} to {most:,}")
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:

@@ -14,19 +14,23 @@ from torch import Tensor, nn
 
 from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec, shown
 from likewise.encoders.fast.install import install_fast_layers
+from likewise.encoders.own import OWN, OwnBackbone, own_backbone
 from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     VISION_MODELS,
+    feature_dim,
     is_convolutional,
     is_pooled_by_itself,
     load_vision_model,
+    model_inputs,
     num_prefix_tokens,
     pooling_of,
     resize_positions,
 )
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.tuning_options import TuningOptions
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError, ModelError
 from likewise.messages import flag
@@ -66,7 +70,7 @@ _CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "b
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageEncoderConfig:
+class ImageEncoderConfig(TuningOptions):
     """The image encoder."""
 
     architecture: Literal["vit", "resnet", "convnext"] = "vit"
@@ -106,6 +110,7 @@ class ImageEncoderConfig:
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         check_sizes(self, "image", "patch_size", "width", "depth", "heads")
+        self.check_tuning("image")
         if self.image_size < 8:
             raise ConfigError(f"--image.image-size is {self.image_size} px; the smallest that works is 8.")
         if self.patch_size is not None and self.image_size % self.patch_size:
@@ -144,8 +149,8 @@ class ImageEncoder(nn.Module):
         backbone: the transformers model.
         image_size: side of its inputs in pixels.
         stem_stride: stride of the 3x3 convolution that replaces a ResNet's stem; None for the original stem.
-        pooling: `mean` of the tokens, or `cls`: [CLS] or, where a pre-trained backbone has a pooling of its
-            own, the output of that.
+        pooling: `mean` of the tokens; `own`: the output of a ViT's pooler; `cls`: [CLS] or, where a backbone
+            was trained through a pooling of its own, the output of that.
         mean, std: normalization of the pixels, per channel, in [0, 1] units.
     """
 
@@ -161,19 +166,21 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone: Any = backbone
+        self.locked = False
         self.image_size = image_size
         self.stem_stride = stem_stride
         self.pooling = pooling
         self.mean = tuple(mean)
         self.std = tuple(std)
-        self.dim: int = _feature_dim(backbone.config)
+        self.dim: int = feature_dim(backbone.config)
         self.convolutional = is_convolutional(backbone.config)
         if self.convolutional:  # oneDNN and cuDNN convolve channels-last without copies
             self.backbone.to(memory_format=torch.channels_last)
         else:
             self.num_prefix_tokens = num_prefix_tokens(backbone.config)
-            self.pooled_by_backbone = is_pooled_by_itself(backbone.config)
-            install_fast_layers(self.backbone)
+            self.pooled_by_backbone = pooling == "own" or is_pooled_by_itself(backbone.config)
+            if not isinstance(backbone, OwnBackbone):
+                install_fast_layers(self.backbone)
 
     @classmethod
     def build(cls, config: ImageEncoderConfig) -> ImageEncoder:
@@ -182,20 +189,19 @@ class ImageEncoder(nn.Module):
         Raises:
             ConfigError: the pre-trained model cannot be loaded, or is not a supported image encoder.
         """
+        if config.own is not None:
+            own = own_backbone("image", config.own, new=True)
+            mean, std = own.normalization(IMAGENET_MEAN, IMAGENET_STD)
+            return cls(own, image_size=config.image_size, pooling="own", mean=mean, std=std)
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
             pooling, size = pooling_of(backbone.config), config.image_size
             encoder = cls(backbone, image_size=size, pooling=pooling, mean=mean, std=std)
             encoder.freeze_unused()
             return encoder
-        backbone_config = _backbone_config(config)
         stride = _stem_stride(config.image_size) if config.architecture == "resnet" else None
-        return cls(
-            _build_backbone(backbone_config, stride),
-            image_size=config.image_size,
-            stem_stride=stride,
-            pooling=config.pooling,
-        )
+        backbone = _build_backbone(_backbone_config(config), stride)
+        return cls(backbone, image_size=config.image_size, stem_stride=stride, pooling=config.pooling)
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs, as JSON; no hub is asked again."""
@@ -214,14 +220,17 @@ class ImageEncoder(nn.Module):
         options = {name: spec[name] for name in _OPTIONS}
         check_size("image_size", spec["image_size"], most=_MAX_IMAGE_SIZE)
         check_choice("stem_stride", spec["stem_stride"], (None, *(stride for _, stride in _STEM_STRIDES)))
-        check_choice("pooling", spec["pooling"], ("mean", "cls"))
+        check_choice("pooling", spec["pooling"], ("mean", "cls", "own"))
         for name in ("mean", "std"):
             channels = spec[name]
             numbers = isinstance(channels, list) and all(isinstance(one, (int, float)) for one in channels)
             if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
                 raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
-        config = config_from_spec(spec["backbone"], known=VISION_MODELS)
-        return cls(_build_backbone(config, spec["stem_stride"]), **options)
+        if isinstance(stored := spec["backbone"], dict) and stored.get("model_type") == OWN:
+            return cls(own_backbone("image", shown(stored.get("name"))), **options)
+        config = config_from_spec(stored, known=VISION_MODELS)
+        pooler = spec["pooling"] == "own"
+        return cls(_build_backbone(config, spec["stem_stride"], pooler=pooler), **options)
 
     def resize(self, image_size: int) -> None:
         """Change the image size; a ViT's positions are interpolated once.
@@ -244,6 +253,10 @@ class ImageEncoder(nn.Module):
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 3, self.image_size, self.image_size))
 
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """As of nn.Module; a locked encoder stays as in evaluation, without dropout."""
+        return super().train(mode and not self.locked)
+
     def freeze_patches(self) -> None:
         """Freeze a ViT's patch projection."""
         self.backbone.embeddings.patch_embeddings.requires_grad_(False)
@@ -261,17 +274,12 @@ class ImageEncoder(nn.Module):
             grid = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
-        output = self.backbone(pixels)
+        output = self.backbone(**model_inputs(self.backbone.config, pixels))
         states = output.last_hidden_state  # (B, 1 + N, D)
         tokens = states[:, self.num_prefix_tokens :]
-        if self.pooling != "cls":
+        if self.pooling == "mean":
             return ImageFeatures(tokens.mean(dim=1), tokens)
         return ImageFeatures(output.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
-
-
-def _feature_dim(config: Any) -> int:
-    sizes = getattr(config, "hidden_sizes", None)
-    return int(sizes[-1]) if sizes is not None else int(config.hidden_size)
 
 
 def resnet_depth(config: Any) -> int | None:
@@ -327,10 +335,11 @@ def _backbone_config(config: ImageEncoderConfig) -> Any:
     )
 
 
-def _build_backbone(backbone_config: Any, stem_stride: int | None) -> nn.Module:
+def _build_backbone(backbone_config: Any, stem_stride: int | None, *, pooler: bool = False) -> nn.Module:
     from transformers import AutoModel
 
-    backbone: nn.Module = AutoModel.from_config(backbone_config, **without_pooler(backbone_config))
+    options = {} if pooler else without_pooler(backbone_config)
+    backbone: nn.Module = AutoModel.from_config(backbone_config, **options)
     if stem_stride is not None:
         stem: Any = backbone.embedder
         width = backbone_config.embedding_size

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from likewise.encoders.own import own_encoders
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
 from likewise.model.answers import Answers
@@ -42,18 +43,27 @@ if TYPE_CHECKING:
 __all__ = ["ImageInput", "Model", "load"]
 
 
-def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
-    """Open a trained model.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    image_encoder: nn.Module | None = None,
+    text_encoder: nn.Module | None = None,
+) -> Model:
+    """Open a trained model, or one that others trained (see `likewise.model.transformers_folder`).
 
     Args:
         path: a model folder, a run's folder, or a name on the Hugging Face hub.
         device: of the network.
+        image_encoder: of a model whose image encoder is a network of your own: that network, of any weights.
+        text_encoder: the same of texts.
 
     Raises:
         ConfigError: there is no such device.
         ModelError: there is no usable model; the message says what was looked for.
     """
-    return Model.load(path, device=device)
+    with own_encoders(image=image_encoder, text=text_encoder):
+        return Model.load(path, device=device)
 
 
 class Model(Captions, Answers, StatementModel):
