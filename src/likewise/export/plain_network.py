@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likewise.encoders.fast.switch import disabled
+from likewise.encoders.own import OwnBackbone, own_encoders
 from likewise.model.model import Model
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
@@ -21,7 +22,10 @@ __all__ = ["UnitImages", "UnitTexts", "plain_network"]
 
 def plain_network(model: Model) -> Network:
     """The same network and weights without the hand-tuned layers, on the CPU, in evaluation mode."""
-    with disabled():
+    own = {
+        part.config.section: part.network for part in model.network.modules() if isinstance(part, OwnBackbone)
+    }
+    with disabled(), own_encoders(**own):
         network = network_from_spec(model.network.spec())
     network.load_state_dict(model.network.state_dict())
     for module in network.modules():

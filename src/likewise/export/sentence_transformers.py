@@ -14,7 +14,7 @@ from likewise.errors import ModelError
 from likewise.export.plain_network import plain_network
 from likewise.export.registry import Code, Written, export_format
 from likewise.export.towers import save_weights, text_tower, write_json, write_tokenizer_files
-from likewise.export.two_tower_folder import given_images, write_two_towers
+from likewise.export.two_tower_folder import TwoTowerFolder, given_images, write_two_towers
 from likewise.export.usage_code import image_imports
 from likewise.model.model import Model
 
@@ -55,23 +55,25 @@ def write_sentence_transformers(model: Model, folder: Path) -> Written:
     if "encode_images" in model.abilities:
         whole = write_two_towers(model, plain_network(model), folder)
         if not isinstance(whole, str):
-            return _two_towers(model, folder, *whole)
+            return _two_towers(model, folder, whole)
         notes.append(f"The image encoder is not in it: {whole}.")
     return _texts(model, folder, notes)
 
 
-def _two_towers(model: Model, folder: Path, reading: Code, notes: list[str]) -> Written:
+def _two_towers(model: Model, folder: Path, whole: TwoTowerFolder) -> Written:
     """Add what sentence-transformers reads to a folder of transformers."""
     methods = {
         name: {"method": f"get_{name}_features", "method_output_name": "pooler_output"}
         for name in ("text", "image")
     }
-    settings = {"modality_config": methods, "module_output_name": "sentence_embedding"}
+    settings: dict[str, Any] = {"modality_config": methods, "module_output_name": "sentence_embedding"}
+    if whole.length is not None:
+        settings["processing_kwargs"] = {"text": {"padding": "max_length", "max_length": whole.length}}
     write_json(folder / "sentence_bert_config.json", settings)
     _write_modules(folder, [("", "Transformer"), ("1_Normalize", "Normalize")])
     imports = [*_IMPORTS, *image_imports(model)]
     body = _USAGE + _IMAGE_USAGE.replace("{images}", given_images(model))
-    return Written(Code(imports, [body]), **_ON_HUB, notes=tuple(notes), reading=reading)
+    return Written(Code(imports, [body]), **_ON_HUB, notes=whole.notes, reading=whole.code)
 
 
 def _texts(model: Model, folder: Path, notes: list[str]) -> Written:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import MODEL_MAPPING
 
 from likewise.encoders.image import ImageEncoder
-from likewise.encoders.recurrent_text import RecurrentBackbone
+from likewise.encoders.own import OwnBackbone
 from likewise.encoders.text import TextEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.model.model import Model
@@ -49,8 +49,8 @@ class ImageTower(NamedTuple):
     @property
     def misfit(self) -> str | None:
         """Why transformers has no class for it; None where it has one."""
-        if not isinstance(self.encoder.backbone, PreTrainedModel):
-            return "the image encoder is a network of the user's own"
+        if (reason := _not_opened(self.encoder.backbone)) is not None:
+            return f"the image encoder is {reason}"
         if self.encoder.stem_stride is None:
             return None
         return "the image encoder is a ResNet with a 3x3 stem for small images, transformers' has a 7x7 stem"
@@ -82,14 +82,8 @@ class TextTower(NamedTuple):
     @property
     def misfit(self) -> str | None:
         """Why transformers has no class for it; None where it has one."""
-        backbone = self.encoder.backbone
-        if isinstance(backbone, RecurrentBackbone):
-            return f"the text encoder is a {backbone.config.model_type}, transformers has none"
-        return (
-            None
-            if isinstance(backbone, PreTrainedModel)
-            else "the text encoder is a network of the user's own"
-        )
+        reason = _not_opened(self.encoder.backbone)
+        return None if reason is None else f"the text encoder is {reason}"
 
     @property
     def pooled(self) -> str:
@@ -103,6 +97,16 @@ class TextTower(NamedTuple):
             "max": "states.masked_fill(mask[..., None] == 0, -torch.inf).amax(dim=1)",
         }[self.pooling]
         return f"torch.nn.functional.normalize({expression}, dim=1)" if self.encoder.normalize else expression
+
+
+def _not_opened(backbone: Any) -> str | None:
+    """What kind of backbone it is, where transformers' AutoModel opens none of its kind."""
+    if isinstance(backbone, OwnBackbone):
+        return f"a network of the user's own ({backbone.config.name})"
+    kind = backbone.config.model_type
+    if kind == "siglip2_vision_model":
+        return f"a {kind}, which takes patches and no images"
+    return None if type(backbone.config) in MODEL_MAPPING else f"a {kind}, transformers' AutoModel opens none"
 
 
 def image_tower(network: Network) -> ImageTower | None:
@@ -155,14 +159,23 @@ def write_image_processor(model: Model, folder: Path) -> None:
     write_json(folder / "preprocessor_config.json", values)
 
 
-def write_tokenizer_files(tokenizer: TextTokenizer, folder: Path, **more: Any) -> None:
-    """tokenizer.json and its companions, for transformers' AutoTokenizer."""
+def write_tokenizer_files(
+    tokenizer: TextTokenizer, folder: Path, *, reads_padding: bool = False, **more: Any
+) -> None:
+    """tokenizer.json and its companions, for transformers' AutoTokenizer.
+
+    Args:
+        tokenizer: of the texts.
+        folder: where to.
+        reads_padding: the text encoder reads the padding too, and takes no mask.
+        more: options for tokenizer_config.json.
+    """
     tokenizer.save(folder / "tokenizer.json")
     tokens = tokenizer.special_tokens()
     values = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": tokenizer.max_tokens,
-        "model_input_names": ["input_ids", "attention_mask"],
+        "model_input_names": ["input_ids", *([] if reads_padding else ["attention_mask"])],
         "split_special_tokens": True,  # "[SEP]" in a text is a text
         **tokens,
         **more,

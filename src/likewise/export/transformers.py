@@ -54,8 +54,7 @@ def write_transformers(model: Model, folder: Path) -> Written:
     if image is not None and text is not None:
         whole = write_two_towers(model, network, folder)
         if not isinstance(whole, str):
-            code, notes = whole
-            return Written(code, library="transformers", notes=tuple(notes))
+            return Written(whole.code, library="transformers", notes=whole.notes)
         if image.misfit is None and text.misfit is None:
             notes.append(f"{whole}, so it is two models of transformers and their projections.")
     if isinstance(network, FusionNetwork):

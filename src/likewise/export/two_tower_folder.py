@@ -6,6 +6,7 @@ Its writer is shared: with two files more, sentence-transformers opens the same 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from likewise.export.registry import Code
 from likewise.export.towers import write_image_processor, write_tokenizer_files
@@ -14,10 +15,24 @@ from likewise.export.usage_code import image_imports, square
 from likewise.model.model import Model
 from likewise.networks.base import Network
 
-__all__ = ["given_images", "write_two_towers"]
+__all__ = ["TwoTowerFolder", "given_images", "write_two_towers"]
 
 
-def write_two_towers(model: Model, network: Network, folder: Path) -> tuple[Code, list[str]] | str:
+class TwoTowerFolder(NamedTuple):
+    """What was written.
+
+    Attributes:
+        code: that reads it by transformers.
+        notes: on what is not in it.
+        length: tokens that all texts are padded to; None where that does not matter.
+    """
+
+    code: Code
+    notes: tuple[str, ...]
+    length: int | None
+
+
+def write_two_towers(model: Model, network: Network, folder: Path) -> TwoTowerFolder | str:
     """Write a CLIPModel or VisionTextDualEncoderModel with its processor's files.
 
     Args:
@@ -26,7 +41,7 @@ def write_two_towers(model: Model, network: Network, folder: Path) -> tuple[Code
         folder: an empty one.
 
     Returns:
-        Python that reads it, and notes on what is not in it; or why no class holds both towers.
+        How it is read; or why no class holds both towers.
     """
     assert model.tokenizer is not None
     whole = two_towers(network, model.tokenizer)
@@ -34,9 +49,14 @@ def write_two_towers(model: Model, network: Network, folder: Path) -> tuple[Code
         return whole
     whole.model.save_pretrained(folder)
     write_image_processor(model, folder)
-    write_tokenizer_files(model.tokenizer, folder, processor_class=whole.processor)
-    code = Code([*_IMPORTS, *image_imports(model)], [_BODY.replace("{images}", given_images(model))])
-    return code, whole.notes
+    padded = whole.length is not None
+    write_tokenizer_files(model.tokenizer, folder, reads_padding=padded, processor_class=whole.processor)
+    options = f'padding="max_length", max_length={whole.length}' if padded else "padding=True"
+    code = Code(
+        [*_IMPORTS, *image_imports(model)],
+        [_BODY.replace("{images}", given_images(model)).replace("{padding}", options)],
+    )
+    return TwoTowerFolder(code, tuple(whole.notes), whole.length)
 
 
 def given_images(model: Model) -> str:
@@ -59,6 +79,6 @@ def encode_images(images):
 
 @torch.no_grad()
 def encode_texts(texts):
-    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    batch = tokenizer(texts, {padding}, truncation=True, return_tensors="pt")
     return torch.nn.functional.normalize(model.get_text_features(**batch).pooler_output, dim=1)
 """
