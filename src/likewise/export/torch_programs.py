@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from likewise.encoders.recurrent_text import RecurrentBackbone
+from likewise.encoders.text import TextEncoder
 from likewise.errors import ModelError
 from likewise.export.plain_network import UnitImages, UnitTexts
 from likewise.export.registry import Code, Written, export_format
@@ -41,10 +42,8 @@ def write_torch(model: Model, folder: Path) -> Written:
         body.append(_IMAGE_USAGE.format(square=square(model)))
     if "encode_texts" in model.abilities:
         assert model.tokenizer is not None
-        recurrent = [part for part in model.network.modules() if isinstance(part, RecurrentBackbone)]
-        if recurrent:
-            kind = recurrent[0].config.model_type
-            reason = f"torch.export cannot trace the text encoder, a {kind} over packed texts"
+        reason = _untraceable(model)
+        if reason is not None:
             if not body:
                 raise ModelError(f"{reason}; --format onnx can.")
             notes.append(f"The texts' half is missing: {reason}; --format onnx can.")
@@ -79,6 +78,17 @@ def encode_texts(texts):
     return text_program(torch.tensor(ids), torch.tensor(mask))
 
 """
+
+
+def _untraceable(model: Model) -> str | None:
+    """Why torch.export cannot trace the text encoder for texts of any length; None where it can."""
+    for part in model.network.modules():
+        if isinstance(part, RecurrentBackbone):
+            kind = part.config.model_type
+            return f"torch.export cannot trace the text encoder, a {kind} over packed texts"
+        if isinstance(part, TextEncoder) and part.padded_with is not None:
+            return "torch.export cannot trace the text encoder, which pads texts to one length"
+    return None
 
 
 def _write(module: Any, shapes: tuple[Any, ...], file: Path) -> None:

@@ -26,6 +26,7 @@ _MADE_OF = {
     ("chinese_clip_vision_model", "chinese_clip_text_model"): "ChineseCLIP",
     ("siglip_vision_model", "siglip_text_model"): "Siglip",
 }
+_NO_END = "transformers' CLIPTextModel would not find the end token of this tokenizer"
 # A pooler of [CLS] by a layer whose activation can be named; and one that is always tanh.
 _OPEN_POOLER, _TANH_POOLER = ("vit",), ("bert", "camembert", "roberta", "xlm-roberta")
 # tanh(x s) / s is x for small s: the relative error is (x s)^2 / 3, below float32's rounding for |x| up to 3.
@@ -62,7 +63,7 @@ def two_towers(network: Network, tokenizer: TextTokenizer) -> TwoTowers | str:
     kinds = vision_config.model_type, text_config.model_type
     one = _MADE_OF.get(kinds)
     if one is None:
-        one, reason = "VisionTextDualEncoder", image.misfit or text.misfit or _reason(image, text)
+        one, reason = "VisionTextDualEncoder", image.misfit or text.misfit or _reason(image, text, tokenizer)
     else:
         reason = _reason_of_one(one, text, tokenizer)
     if reason is not None:
@@ -113,12 +114,10 @@ def _reason_of_one(one: str, text: TextTower, tokenizer: TextTokenizer) -> str |
     pooling = {"CLIP": "last", "ChineseCLIP": "first", "Siglip": "own"}[one]
     if text.pooling != pooling or text.encoder.normalize:
         return f"transformers' {one}Model does not pool texts by {text.pooling}"
-    if one == "CLIP" and not _finds_end(config, tokenizer):
-        return "transformers' CLIPTextModel would not find the end token of this tokenizer"
-    return None
+    return _NO_END if one == "CLIP" and not _finds_end(config, tokenizer) else None
 
 
-def _reason(image: ImageTower, text: TextTower) -> str | None:
+def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str | None:
     """Why no class of transformers holds both; None where one does."""
     vision, words = image.encoder.backbone.config, text.encoder.backbone.config
     kinds = f"a {vision.model_type} with a {words.model_type}"
@@ -133,6 +132,8 @@ def _reason(image: ImageTower, text: TextTower) -> str | None:
         return f"transformers' classes of two towers do not pool a {vision.model_type} by {_pooling(image)}"
     if text.encoder.normalize:
         return "transformers' classes of two towers do not normalize before the projection"
+    if words.model_type == "clip_text_model" and text.pooling == "last":
+        return None if _finds_end(words, tokenizer) else _NO_END
     if words.model_type in _TANH_POOLER and text.pooling in ("first", "own"):
         return None
     return f"transformers' classes of two towers do not pool a {words.model_type} by {text.pooling}"
