@@ -116,7 +116,7 @@ def _is_large(module: torch.nn.Module) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporters' remarks on operators that nothing here uses, and on their own age."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", _REGISTRATION)]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -129,4 +129,4 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-_REGISTRATION = "torch.onnx._internal.exporter._registration"
+_LOGGERS = ("onnxscript", "onnx_ir", "torch.onnx", "torch.onnx._internal.exporter._registration")
