@@ -112,6 +112,17 @@ def test_two_towers_give_the_vectors_of_transformers(
     assert (again.network.temperature, again.network.bias) == (network.temperature, network.bias)
 
 
+def test_an_older_clip_ends_texts_by_its_highest_token(tmp_path: Path) -> None:
+    theirs = write_two_towers(tmp_path, "clip", older=True)
+    model = likewise.load(tmp_path)
+    assert model.tokenizer is not None
+    tokens, mask = model.tokenizer.pad(model.tokenizer.encode(SENTENCES))
+    assert (tokens.max(axis=1) == model.tokenizer.pad_id).all()
+    with torch.no_grad():
+        expected = unit(theirs.get_text_features(torch.from_numpy(tokens), torch.from_numpy(mask)))
+    np.testing.assert_allclose(model.encode_texts(SENTENCES), expected, atol=1e-5)
+
+
 VISION = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 IMAGE_MODELS: dict[str, dict[str, Any]] = {
     **{
@@ -195,6 +206,11 @@ def edit_config(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def edit_text(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    edit_config(folder, text_config=config["text_config"] | changes)
+
+
 def other_width(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     edit_config(folder, vision_config=config["vision_config"] | {"intermediate_size": 40})
@@ -205,7 +221,19 @@ BAD: dict[str, tuple[Any, str]] = {
         lambda folder: edit_config(folder, model_type="t5"),
         "type 't5', which is not supported",
     ),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "cannot load"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "it has no model.safetensors"),
+    "far more layers": (
+        lambda folder: edit_text(folder, num_hidden_layers=20_000),
+        "num_hidden_layers is 20000, which is too large",
+    ),
+    "far more weights": (
+        lambda folder: edit_text(folder, intermediate_size=10**6),
+        "asks for [0-9,]+ weights",
+    ),
+    "timm": (
+        lambda folder: (folder / "config.json").write_text('{"architecture": "x", "pretrained_cfg": {}}'),
+        "it is a model of timm.*image_encoder=",
+    ),
     "half a model": (half_the_weights, "only a part of a model: its weights lack vision_model"),
     "other weights": (other_width, "its weights do not fit its config.json"),
     "remote code": (

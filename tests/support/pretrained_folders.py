@@ -20,8 +20,14 @@ POSITIONS = 16
 _TOWER = {"num_hidden_layers": 2, "num_attention_heads": 2}
 
 
-def write_tokenizer(folder: Path, family: str) -> int:
-    """A tokenizer.json with its options; returns the number of its entries."""
+def write_tokenizer(folder: Path, family: str, *, older: bool = False) -> int:
+    """A tokenizer.json with its options; returns the number of its entries.
+
+    Args:
+        folder: made if absent.
+        family: of `write_two_towers`, or "bert".
+        older: as of OpenAI's CLIP: one token, that of the highest id, ends and pads texts.
+    """
     siglip, bert = "siglip" in family, family in ("chinese_clip", "bert")
     pad, begin, end = ("[PAD]", "[CLS]", "[SEP]") if bert else ("<pad>", "<s>", "</s>")
     tokenizer = Tokenizer(models.BPE(unk_token=None, byte_fallback=False))
@@ -36,6 +42,9 @@ def write_tokenizer(folder: Path, family: str) -> int:
         show_progress=False,
     )
     tokenizer.train_from_iterator([*SENTENCES, *(text.lower() for text in SENTENCES)], trainer)
+    if older:
+        pad = end = "<|endoftext|>"
+        tokenizer.add_special_tokens([end])
     single = f"$A {end}" if siglip else f"{begin} $A {end}"
     ids = [(token, tokenizer.token_to_id(token)) for token in (begin, end)]
     tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=ids)
@@ -51,11 +60,13 @@ def write_tokenizer(folder: Path, family: str) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def write_two_towers(folder: Path, family: str, *, width: int = 16, side: int = 32) -> Any:
+def write_two_towers(
+    folder: Path, family: str, *, width: int = 16, side: int = 32, older: bool = False
+) -> Any:
     """A model of two towers with its tokenizer and image processor; returns the transformers model."""
     import transformers
 
-    entries = write_tokenizer(folder, family)
+    entries = write_tokenizer(folder, family, older=older)
     vision = {**_TOWER, "hidden_size": width, "intermediate_size": 2 * width, "patch_size": 8}
     text = {
         **_TOWER,
@@ -65,7 +76,7 @@ def write_two_towers(folder: Path, family: str, *, width: int = 16, side: int = 
         "max_position_embeddings": POSITIONS,
         "pad_token_id": 0,
         "bos_token_id": 2,
-        "eos_token_id": 3,
+        "eos_token_id": 2 if older else 3,  # 2 means the highest id, as OpenAI's models were converted
     }
     torch.manual_seed(width)
     image_size = {"num_patches": (side // 8) ** 2} if family == "siglip2" else {"image_size": side}

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from pretrained_folders import SENTENCES, write_two_towers
-from small_runs import SOURCE
+from small_runs import SOURCE, stopped_after
 
 import likewise
+from likewise.cli.main import main
 from likewise.data import DataConfig
 from likewise.errors import ConfigError
 from likewise.runs.folder import RunFolder
@@ -121,9 +122,19 @@ def test_low_rank_updates_are_merged(clip: Path, tmp_path: Path) -> None:
     after = likewise.load(run.path).network.state_dict()
     name = "text.backbone.encoder.layers.0.mlp.fc1.weight"
     assert torch.linalg.matrix_rank(after[name] - before[name], tol=1e-6) <= 2
-    # A resumed run has the updates again.
-    again = tuned(clip, tmp_path / "part", steps=3, image__tune="lora", text__tune="lora", text__lora_rank=2)
-    assert torch.equal(likewise.load(again.path).network.state_dict()[name], after[name])
+
+
+def test_a_stopped_fine_tuning_ends_as_one_never_stopped(clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    options: dict[str, Any] = {"image__tune": "last-1", "text__tune": "lora", "training__interpolate": 0.25}
+    options |= {"data__retain": SOURCE, "training__evaluate_every": 0}
+    whole = tuned(clip, tmp_path / "whole", steps=3, **options)
+    with stopped_after(1, "clip"):
+        tuned(clip, tmp_path / "part", steps=3, **options)
+    part = tuned(clip, tmp_path / "part", steps=3, resume=True, **options)
+    ends = [likewise.load(run.path).network.state_dict() for run in (whole, part)]
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+    assert whole.read_results().others == part.read_results().others
 
 
 def test_lora_without_peft_says_what_to_install(
@@ -231,3 +242,32 @@ def test_what_cannot_be_tuned_is_refused(
 def test_only_whole_models_of_its_kind_are_fine_tuned(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="simclr cannot fine-tune this whole model"):
         train(method="simclr", data=SOURCE, out=tmp_path / "run", pretrained=clip, show=False)
+
+
+def test_the_command_line_uses_and_tunes_it(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(clip), "retrieval", "--data", SOURCE])
+    assert "Text to image, R@1" in capsys.readouterr().out
+    out = tmp_path / "run"
+    flags = [
+        "--out",
+        str(out),
+        "--training.batch-size",
+        "16",
+        "--training.steps",
+        "1",
+        "--image.tune",
+        "frozen",
+    ]
+    main(["train", "clip", SOURCE, "--pretrained", str(clip), *flags, "--training.loggers"])
+    said = capsys.readouterr().err
+    assert "image encoder: frozen" in said
+    assert "learning_rate = 1e-05" in (out / "config.toml").read_text()
+    again = ["--out", str(tmp_path / "again"), *flags[2:]]
+    main(
+        ["train", "clip", SOURCE, "--pretrained", str(out), *again, "--training.loggers"]
+    )  # a run does as well
+    assert "embedding_dim = 20" in (tmp_path / "again/config.toml").read_text()
+    main(["embed", str(out), "--what", "texts", "--out", str(tmp_path / "texts.npy")])
+    assert np.load(tmp_path / "texts.npy").shape[1] == 20

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import likewise
 from likewise.cli.main import main
-from likewise.errors import ConfigError, ModelError
+from likewise.errors import AbilityError, ConfigError, ModelError
 from likewise.training.engine import train
 
 
@@ -77,6 +77,8 @@ def test_own_networks_are_trained_and_opened_again(
     expected = projection(trained(torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255)).detach()
     np.testing.assert_allclose(vector, expected.numpy(), atol=1e-5)
     assert model.encode_texts(["a red circle", "two squares"]).shape == (2, model.dim)
+    with pytest.raises(AbilityError, match="Pixels, a network of the user's own, has no layer"):
+        model.explain([pixels], ["a red circle"])
     # Without the networks nothing can be opened, and the command line never has them.
     with pytest.raises(ModelError, match=r"its image encoder is a network of the user's own .*Pixels"):
         likewise.load(run.path)

@@ -191,12 +191,11 @@ class ImageEncoder(nn.Module):
         """
         if config.own is not None:
             own = own_backbone("image", config.own, new=True)
-            mean, std = own.normalization(IMAGENET_MEAN, IMAGENET_STD)
-            return cls(own, image_size=config.image_size, pooling="own", mean=mean, std=std)
+            return cls(own, image_size=config.image_size, pooling="own", **own.normalization)
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
-            pooling, size = pooling_of(backbone.config), config.image_size
-            encoder = cls(backbone, image_size=size, pooling=pooling, mean=mean, std=std)
+            pooling = pooling_of(backbone.config)
+            encoder = cls(backbone, image_size=config.image_size, pooling=pooling, mean=mean, std=std)
             encoder.freeze_unused()
             return encoder
         stride = _stem_stride(config.image_size) if config.architecture == "resnet" else None
@@ -227,7 +226,7 @@ class ImageEncoder(nn.Module):
             if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
                 raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
         if isinstance(stored := spec["backbone"], dict) and stored.get("model_type") == OWN:
-            return cls(own_backbone("image", shown(stored.get("name"))), **options)
+            return cls(own_backbone("image", str(stored.get("name"))), **options)
         config = config_from_spec(stored, known=VISION_MODELS)
         pooler = spec["pooling"] == "own"
         return cls(_build_backbone(config, spec["stem_stride"], pooler=pooler), **options)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.errors import ConfigError, ModelError
-from likewise.messages import flag
+from likewise.messages import flag, printable
 
 __all__ = ["OWN", "OwnBackbone", "check_own", "check_own_size", "name_of", "own_backbone", "own_encoders"]
 
@@ -79,10 +79,11 @@ class OwnBackbone(nn.Module):
         most = getattr(network, "max_tokens", None)
         self.config = _Config(section, name_of(network), int(_whole(network, "dim")), most)
 
-    def normalization(self, *usual: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
-        """Mean and deviation of an image network's pixels; of one that it lacks the usual."""
-        names = ("mean", "std")
-        return tuple(tuple(getattr(self.network, name, own)) for name, own in zip(names, usual, strict=True))
+    @property
+    def normalization(self) -> dict[str, Any]:
+        """`mean` and `std` of an image network's pixels, as far as it has them."""
+        found = {name: getattr(self.network, name, None) for name in ("mean", "std")}
+        return {name: tuple(value) for name, value in found.items() if value is not None}
 
     def check_takes(self, **counts: int) -> None:
         """Reject more than a text network takes.
@@ -143,6 +144,7 @@ def own_backbone(section: str, name: str, *, new: bool = False) -> OwnBackbone:
             f"likewise.train(..., {section}_encoder={name}(...)); the command line has none."
         )
     if network is None:
+        name = printable(name, most=100)  # a stranger's file may say anything
         raise ModelError(
             f"its {section} encoder is a network of the user's own ({name}), and a model folder holds no "
             f"code: open it from Python, where the network is at hand, by likewise.load(..., "

@@ -296,10 +296,17 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
         remedy = f"Accept its terms on https://huggingface.co/{name}, then log in: hf auth login."
     elif "trust_remote_code" in str(error):
         reason, remedy = "it runs code of its own, which is never run here", "Name another model."
-    elif pickled := _pickled_weights(path):
-        reason = f"its weights, {pickled}, are pickle, which can run code"
+    elif "timm" in str(error):
+        reason = "it is a model of timm"
         remedy = (
-            'If you trust it, convert it once: python -c "from transformers import AutoModel; '
+            "Give train the module as a network of your own: image_encoder=..., see likewise.encoders.own."
+        )
+    elif (pickled := _pickled_weights(path)) or "no file named model.safetensors" in reason:
+        has = f"its weights, {pickled}, are pickle, which can run code"
+        reason = has if pickled else "it has no model.safetensors"
+        remedy = (
+            "If its weights are pickle and you trust it, convert it once: python -c "
+            '"from transformers import AutoModel; '
             f"AutoModel.from_pretrained('{name}').save_pretrained('FOLDER')\""
         )
     elif "size mismatch" in str(error) or "ignore_mismatched_sizes" in str(error):

@@ -55,6 +55,9 @@ _READ_PADDING = ("siglip2_text_model", "siglip_text_model")
 """Model types that were trained on texts padded to their number of positions, without a mask (Zhai 2023,
 arXiv 2303.15343). Padded to the longest text of a batch, their vectors mean nothing."""
 
+_LOWER_CASE = ("siglip", "siglip2")
+"""Model types that were trained on lower-case texts, of the first version also without punctuation."""
+
 _USUAL_TOKENS = 512
 
 
@@ -113,10 +116,11 @@ def load_text_tokenizer(name: str, *, max_tokens: int) -> TextTokenizer:
         ConfigError, ModelError: it cannot be loaded.
     """
     options = read_json(name, "tokenizer_config.json") or {}
+    kind = str((read_json(name, "config.json") or {}).get("model_type"))
     tokenizer = TextTokenizer.load(name, max_tokens=max_tokens, pad_token=_content(options.get("pad_token")))
-    kind = str(options.get("tokenizer_class", "")).removesuffix("Fast")
-    if kind in ("SiglipTokenizer", "Siglip2Tokenizer"):
-        tokenizer = tokenizer.lowercasing(without=string.punctuation if kind == "SiglipTokenizer" else "")
+    if kind.removesuffix("_text_model") in _LOWER_CASE:  # by code of transformers, not by its tokenizer.json
+        is_first = str(options.get("tokenizer_class", "")).startswith("SiglipTokenizer")
+        tokenizer = tokenizer.lowercasing(without=string.punctuation if is_first else "")
     return tokenizer
 
 

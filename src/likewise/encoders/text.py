@@ -17,7 +17,6 @@ from likewise.encoders.backbone_spec import (
     check_choice,
     check_size,
     config_from_spec,
-    shown,
 )
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.own import OWN, OwnBackbone, own_backbone
@@ -152,7 +151,7 @@ class TextEncoder(nn.Module):
             check_size("padded_with", padding, least=0, most=MAX_VOCABULARY)
         stored = spec["backbone"]
         if isinstance(stored, dict) and stored.get("model_type") == OWN:
-            return cls(own_backbone("text", shown(stored.get("name"))), pooling="own")
+            return cls(own_backbone("text", str(stored.get("name"))), pooling="own")
         if isinstance(stored, dict) and stored.get("model_type") in RECURRENT:
             config: Any = RecurrentConfig.from_dict(stored)
         else:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from likewise.encoders.backbone_spec import check_size
+from likewise.encoders.backbone_spec import check_layers, check_size
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.pretrained import TWO_TOWERS, load_two_towers, read_config
 from likewise.encoders.pretrained_text import (
     TEXT_MODELS,
+    build_text_model,
     load_text_tokenizer,
     longest_text,
     padding_read,
@@ -30,6 +32,7 @@ from likewise.networks.text import TextNetwork
 __all__ = ["is_transformers", "read_transformers"]
 
 _MOST_BYTES = 1 << 24
+_SPARE_WEIGHTS = 10_000_000
 _PREFIXES = ("--image.pretrained: ", "--text.pretrained: ", "--text.tokenizer: ")
 
 
@@ -42,7 +45,9 @@ def is_transformers(folder: Path) -> bool:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False  # the reader of our own folders says what is wrong
-    return isinstance(config, dict) and "model_type" in config and "network" not in config
+    # The second is in those of timm.
+    theirs = isinstance(config, dict) and ("model_type" in config or "pretrained_cfg" in config)
+    return theirs and "network" not in config
 
 
 def read_transformers(folder: Path) -> tuple[Network, dict[str, Any], TextTokenizer | None]:
@@ -54,6 +59,7 @@ def read_transformers(folder: Path) -> tuple[Network, dict[str, Any], TextTokeni
     name = str(folder)
     try:
         config = read_config(name, section="image")
+        _check_size(folder, config)
         if config.model_type in TWO_TOWERS:
             return _two_towers(name, config)
         if config.model_type in VISION_MODELS:
@@ -70,6 +76,29 @@ def read_transformers(folder: Path) -> tuple[Network, dict[str, Any], TextTokeni
         f"{folder} is a transformers model of the type {config.model_type!r}, which is not supported; "
         f"supported are {known}."
     )
+
+
+def _check_size(folder: Path, config: Any) -> None:
+    """Reject a configuration of far more weights than the folder has, before their memory is taken."""
+    from safetensors import SafetensorError, safe_open
+
+    if config.model_type not in (*TWO_TOWERS, *VISION_MODELS, *TEXT_MODELS):
+        return
+    stored = 0
+    try:
+        for file in sorted(folder.glob("*.safetensors")):
+            with safe_open(file, framework="pt") as weights:
+                shapes = (weights.get_slice(key).get_shape() for key in weights.keys())  # noqa: SIM118
+                stored += sum(map(math.prod, shapes))
+    except (OSError, SafetensorError):
+        return  # whoever loads them says what is wrong
+    for half in ("vision_config", "text_config") if config.model_type in TWO_TOWERS else ():
+        check_layers(getattr(config, half))
+    check_layers(config)
+    with torch.device("meta"):
+        needed = sum(weight.numel() for weight in build_text_model(config, pooler=True).parameters())
+    if stored and needed > 2 * stored + _SPARE_WEIGHTS:
+        raise ConfigError(f"its config.json asks for {needed:,} weights, and it has {stored:,}.")
 
 
 def _two_towers(name: str, config: Any) -> tuple[Network, dict[str, Any], TextTokenizer]:
