@@ -99,7 +99,10 @@ def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str
     if not by_token and not (
         vision.model_type in _POOLED_ALIKE and (image.encoder.convolutional or image.encoder.pooling == "cls")
     ):
-        return f"transformers' classes of two towers do not pool a {vision.model_type} by {_pooling(image)}"
+        if image.encoder.convolutional:
+            return f"transformers' classes of two towers take no {vision.model_type}"
+        pooling = image.encoder.pooling
+        return f"transformers' classes of two towers do not pool a {vision.model_type} by {pooling}"
     if text.encoder.normalize:
         return "transformers' classes of two towers do not normalize before the projection"
     if words.model_type == "clip_text_model" and text.pooling == "last":
@@ -109,10 +112,6 @@ def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str
     if words.model_type in _TANH_POOLER and text.pooling in ("first", "own"):
         return None
     return f"transformers' classes of two towers do not pool a {words.model_type} by {text.pooling}"
-
-
-def _pooling(image: ImageTower) -> str:
-    return image.encoder.pooling if not image.encoder.convolutional else "a map"
 
 
 def _finds_end(config: Any, tokenizer: TextTokenizer) -> bool:
