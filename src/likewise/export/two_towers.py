@@ -131,7 +131,8 @@ def _reason(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str
     ):
         if image.encoder.convolutional:
             return f"transformers' classes of two towers take no {vision.model_type}"
-        return f"transformers' classes of two towers do not pool a {vision.model_type} by {image.encoder.pooling}"
+        pooling = image.encoder.pooling
+        return f"transformers' classes of two towers do not pool a {vision.model_type} by {pooling}"
     if text.encoder.normalize:
         return "transformers' classes of two towers do not normalize before the projection"
     if words.model_type == "clip_text_model" and text.pooling == "last":
