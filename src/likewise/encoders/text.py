@@ -215,7 +215,7 @@ class TextEncoder(nn.Module):
     def _padded_forward(self, tokens: Tensor, mask: Tensor, padding: int) -> TextFeatures:
         """Of a backbone that reads a fixed number of tokens, the padding included."""
         length = self.backbone.config.max_position_embeddings
-        filled = tokens.new_full((len(tokens), length), padding)
+        filled = tokens.new_full((tokens.shape[0], length), padding)
         filled[:, : tokens.shape[1]] = tokens.masked_fill(~mask, padding)
         output = self.backbone(input_ids=filled)
         states = output.last_hidden_state[:, : tokens.shape[1]]
@@ -230,7 +230,7 @@ class TextEncoder(nn.Module):
                 return states[:, 0]
             case "last":
                 last = mask.sum(dim=1) - 1  # (B,)
-                ends = states[torch.arange(len(states), device=states.device), last]
+                ends = states[torch.arange(states.shape[0], device=states.device), last]
                 if not self.recurrent:
                     return ends
                 half = states.shape[2] // 2  # the backward direction ends at the first token
