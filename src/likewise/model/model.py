@@ -58,7 +58,8 @@ def load(
     Args:
         path: a model folder, a run's folder, or a name on the Hugging Face hub.
         device: of the network.
-        image_encoder, text_encoder: networks of your own, of any weights, that the model was trained with.
+        image_encoder: a network of your own, of any weights, that the model was trained with.
+        text_encoder: the same of texts.
 
     Raises:
         ConfigError: there is no such device.
@@ -94,13 +95,12 @@ class Model(Captions, Answers, StatementModel):
             store_size: side of the stored images, from which training took views.
             trained_on: a description of the data, for the model card.
         """
-        images = {"fit": fit, "store_size": store_size}
         texts = tokenizer and {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id}
         config = {
             "format": FORMAT,
             "method": method,
             "network": network.spec(),
-            "images": None if network.image_encoder is None else images,
+            "images": None if network.image_encoder is None else {"fit": fit, "store_size": store_size},
             "texts": texts,
             "trained_on": trained_on,
         }
