@@ -6,7 +6,6 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
@@ -34,7 +33,7 @@ from likewise.model.inputs import (
 from likewise.model.pair_scorer import PairScorer, match_pairs
 from likewise.model.runtime import joined_vectors, returned_as
 from likewise.model.statement_model import StatementModel
-from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
+from likewise.model.text_model import TextModel
 from likewise.networks.base import Network
 from likewise.search.build import build_index
 from likewise.search.index import Index
@@ -69,7 +68,7 @@ def load(
         return Model.load(path, device=device)
 
 
-class Model(Captions, Answers, StatementModel):
+class Model(Captions, Answers, StatementModel, TextModel):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
 
     Captions and other abilities that need more than a few lines are bases in files of their own."""
@@ -162,57 +161,6 @@ class Model(Captions, Answers, StatementModel):
         batches = self.stored_batches(images, batch_size)
         vectors = joined_vectors(map(self._embed_images, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
-
-    @overload
-    def encode_texts(
-        self,
-        texts: Texts,
-        *,
-        batch_size: int = 256,
-        normalize: bool = True,
-        return_tensors: Literal["np"] = "np",
-    ) -> np.ndarray: ...
-
-    @overload
-    def encode_texts(
-        self, texts: Texts, *, batch_size: int = 256, normalize: bool = True, return_tensors: Literal["pt"]
-    ) -> Tensor: ...
-
-    def encode_texts(
-        self,
-        texts: Texts,
-        *,
-        batch_size: int = 256,
-        normalize: bool = True,
-        return_tensors: Literal["np", "pt"] = "np",
-    ) -> np.ndarray | Tensor:
-        """Embed texts.
-
-        Args:
-            texts: one or several; those longer than the model reads are cut.
-            batch_size: texts per forward pass, fewer where they are long.
-            normalize: scale the vectors to unit length.
-            return_tensors: "np" for an array, "pt" for a tensor on the CPU.
-
-        Returns:
-            (N, D) float32; (1, D) for a single text.
-
-        Raises:
-            AbilityError: the model has no text encoder.
-            DataError: a text is empty or not a string.
-            ValueError: `batch_size` below 1.
-        """
-        vectors = text_vectors(self, checked_texts(texts), batch_size=batch_size, normalize=normalize)
-        return returned_as(return_tensors, vectors)
-
-    def similarity(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
-        """(N, M) float32 cosines of N texts with M texts; errors as of `encode_texts`."""
-        return cosines_of_all(self, checked_texts(first), checked_texts(second))
-
-    def similarity_pairwise(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
-        """(N,) float32 cosines of text i of one list with text i of another; errors as of `encode_texts`, and
-        DataError for lists of different lengths."""
-        return cosines_of_pairs(self, checked_texts(first), checked_texts(second))
 
     def match(self, images: Images, texts: Texts, *, batch_size: int = 256) -> np.ndarray:
         """Probability that each image and text belong together.
