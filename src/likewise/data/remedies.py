@@ -37,6 +37,7 @@ def remedy(column: str, kind: str, roles_named: Collection[str]) -> str:
         return _TARGET
     if kind == FOLDER_OF_IMAGES and column in _IN_FOLDERS:
         return _IN_FOLDERS[column]
-    if column == "image":
-        return "give a folder of images or a table that names images"
+    if column in ("image", "audio"):
+        files = "images" if column == "image" else "sounds"
+        return f"give a folder of {files} or a table that names {files}"
     return f"give a table with a column {column}"

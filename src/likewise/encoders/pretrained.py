@@ -56,7 +56,7 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
 
     Args:
         name: a folder or hub name.
-        section: `image` or `text`, the options that name it.
+        section: `image`, `audio` or `text`, the options that name it.
         known: model types that are supported.
 
     Raises:
@@ -75,7 +75,7 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
             "(a folder with a CLIPTextModel, say) or a BERT."
         )
     if kind not in known:
-        article = "an image" if section == "image" else "a text"
+        article = {"image": "an image", "audio": "an audio"}.get(section, "a text")
         raise ConfigError(
             f"--{section}.pretrained: {name!r} is a {kind}, not {article} encoder that is known here: "
             f"{', '.join(sorted(known))}."

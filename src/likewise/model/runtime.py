@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from likewise.data.audio.inputs import SoundInput, sound_waves
+from likewise.encoders.audio import AudioEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import AbilityError
 from likewise.model.inputs import ImageInput, batches, several_images
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
-from likewise.views import center_view
 
 __all__ = ["Runtime", "joined_vectors", "returned_as"]
 
@@ -45,6 +46,11 @@ class Runtime:
     def abilities(self) -> list[str]:
         """What this model can do, such as `encode_images`."""
         return self.network.abilities()
+
+    @property
+    def encoding(self) -> str:
+        """The ability of its first encoder, `encode_images` or `encode_audio`."""
+        return "encode_audio" if self.column == "audio" else "encode_images"
 
     @property
     def dim(self) -> int:
@@ -90,12 +96,16 @@ class Runtime:
             raise AbilityError(f"this model ({self.config['method']}) has no image encoder.")
         return encoder
 
+    @property
+    def column(self) -> str | None:
+        """The column that its first encoder reads, "image" or "audio"; None for a model of texts."""
+        encoder = self.network.image_encoder
+        return None if encoder is None else encoder.column
+
     def pixels(self, stored: Tensor) -> Tensor:
-        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device."""
-        encoder = self.image_encoder
-        return center_view(
-            stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
-        )
+        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device; of a model of
+        sounds (B, L) int16 waves to (B, 1, M, F) spectrograms."""
+        return self.image_encoder.whole_view(stored.to(self.device))
 
     def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
         """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
@@ -108,6 +118,12 @@ class Runtime:
 
         size, options = self.image_encoder.image_size, self.config["images"]
         return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+
+    def stored_waves(self, sounds: Sequence[SoundInput], *, first: int = 0) -> Tensor:
+        """(N, L) int16 waves of sounds in any form; see `stored_squares`."""
+        encoder = self.image_encoder
+        assert isinstance(encoder, AudioEncoder), "the model has the ability encode_audio"
+        return sound_waves(sounds, encoder.form, first=first)
 
     def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
         """`stored_squares` of some images at a time."""

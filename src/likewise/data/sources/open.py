@@ -72,6 +72,10 @@ def _understood(config: DataConfig, needs: Needs | None) -> Source:
         from likewise.data.sources.scenes_source import source_of_scenes
 
         return source_of_scenes(config, needs)
+    if address == "sounds" or address.startswith("sounds:"):
+        from likewise.data.sources.sounds_source import source_of_sounds
+
+        return source_of_sounds(config, needs)
     address = address.removeprefix("file://")  # from here on, an address on this machine is a plain path
     if any(sign in address for sign in "*?{[") and not os.path.exists(address):
         return _open_files(_matched(address), config, needs)

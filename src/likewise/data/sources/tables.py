@@ -6,12 +6,13 @@ import os
 from typing import Any
 
 from likewise.data.cells import EMPTY_TEXT
-from likewise.data.column_kinds import Classes, Images, Names, Parsing
+from likewise.data.column_kinds import Classes, Names, Parsing
 from likewise.data.columns import Needs, column_names, column_of, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.sources.path_hints import path_hints
 from likewise.data.sources.path_resolver import PathResolver, find_image_root
+from likewise.data.stored_kinds import Images
 from likewise.data.tables.names import without_caption_number
 from likewise.data.tables.roles import Roles, recognise
 from likewise.data.tables.table import Table

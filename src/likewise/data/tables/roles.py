@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.data.column_kinds import Images
 from likewise.data.columns import column_names, column_of
 from likewise.data.config import DataConfig
+from likewise.data.stored_kinds import Images
 from likewise.data.tables.names import is_image_name, is_missing, looks_like_image_path, plain_name
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
