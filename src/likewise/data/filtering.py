@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -22,7 +22,7 @@ from likewise.data.remedies import remedy
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
 from likewise.data.stored_kinds import Images, Stored
-from likewise.errors import ConfigError, SourceError, TooManyBadRecords
+from likewise.errors import SourceError, TooManyBadRecords
 from likewise.messages import first_names, printed_line
 
 __all__ = ["Loaded", "Role", "check_bad_share", "domain_role", "load"]
@@ -133,8 +133,11 @@ def load(
     records = [source.records[number] for number in usable]
     stored, unreadable = _open_images(source, records, needs, config, image_size, store_size, parts, progress)
     if "audio" in needs and any("audio" in record.values for record in records):
-        stored["audio"], silent = _open_sounds(source, records, config, sounds, progress)
-        unreadable = dict(sorted((silent | unreadable).items()))
+        refs = [record.values.get("audio") for record in records]
+        generated = None if source.waves is None else (source.waves, source.rate)
+        stored["audio"], unread, notes = open_sounds(refs, generated, sounds, config, progress)
+        unreadable = dict(sorted((unread | unreadable).items()))
+        source.notes += notes
     bad += [BadRecord(records[row].id, records[row].place, why) for row, why in unreadable.items()]
     rows = np.asarray([row for row in range(len(records)) if row not in unreadable], dtype=np.int64)
     stored = {name: column.take(rows) for name, column in stored.items()}
@@ -186,30 +189,6 @@ def _open_images(
         if parts == "splits" and source.pixels is None and not isinstance(opened[name].pixels, CachedPixels):
             warn_of_row_groups(known)
     return opened, dict(sorted(unreadable.items()))
-
-
-def _open_sounds(
-    source: Source,
-    records: Sequence[Record],
-    config: DataConfig,
-    form: SoundFormat | None,
-    progress: bool,
-) -> tuple[Stored, dict[int, str]]:
-    """The column of sounds, and the records whose sound cannot be read."""
-    if form is None:
-        raise ValueError("the form of the sounds is needed with sounds")
-    if config.audio_seconds is not None:
-        if config.audio_seconds < form.seconds:
-            raise ConfigError(
-                f"--data.audio-seconds {config.audio_seconds:g} is below the {form.seconds:g} s that are "
-                "trained on; leave it out, or lower --audio.seconds"
-            )
-        form = replace(form, seconds=config.audio_seconds)
-    generated = None if source.waves is None else (source.waves, source.rate)
-    refs = [record.values.get("audio") for record in records]
-    opened, bad, notes = open_sounds(refs, generated, form, config, progress)
-    source.notes += notes
-    return opened, bad
 
 
 def _other_parts(records: Sequence[Record], said: Sequence[str | None]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from likewise.data.images.cache_build import content_hash, num_workers
 from likewise.data.images.stores import CachedPixels, DecodedPixels, HeldPixels, Pixels
 from likewise.data.record import Generated, ImageRef
 from likewise.data.stored_kinds import Sounds
-from likewise.errors import RecordError
+from likewise.errors import ConfigError, RecordError
 
 __all__ = ["open_sounds"]
 
@@ -27,7 +28,7 @@ _CHUNK = 256
 def open_sounds(
     refs: Sequence[ImageRef | None],
     generated: tuple[NDArray[np.int16], int] | None,
-    form: SoundFormat,
+    form: SoundFormat | None,
     config: DataConfig,
     progress: bool,
 ) -> tuple[Sounds, dict[int, str], list[str]]:
@@ -36,13 +37,17 @@ def open_sounds(
     Args:
         refs: of N records, None where a record has none.
         generated: the waves of a source that holds them in memory, which refs are rows of, and their rate.
-        form: rate and length of the stored sounds.
+        form: rate and length of the sounds in training.
         config: the user's options.
         progress: show a progress bar while sounds are decoded.
+
+    Raises:
+        ConfigError: sounds would be stored shorter than training needs them.
 
     Returns:
         The column; the records whose sound cannot be read, and why; remarks for the user.
     """
+    form = _stored_form(form, config)
     there = np.flatnonzero([ref is not None for ref in refs])
     known = list(dict.fromkeys(ref for ref in refs if ref is not None))
     rows = np.full(len(refs), -1, np.int64)
@@ -72,6 +77,20 @@ def open_sounds(
         pixels=pixels, rows=rows, content=content, refs=list(refs), rate=form.rate, seconds=seconds
     )
     return sounds, bad, [*_length_notes(cache.others["seconds"][good], form), *_clipping_notes(pixels, good)]
+
+
+def _stored_form(form: SoundFormat | None, config: DataConfig) -> SoundFormat:
+    """The form of the stored sounds, from that of training and the options."""
+    if form is None:
+        raise ValueError("rate and length are needed with sounds")
+    if config.audio_seconds is None:
+        return form
+    if config.audio_seconds < form.seconds:
+        raise ConfigError(
+            f"--data.audio-seconds {config.audio_seconds:g} is below the {form.seconds:g} s that are trained "
+            "on; leave it out, or lower --audio.seconds"
+        )
+    return replace(form, seconds=config.audio_seconds)
 
 
 def _in_form(waves: NDArray[np.int16], rate: int, form: SoundFormat) -> NDArray[np.int16]:
@@ -104,7 +123,7 @@ def _clipping_notes(pixels: Pixels, rows: NDArray[np.int64]) -> list[str]:
         pixels.take(chosen, waves)
     except RecordError:  # gone since it was listed; whoever trains on it is told
         return []
-    clipped = int(((np.abs(waves.astype(np.int32)) >= FULL_SCALE).mean(axis=1) > _CLIPPED_SHARE).sum())
+    clipped = int(((np.abs(waves.astype(np.int32)) >= 0.99 * FULL_SCALE).mean(axis=1) > _CLIPPED_SHARE).sum())
     if clipped == 0:
         return []
     return [f"{clipped:,} of {len(chosen):,} sounds that were looked at are clipped: they hit full scale"]
