@@ -12,8 +12,8 @@ from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import TokenTable
 from likewise.data import Dataset
 from likewise.data.column_kinds import Classes, Names, Texts
-from likewise.data.stored_kinds import Images
 from likewise.data.images.stores import HeldPixels
+from likewise.data.stored_kinds import Images
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.step_random import StepRandom
 

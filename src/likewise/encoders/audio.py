@@ -227,16 +227,17 @@ class AudioEncoder(ImageEncoder):
             stored, length=self.form.length, settings=self.settings, mean=self.mean, std=self.std
         )
 
-    def random_view(self, batch: Any, config: Any, draw: StepRandom, view: int) -> Tensor:
-        """(B, 1, M, F): random view number `view` of a batch's sounds."""
-        assert isinstance(config, SoundViewConfig)
+    def random_view(
+        self, stored: Tensor, config: SoundViewConfig, draw: StepRandom, key: Tensor, view: int
+    ) -> Tensor:
+        """(B, L) int16 waves with (B,) keys (`Batch.key`) to random view number `view`, (B, 1, M, F)."""
         return random_sound_view(
-            batch.audio,
+            stored,
             length=self.form.length,
             settings=self.settings,
             config=config,
             draw=draw,
-            index=batch.key,
+            index=key,
             view=view,
             mean=self.mean,
             std=self.std,

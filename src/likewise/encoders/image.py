@@ -33,8 +33,7 @@ from likewise.encoders.pretrained_vision import (
 )
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError, ModelError
-from likewise.step_random import StepRandom
-from likewise.views import ViewConfig, center_view, random_view
+from likewise.views import center_view
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -191,22 +190,6 @@ class ImageEncoder(nn.Module):
     def whole_view(self, stored: Tensor) -> Tensor:
         """(B, 3, S', S') uint8 squares to the (B, 3, S, S) that `forward` takes, without randomness."""
         return center_view(stored, size=self.image_size, mean=self.mean, std=self.std)
-
-    def random_view(self, batch: Any, config: ViewConfig, draw: StepRandom, view: int) -> Tensor:
-        """(B, 3, S, S): random view number `view` of a batch's images (`likewise.batches.batch.Batch`)."""
-        text = batch.text if "text" in batch else None
-        return random_view(
-            batch.image,
-            size=self.image_size,
-            config=config,
-            draw=draw,
-            index=batch.key,
-            view=view,
-            mean=self.mean,
-            std=self.std,
-            keep_sides=None if text is None else text.keep_sides,
-            keep_colours=None if text is None else text.keep_colours,
-        )
 
     def forward(self, pixels: Tensor) -> ImageFeatures:
         """Encode normalized pixels.

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.data.columns import Needs
+from likewise.encoders.audio import AudioEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.methods.build_context import BuildContext, TokenizerInfo
 from likewise.networks.base import Network
 from likewise.step_random import StepRandom
+from likewise.views import random_view
 
 __all__ = [
     "INFORMATION",
@@ -255,5 +257,22 @@ def make_views(
     Returns:
         (V B, 3, S, S).
     """
-    made = [encoder.random_view(batch, config, step.random, view) for view in views]
+    text = batch.text if "text" in batch else None
+    made = [
+        encoder.random_view(batch.audio, config, step.random, batch.key, view)
+        if isinstance(encoder, AudioEncoder)
+        else random_view(
+            batch.image,
+            size=encoder.image_size,
+            config=config,
+            draw=step.random,
+            index=batch.key,
+            view=view,
+            mean=encoder.mean,
+            std=encoder.std,
+            keep_sides=None if text is None else text.keep_sides,
+            keep_colours=None if text is None else text.keep_colours,
+        )
+        for view in views
+    ]
     return torch.cat(made) if len(made) > 1 else made[0]

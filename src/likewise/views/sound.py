@@ -143,7 +143,7 @@ def _masks(uniform: Tensor, bands: int, frames: int, config: SoundViewConfig) ->
     for count, share, size, axis, first in kinds:
         cells = torch.arange(size, device=uniform.device)
         for slot in range(first, first + 2 * count, 2):
-            width = (uniform[:, slot] * (share * size + 1)).floor()[:, None]  # 0 to share * size
+            width = (uniform[:, slot] * (int(share * size) + 1)).floor()[:, None]  # 0 to share * size
             start = (uniform[:, slot + 1, None] * (size - width + 1)).floor()
             hidden = (cells >= start) & (cells < start + width)  # (B, size)
             masked |= hidden.unsqueeze(3 - axis)
