@@ -140,7 +140,7 @@ def test_ast_and_clap_see_what_their_extractors_make() -> None:
     extractor = ClapFeatureExtractor(truncation="rand_trunc", padding="pad")
     made = extractor(wave, sampling_rate=48_000, return_tensors="np")["input_features"][0, 0].T  # (64, 1001)
     clap = LogMel(
-        rate=48_000, window=1024, hop=480, fft=1024, low=50, high=14_000, scale="slaney", equal_area=True,
+        rate=48_000, window=1024, hop=480, fft=1024, low=0, high=14_000, scale="slaney", equal_area=True,
         decibels=True, floor=1e-10,
     )  # fmt: skip
     np.testing.assert_allclose(ours(wave, clap), made, atol=1e-3)  # of 100 dB
@@ -232,7 +232,7 @@ def test_gain_and_noise() -> None:
     assert decibels.max() - decibels.min() > 8
     noisy = _view(waves, replace(NONE, noise=1.0, noise_db=(20.0, 20.0)))
     # Power of the noise over the band where no tone is: 20 dB below the tone's, spread over 8 kHz.
-    silent = noisy[:, 0, 40:, 3:-3].exp().mean() / mel_bands(LogMel())[:, 40:].sum(axis=0).mean()
+    silent = noisy[:8, 0, 40:, 3:-3].exp().mean() / mel_bands(LogMel())[:, 40:].sum(axis=0).mean()
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(640) / 640)) ** 2
     assert float(silent) == pytest.approx(0.3**2 / 2 / 100 * window.sum(), rel=0.1)
     half = (_view(waves, replace(NONE, noise=0.5)) - whole).abs().flatten(1).amax(dim=1) > 0.5

@@ -112,7 +112,7 @@ def _front_of_clap(said: dict[str, Any], config: Any) -> Front:
         hop=int(said.get("hop_length", 480)),
         fft=int(said.get("fft_window_size", 1024)),
         mels=config.num_mel_bins,
-        low=float(said.get("frequency_min", 50)),
+        low=float(said.get("frequency_min", 0)),
         high=float(said.get("frequency_max", 14_000)),
         scale="htk" if fused else "slaney",
         equal_area=not fused,

@@ -1,0 +1,192 @@
+"""Methods on sounds: trained, resumed, with cached gradients; the model, its tasks and its report."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_runs import METHOD_OPTIONS, logged, stopped_after
+from sound_files import tone, wav_bytes, write_sounds
+
+import likewise
+from likewise.batches.batch import Batch
+from likewise.data import DataConfig
+from likewise.encoders import ImageEncoder, ImageEncoderConfig
+from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.evaluation.context import Context
+from likewise.evaluation.registry import default_tasks, evaluate, needs_of_tasks
+from likewise.methods.base import BuildContext, Progress, Step
+from likewise.methods.catalog import find_method, methods
+from likewise.methods.on_sounds import SOUND_METHODS
+from likewise.model import load
+from likewise.networks.image import ImageNetwork
+from likewise.runs.folder import RunFolder
+from likewise.runs.open import RunData, open_data
+from likewise.runs.settings import Settings, default_settings, read_settings, write_settings
+from likewise.step_random import StepRandom
+from likewise.training.engine import train
+
+SOURCE = "sounds:train=48,validation=24,seed=3,rate=8000"
+
+
+def small_sounds(method: str, **training: Any) -> Settings[Any]:
+    settings = default_settings(find_method(f"{method}-audio"), SOURCE)
+    options = {
+        "steps": 4,
+        "batch_size": 16,
+        "log_every": 1,
+        "evaluate_every": 0,
+        "loggers": (),
+        "save_every": 2,
+    }
+    audio = {"width": 8, "depth": 10, "sample_rate": 8000, "mels": 32, "seconds": 1.5, "hop_ms": 40.0}
+    return dataclasses.replace(
+        settings,
+        audio=dataclasses.replace(settings.audio, **audio),
+        text=dataclasses.replace(settings.text, vocabulary_size=300, width=32, depth=1, heads=2),
+        method=dataclasses.replace(settings.method, **METHOD_OPTIONS.get(method, {})),
+        training=dataclasses.replace(settings.training, **(options | training)),
+    )
+
+
+@pytest.fixture(scope="module")
+def clip_run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return train(small_sounds("clip"), tmp_path_factory.mktemp("clip") / "run", show=False)
+
+
+def test_names_and_words() -> None:
+    assert set(SOUND_METHODS) <= set(methods())
+    for name in SOUND_METHODS:
+        plain, method = find_method(name), find_method(f"{name}-audio")
+        assert method is find_method(f"{name}-audio")
+        assert issubclass(method, plain)
+        assert "image" not in method.needs
+        assert "audio" in method.needs
+        assert "image" not in method.summary + method.idea + method.choose_when
+    assert str(find_method("clip-audio").needs) == "audio, text"
+    for unknown in ("tcl-audio", "clip-video", "-audio"):
+        with pytest.raises(ConfigError, match="no method is called"):
+            find_method(unknown)
+
+
+@pytest.mark.parametrize("method", sorted(set(SOUND_METHODS) - {"clip"}))
+def test_every_method_trains_on_sounds(method: str, tmp_path: Path) -> None:
+    run = train(small_sounds(method, steps=2), tmp_path / "run", show=False)
+    assert np.isfinite(logged(run.path, "loss")).all()
+    model = load(run.model)
+    assert model.abilities == ["encode_audio"]
+    assert "neighbours" in json.loads(run.results.read_text())
+    again = read_settings(run.config)
+    assert (again.method_name, again.audio.mels) == (f"{method}-audio", 32)
+
+
+def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
+    settings = small_sounds("simclr")
+    whole = train(settings, tmp_path / "whole", show=False)
+    with stopped_after(2, "simclr"):  # simclr-audio inherits what is patched
+        train(settings, tmp_path / "stopped", show=False)
+    resumed = train(settings, tmp_path / "stopped", resume=True, show=False)
+    weights = load(resumed.model).network.state_dict()
+    for name, weight in load(whole.model).network.state_dict().items():
+        assert torch.equal(weight, weights[name])
+
+
+def test_cached_gradients_equal_the_whole_batch(tmp_path: Path) -> None:
+    # A ViT: BatchNorm would see the pieces apart.
+    def trained(name: str, **training: Any) -> list[float]:
+        settings = small_sounds("clip", **training)
+        vit = {"architecture": "vit", "width": 32, "depth": 1, "heads": 2, "patch_size": 8}
+        settings = dataclasses.replace(settings, audio=dataclasses.replace(settings.audio, **vit))
+        return logged(train(settings, tmp_path / name, show=False).path, "loss")
+
+    plain, cached = trained("plain"), trained("cached", micro_batch_size=4)
+    np.testing.assert_allclose(plain, cached, rtol=1e-4)
+
+
+def test_the_model_embeds_files_and_datasets_alike(clip_run: RunFolder, tmp_path: Path) -> None:
+    model = load(clip_run.model)
+    assert model.abilities == ["encode_audio", "encode_texts"]
+    assert "encode_audio" in (clip_run.model / "README.md").read_text()
+    splits = RunData(model, clip_run.path).open()
+    assert splits.validation is not None
+    stored = splits.validation.images(range(4), "audio").numpy()
+    form = model.image_encoder.form  # type: ignore[attr-defined]
+    paths = [tmp_path / f"{number}.wav" for number in range(4)]
+    for path, wave in zip(paths, stored, strict=True):
+        path.write_bytes(wav_bytes(wave / 32767, form.rate))
+    expected = model.encode_dataset_images(splits.validation.subset(range(4)))
+    np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(model.encode_audio(paths), expected, atol=2e-3)
+    pairs = [(wave, form.rate) for wave in stored]
+    np.testing.assert_allclose(model.encode_audio(pairs, batch_size=3), expected, atol=2e-3)
+    assert model.encode_audio(paths[0], return_tensors="pt").shape == (1, model.dim)
+    with pytest.raises(AbilityError, match="cannot encode images, it can encode audio and encode texts"):
+        model.encode_images([np.zeros((8, 8, 3), np.uint8)])
+    with pytest.raises(DataError, match=r"none.wav: cannot be read"):
+        model.encode_audio(tmp_path / "none.wav")
+    with pytest.raises(AbilityError, match="does not compare images with texts"):
+        model.explain([np.zeros((8, 8, 3), np.uint8)], ["a tone"])
+
+
+def test_a_model_of_images_has_no_ears() -> None:
+    network = ImageNetwork(ImageEncoder.build(ImageEncoderConfig(image_size=32, width=32, depth=1)))
+    assert network.abilities() == ["encode_images"]
+
+
+def test_tasks_of_sounds(clip_run: RunFolder) -> None:
+    results = json.loads(clip_run.results.read_text())
+    assert {"retrieval", "neighbours", "zero-shot"} <= set(results)
+    assert results["retrieval"]["num_images"] == 24
+    assert results["zero-shot"]["num_items"] == 24
+    model = load(clip_run.model)
+    own = RunData(model, clip_run.path).open()
+    assert {"retrieval", "zero-shot", "probe", "collapse"} <= set(default_tasks(model, own))
+
+
+def test_another_source_of_files_is_measured(clip_run: RunFolder, tmp_path: Path) -> None:
+    write_sounds(tmp_path / "data" / "low", 4)
+    write_sounds(tmp_path / "data" / "high", 3)
+    model = load(clip_run.model)
+    needs = needs_of_tasks(model, "zero-shot")
+    assert "image" not in needs
+    config = DataConfig(source=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    splits, _ = open_data(model, clip_run.model, config, needs=needs)
+    whole = dataclasses.replace(splits, validation=splits.validation or splits.train)
+    assert 0 <= evaluate(Context(model, whole), "zero-shot")["accuracy"] <= 1
+
+
+def test_views_are_keyed_and_repeated_rows_differ() -> None:
+    method = find_method("simclr-audio")
+    settings = small_sounds("simclr")
+    made = method(settings.method, BuildContext(audio=settings.audio, views={"views": settings.views}))
+    wave = torch.from_numpy((tone(440, rate=8000, seconds=1.5) * 32767).astype(np.int16))
+    batch = Batch(
+        index=torch.tensor([3, 3, 5]),
+        occurrence=torch.tensor([0, 1, 0]),
+        audio=wave.expand(3, -1).contiguous(),
+    )
+    views = made.views(batch, Step(StepRandom(0, 0), Progress(0, 1)), 2)
+    assert views.shape == (6, 1, 32, 38)
+    assert len({row.sum().item() for row in views}) == 6
+    part = made.views(batch.rows(2, 3), Step(StepRandom(0, 0), Progress(0, 1)), 2)
+    torch.testing.assert_close(part, views[[2, 5]], atol=1e-4, rtol=0)
+
+
+def test_settings_are_written_and_read(tmp_path: Path) -> None:
+    settings = small_sounds("clip")
+    write_settings(settings, tmp_path / "config.toml")
+    text = (tmp_path / "config.toml").read_text()
+    assert "[audio]" in text
+    assert "[image]" not in text
+    assert read_settings(tmp_path / "config.toml") == settings
+
+
+def test_options_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:
+    small = {"training__steps": 1, "show": False}
+    with pytest.raises(ConfigError, match=r"--data.fit: simclr-audio reads no images"):
+        likewise.train(method="simclr-audio", data=SOURCE, out=tmp_path / "a", data__fit="pad", **small)
+    with pytest.raises(ConfigError, match=r"--data.audio-seconds: simclr reads no sounds"):
+        likewise.train(method="simclr", data="scenes", out=tmp_path / "b", data__audio_seconds=3.0, **small)
