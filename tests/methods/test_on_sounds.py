@@ -1,7 +1,11 @@
 """Methods on sounds: trained, resumed, with cached gradients; the model, its tasks and its report."""
 
+import base64
 import dataclasses
+import io
 import json
+import re
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from sound_files import tone, wav_bytes, write_sounds
 
 import likewise
 from likewise.batches.batch import Batch
+from likewise.cli import data_command, embed_command, evaluate_command, methods_command
 from likewise.data import DataConfig
 from likewise.encoders import ImageEncoder, ImageEncoderConfig
 from likewise.errors import AbilityError, ConfigError, DataError
@@ -23,6 +28,9 @@ from likewise.methods.catalog import find_method, methods
 from likewise.methods.on_sounds import SOUND_METHODS
 from likewise.model import load
 from likewise.networks.image import ImageNetwork
+from likewise.reporting.collect import report
+from likewise.reporting.examples.sounds import spectrogram_colours
+from likewise.reporting.sound_words import template_in_sounds
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import RunData, open_data
 from likewise.runs.settings import Settings, default_settings, read_settings, write_settings
@@ -115,8 +123,8 @@ def test_the_model_embeds_files_and_datasets_alike(clip_run: RunFolder, tmp_path
     stored = splits.validation.images(range(4), "audio").numpy()
     form = model.image_encoder.form  # type: ignore[attr-defined]
     paths = [tmp_path / f"{number}.wav" for number in range(4)]
-    for path, wave in zip(paths, stored, strict=True):
-        path.write_bytes(wav_bytes(wave / 32767, form.rate))
+    for path, samples in zip(paths, stored, strict=True):
+        path.write_bytes(wav_bytes(samples / 32767, form.rate))
     expected = model.encode_dataset_images(splits.validation.subset(range(4)))
     np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(model.encode_audio(paths), expected, atol=2e-3)
@@ -190,3 +198,62 @@ def test_options_of_the_other_kind_of_file_are_refused(tmp_path: Path) -> None:
         likewise.train(method="simclr-audio", data=SOURCE, out=tmp_path / "a", data__fit="pad", **small)
     with pytest.raises(ConfigError, match=r"--data.audio-seconds: simclr reads no sounds"):
         likewise.train(method="simclr", data="scenes", out=tmp_path / "b", data__audio_seconds=3.0, **small)
+
+
+def test_the_report_shows_and_plays_sounds(clip_run: RunFolder, tmp_path: Path) -> None:
+    page = report(clip_run.path, tmp_path / "report.html").read_text()
+    players = re.findall(r'<audio [^>]*src="data:audio/wav;base64,([^"]+)"', page)
+    assert len(players) > 20
+    with wave.open(io.BytesIO(base64.b64decode(players[0]))) as opened:
+        assert opened.getframerate() == 8000
+        assert 0.5 < opened.getnframes() / 8000 <= 1.5
+        samples = np.frombuffer(opened.readframes(100_000), np.uint8).astype(float) - 128
+        assert np.abs(samples).max() > 8
+    assert "media-src data:" in page
+    assert page.count('class="image') == len(players)  # each spectrogram has its player
+    words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert "From text to sound" in words
+    assert "Text to sound, R@1" in words
+    assert "Right sound first" in words
+    assert not re.search(r"\b(https?:)?//[a-z]", " ".join(re.findall(r'src="([^"]{0,60})', page)))
+    assert RunFolder(clip_run.path).report.name == "report.html"
+
+
+def test_words_of_sounds_leave_markup_and_users_alone() -> None:
+    template = '<img class="image">An image {{ image(x, "No image has it") }} images {% if image %}photo'
+    expected = '<img class="image">A sound {{ image(x, "No sound has it") }} sounds {% if image %}recording'
+    assert template_in_sounds(template) == expected
+
+
+def test_spectrograms_in_colour() -> None:
+    made = spectrogram_colours(np.linspace(0, 1, 12, dtype=np.float32).reshape(1, 3, 4))
+    assert made.shape == (1, 3, 3, 4)
+    assert made[0, :, 2, 0].sum() < 10  # the lowest band lies at the bottom, and is dark here
+    assert made[0, :, 0, 3].sum() > 600
+
+
+def test_commands(
+    clip_run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIKEWISE_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "all.npy"
+    embed_command.run([str(clip_run.path), "--out", str(out), "--part", "validation"])
+    vectors = np.load(out)
+    assert vectors.shape == (24, 256)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    evaluate_command.run([str(clip_run.path), "retrieval"])
+    printed = capsys.readouterr().out
+    assert "Text to sound, R@1" in printed
+    write_sounds(tmp_path / "data", 5)
+    (tmp_path / "data" / "silent.wav").write_bytes(wav_bytes(np.zeros(50)))
+    data_command.run([str(tmp_path / "data")])
+    printed = capsys.readouterr().out
+    assert re.search(r"sounds +5: 0\.30 to 0\.70 s, median 0\.50 s", printed)
+    assert "silence: every sample is 0" in printed
+    with pytest.raises(ConfigError, match="views of sounds are not drawn"):
+        data_command.run([str(tmp_path / "data"), "--views", "simclr-audio"])
+    methods_command.run([])
+    assert "simclr-audio" in capsys.readouterr().out
+    methods_command.run(["clip-audio"])
+    assert "clip-audio: a sound and its caption are positives" in capsys.readouterr().out

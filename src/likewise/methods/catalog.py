@@ -16,7 +16,7 @@ from likewise.messages import closest
 from likewise.methods.base import Method
 from likewise.methods.on_sounds import SOUND_METHODS, SUFFIX, on_sounds
 
-__all__ = ["find_method", "methods"]
+__all__ = ["find_method", "known_method", "methods"]
 
 
 def methods() -> dict[str, type[Method]]:
@@ -34,6 +34,14 @@ def _methods(path: tuple[str, ...]) -> dict[str, type[Method]]:
             if is_method and value.__module__ == module.__name__ and not inspect.isabstract(value):
                 found[value.name] = value
     return dict(sorted(found.items()))
+
+
+def known_method(name: str | None) -> type[Method] | None:
+    """The method of that name; None where there is none."""
+    try:
+        return None if name is None else find_method(name)
+    except ConfigError:
+        return None
 
 
 def find_method(name: str) -> type[Method]:

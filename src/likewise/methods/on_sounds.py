@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from likewise.data.columns import Needs
 from likewise.methods.base import Method
 from likewise.views import SOUND_PRESETS, SoundViewConfig
 
-__all__ = ["SOUND_METHODS", "SUFFIX", "on_sounds"]
+__all__ = ["SOUND_METHODS", "SUFFIX", "in_sounds", "on_sounds"]
 
 SUFFIX = "-audio"
 """Ends the name of a method on sounds."""
@@ -41,11 +42,11 @@ def on_sounds(method: type[Method]) -> type[Method]:
 
     columns = {"audio" if name == "image" else name: need for name, need in method.needs.columns.items()}
     changes: dict[str, Any] = {
-        "__doc__": _in_sounds(method.__doc__ or ""),
+        "__doc__": in_sounds(method.__doc__ or ""),
         "__module__": method.__module__,
         "name": method.name + SUFFIX,
         "title": f"{method.title} on sounds",
-        "summary": _in_sounds(method.summary),
+        "summary": in_sounds(method.summary),
         "needs": Needs(**columns),
         "view_families": dict.fromkeys(method.view_families, views),
         "image_defaults": {},
@@ -56,10 +57,18 @@ def on_sounds(method: type[Method]) -> type[Method]:
     return type(f"{method.__name__}OnSounds", (method,), changes)
 
 
-def _in_sounds(text: str) -> str:
-    """The same of sounds."""
-    pairs = (("an image", "a sound"), ("An image", "A sound"), ("image", "sound"), ("Image", "Sound"))
-    pairs += (("photo", "recording"), ("crops and color\n    changes", "crops and other\n    changes"))
-    for word, other in pairs:
-        text = text.replace(word, other)
+def in_sounds(text: str) -> str:
+    """Words about images as words about sounds."""
+    for pattern, other in _WORDS:
+        text = re.sub(pattern, other, text)
     return text
+
+
+_WORDS = (
+    (r"\b([Aa])n image\b", r"\1 sound"),
+    (r"\bAn image\b", "A sound"),
+    (r"\bimage(s?)\b", r"sound\1"),
+    (r"\bImage(s?)\b", r"Sound\1"),
+    (r"\bphoto\b", "recording"),
+    (r"despite crops and color\s+changes", "despite crops and other changes"),
+)
