@@ -128,7 +128,7 @@ def test_the_model_embeds_files_and_datasets_alike(clip_run: RunFolder, tmp_path
     expected = model.encode_dataset_images(splits.validation.subset(range(4)))
     np.testing.assert_allclose(np.linalg.norm(expected, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(model.encode_audio(paths), expected, atol=2e-3)
-    pairs = [(wave, form.rate) for wave in stored]
+    pairs = [(samples, form.rate) for samples in stored]
     np.testing.assert_allclose(model.encode_audio(pairs, batch_size=3), expected, atol=2e-3)
     assert model.encode_audio(paths[0], return_tensors="pt").shape == (1, model.dim)
     with pytest.raises(AbilityError, match="cannot encode images, it can encode audio and encode texts"):

@@ -68,7 +68,9 @@ class Stored(Kind):
 
     def take(self, rows: Rows) -> Self:
         """See Kind."""
-        own = {name: None if (all_ := getattr(self, name)) is None else all_[rows] for name in self.per_row}
+        own: dict[str, Any] = {
+            name: None if (all_ := getattr(self, name)) is None else all_[rows] for name in self.per_row
+        }
         return replace(
             self,
             rows=self.rows[rows],
@@ -87,13 +89,16 @@ class Stored(Kind):
         if other.pixels is not pixels:
             pixels, start = joined_pixels(pixels, other.pixels)
             theirs = np.where(theirs < 0, theirs, theirs + start)
+        own: dict[str, Any] = {
+            name: _both(getattr(self, name), getattr(other, name)) for name in self.per_row
+        }
         return replace(
             self,
             pixels=pixels,
             rows=np.concatenate([self.rows, theirs]),
             content=_both(self.content, other.content),
             refs=None if self.refs is None or other.refs is None else self.refs + other.refs,
-            **{name: _both(getattr(self, name), getattr(other, name)) for name in self.per_row},
+            **own,
         )
 
     def _collated(self, rows: Rows, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.data.audio.inputs import Sounds, several_sounds
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
 from likewise.model.answers import Answers
@@ -33,6 +32,7 @@ from likewise.model.inputs import (
 )
 from likewise.model.pair_scorer import PairScorer, match_pairs
 from likewise.model.runtime import joined_vectors, returned_as
+from likewise.model.sounds import SoundModel
 from likewise.model.statement_model import StatementModel
 from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
 from likewise.networks.base import Network
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") ->
     return Model.load(path, device=device)
 
 
-class Model(Captions, Answers, StatementModel):
+class Model(Captions, Answers, StatementModel, SoundModel):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
 
     Captions and other abilities that need more than a few lines are bases in files of their own."""
@@ -149,41 +149,7 @@ class Model(Captions, Answers, StatementModel):
         """
         self.needs("encode_images")  # before any image is read
         batches = self.stored_batches(images, batch_size)
-        vectors = joined_vectors(map(self._embed_images, batches), dim=self.dim, normalize=normalize)
-        return returned_as(return_tensors, vectors)
-
-    def encode_audio(
-        self,
-        sounds: Sounds,
-        *,
-        batch_size: int = 128,
-        normalize: bool = True,
-        return_tensors: Literal["np", "pt"] = "np",
-    ) -> np.ndarray | Tensor:
-        """Embed sounds of any rate and length.
-
-        Args:
-            sounds: one or several of: a path, encoded bytes, a pair (samples, rate) of a float or int16 array
-                (n,) or (n, C) and its samples a second. A longer sound than the model takes keeps its
-                beginning.
-            batch_size: sounds per forward pass.
-            normalize: scale the vectors to unit length.
-            return_tensors: "np" for an array, "pt" for a tensor on the CPU.
-
-        Returns:
-            (N, D) float32; (1, D) for a single sound.
-
-        Raises:
-            AbilityError: the model has no audio encoder.
-            DataError: a sound cannot be read; the message says which.
-            ValueError: `batch_size` below 1.
-        """
-        self.needs("encode_audio")  # before any sound is read
-        several = several_sounds(sounds)
-        stored = (
-            self.stored_waves(several[rows], first=rows.start) for rows in batches(len(several), batch_size)
-        )
-        vectors = joined_vectors(map(self._embed_images, stored), dim=self.dim, normalize=normalize)
+        vectors = joined_vectors(map(self.embed_stored, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
 
     @overload
@@ -326,16 +292,11 @@ class Model(Captions, Answers, StatementModel):
         """(N, D) float32 unit vectors of all images of a dataset, or of its sounds, read from its cache."""
         self.needs(self.encoding)
         batches = dataset_batches(dataset, batch_size, self.column or "image")
-        return joined_vectors(map(self._embed_images, batches), dim=self.dim)
+        return joined_vectors(map(self.embed_stored, batches), dim=self.dim)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
         return PairScorer(self, dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
-
-    def _embed_images(self, stored: Tensor) -> Tensor:
-        """(B, D) of stored (B, 3, S, S) uint8 squares, or (B, L) int16 waves."""
-        with self.computing():
-            return cast(Tensor, self.needs(self.encoding).encode_images(self.pixels(stored)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.

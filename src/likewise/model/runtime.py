@@ -8,14 +8,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from likewise.data.audio.inputs import SoundInput, sound_waves
-from likewise.encoders.audio import AudioEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import AbilityError
@@ -119,11 +117,10 @@ class Runtime:
         size, options = self.image_encoder.image_size, self.config["images"]
         return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
 
-    def stored_waves(self, sounds: Sequence[SoundInput], *, first: int = 0) -> Tensor:
-        """(N, L) int16 waves of sounds in any form; see `stored_squares`."""
-        encoder = self.image_encoder
-        assert isinstance(encoder, AudioEncoder), "the model has the ability encode_audio"
-        return sound_waves(sounds, encoder.form, first=first)
+    def embed_stored(self, stored: Tensor) -> Tensor:
+        """(B, D) of stored (B, 3, S, S) uint8 squares, or (B, L) int16 waves."""
+        with self.computing():
+            return cast(Tensor, self.needs(self.encoding).encode_images(self.pixels(stored)))
 
     def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
         """`stored_squares` of some images at a time."""

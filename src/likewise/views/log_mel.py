@@ -91,14 +91,15 @@ def log_mel(waves: Tensor, settings: LogMel) -> Tensor:
     spectrum = torch.fft.rfft(frames * window, n=settings.fft)  # (B, F, K)
     power = spectrum.real.square() + spectrum.imag.square()
     mels = (power @ bands).clamp_min(settings.floor)  # (B, F, M)
-    logs = 10 * mels.log10() if settings.decibels else mels.log()
+    logs: Tensor = 10 * mels.log10() if settings.decibels else mels.log()
     return logs.transpose(1, 2)[:, None]
 
 
 def mel_bands(settings: LogMel) -> NDArray[np.float64]:
     """(K, M) weights of the triangular bands."""
     highest = settings.rate / 2 if settings.high is None else settings.high
-    ends = np.linspace(*_mels(np.array([settings.low, highest]), settings.scale), settings.mels + 2)
+    first, last = _mels(np.array([settings.low, highest]), settings.scale).tolist()
+    ends = np.linspace(first, last, settings.mels + 2)
     frequencies = np.linspace(0, settings.rate / 2, settings.fft // 2 + 1)  # (K,) Hz
     corners = _hertz(ends, settings.scale)
     axis, places = (

@@ -97,7 +97,7 @@ def stored_wave(wave: NDArray[Any], rate: int, form: SoundFormat) -> NDArray[np.
     if peak * FULL_SCALE < 0.5:
         raise RecordError("silence: every sample is 0")
     fitted = fitted_wave(resampled(wave / max(1.0, peak), rate, form.rate), form.length)
-    return np.round(np.clip(fitted, -1, 1) * FULL_SCALE).astype(np.int16)
+    return np.asarray(np.round(np.clip(fitted, -1, 1) * FULL_SCALE), dtype=np.int16)
 
 
 def fitted_wave(wave: NDArray[Any], length: int) -> NDArray[Any]:

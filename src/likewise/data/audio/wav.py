@@ -79,11 +79,13 @@ def check_rate(rate: int) -> None:
 
 def _floats(body: Any, width: int, *, is_float: bool) -> NDArray[np.float32]:
     if is_float:
-        return np.frombuffer(body, dtype=f"<f{width}").astype(np.float32)
+        floats: NDArray[np.float32] = np.frombuffer(body, dtype=f"<f{width}").astype(np.float32)
+        return floats
     if width == 1:  # the only unsigned one
-        return (np.frombuffer(body, dtype=np.uint8).astype(np.float32) - 128) / 128
+        return np.asarray((np.frombuffer(body, dtype=np.uint8).astype(np.float32) - 128) / 128, np.float32)
     if width == 3:
         parts = np.frombuffer(body, dtype=np.uint8).reshape(-1, 3).astype(np.int32)
         whole = (parts[:, 0] << 8) | (parts[:, 1] << 16) | (parts[:, 2] << 24)  # signed in the top bits
         return (whole / 2.0**31).astype(np.float32)
-    return (np.frombuffer(body, dtype=f"<i{width}") / 2.0 ** (8 * width - 1)).astype(np.float32)
+    whole = np.frombuffer(body, dtype=f"<i{width}")
+    return (whole / 2.0 ** (8 * width - 1)).astype(np.float32)

@@ -127,7 +127,7 @@ def open_file_cache(
 def _num_bytes(refs: Sequence[ImageRef], codec: Codec) -> int:
     """Size of the large array."""
     shape, kind = next(iter(codec.shapes.values()))
-    return len(refs) * math.prod(shape) * np.dtype(kind).itemsize
+    return len(refs) * math.prod(shape) * int(np.dtype(kind).itemsize)
 
 
 def _built(refs: Sequence[ImageRef], codec: Codec, folder: Path, store: bool, progress: bool) -> Path:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from likewise.data.columns import Needs, columns_read
 from likewise.data.config import DataConfig
@@ -27,7 +30,7 @@ def source_of_sounds(config: DataConfig, needs: Needs | None = None) -> Source:
     source.columns = {name: said for name, said in described.items() if name in reads}
     source.columns_found = ["audio", "caption", "label"]
     source.unread = dict.fromkeys(("image_root", "text_separator", "encoding"), "sounds are synthesised")
-    waves = []
+    waves: list[NDArray[np.int16]] = []
     parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
     if config.validation_split == "test":
         parts.pop("validation")
@@ -36,10 +39,10 @@ def source_of_sounds(config: DataConfig, needs: Needs | None = None) -> Source:
         if options[part] == 0:
             continue
         made = make_sounds(options[part], seed=part_seed(options["seed"], part), rate=options["rate"])
-        start = sum(map(len, waves))
+        start = sum(len(part_waves) for part_waves in waves)
         waves.append(made.waves)
         for number, caption in enumerate(made.captions):
-            row = {"audio": Generated(start + number), "text": (caption,), "group": caption}
+            row: dict[str, Any] = {"audio": Generated(start + number), "text": (caption,), "group": caption}
             row["label"] = made.label_names[made.labels[number]]
             name = f"{part} sound {number}"
             values = {column: value for column, value in row.items() if column in reads}
