@@ -17,6 +17,10 @@ from torch import Tensor, nn
 __all__ = ["LogMel", "log_mel", "mel_bands"]
 
 
+# Bytes of a transform at a time on CPU, so that it stays in the cache: whole batches took 2.5 times as long.
+_CHUNK_BYTES = 3_000_000
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogMel:
     """How a spectrogram is made of samples. The defaults are ours; AST's and CLAP's are in
@@ -77,7 +81,13 @@ def log_mel(waves: Tensor, settings: LogMel) -> Tensor:
         raise ValueError(
             f"log_mel: expected (B, L) of at least {settings.window} samples, got {tuple(waves.shape)}"
         )
-    waves = waves.float()
+    num_bytes = 8 * settings.num_frames(waves.shape[1]) * settings.fft
+    rows = len(waves) if waves.is_cuda else max(1, _CHUNK_BYTES // num_bytes)
+    made = [_log_mel(part.float(), settings) for part in waves.split(max(1, rows))]
+    return torch.cat(made) if len(made) > 1 else made[0]
+
+
+def _log_mel(waves: Tensor, settings: LogMel) -> Tensor:
     if settings.centered:
         edge = settings.window // 2
         waves = nn.functional.pad(waves[:, None], (edge, edge), mode="reflect")[:, 0]

@@ -21,8 +21,8 @@ class ZeroShotOptions:
     """Options of zero-shot classification."""
 
     templates: str = "photo"
-    """zero-shot: prompts of the classes: a set's name (photo, plain, ...) or a sentence with one {}. A model of
-    sounds reads photo as plain, the class name alone."""
+    """zero-shot: prompts of the classes: a set's name (photo, plain, ...) or a sentence with one {}. For a
+    model of sounds photo means plain, the class name alone."""
 
     def __post_init__(self) -> None:
         try:
