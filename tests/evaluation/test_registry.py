@@ -63,7 +63,8 @@ ELSEWHERE = [
 ADDED = '''
 from dataclasses import dataclass
 
-from likewise.data.column_kinds import Classes, Images, Names, Texts
+from likewise.data.column_kinds import Classes, Names, Texts
+from likewise.data.stored_kinds import Images
 from likewise.data.columns import Needs
 from likewise.evaluation.base import Figure, Task, task
 

@@ -112,7 +112,8 @@ class Task(ABC):
 
     def abilities_of(self, model: Model) -> list[str]:
         """The abilities that it needs of a model: those of images are of sounds in a model of sounds."""
-        return [model.encoding if name == "encode_images" else name for name in self.abilities]
+        of_sounds = "encode_audio" in model.abilities
+        return ["encode_audio" if of_sounds and name == "encode_images" else name for name in self.abilities]
 
     def fits(self, model: Model) -> bool:
         """Whether the model has the abilities that the task always needs."""

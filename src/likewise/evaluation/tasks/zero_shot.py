@@ -57,7 +57,7 @@ class ZeroShot(Task):
     def run(self, context: Context, options: ZeroShotOptions) -> dict[str, Any]:
         """See `Task.run`."""
         chosen = options.chosen
-        if chosen == "photo" and context.model.column == "audio":
+        if chosen == "photo" and "encode_audio" in context.model.abilities:
             chosen = "plain"
         rows = prompts(context.validation.label_names or [], chosen)  # C lists of T
         vectors = context.model.encode_texts([text for row in rows for text in row])  # (C T, D)
