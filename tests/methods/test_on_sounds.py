@@ -257,3 +257,18 @@ def test_commands(
     assert "simclr-audio" in capsys.readouterr().out
     methods_command.run(["clip-audio"])
     assert "clip-audio: a sound and its caption are positives" in capsys.readouterr().out
+
+
+def test_a_training_starts_from_another_of_sounds(clip_run: RunFolder, tmp_path: Path) -> None:
+    small = {"training__steps": 1, "training__batch_size": 16, "training__loggers": (), "show": False}
+    start = {"training__start_from": str(clip_run.path)}
+    run = likewise.train(method="simclr-audio", data=SOURCE, out=tmp_path / "a", **small, **start)
+    settings = read_settings(run.config)
+    assert (settings.audio.sample_rate, settings.audio.seconds) == (8000, 1.5)
+    assert load(run.model).image_encoder.settings == load(clip_run.model).image_encoder.settings  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="takes sounds of another rate or length"):
+        likewise.train(
+            method="simclr-audio", data=SOURCE, out=tmp_path / "b", audio__seconds=2.0, **small, **start
+        )
+    with pytest.raises(ConfigError, match="reads another column than simclr, which needs image"):
+        likewise.train(method="simclr", data="scenes", out=tmp_path / "c", **small, **start)

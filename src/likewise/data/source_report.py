@@ -205,12 +205,13 @@ def _duplicates(loaded: Loaded, dataset: Dataset) -> tuple[list[list[str]], list
 
     Several questions about one file are no duplicates: the first of them stands for it.
     """
-    if dataset.pixels is None or not loaded.records:
+    main = next((name for name in MAIN if dataset.has(name)), None)
+    if main is None or not loaded.records:
         return [], []
-    dataset = dataset.subset(np.sort(np.unique(dataset.column("image").rows, return_index=True)[1]))
+    dataset = dataset.subset(np.sort(np.unique(dataset.column(main).rows, return_index=True)[1]))
     exact = exact_duplicates(dataset.content) if dataset.content is not None else []
     repeated = {place for group in exact for place in group[1:]}
-    alike = near_duplicates(*difference_hashes(dataset.images, len(dataset)))
+    alike = near_duplicates(*difference_hashes(dataset.images, len(dataset))) if main == "image" else []
     near = [[place for place in group if place not in repeated] for group in alike]
     named = [
         [[dataset.ids[place] for place in group] for group in groups if len(group) > 1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from likewise.encoders import AudioEncoder, AudioEncoderConfig, ImageEncoderConfig, TextEncoderConfig
+from likewise.encoders.audio import stored_form
 from likewise.encoders.fusion import FusionEncoder, cut_fusion, fusion_above
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
@@ -75,10 +76,10 @@ class BuildContext:
             if self.trained is None or not has_encoder(self.trained, "image"):
                 return AudioEncoder.of_options(self.audio)
             trained = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
-            if trained.column != "audio":
+            if not isinstance(trained, AudioEncoder) or trained.form != stored_form(self.audio):
                 raise ConfigError(
-                    "--training.start-from: that model reads images, and this method sounds; start from a "
-                    "model of sounds."
+                    "--training.start-from: that model takes sounds of another rate or length; leave the "
+                    "--audio options out."
                 )
             trained.freeze_unused()
             return trained

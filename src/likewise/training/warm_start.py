@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from likewise.data.columns import MAIN
 from likewise.encoders.image import ImageEncoder, resnet_depth
 from likewise.errors import ConfigError
 from likewise.messages import flag
@@ -29,16 +30,27 @@ _SHARED = ("image", "text", "fusion")
 
 
 def settings_of(method: type[Method], tables: Tables) -> Settings[Any]:
-    """The settings of tables, by default with the image size of the model that training starts from.
+    """The settings of tables, by default with the image size, or the length and rate of sounds, of the model
+    that training starts from.
 
     Raises:
-        ConfigError: see `build_settings`.
+        ConfigError: see `build_settings`; or that model reads sounds and the method images, or the reverse.
         ModelError: there is no such model.
     """
     start_from = tables.get("training", {}).get("start_from")
-    if start_from is not None and "image" in method.needs:
-        size = int(encoder_spec(read_config(start_from)["network"], "image")["image_size"])
-        tables = joined({"image": {"image_size": size}}, tables)
+    wanted = next((name for name in MAIN if name in method.needs), None)
+    if start_from is not None and wanted is not None:
+        spec = encoder_spec(read_config(start_from)["network"], "image")
+        if spec.get("column", "image") != wanted:
+            raise ConfigError(
+                f"--training.start-from: {start_from} reads another column than {method.name}, which needs "
+                f"{method.needs}; start from a model of the same kind."
+            )
+        if wanted == "image":
+            tables = joined({"image": {"image_size": int(spec["image_size"])}}, tables)
+        else:
+            form = {"sample_rate": spec["settings"]["rate"], "seconds": spec["seconds"]}
+            tables = joined({"audio": form}, tables)
     return build_settings(method, tables)
 
 

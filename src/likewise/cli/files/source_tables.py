@@ -88,9 +88,10 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
     if report.lacking:
         counted = ", ".join(f"without a {name} {count:,}" for name, count in report.lacking.items())
         facts.append(("incomplete", counted))
-    if report.num_images:
+    if report.num_images or report.num_sounds:
         facts.append(("exact duplicates", _duplicates(report.exact_duplicates)))
-        facts.append(("near duplicates", _duplicates(report.near_duplicates)))
+        if report.num_images:
+            facts.append(("near duplicates", _duplicates(report.near_duplicates)))
         if report.duplicates_across_splits:
             facts.append(
                 ("", f"{report.duplicates_across_splits:,} of these groups lie in more than one split")
