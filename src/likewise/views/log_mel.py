@@ -83,7 +83,7 @@ def log_mel(waves: Tensor, settings: LogMel) -> Tensor:
         )
     num_bytes = 8 * settings.num_frames(waves.shape[1]) * settings.fft
     rows = len(waves) if waves.is_cuda else max(1, _CHUNK_BYTES // num_bytes)
-    made = [_log_mel(part.float(), settings) for part in waves.split(max(1, rows))]
+    made = [_log_mel(part.float(), settings) for part in torch.split(waves, max(1, rows))]
     return torch.cat(made) if len(made) > 1 else made[0]
 
 
