@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["closest", "first_line", "first_names", "flag", "printable", "printed_line", "without_folders"]
+__all__ = [
+    "closest",
+    "first_line",
+    "first_names",
+    "flag",
+    "plain_warnings",
+    "printable",
+    "printed_line",
+    "without_folders",
+]
 
 # What would move a terminal's cursor, color it, or reverse its text.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -58,3 +70,13 @@ def without_folders(value: Any) -> Any:
     if isinstance(value, str) and Path(value.removeprefix("file://")).is_absolute():
         return Path(value).name
     return value
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Inside, warnings are kept; they are printed at the end, each once, without file and line."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in dict.fromkeys(str(one.message) for one in said):
+        print(f"warning: {printed_line(warning)}.", file=sys.stderr)

@@ -61,7 +61,7 @@ def test_one_class_an_image_is_printed(run: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--out", "classes.txt"], "expected a name that ends in .csv or .jsonl"),
+        (["--out", "classes.txt"], "expected a name that ends in .csv, .jsonl, .parquet"),
         (["--num-classes", "0"], "--num-classes is 0"),
     ],
 )

@@ -425,6 +425,8 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
         "report.html",
         "query.png",
         "words.png",
+        "answers.png",
+        "scenes.index/index.json",
         "model/model.safetensors",
         "results.json",
         "config.toml",

@@ -34,6 +34,8 @@ from likewise.reporting.sound_words import template_in_sounds
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import RunData, open_data
 from likewise.runs.settings import Settings, default_settings, read_settings, write_settings
+from likewise.search.build import update_index
+from likewise.search.terms import Term, query_vector
 from likewise.step_random import StepRandom
 from likewise.training.engine import train
 
@@ -272,3 +274,22 @@ def test_a_training_starts_from_another_of_sounds(clip_run: RunFolder, tmp_path:
         )
     with pytest.raises(ConfigError, match="reads another column than simclr, which needs image"):
         likewise.train(method="simclr", data="scenes", out=tmp_path / "c", **small, **start)
+
+
+def test_an_index_of_sounds_is_searched_by_words_and_sounds(clip_run: RunFolder, tmp_path: Path) -> None:
+    model = load(clip_run.model)
+    folder = tmp_path / "data"
+    paths = write_sounds(folder, 6)
+    (folder / "silent.wav").write_bytes(wav_bytes(np.zeros(50)))
+    update = update_index(model, str(folder), tmp_path / "sounds.index")
+    assert (update.index.size, update.added, [bad.id for bad in update.bad]) == (6, 6, ["silent.wav"])
+    words = query_vector(model, [Term(text="a low tone, then two clicks")])
+    assert update.index.search(words[None], 3).rows.shape == (1, 3)
+    heard = query_vector(model, [Term(image=str(paths[4]))])
+    np.testing.assert_allclose(heard, np.asarray(model.encode_audio(paths[4]))[0], atol=1e-6)
+    [found] = update.index.search(heard[None], 1).rows[0]
+    assert update.index.table.column("id")[int(found)].as_py() == "04.wav"
+    assert update_index(model, str(folder), tmp_path / "sounds.index").added == 0
+    generated = update_index(model, "sounds:train=5,validation=3,rate=16000", tmp_path / "made.index")
+    assert generated.index.size == 8
+    assert generated.index.manifest.what == "audio"

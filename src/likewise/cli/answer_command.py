@@ -11,12 +11,11 @@ import tyro
 from likewise.cli.files.answer_files import Answered, write_answers_file
 from likewise.cli.files.image_records import say_set_aside, square_batches, tracked
 from likewise.cli.files.row_files import check_out
-from likewise.cli.plain_warnings import plain_warnings
 from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.record import BadRecord, Record
 from likewise.errors import ConfigError, DataError
-from likewise.messages import printed_line
+from likewise.messages import plain_warnings, printed_line
 from likewise.model.answers import Score
 from likewise.model.model import Model
 from likewise.option_flags import check_counts, parse_flags

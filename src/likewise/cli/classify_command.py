@@ -5,31 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import tyro
 
+from likewise.cli.files.class_folders import check_folder, copy_into_class
 from likewise.cli.files.image_records import list_images, say_set_aside, square_batches
-from likewise.cli.files.output_paths import check_place
-from likewise.cli.files.row_files import write_rows
+from likewise.cli.files.row_files import check_out, write_rows
 from likewise.data.record import BadRecord, Record
-from likewise.errors import ConfigError, DataError
+from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.messages import printed_line
 from likewise.model.classes import class_probabilities
 from likewise.model.model import Model
+from likewise.model.zero_shot import ZeroShotClassifier
 from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
+from likewise.search.index import open_index
+from likewise.search.neighbours import NeighbourClassifier
 
 __all__ = ["ClassifyCommand", "run"]
-
-_SUFFIXES = (".csv", ".jsonl")
 
 Row = dict[str, Any]
 
 
+class _Classifier(Protocol):
+    classes: tuple[str, ...]
+
+    def probabilities(self, vectors: Any) -> Any:
+        """(N, C) of the vectors (N, D) of images."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClassifyCommand:
-    """Name the classes of images with a trained classifier."""
+    """Name the classes of images: by a trained classifier, by the names of the classes alone (--labels), or
+    by the nearest labelled rows of an index (--index)."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run's folder, a model folder or a hub name."""
@@ -37,8 +46,31 @@ class ClassifyCommand:
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES...")]
     """Image files, folders of images, tables, shards: any source that `likewise data` reads."""
 
+    labels: str | None = None
+    """Names of the classes with commas between, such as dog,cat, for a model that reads texts."""
+
+    templates: str = "photo"
+    """With --labels: the sentences around a name: a set (photo, plain, ...) or a sentence with one {}."""
+
+    temperature: float | None = None
+    """With --labels: divides the cosines; smaller values give surer answers. The model's own when not given,
+    0.07 where it keeps none."""
+
+    index: str | None = None
+    """An index with labels: the nearest of its rows decide."""
+
+    neighbours: int = 20
+    """With --index: how many of them."""
+
+    abstain_below: float | None = None
+    """Give no class where the likeliest has a probability below this."""
+
     out: str | None = None
-    """File for the classes: .csv or .jsonl, a row for each image and class. Printed when not given."""
+    """File for the classes: .csv, .jsonl or .parquet, a row for each image and class. Printed when not
+    given."""
+
+    sort_into: str | None = None
+    """Copy each image into FOLDER/CLASS/, or FOLDER/_unsure/ where it is given no class."""
 
     num_classes: int = 1
     """The likeliest so many classes of each image."""
@@ -53,43 +85,83 @@ class ClassifyCommand:
 def run(arguments: Sequence[str]) -> None:
     """Classify, and print or write."""
     options = parse_flags(ClassifyCommand, arguments, prog="likewise classify")
-    check_counts(options, "num_classes", "batch_size")
-    if options.out is not None:
-        if Path(options.out).suffix not in _SUFFIXES:
-            raise ConfigError(f"--out {options.out}: expected a name that ends in {' or '.join(_SUFFIXES)}.")
-        check_place("--out", Path(options.out), such_as=f"classes{Path(options.out).suffix}")
+    _check(options)
     model = open_model(options.run, options.device)
-    model.needs("classify")  # before any source is opened
+    classifier = _classifier(model, options)  # before any source is opened
     records, bad = list_images(options.images)
-    rows = _classified(model, records, options, bad)
+    rows = _classified(model, classifier, records, options, bad)
     say_set_aside(bad, "images")
     if not rows:
         raise DataError("no image could be read, for the reasons above." if bad else "there are no images.")
-    if options.out is None:
-        for row in rows:
-            print("\t".join(map(printed_line, (row["image"], row["class"], f"{row['probability']:.4f}"))))
-    else:
+    if options.out is not None:
         write_rows(Path(options.out), rows)
         print(printed_line(f"wrote {len(rows):,} rows to {options.out}"))
+    elif options.sort_into is None:
+        for row in rows:
+            words = (row["image"], row["class"] or "(unsure)", f"{row['probability']:.4f}")
+            print("\t".join(map(printed_line, words)))
+    if options.sort_into is not None:
+        print(printed_line(f"copied {sum(row['rank'] == 1 for row in rows):,} images to {options.sort_into}"))
 
 
-def _classified(model: Model, records: list[Record], options: Any, bad: list[BadRecord]) -> list[Row]:
+def _check(options: Any) -> None:
+    check_counts(options, "num_classes", "batch_size", "neighbours")
+    check_out(options.out, such_as="classes")
+    if options.sort_into is not None:
+        check_folder(options.sort_into)
+    if options.labels is not None and options.index is not None:
+        raise ConfigError("--labels and --index are two ways to classify; give one of them.")
+    if options.abstain_below is not None and not 0 < options.abstain_below <= 1:
+        raise ConfigError(f"--abstain-below is {options.abstain_below}; expected above 0, and at most 1.")
+
+
+def _classifier(model: Model, options: Any) -> _Classifier | None:
+    """What tells classes apart by the images' vectors; None where the model itself classifies."""
+    if options.labels is not None:
+        names = [name.strip() for name in options.labels.split(",") if name.strip()]
+        return ZeroShotClassifier(model, names, templates=options.templates, temperature=options.temperature)
+    if options.index is not None:
+        index = open_index(options.index)
+        index.check_model(model)
+        return NeighbourClassifier(index, neighbours=options.neighbours)
+    if "classify" not in model.abilities and "encode_images" in model.abilities:
+        raise AbilityError(
+            f"this model ({model.config['method']}) has no classes of its own; add --labels dog,cat where it "
+            "reads texts, or --index INDEX with labelled images."
+        )
+    model.needs("classify")
+    return None
+
+
+def _classified(
+    model: Model, classifier: _Classifier | None, records: list[Record], options: Any, bad: list[BadRecord]
+) -> list[Row]:
     """Rows of the readable images; the others are added to `bad`."""
     rows: list[Row] = []
     for batch in square_batches(model, records, batch_size=options.batch_size):
         bad += batch.bad
         if not batch.records:
             continue
-        probabilities = class_probabilities(model, [batch.images])  # (B, C)
-        likeliest = (-probabilities).argsort(axis=1, kind="stable")[:, : options.num_classes]
-        rows += [
-            {
-                "image": record.id,
-                "class": model.classes[number],
-                "rank": rank,
-                "probability": float(of_image[number]),
-            }
-            for record, of_image, numbers in zip(batch.records, probabilities, likeliest, strict=True)
-            for rank, number in enumerate(numbers, start=1)
-        ]
+        if classifier is None:
+            classes, probabilities = model.classes, class_probabilities(model, [batch.images])  # (B, C)
+        else:
+            model.needs("encode_images")
+            classes = classifier.classes
+            probabilities = classifier.probabilities(model.encode_squares(batch.images))
+        for record, of_image in zip(batch.records, probabilities, strict=True):
+            found = _rows_of(record.id, classes, of_image, options)
+            if options.sort_into is not None:
+                copy_into_class(record, found[0]["class"] or None, Path(options.sort_into))
+            rows += found
     return rows
+
+
+def _rows_of(image: str, classes: Sequence[str], probabilities: Any, options: Any) -> list[Row]:
+    """The likeliest classes of an image, or one row without a class."""
+    likeliest = (-probabilities).argsort(kind="stable")[: options.num_classes]
+    if options.abstain_below is not None and probabilities[likeliest[0]] < options.abstain_below:
+        return [{"image": image, "class": "", "rank": 1, "probability": float(probabilities[likeliest[0]])}]
+    return [
+        {"image": image, "class": classes[number], "rank": rank, "probability": float(probabilities[number])}
+        for rank, number in enumerate(likeliest, start=1)
+    ]

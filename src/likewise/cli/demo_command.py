@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from likewise.cli.files.demo_index import answer_by_index
 from likewise.errors import ConfigError, Interrupted
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import evaluate
@@ -44,12 +46,13 @@ __all__ = ["DemoCommand", "demo_settings", "run"]
 _STEPS = 360
 _RERANKED = 16  # candidates of each search
 _ANSWER, _WORDS = "query.png", "words.png"
+_INDEX, _ANSWERS = "scenes.index", "answers.png"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
     """Train TCL on generated scenes, evaluate it on new ones with and without re-ranking, write the report,
-    and answer a query with images and attention maps."""
+    answer a query with images and attention maps, and search an index by words and images."""
 
     out: str = "runs/demo"
     """The run's folder."""
@@ -111,8 +114,18 @@ def run(arguments: Sequence[str]) -> None:
     best = draw_answer(model, splits.validation, options.query, sheet, num_candidates=_RERANKED)
     image = splits.validation.images([best])
     remarks = draw_explanation(image[0].numpy(), explain(model, image, [options.query])[0], words)
-    _print_summary(run, sheet, words, report(run.path), options.query, seconds)
-    for remark in unread_words(model.tokenizer, options.query) + remarks:
+    print("Building an index of the new scenes ...", flush=True)
+    index, answers = run.path / _INDEX, run.path / _ANSWERS
+    count, others = answer_by_index(
+        model, settings.data.source, options.query, index=index, sheet=answers, model_path=run.path
+    )
+    page = report(run.path)
+    _print_summary(run, sheet, words, page, options.query, seconds)
+    print(
+        f"\n{index} has {count:,} scenes; {answers} shows what it finds by a text, an image and both. Try:\n"
+    )
+    print(f'  likewise search {shlex.quote(str(index))} "a large green star - a circle" --sheet found.png')
+    for remark in [*unread_words(model.tokenizer, options.query), *dict.fromkeys(remarks + others)]:
         print(f"\n{remark}")
 
 
@@ -131,7 +144,7 @@ def _check_demo(run: RunFolder, settings: Settings[Any], again: bool) -> None:
         raise ConfigError(f"{run.path} holds another run; {hint}name another --out.")
     if not is_demo:
         raise ConfigError(f"--again would remove {run.path}, which is no demo; name another --out.")
-    known = {*(path.name for path in vars(run).values()), _ANSWER, _WORDS}
+    known = {*(path.name for path in vars(run).values()), _ANSWER, _WORDS, _INDEX, _ANSWERS}
     if others := sorted(path.name for path in run.path.iterdir() if path.name not in known):
         shown = first_names(others, most=3)
         raise ConfigError(f"--again would remove {shown} in {run.path}, of no demo; name another --out.")

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from likewise.cli.files.embedding_parts import write_parts
 from likewise.cli.files.output_paths import check_place, why_not_there
 from likewise.data import DataConfig, Dataset, Splits
 from likewise.data.columns import Needs
@@ -21,6 +22,8 @@ from likewise.option_flags import parse_flags
 from likewise.runs.open import OWN_DATA, open_data, open_model
 
 __all__ = ["EmbedCommand", "run"]
+
+_SUFFIXES = (".parquet", ".npy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,9 @@ class EmbedCommand:
     """What to embed; the run's own source by default."""
 
     out: str
-    """FILE.parquet (columns id, text, embedding) or FILE.npy (the vectors, with FILE.ids.txt beside it)."""
+    """FILE.parquet (columns id, text, embedding), FILE.npy (the vectors, with FILE.ids.txt beside it), or
+    FOLDER/ for parts that `likewise index FOLDER/` reads: several processes (torchrun, a SLURM array) write
+    them side by side, and what is there is not done again."""
 
     what: Literal["images", "texts", "audio"] | None = None
     """Images, texts or sounds (audio); images by default, sounds for a model of sounds."""
@@ -44,6 +49,12 @@ class EmbedCommand:
     if it names no validation part). Further parts are left out, and counted: --data SOURCE
     --data.validation-split NAME embeds one of them."""
 
+    rows_a_part: int = 8192
+    """Images or texts in a file of FOLDER/."""
+
+    thumbnails: int = 192
+    """Longer side of the thumbnails in FOLDER/ in pixels; 0 for none."""
+
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
@@ -52,6 +63,9 @@ def run(arguments: Sequence[str]) -> None:
     """Embed and write."""
     options = parse_flags(EmbedCommand, arguments, prog="likewise embed")
     path = Path(options.out)
+    if options.out.endswith("/") or (path.is_dir() and path.suffix not in _SUFFIXES):
+        write_parts(options, path)
+        return
     _check_out(path)
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be searched for texts that this model cannot read.
@@ -80,8 +94,8 @@ def run(arguments: Sequence[str]) -> None:
 
 def _check_out(path: Path) -> None:
     """Reject a file that cannot be written, before all the work."""
-    if path.suffix not in (".parquet", ".npy"):
-        raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy.")
+    if path.suffix not in _SUFFIXES:
+        raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy, or a folder/.")
     check_place("--out", path, such_as=f"embeddings{path.suffix}")
     if path.suffix == ".npy" and (reason := why_not_there(ids_file(path))) is not None:
         raise ConfigError(f"--out {path}: its ids cannot stand beside it: {reason}; name another place.")

@@ -10,7 +10,7 @@ import tyro
 
 from likewise.cli.files.row_files import check_out
 from likewise.cli.files.statement_rows import finish, open_rows
-from likewise.cli.plain_warnings import plain_warnings
+from likewise.messages import plain_warnings
 from likewise.model.model import Model
 from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model

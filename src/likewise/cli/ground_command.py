@@ -11,13 +11,12 @@ import tyro
 
 from likewise.cli.files.row_files import check_out
 from likewise.cli.files.statement_rows import finish, open_rows, print_cells
-from likewise.cli.plain_warnings import plain_warnings
 from likewise.data.columns import Needs
 from likewise.data.config import DataConfig
 from likewise.data.images.inputs import upright_image
 from likewise.data.sources.open import open_source
 from likewise.errors import ConfigError
-from likewise.messages import printed_line
+from likewise.messages import plain_warnings, printed_line
 from likewise.model.explanations.grounding import Grounding
 from likewise.model.model import Model
 from likewise.option_flags import check_counts, parse_flags

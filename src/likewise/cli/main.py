@@ -16,7 +16,7 @@ from likewise.messages import closest, first_line, printed_line
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "demo": "train a small model on generated scenes, evaluate it, write a report, answer a query (minutes)",
+    "demo": "train a small model on generated scenes, evaluate it, write a report, search them (minutes)",
     "methods": "list the training methods: what each learns from, and its paper",
     "data": "show how a data source is understood: counts, columns, examples, duplicates, bad records",
     "train": "train a method on a data source",
@@ -29,6 +29,9 @@ COMMANDS = {
     "ground": "find the region of an image that a phrase names",
     "answer": "answer questions about images (models of vqa)",
     "embed": "write the embeddings of images or texts to a file",
+    "index": "embed images into an index that can be searched, and keep it up to date",
+    "search": "search an index by words, images, or both",
+    "duplicates": "find images of an index that are the same, or nearly",
     "export": "write a trained model in another library's format",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }
@@ -63,6 +66,9 @@ _LESS_MEMORY = {
     "ground": "a smaller --batch-size",
     "answer": "a smaller --batch-size, or fewer --answers",
     "embed": _FEWER_ROWS,
+    "index": "a smaller --batch-size",
+    "search": "--device cpu where it was a GPU's, or a smaller --rerank",
+    "duplicates": "--kinds exact",
     "explain": "--device cpu where it was a GPU's",
     "report": "--device cpu where it was a GPU's",
     "data": "fewer records (--data.max-records 1000)",

@@ -178,13 +178,21 @@ _PLURALS = {"images": "image", "sounds": "audio", "texts": "text", "labels": "la
 class Needs:
     """The columns that a method or task reads, such as `Needs("image", label=OPTIONAL)`.
 
-    Columns named alone are required.
+    Columns named alone are required. `further` says whether the table columns that play no role are read
+    too, as `Record.further`.
 
     `"image" in needs` tells whether the column is read at all.
     """
 
     def __init__(self, *required: str, **columns: Need) -> None:
         self.columns = dict.fromkeys(required, REQUIRED) | columns
+        self.further = False
+
+    def with_further(self) -> Needs:
+        """The same needs, and all further columns of tables."""
+        needs = Needs(**self.columns)
+        needs.further = True
+        return needs
 
     @classmethod
     def of(cls, needs: Needs | Iterable[str]) -> Needs:

@@ -59,6 +59,7 @@ class Record:
         place: where the user finds it, such as "captions.csv:12".
         split: as the source has it, None where it names none.
         values: by column (`likewise.data.columns`); columns that the record does not have are not in it.
+            "further" has the table columns that play no role, where they are read.
     """
 
     id: str
@@ -86,6 +87,12 @@ class Record:
     def label(self) -> str | None:
         """Its class."""
         return self.values.get("label")
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """Table columns that play no role, by their own names; none unless they were asked for."""
+        further: dict[str, Any] = self.values.get("further", {})
+        return further
 
     @property
     def group(self) -> str | None:

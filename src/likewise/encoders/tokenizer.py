@@ -151,10 +151,14 @@ class TextTokenizer:
         unknown = next((token for token in ("[UNK]", "<unk>") if self._tokenizer.token_to_id(token)), None)
         return named if unknown is None else named | {"unk_token": unknown}
 
+    def to_json(self) -> str:
+        """The content of its file."""
+        return str(self._tokenizer.to_str(pretty=True))
+
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which the `tokenizers` library and transformers read."""
         # The library's own save raises a bare Exception when the disk is full.
-        path.write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+        path.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path, *, max_tokens: int | None, pad_id: int | None = None) -> TextTokenizer:

@@ -36,8 +36,11 @@ from likewise.model.sounds import SoundModel
 from likewise.model.statement_model import StatementModel
 from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
 from likewise.networks.base import Network
+from likewise.search.build import build_index
+from likewise.search.index import Index
 
 if TYPE_CHECKING:
+    from likewise.data.config import DataConfig
     from likewise.data.dataset import Dataset
 
 __all__ = ["ImageInput", "Model", "load"]
@@ -288,6 +291,11 @@ class Model(Captions, Answers, StatementModel, SoundModel):
         self.needs("classify")  # before any image is read
         return class_probabilities(self, self.stored_batches(images, batch_size))
 
+    def encode_squares(self, squares: Tensor) -> np.ndarray:
+        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, as `stored_squares` makes them; of
+        (B, L) int16 waves for a model of sounds."""
+        return joined_vectors([self.embed_stored(squares)], dim=self.dim)
+
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of all images of a dataset, or of its sounds, read from its cache."""
         self.needs(self.encoding)
@@ -297,6 +305,21 @@ class Model(Captions, Answers, StatementModel, SoundModel):
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
         return PairScorer(self, dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
+
+    def index(
+        self, source: str | os.PathLike[str] | DataConfig, out: str | os.PathLike[str], **options: Any
+    ) -> Index:
+        """Build an index of a source that can be searched, or bring one up to date with it.
+
+        Args:
+            source: a folder of images, a table, ...: anything that `likewise data` reads.
+            out: the folder of the index, such as "photos.index".
+            options: fields of `likewise.search.build.IndexOptions`.
+
+        Raises:
+            ConfigError, DataError, ModelError, WriteError: see `likewise.search.build.update_index`.
+        """
+        return build_index(self, source, out, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model folder, whole or not at all.

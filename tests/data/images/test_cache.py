@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     def no_space(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cache_build, "_allocate", no_space)
+    monkeypatch.setattr(cache_build, "allocate", no_space)
     with pytest.raises(DataError, match=r"disk of .* is full.*cache-dir"):
         open_photos(folder)
     monkeypatch.undo()

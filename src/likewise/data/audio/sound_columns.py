@@ -18,7 +18,7 @@ from likewise.data.record import Generated, ImageRef
 from likewise.data.stored_kinds import Sounds
 from likewise.errors import ConfigError, RecordError
 
-__all__ = ["open_sounds"]
+__all__ = ["in_form", "open_sounds"]
 
 _SAMPLED = 64
 _CLIPPED_SHARE = 0.001  # of a sound's samples at full scale
@@ -58,7 +58,7 @@ def open_sounds(
         hashes = {row: content_hash(waves[row].data) for row in set(rows[there].tolist())}
         content[there] = [hashes[row] for row in rows[there].tolist()]
         seconds[there] = waves.shape[1] / rate
-        store = HeldPixels(_in_form(waves, rate, form))
+        store = HeldPixels(in_form(waves, rate, form))
         return Sounds(pixels=store, rows=rows, content=content, rate=form.rate, seconds=seconds), {}, []
     codec = Waves(form, config.longest_audio_seconds)
     folder = cache_folder(config.cache_dir)
@@ -93,7 +93,7 @@ def _stored_form(form: SoundFormat | None, config: DataConfig) -> SoundFormat:
     return replace(form, seconds=config.audio_seconds)
 
 
-def _in_form(waves: NDArray[np.int16], rate: int, form: SoundFormat) -> NDArray[np.int16]:
+def in_form(waves: NDArray[np.int16], rate: int, form: SoundFormat) -> NDArray[np.int16]:
     """(N, n) samples of one rate as (N, L) of another."""
     if rate == form.rate:
         return np.ascontiguousarray(fitted_wave(waves, form.length))

@@ -30,6 +30,7 @@ __all__ = [
     "CacheBuilder",
     "Codec",
     "Squares",
+    "allocate",
     "array_names",
     "content_hash",
     "decode_piece",
@@ -196,7 +197,7 @@ class CacheBuilder:
                 self._journal.unlink(missing_ok=True)
                 shape, kind = _array_kind(name, len(self._refs), self._codec)
                 np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
-                _allocate(path)
+                allocate(path)
             arrays[name] = np.lib.format.open_memmap(path, mode="r+")
         return arrays
 
@@ -280,7 +281,7 @@ def sync(arrays: dict[str, Any]) -> None:
         array.flush()
 
 
-def _allocate(path: Path) -> None:
+def allocate(path: Path) -> None:
     """Reserve the space now: writing to a sparse mapping on a full disk ends in SIGBUS, not in an error."""
     with open(path, "r+b") as stream:
         size = os.fstat(stream.fileno()).st_size

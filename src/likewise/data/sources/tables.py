@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from likewise.data.cells import EMPTY_TEXT
@@ -13,7 +14,7 @@ from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.sources.path_hints import path_hints
 from likewise.data.sources.path_resolver import PathResolver, find_image_root
 from likewise.data.stored_kinds import Stored
-from likewise.data.tables.names import without_caption_number
+from likewise.data.tables.names import is_missing, without_caption_number
 from likewise.data.tables.roles import Roles, recognise
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import check_texts, is_text, legible
@@ -70,9 +71,11 @@ def source_of_tables(
         source.unread["image_root"] = "no column holds paths of images or sounds"
     if all(table.kind in _ENCODED for table, _, _ in tables):
         source.unread["encoding"] = f"{first.kind} has an encoding of its own"
+    further = source.columns_unread if needs is not None and needs.further else []
     for table, named, domain in tables:
         files = main if main in reads else None
-        _Reader(table, Roles(read, roles.apart), config, named, domain, source, main, files).read()
+        reader = _Reader(table, Roles(read, roles.apart), config, named, domain, source, main, files)
+        reader.read([name for name in further if name not in table.binary])
     return source
 
 
@@ -132,6 +135,7 @@ class _Reader:
         self._reported: set[str] = set()
         self._dropped: list[str] = []
         self._gathered: dict[Any, Record] = {}
+        self._further: dict[str, Sequence[Any]] = {}
         self._how = {role: self._parsing(role, roles) for role in self._cells}
 
     def _parsing(self, role: str, roles: Roles) -> Parsing:
@@ -139,8 +143,13 @@ class _Reader:
         drop = self._dropped.append if role == "text" else _refuse
         return Parsing(config=self._config, resolve=self._resolve, drop=drop, class_names=declared)
 
-    def read(self) -> None:
-        """Append the table's records and problems to the source."""
+    def read(self, further: Sequence[str]) -> None:
+        """Append the table's records and problems to the source.
+
+        Args:
+            further: columns that play no role, and are kept as they are.
+        """
+        self._further = {name: self._table.column(name) for name in further}
         for place, reason in self._table.bad_rows:
             self._source.problems.append(Problem("row", BadRecord(place, place, reason), self._split))
         for row in range(self._table.num_rows):
@@ -191,6 +200,11 @@ class _Reader:
         values["domain"] = values.get("domain") or self._domain
         for reason in self._dropped:
             self._problem("text", id_, place, reason, split)
+        if self._further:
+            cells = {name: column[row] for name, column in self._further.items()}
+            values["further"] = {
+                name: cell for name, cell in cells.items() if not is_missing(cell) and cell != ""
+            }
         self._gather(row, Record(id=id_, place=place, split=split, **values))
 
     def _gather(self, row: int, record: Record) -> None:

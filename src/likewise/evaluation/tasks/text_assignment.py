@@ -30,7 +30,14 @@ class TextAssignment(Task):
     order = 18
     monitored = "always"
     figures = (
-        Figure("accuracy", "Assignment accuracy", "share", "higher", chance="chance_accuracy", headline="Text assignment accuracy"),
+        Figure(
+            "accuracy",
+            "Assignment accuracy",
+            "share",
+            "higher",
+            chance="chance_accuracy",
+            headline="Text assignment accuracy",
+        ),
         Figure("chance_accuracy", "Assignment accuracy, chance", "share", baseline=True),
         Figure("accuracy_error", "Its standard error", "share", "lower"),
         *(Figure(f"{name}_accuracy", f"Right where it is {name}", "share", "higher") for name in ASSIGNMENTS),

@@ -1,0 +1,1 @@
+"""The rows of an index before they are one: listed, decoded, embedded, kept in parts."""
