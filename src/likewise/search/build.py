@@ -125,9 +125,7 @@ def update_index(
         WriteError: a full disk; the former index is as it was.
     """
     folder, options = Path(out), options or IndexOptions()
-    reads: tuple[What, ...] = ("images", "audio")
-    own = (what for what in reads if f"encode_{what}" in model.abilities)
-    what = options.what or next(own, "texts")
+    what = options.what or _usual(model)
     model.needs(f"encode_{what}")
     config = source if isinstance(source, DataConfig) else DataConfig(source=os.fspath(source))
     with _locked(folder):
@@ -176,6 +174,13 @@ def update_index(
         bad=[*listing.bad, *bad],
         notes=notes,
     )
+
+
+def _usual(model: Embedder) -> What:
+    """What a model embeds where nobody says."""
+    if "encode_images" in model.abilities:
+        return "images"
+    return "audio" if "encode_audio" in model.abilities else "texts"
 
 
 def _manifest(
