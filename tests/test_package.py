@@ -29,8 +29,8 @@ def plain(name: str) -> str:
 def test_what_is_imported_is_declared() -> None:
     project = described()["project"]
     extras = project["optional-dependencies"]
-    of_users = [one for name, needed in extras.items() if name not in ("dev", "peers") for one in needed]
-    declared = [*project["dependencies"], *of_users]
+    used = [one for name, needs in extras.items() if name not in ("dev", "peers") for one in needs]
+    declared = [*project["dependencies"], *used]
     names = {plain(re.split(r"[<>=!~;\[ ]", one)[0]) for one in declared}
     imported: set[str] = set()
     for path in PACKAGE.rglob("*.py"):

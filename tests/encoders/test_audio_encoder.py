@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from likewise.encoders import AudioEncoder, AudioEncoderConfig, ImageEncoder
-from likewise.encoders.audio import stored_form
+from likewise.encoders.audio.encoder import stored_form
 from likewise.errors import ConfigError, ModelError
 
 # transformers says it of AST's own bands.

@@ -459,24 +459,6 @@ def test_pretrained_weights_become_float32(tmp_path: Path, stored: torch.dtype) 
         assert {weight.dtype for weight in again.parameters()} == {torch.float32}
 
 
-def test_a_whole_clip_is_no_text_encoder(tmp_path: Path) -> None:
-    from transformers import CLIPConfig, CLIPModel
-
-    half = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    clip = CLIPModel(
-        CLIPConfig(
-            text_config=half | {"vocab_size": 300},
-            vision_config=half | {"image_size": 16, "patch_size": 8},
-            projection_dim=8,
-        )
-    )
-    clip.save_pretrained(tmp_path / "clip")
-    with pytest.raises(ConfigError, match=r"is a clip, not a text encoder; name its text half"):
-        TextEncoder.build(
-            TextEncoderConfig(pretrained=str(tmp_path / "clip"), max_tokens=8), vocabulary_size=300
-        )
-
-
 @pytest.mark.parametrize("option", [{"patch_size": 4}, {"dropout": 0.1}, {"heads": 2}])
 @pytest.mark.parametrize("architecture", ["resnet", "convnext"])
 def test_options_of_a_vit_are_refused_for_other_networks(option: dict[str, Any], architecture: Any) -> None:

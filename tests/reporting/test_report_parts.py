@@ -145,6 +145,22 @@ def test_spread_has_its_curves():
     assert [word in charts[1] for word in ("images <b>", "texts <b>")] == [True, True]
 
 
+def test_what_is_kept_is_drawn_beside_the_start():
+    lines = [
+        {
+            "kind": "evaluation",
+            "step": step,
+            "retained/accuracy": 0.6 - step / 100,
+            "retained/start_accuracy": 0.6,
+        }
+        for step in (10, 20)
+    ]
+    (chart,) = training_charts(lines)
+    assert "Kept of what the starting model knew" in chart
+    assert chart.count("starting model") > 1
+    assert "60.0 %" in chart or "60 %" in chart
+
+
 def test_a_single_point_is_a_dot():
     assert "<circle" in line_chart("x", [Series("a", ((5, 1.0),))], format_plain)
 

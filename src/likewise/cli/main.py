@@ -32,6 +32,7 @@ COMMANDS = {
     "index": "embed images into an index that can be searched, and keep it up to date",
     "search": "search an index by words, images, or both",
     "duplicates": "find images of an index that are the same, or nearly",
+    "serve": "serve a trained model, and an index, over HTTP, with a page for the browser",
     "export": "write a trained model in another library's format",
     "report": "write a run's report: one HTML file with curves, figures and images",
 }
@@ -70,6 +71,7 @@ _LESS_MEMORY = {
     "search": "--device cpu where it was a GPU's, or a smaller --rerank",
     "duplicates": "--kinds exact",
     "explain": "--device cpu where it was a GPU's",
+    "serve": "smaller batches (--limits.max-batch-images 8)",
     "report": "--device cpu where it was a GPU's",
     "data": "fewer records (--data.max-records 1000)",
 }

@@ -39,6 +39,11 @@ class TrainCommand:
     preset: str | None = None
     """A named set of the method's settings; flags override it. `likewise methods METHOD` lists them."""
 
+    pretrained: str | None = None
+    """A whole pre-trained model to fine-tune (a folder or hub name; CLIP, SigLIP, SigLIP 2, Chinese-CLIP,
+    VisionTextDualEncoder of transformers, or a model of two towers trained here): its encoders, projections,
+    temperature and tokenizer, at the method's low learning rate for that."""
+
     resume: bool = False
     """Go on with the run in --out from its newest checkpoint and with its own settings. --data (and
     --data.validation, --data.image-root, --data.cache-dir) says where the data lies now, if it was moved;
@@ -61,7 +66,7 @@ def run(arguments: Sequence[str]) -> None:
     options = TrainCommand(**of_command)
     folder = Path(options.out or f"runs/{name}")
     tables = joined(_base_settings(method, folder, options, given), given)
-    settings = settings_of(method, tables)
+    settings = settings_of(method, tables, pretrained=options.pretrained)
     try:
         out = train(settings, folder, resume=options.resume, show=not options.quiet)
     except Interrupted as error:
@@ -97,8 +102,8 @@ def _base_settings(method: type[Method], folder: Path, options: TrainCommand, gi
 
 
 def _print_help() -> None:
-    print("usage: likewise train METHOD SOURCE [--out RUN] [--preset NAME] [--config FILE] [--resume]")
-    print("                      [--quiet] [options]")
+    print("usage: likewise train METHOD SOURCE [--out RUN] [--preset NAME] [--config FILE]")
+    print("                      [--pretrained MODEL] [--resume] [--quiet] [options]")
     print("\nmethods:")
     for name, method in methods().items():
         print(f"  {name:<12} {method.summary} (needs {method.needs})")

@@ -129,6 +129,10 @@ class DataConfig:
     target: str | None = None
     """Another source to train on beside the first, as the target domain; read with the same options."""
 
+    retain: str | None = None
+    """A further source, with labels or captions, that is measured beside the validation part and never
+    trained on: what the model keeps there of what it knew at the start."""
+
     target_domain: str | None = None
     """Which domains of the domain column are the target, with commas between; all others are the source. By
     default the column says source and target."""
@@ -205,7 +209,16 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check every value that can be checked without looking at the data."""
-        for name in ("source", "images", "annotations", "image_root", "validation", "target", "cache_dir"):
+        for name in (
+            "source",
+            "images",
+            "annotations",
+            "image_root",
+            "validation",
+            "target",
+            "retain",
+            "cache_dir",
+        ):
             if isinstance(value := getattr(self, name), os.PathLike):  # as one has them in Python
                 object.__setattr__(self, name, os.fspath(value))
         if not self.source:

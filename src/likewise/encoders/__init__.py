@@ -1,6 +1,6 @@
 """Encoders: image, audio, text and their heads, on Hugging Face transformers' backbones."""
 
-from likewise.encoders.audio import AudioEncoder, AudioEncoderConfig
+from likewise.encoders.audio.encoder import AudioEncoder, AudioEncoderConfig
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig, ImageFeatures
 from likewise.encoders.text import TextEncoder, TextEncoderConfig, TextFeatures
 

@@ -13,7 +13,15 @@ from typing import Any
 from likewise.errors import ModelError
 from likewise.messages import first_line, printable
 
-__all__ = ["MAX_SIZE", "MAX_VOCABULARY", "check_choice", "check_size", "config_from_spec", "shown"]
+__all__ = [
+    "MAX_SIZE",
+    "MAX_VOCABULARY",
+    "check_choice",
+    "check_layers",
+    "check_size",
+    "config_from_spec",
+    "shown",
+]
 
 MAX_LAYERS, MAX_SIZE, MAX_VOCABULARY = 512, 1 << 16, 1 << 24
 _MOST_CHARACTERS, _MOST_ENTRIES, _MOST_NESTED = 100, 1024, 4
@@ -44,10 +52,18 @@ def shown(value: Any) -> str:
     return printable(repr(value), most=_MOST_CHARACTERS)
 
 
-def check_size(name: str, value: Any, *, most: int = MAX_SIZE) -> None:
-    """Raise ModelError unless it is a whole number from 1 to `most`."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ModelError(f"{name} is {shown(value)}; expected a whole number from 1 to {most:,}")
+def check_size(name: str, value: Any, *, least: int = 1, most: int = MAX_SIZE) -> None:
+    """Raise ModelError unless it is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ModelError(f"{name} is {shown(value)}; expected a whole number from {least} to {most:,}")
+
+
+def check_layers(config: Any) -> None:
+    """Raise ModelError where a transformers configuration has more layers than any network needs."""
+    for name in ("num_hidden_layers", "depths"):
+        value = getattr(config, name, None)
+        if isinstance(value, (int, list, tuple)):
+            _check_value(config.model_type, name, list(value) if isinstance(value, tuple) else value)
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:

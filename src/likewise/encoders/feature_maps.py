@@ -14,6 +14,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder
+from likewise.encoders.own import OwnBackbone
+from likewise.errors import AbilityError
 
 __all__ = ["feature_map_of", "kept_features"]
 
@@ -33,6 +35,10 @@ def kept_features(encoder: ImageEncoder) -> Iterator[list[Tensor]]:
             kept.append(features)
 
     backbone: Any = encoder.backbone
+    if isinstance(backbone, OwnBackbone):
+        raise AbilityError(
+            f"{backbone.config.name}, a network of the user's own, has no layer that is known."
+        )
     if encoder.convolutional:
         hook = backbone.register_forward_hook(lambda _, inputs, output: keep(output.last_hidden_state))
     else:

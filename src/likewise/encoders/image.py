@@ -20,13 +20,16 @@ from likewise.encoders.image_backbones import (
     resnet_depth,
     stem_stride_of,
 )
+from likewise.encoders.own import OWN, OwnBackbone, own_backbone
 from likewise.encoders.pretrained_vision import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     VISION_MODELS,
+    feature_dim,
     is_convolutional,
     is_pooled_by_itself,
     load_vision_model,
+    model_inputs,
     num_prefix_tokens,
     pooling_of,
     resize_positions,
@@ -74,8 +77,8 @@ class ImageEncoder(nn.Module):
         backbone: the transformers model.
         image_size: side of its inputs in pixels.
         stem_stride: stride of the 3x3 convolution that replaces a ResNet's stem; None for the original stem.
-        pooling: `mean` of the tokens, or `cls`: [CLS] or, where a pre-trained backbone has a pooling of its
-            own, the output of that.
+        pooling: `mean` of the tokens; `own`: the output of a ViT's pooler; `cls`: [CLS] or, where a backbone
+            was trained through a pooling of its own, the output of that.
         mean, std: normalization of the pixels, per channel, in [0, 1] units.
     """
 
@@ -98,19 +101,21 @@ class ImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone: Any = backbone
+        self.locked = False
         self.image_size = image_size
         self.stem_stride = stem_stride
         self.pooling = pooling
         self.mean = tuple(mean)
         self.std = tuple(std)
-        self.dim: int = _feature_dim(backbone.config)
+        self.dim: int = feature_dim(backbone.config)
         self.convolutional = is_convolutional(backbone.config)
         if self.convolutional:  # oneDNN and cuDNN convolve channels-last without copies
             self.backbone.to(memory_format=torch.channels_last)
         else:
             self.num_prefix_tokens = num_prefix_tokens(backbone.config)
-            self.pooled_by_backbone = is_pooled_by_itself(backbone.config)
-            install_fast_layers(self.backbone)
+            self.pooled_by_backbone = pooling == "own" or is_pooled_by_itself(backbone.config)
+            if not isinstance(backbone, OwnBackbone):
+                install_fast_layers(self.backbone)
 
     @classmethod
     def build(cls, config: ImageEncoderConfig) -> ImageEncoder:
@@ -119,6 +124,9 @@ class ImageEncoder(nn.Module):
         Raises:
             ConfigError: the pre-trained model cannot be loaded, or is not a supported image encoder.
         """
+        if config.own is not None:
+            own = own_backbone("image", config.own, new=True)
+            return cls(own, image_size=config.image_size, pooling="own", **own.normalization)
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
             pooling, size = pooling_of(backbone.config), config.image_size
@@ -153,14 +161,17 @@ class ImageEncoder(nn.Module):
         options = {name: spec[name] for name in _OPTIONS}
         check_size("image_size", spec["image_size"], most=_MAX_IMAGE_SIZE)
         check_choice("stem_stride", spec["stem_stride"], (None, *(stride for _, stride in STEM_STRIDES)))
-        check_choice("pooling", spec["pooling"], ("mean", "cls"))
+        check_choice("pooling", spec["pooling"], ("mean", "cls", "own"))
         for name in ("mean", "std"):
             channels = spec[name]
             numbers = isinstance(channels, list) and all(isinstance(one, (int, float)) for one in channels)
             if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
                 raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
-        config = config_from_spec(spec["backbone"], known=VISION_MODELS)
-        return cls(build_backbone(config, spec["stem_stride"]), **options)
+        if isinstance(stored := spec["backbone"], dict) and stored.get("model_type") == OWN:
+            return cls(own_backbone("image", str(stored.get("name"))), **options)
+        config = config_from_spec(stored, known=VISION_MODELS)
+        pooler = spec["pooling"] == "own"
+        return cls(build_backbone(config, spec["stem_stride"], pooler=pooler), **options)
 
     def resize(self, image_size: int) -> None:
         """Change the image size; a ViT's positions are interpolated once.
@@ -183,6 +194,10 @@ class ImageEncoder(nn.Module):
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 3, self.image_size, self.image_size))
 
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """As of nn.Module; a locked encoder stays as in evaluation, without dropout."""
+        return super().train(mode and not self.locked)
+
     def freeze_patches(self) -> None:
         """Freeze a ViT's patch projection."""
         self.backbone.embeddings.patch_embeddings.requires_grad_(False)
@@ -204,14 +219,9 @@ class ImageEncoder(nn.Module):
             grid = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
             tokens = grid.last_hidden_state.flatten(2).transpose(1, 2)  # (B, N, D)
             return ImageFeatures(grid.pooler_output.flatten(1), tokens)
-        output = self.backbone(pixels)
+        output = self.backbone(**model_inputs(self.backbone.config, pixels))
         states = output.last_hidden_state  # (B, 1 + N, D)
         tokens = states[:, self.num_prefix_tokens :]
-        if self.pooling != "cls":
+        if self.pooling == "mean":
             return ImageFeatures(tokens.mean(dim=1), tokens)
         return ImageFeatures(output.pooler_output if self.pooled_by_backbone else states[:, 0], tokens)
-
-
-def _feature_dim(config: Any) -> int:
-    sizes = getattr(config, "hidden_sizes", None)
-    return int(sizes[-1]) if sizes is not None else int(config.hidden_size)

@@ -10,6 +10,7 @@ from torch import nn
 
 from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.tuning_options import TuningOptions
 from likewise.errors import ConfigError
 from likewise.messages import flag
 
@@ -44,7 +45,7 @@ _CONVNEXT_PRESETS = {"tiny": (40, (2, 2, 6, 2)), "small": (64, (2, 2, 6, 2)), "b
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageEncoderConfig:
+class ImageEncoderConfig(TuningOptions):
     """The image encoder."""
 
     architecture: Literal["vit", "resnet", "convnext"] = "vit"
@@ -84,6 +85,7 @@ class ImageEncoderConfig:
     def __post_init__(self) -> None:
         """Reject values that cannot work."""
         check_sizes(self, "image", "patch_size", "width", "depth", "heads")
+        self.check_tuning("image")
         if self.image_size < 8:
             raise ConfigError(f"--image.image-size is {self.image_size} px; the smallest that works is 8.")
         if self.patch_size is not None and self.image_size % self.patch_size:
@@ -157,11 +159,11 @@ def backbone_config(config: ImageEncoderConfig) -> Any:
     )
 
 
-def build_backbone(config: Any, stem_stride: int | None) -> nn.Module:
+def build_backbone(config: Any, stem_stride: int | None, *, pooler: bool = False) -> nn.Module:
     """A new backbone; `stem_stride` is that of a ResNet's small stem, None for the original one."""
     from transformers import AutoModel
 
-    backbone: nn.Module = AutoModel.from_config(config, **without_pooler(config))
+    backbone: nn.Module = AutoModel.from_config(config, **({} if pooler else without_pooler(config)))
     if stem_stride is not None:
         stem: Any = backbone.embedder
         width = config.embedding_size

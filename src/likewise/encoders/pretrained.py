@@ -11,21 +11,33 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from likewise.errors import ConfigError
-from likewise.messages import first_line
+from likewise.messages import first_line, first_names
 
 __all__ = [
+    "TWO_TOWERS",
+    "OwnPooling",
     "TextPooling",
     "TokenPooling",
     "cannot_load",
+    "class_of",
     "load_backbone",
     "load_config",
+    "load_two_towers",
     "quiet_loading",
+    "read_config",
+    "read_json",
     "read_pooling",
     "without_pooler",
 ]
 
+TWO_TOWERS = ("chinese_clip", "clip", "siglip", "siglip2", "vision-text-dual-encoder")
+"""Model types of an image and a text encoder together."""
+
 TokenPooling = Literal["first", "last", "mean", "max"]
 """The state of the first or the last real token, or the mean or maximum over all real tokens."""
+
+OwnPooling = Literal["own"]
+"""The output of the backbone's own pooler."""
 
 _POOLING_MODES: dict[str, TokenPooling] = {
     "cls": "first",
@@ -39,6 +51,10 @@ _POOLING_MODES: dict[str, TokenPooling] = {
 """Names in the configuration of sentence-transformers."""
 
 
+_OPTIONAL_POOLER = ("bert", "chinese_clip_text_model", "deit", "roberta", "vit", "xlm-roberta")
+"""Model types that can be built without their pooler."""
+
+
 class TextPooling(NamedTuple):
     """How a sentence-transformers model makes one vector of a text's tokens.
 
@@ -47,12 +63,31 @@ class TextPooling(NamedTuple):
         normalize: scale the vector to unit length.
     """
 
-    pooling: TokenPooling
+    pooling: TokenPooling | OwnPooling
     normalize: bool
 
 
+def read_config(name: str, *, section: str) -> Any:
+    """The transformers configuration of any pre-trained model.
+
+    Args:
+        name: a folder or hub name.
+        section: `image` or `text`, the options that name it.
+
+    Raises:
+        ConfigError: it cannot be loaded, or needs code of its own.
+    """
+    from transformers import AutoConfig
+
+    try:
+        with quiet_loading():
+            return AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # its checks of values raise errors of many kinds
+        raise cannot_load(name, section, error) from error
+
+
 def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
-    """The transformers configuration of a pre-trained encoder.
+    """The transformers configuration of a pre-trained encoder, or of that half of a model of two towers.
 
     Args:
         name: a folder or hub name.
@@ -62,17 +97,14 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
     Raises:
         ConfigError: it cannot be loaded, or is of another type.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, ImportError) as error:
-        raise cannot_load(name, section, error) from error
+    config = read_config(name, section=section)
+    if config.model_type in TWO_TOWERS:
+        config = config.vision_config if section == "image" else config.text_config
     kind = config.model_type
     if section == "text" and not hasattr(config, "vocab_size"):
         raise ConfigError(
-            f"--text.pretrained: {name!r} is a {kind}, not a text encoder; name its text half "
-            "(a folder with a CLIPTextModel, say) or a BERT."
+            f"--text.pretrained: {name!r} is a {kind}, not a text encoder; name a BERT, or a model with a "
+            "text half such as a CLIP."
         )
     if kind not in known:
         article = {"image": "an image", "audio": "an audio"}.get(section, "a text")
@@ -86,16 +118,80 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
 def load_backbone(name: str, config: Any, *, section: str) -> Any:
     """A pre-trained model in float32, however it was stored: training chooses the precision.
 
+    Args:
+        name: a folder or hub name.
+        config: from `load_config`.
+        section: `image` or `text`; of a model of two towers this half is returned.
+
     Raises:
-        ConfigError: it cannot be loaded.
+        ConfigError: it cannot be loaded, lacks weights, or has them as pickle alone.
+    """
+    if read_config(name, section=section).model_type in TWO_TOWERS:
+        half = "vision_model" if section == "image" else "text_model"
+        model = getattr(load_two_towers(name, section=section, part=half), half)
+        if _has_optional_pooler(config):
+            model.pooler = None
+        return model
+    model, missing = _load(class_of(config), name, section, **without_pooler(config))
+    # A text model's pooler is not read.
+    _check_complete(name, section, [key for key in missing if section == "image" or "pooler." not in key])
+    return model
+
+
+def load_two_towers(name: str, *, section: str, part: str = "") -> Any:
+    """A whole pre-trained model of an image and a text encoder, in float32.
+
+    Args:
+        name: a folder or hub name.
+        section: for messages.
+        part: the part that is read; its weights must be there.
+
+    Raises:
+        ConfigError: as `load_backbone`.
     """
     from transformers import AutoModel
 
+    model, missing = _load(AutoModel, name, section)
+    _check_complete(name, section, [key for key in missing if key.startswith(part)])
+    return model
+
+
+def _load(loader: Any, name: str, section: str, **options: Any) -> tuple[Any, list[str]]:
+    """A model, and the weights that its files lack."""
     try:
         with quiet_loading():
-            return AutoModel.from_pretrained(name, dtype=torch.float32, **without_pooler(config))
-    except (OSError, ValueError, ImportError) as error:
+            model, found = loader.from_pretrained(
+                name,
+                dtype=torch.float32,
+                use_safetensors=True,  # pickle can run code
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # a damaged file raises errors of many kinds
         raise cannot_load(name, section, error) from error
+    return model, sorted(found["missing_keys"])
+
+
+def _check_complete(name: str, section: str, missing: list[str]) -> None:
+    if missing:
+        raise ConfigError(
+            f"--{section}.pretrained: {name!r} is only a part of a model: its weights lack "
+            f"{first_names(missing, most=3)}. Fetch or save it again."
+        )
+
+
+def class_of(config: Any) -> Any:
+    """The class of transformers; AutoModel does not list the text halves."""
+    import transformers
+
+    names = {
+        "chinese_clip_text_model": "ChineseCLIPTextModel",
+        "clip_text_model": "CLIPTextModel",
+        "siglip2_text_model": "Siglip2TextModel",
+        "siglip_text_model": "SiglipTextModel",
+    }
+    return getattr(transformers, names.get(config.model_type, "AutoModel"))
 
 
 def read_pooling(name: str) -> TextPooling | None:
@@ -107,7 +203,7 @@ def read_pooling(name: str) -> TextPooling | None:
     Raises:
         ConfigError: it has a pooling or a layer that is not supported.
     """
-    modules = _read_json(name, "modules.json")
+    modules = read_json(name, "modules.json")
     kinds = {
         str(module["type"]).rpartition(".")[2]: str(module.get("path", ""))
         for module in modules or [{"type": "Pooling", "path": "1_Pooling"}]
@@ -117,7 +213,7 @@ def read_pooling(name: str) -> TextPooling | None:
             f"--text.pretrained: {name!r} is a sentence-transformers model with {', '.join(others)}, which "
             "is not supported; expected Transformer, Pooling and Normalize."
         )
-    found = _read_json(name, f"{kinds.get('Pooling', '1_Pooling')}/config.json")
+    found = read_json(name, f"{kinds.get('Pooling', '1_Pooling')}/config.json")
     if found is None:
         return None
     prefix = "pooling_mode_"
@@ -132,17 +228,24 @@ def read_pooling(name: str) -> TextPooling | None:
     return TextPooling(_POOLING_MODES[modes[0]], normalize="Normalize" in kinds)
 
 
-def _read_json(name: str, file: str) -> Any:
-    """A JSON file of a folder or hub model; None where it is absent."""
+def read_json(name: str, file: str) -> Any:
+    """A JSON file of a pre-trained model, by folder or hub name; None where it is absent.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
     from transformers.utils.hub import cached_file
 
-    path = cached_file(
-        name,
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    try:
+        path = cached_file(
+            name,
+            file,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+            _raise_exceptions_for_gated_repo=False,
+        )
+    except OSError:  # no such folder, and no name of the hub
+        return None
     if path is None:
         return None
     try:
@@ -170,16 +273,50 @@ def quiet_loading() -> Iterator[None]:
 
 def without_pooler(config: Any) -> dict[str, Any]:
     """Options that leave a pooler out: a tanh layer that nothing would use, since [CLS] is read directly."""
-    have_one = ("bert", "deit", "roberta", "vit", "xlm-roberta")
-    return {"add_pooling_layer": False} if config.model_type in have_one else {}
+    return {"add_pooling_layer": False} if _has_optional_pooler(config) else {}
+
+
+def _has_optional_pooler(config: Any) -> bool:
+    return config.model_type in _OPTIONAL_POOLER
 
 
 def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
-    """The error for a pre-trained model that cannot be loaded."""
+    """The error for a pre-trained model that cannot be loaded, with what can be done."""
     path = os.path.expanduser(name)
     is_path = name.count("/") != 1 or name.startswith((".", "/", "~"))
-    reason = "there is no such folder" if is_path and not os.path.exists(path) else first_line(error)
-    return ConfigError(
-        f"--{section}.pretrained: cannot load {name!r} ({reason}). "
-        "Expected a folder written by transformers, or a hub name and a network to fetch it with."
+    start, remedy = (
+        f"--{section}.pretrained: cannot load {name!r}",
+        ("Expected a folder written by transformers, or a hub name and a network to fetch it with."),
     )
+    reason = first_line(error)
+    if is_path and not os.path.exists(path):
+        reason = "there is no such folder"
+    elif "gated repo" in reason or "GatedRepo" in type(error).__name__:
+        reason = "access to it is restricted"
+        remedy = f"Accept its terms on https://huggingface.co/{name}, then log in: hf auth login."
+    elif "trust_remote_code" in str(error):
+        reason, remedy = "it runs code of its own, which is never run here", "Name another model."
+    elif "timm" in str(error):
+        reason = "it is a model of timm"
+        remedy = (
+            "Give train the module as a network of your own: image_encoder=..., see likewise.encoders.own."
+        )
+    elif (pickled := _pickled_weights(path)) or "no file named model.safetensors" in reason:
+        has = f"its weights, {pickled}, are pickle, which can run code"
+        reason = has if pickled else "it has no model.safetensors"
+        remedy = (
+            "If its weights are pickle and you trust it, convert it once: python -c "
+            '"from transformers import AutoModel; '
+            f"AutoModel.from_pretrained('{name}').save_pretrained('FOLDER')\""
+        )
+    elif "size mismatch" in str(error) or "ignore_mismatched_sizes" in str(error):
+        reason, remedy = "its weights do not fit its config.json", "One of the two is another model's."
+    return ConfigError(f"{start} ({reason}). {remedy}")
+
+
+def _pickled_weights(path: str) -> str | None:
+    """A file of pickled weights in a folder that has no others."""
+    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
+    if any(name.endswith(".safetensors") for name in names):
+        return None
+    return next((name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))), None)

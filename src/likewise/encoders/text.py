@@ -6,49 +6,35 @@ Dimensions: B batch, L tokens, D width of the features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likewise.encoders.backbone_spec import check_choice, config_from_spec
+from likewise.encoders.backbone_spec import (
+    MAX_VOCABULARY,
+    check_choice,
+    check_size,
+    config_from_spec,
+)
 from likewise.encoders.fast.install import install_fast_layers
-from likewise.encoders.pretrained import (
-    TextPooling,
-    TokenPooling,
-    load_backbone,
-    load_config,
-    read_pooling,
-    without_pooler,
+from likewise.encoders.own import OWN, OwnBackbone, own_backbone
+from likewise.encoders.pretrained import OwnPooling, TextPooling, TokenPooling, read_pooling
+from likewise.encoders.pretrained_text import (
+    TEXT_MODELS,
+    build_text_model,
+    load_text_model,
+    padding_read,
+    position_limit,
+    text_width,
 )
 from likewise.encoders.recurrent_text import RECURRENT, RecurrentBackbone, RecurrentConfig
-from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
+from likewise.encoders.text_options import POOLED_BY_DEFAULT, TextEncoderConfig, text_backbone_config
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError
 
-__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures", "position_limit"]
-
-# Supported model types, and the token whose state is the text's vector: [CLS] or the end token.
-_POOLED_AT: dict[str, Literal["first", "last"]] = {
-    "albert": "first",
-    "bert": "first",
-    "camembert": "first",
-    "clip_text_model": "last",
-    "deberta": "first",
-    "deberta-v2": "first",
-    "distilbert": "first",
-    "electra": "first",
-    "ernie": "first",
-    "modernbert": "first",
-    "mpnet": "first",
-    "nomic_bert": "first",
-    "roberta": "first",
-    "xlm-roberta": "first",
-}
-_POSITIONS_AFTER_PADDING = ("camembert", "mpnet", "roberta", "xlm-roberta")
-"""Model types whose positions start after the padding's id, which leaves fewer of them."""
+__all__ = ["TextEncoder", "TextEncoderConfig", "TextFeatures"]
 
 # Names of dropout's probability in configurations and in attention layers that have no module for it.
 _DROPOUTS = (
@@ -57,82 +43,6 @@ _DROPOUTS = (
     "dropout",
     "hidden_dropout_prob",
 )
-
-_PRESETS = {"tiny": (192, 4), "small": (384, 6), "base": (512, 12)}  # width, depth
-_RECURRENT_DEPTHS = {"tiny": 1, "small": 1, "base": 2}
-_POOLED_BY_DEFAULT: dict[str, TokenPooling] = {
-    "clip": "last",
-    "bert": "first",
-    "rnn": "max",
-    "lstm": "max",
-    "gru": "max",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextEncoderConfig:
-    """The text encoder and its tokenizer."""
-
-    architecture: Literal["clip", "bert", "rnn", "lstm", "gru"] = "clip"
-    """`clip`: a Transformer, pre-norm and causal, pooled at the end token (trains fastest from scratch);
-    `bert`: a bidirectional Transformer, pooled at [CLS]; `rnn`, `lstm`, `gru`: bidirectional recurrent
-    networks, pooled by the maximum over tokens."""
-
-    preset: Literal["tiny", "small", "base"] = "tiny"
-    """Size: 192x4, 384x6 or 512x12 (width x layers); recurrent: 192x1, 384x1, 512x2."""
-
-    pretrained: str | None = None
-    """A pre-trained text encoder with its tokenizer: a local folder or a name on the Hugging Face hub. Its
-    architecture, size and dropout override the other options; so does the pooling of a sentence-transformers
-    model."""
-
-    tokenizer: str | None = None
-    """A tokenizer to use: a tokenizer.json, a folder or a hub name. By default the pre-trained model's, or
-    one trained on the captions of the training split."""
-
-    vocabulary_size: int = 8192
-    """Maximum entries of a tokenizer trained on the data; small data give fewer."""
-
-    max_tokens: int = 77
-    """Maximum tokens of a text, [CLS] and [SEP] included; longer texts are cut."""
-
-    width: int | None = None
-    """Overrides the preset's width."""
-
-    depth: int | None = None
-    """Overrides the preset's number of layers."""
-
-    heads: int | None = None
-    """Overrides the number of attention heads; by default one for every 64 of width."""
-
-    pooling: TokenPooling | None = None
-    """What stands for a text: the state of the `first` token ([CLS]) or of the `last` one (of a recurrent
-    encoder the last of each direction), or the `mean` or `max` over all tokens. By default as the
-    architecture says, or a sentence-transformers model's own."""
-
-    dropout: float = 0.0
-    """Dropout in [0, 1), in a clip of the attention alone; a pre-trained encoder keeps its own."""
-
-    def __post_init__(self) -> None:
-        """Reject values that cannot work."""
-        check_sizes(self, "text", "width", "depth", "heads")
-        if self.architecture in RECURRENT:
-            if self.heads is not None:
-                raise ConfigError(f"--text.heads: {self.architecture} has no attention; leave it out.")
-            if self.pooling == "first":
-                raise ConfigError(
-                    f"--text.pooling first: the first token of a {self.architecture} has one direction that "
-                    "read nothing; use last, mean or max."
-                )
-            if (self.width or 2) % 2:
-                raise ConfigError(f"--text.width is {self.width}; two directions need an even number.")
-        if self.max_tokens < 3:
-            raise ConfigError(f"--text.max-tokens is {self.max_tokens}; [CLS], one token and [SEP] need 3.")
-        if self.vocabulary_size < 300:
-            raise ConfigError(
-                f"--text.vocabulary-size is {self.vocabulary_size}; 256 bytes and the special tokens need "
-                "300."
-            )
 
 
 class TextFeatures(NamedTuple):
@@ -153,19 +63,30 @@ class TextEncoder(nn.Module):
     Args:
         backbone: the transformers model.
         pooling: what stands for the text: the state of the `first` token ([CLS]) or of the `last` real one,
-            or the `mean` or `max` over the real ones.
+            or the `mean` or `max` over the real ones; `own`: the output of the backbone's pooler.
         normalize: scale the pooled vectors to unit length, as some sentence-transformers models do.
+        padded_with: the padding's id, of a backbone that was trained on texts padded to its number of
+            positions, and reads the padding (SigLIP); None for all others, which never do.
     """
 
-    def __init__(self, backbone: Any, *, pooling: TokenPooling, normalize: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        *,
+        pooling: TokenPooling | OwnPooling,
+        normalize: bool = False,
+        padded_with: int | None = None,
+    ) -> None:
         super().__init__()
         self.backbone: Any = backbone
+        self.locked = False
         self.recurrent = isinstance(backbone, RecurrentBackbone)
-        if not self.recurrent:
+        if not isinstance(backbone, (RecurrentBackbone, OwnBackbone)):
             install_fast_layers(self.backbone)
         self.pooling = pooling
         self.normalize = normalize
-        self.dim = int(backbone.config.hidden_size)
+        self.padded_with = padded_with
+        self.dim = text_width(backbone.config)
         self.causal = backbone.config.model_type == "clip_text_model"
 
     @classmethod
@@ -180,12 +101,15 @@ class TextEncoder(nn.Module):
             ConfigError: the pre-trained model cannot be loaded, or has a smaller vocabulary or fewer
                 positions than wanted.
         """
+        if config.own is not None:
+            own = own_backbone("text", config.own, new=True)
+            own.check_takes(max_tokens=config.max_tokens, vocabulary_size=vocabulary_size)
+            return cls(own, pooling="own")
         if config.pretrained is None:
-            backbone_config = _backbone_config(config, vocabulary_size)
-            pooling = config.pooling or _POOLED_BY_DEFAULT[config.architecture]
+            backbone_config = text_backbone_config(config, vocabulary_size)
+            pooling = config.pooling or POOLED_BY_DEFAULT[config.architecture]
             return cls(_build_backbone(backbone_config), pooling=pooling)
-        found = load_config(config.pretrained, section="text", known=_POOLED_AT)
-        backbone = load_backbone(config.pretrained, found, section="text")
+        backbone = load_text_model(config.pretrained)
         if backbone.config.vocab_size < vocabulary_size:
             raise ConfigError(
                 f"--text.tokenizer has {vocabulary_size} entries, the pre-trained model "
@@ -197,34 +121,51 @@ class TextEncoder(nn.Module):
                 f"--text.max-tokens is {config.max_tokens}, and the pre-trained model reads {most} at most; "
                 f"give --text.max-tokens {most}."
             )
-        own = TextPooling(_POOLED_AT[backbone.config.model_type], normalize=False)
-        pooled = read_pooling(config.pretrained) or own
-        encoder = cls(backbone, pooling=config.pooling or pooled.pooling, normalize=pooled.normalize)
+        pooled = read_pooling(config.pretrained) or TextPooling(
+            TEXT_MODELS[backbone.config.model_type], normalize=False
+        )
+        encoder = cls(
+            backbone,
+            pooling=config.pooling or pooled.pooling,
+            normalize=pooled.normalize,
+            padded_with=padding_read(config.pretrained, backbone.config),
+        )
         encoder.freeze_unused()
         return encoder
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs, as JSON; no hub is asked again."""
-        return {
+        spec = {
             "backbone": self.backbone.config.to_dict(),
             "pooling": self.pooling,
             "normalize": self.normalize,
         }
+        return spec if self.padded_with is None else spec | {"padded_with": self.padded_with}
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> TextEncoder:
         """The inverse of `spec`, with fresh weights."""
-        check_choice("pooling", spec["pooling"], get_args(TokenPooling))
+        pooling, padding = spec["pooling"], spec.get("padded_with")
+        check_choice("pooling", pooling, (*get_args(TokenPooling), *get_args(OwnPooling)))
+        if padding is not None:
+            check_size("padded_with", padding, least=0, most=MAX_VOCABULARY)
         stored = spec["backbone"]
+        if isinstance(stored, dict) and stored.get("model_type") == OWN:
+            return cls(own_backbone("text", str(stored.get("name"))), pooling="own")
         if isinstance(stored, dict) and stored.get("model_type") in RECURRENT:
             config: Any = RecurrentConfig.from_dict(stored)
         else:
-            config = config_from_spec(stored, known=_POOLED_AT)
-        return cls(_build_backbone(config), pooling=spec["pooling"], normalize=spec.get("normalize", False))
+            config = config_from_spec(stored, known=TEXT_MODELS)
+        backbone = _build_backbone(config, pooler=pooling == "own")
+        return cls(backbone, pooling=pooling, normalize=spec.get("normalize", False), padded_with=padding)
 
     def freeze_unused(self) -> None:
         """Freeze weights that no feature depends on."""
         freeze_unused(self, torch.zeros(1, 2, dtype=torch.int64), torch.ones(1, 2, dtype=torch.bool))
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """As of nn.Module; a locked encoder stays as in evaluation, without dropout."""
+        return super().train(mode and not self.locked)
 
     @property
     def dropout(self) -> float:
@@ -257,12 +198,30 @@ class TextEncoder(nn.Module):
         Returns:
             The pooled vectors, of unit length only where `normalize` says so, and one per token.
         """
+        if self.padded_with is not None:
+            return self._padded_forward(tokens, mask, self.padded_with)
         # Padding is on the right, so real tokens of a causal model never attend to it: without a mask the
         # fused causal attention runs, which is faster and gives real tokens the same values.
         attended = None if self.causal else mask
-        states = self.backbone(input_ids=tokens, attention_mask=attended).last_hidden_state  # (B, L, D)
-        pooled = self._pool(states, mask)
+        output = self.backbone(input_ids=tokens, attention_mask=attended)
+        states = output.last_hidden_state  # (B, L, D)
+        if self.pooling != "own":
+            pooled = self._pool(states, mask)
+        else:
+            pooler = getattr(self.backbone, "pooler", None)
+            pooled = output.pooler_output if pooler is None else pooler(states)
         return TextFeatures(F.normalize(pooled, dim=-1) if self.normalize else pooled, states)
+
+    def _padded_forward(self, tokens: Tensor, mask: Tensor, padding: int) -> TextFeatures:
+        """Of a backbone that reads a fixed number of tokens, the padding included."""
+        length = self.backbone.config.max_position_embeddings
+        filled = tokens.new_full((tokens.shape[0], length), padding)
+        filled[:, : tokens.shape[1]] = tokens.masked_fill(~mask, padding)
+        output = self.backbone(input_ids=filled)
+        states = output.last_hidden_state[:, : tokens.shape[1]]
+        return TextFeatures(
+            output.pooler_output if self.pooling == "own" else self._pool(states, mask), states
+        )
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         """(B, L, D) states of the tokens to (B, D)."""
@@ -271,7 +230,7 @@ class TextEncoder(nn.Module):
                 return states[:, 0]
             case "last":
                 last = mask.sum(dim=1) - 1  # (B,)
-                ends = states[torch.arange(len(states), device=states.device), last]
+                ends = states[torch.arange(states.shape[0], device=states.device), last]
                 if not self.recurrent:
                     return ends
                 half = states.shape[2] // 2  # the backward direction ends at the first token
@@ -279,56 +238,11 @@ class TextEncoder(nn.Module):
             case "mean":
                 count = mask.sum(dim=1, keepdim=True)  # (B, 1)
                 return states.masked_fill(~mask[..., None], 0).sum(dim=1) / count
-            case "max":
+            case _:  # max
                 return states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
 
 
-def _backbone_config(config: TextEncoderConfig, vocabulary_size: int) -> Any:
-    """The transformers configuration of our options."""
-    from transformers import BertConfig, CLIPTextConfig
-
-    width, depth, heads = width_depth_heads(config, "text", _PRESETS)
-    if config.architecture in RECURRENT:
-        depth = config.depth or _RECURRENT_DEPTHS[config.preset]
-        return RecurrentConfig(config.architecture, vocabulary_size, width, depth, config.dropout)
-    shared = {
-        "vocab_size": vocabulary_size,
-        "hidden_size": width,
-        "intermediate_size": 4 * width,
-        "num_hidden_layers": depth,
-        "num_attention_heads": heads,
-        "max_position_embeddings": config.max_tokens,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-    }
-    if config.architecture == "clip":
-        return CLIPTextConfig(**shared, hidden_act="gelu", attention_dropout=config.dropout)
-    return BertConfig(
-        **shared,
-        hidden_dropout_prob=config.dropout,
-        attention_probs_dropout_prob=config.dropout,
-        # BERT's own 0.02 is for width 768; narrow networks learn at half the pace with it (width 192, two
-        # layers, CLIP on scenes: 32 % instead of 46 % after 300 steps). This keeps the scale of activations.
-        initializer_range=width**-0.5,
-    )
-
-
-def _build_backbone(backbone_config: Any) -> nn.Module:
+def _build_backbone(backbone_config: Any, *, pooler: bool = False) -> nn.Module:
     if isinstance(backbone_config, RecurrentConfig):
         return RecurrentBackbone(backbone_config)
-    from transformers import AutoModel, CLIPTextModel
-
-    if backbone_config.model_type == "clip_text_model":  # AutoModel does not list the text half
-        clip: nn.Module = CLIPTextModel._from_config(backbone_config)
-        return clip
-    bert: nn.Module = AutoModel.from_config(backbone_config, **without_pooler(backbone_config))
-    return bert
-
-
-def position_limit(config: Any) -> int | None:
-    """The number of tokens that a backbone has positions for; None where it has no such limit."""
-    count: int | None = getattr(config, "max_position_embeddings", None)
-    if count is None or config.model_type not in _POSITIONS_AFTER_PADDING:
-        return count
-    return count - int(config.pad_token_id) - 1
+    return build_text_model(backbone_config, pooler=pooler)

@@ -134,13 +134,25 @@ class TextTokenizer:
         copy = Tokenizer.from_str(self._tokenizer.to_str())
         return TextTokenizer(copy, pad_id=self.pad_id, max_tokens=sys.maxsize)
 
-    def lowercasing(self) -> TextTokenizer:
-        """The same tokenizer after making texts lower-case."""
-        from tokenizers import Tokenizer, normalizers
+    def lowercasing(self, *, without: str = "") -> TextTokenizer:
+        """The same tokenizer after making texts lower-case.
+
+        Args:
+            without: characters that are left out, such as punctuation; spaces are then single.
+        """
+        from tokenizers import Regex, Tokenizer, normalizers
 
         copy = Tokenizer.from_str(self._tokenizer.to_str())
+        steps: list[Any] = [normalizers.Lowercase()]
+        if without:
+            characters = "".join(f"\\x{{{ord(one):x}}}" for one in without)
+            steps += [
+                normalizers.Replace(Regex(f"[{characters}]"), ""),
+                normalizers.Replace(Regex(r"\s+"), " "),
+                normalizers.Strip(),
+            ]
         own = [] if copy.normalizer is None else [copy.normalizer]
-        copy.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+        copy.normalizer = normalizers.Sequence([*steps, *own])
         return TextTokenizer(copy, pad_id=self.pad_id, max_tokens=self.max_tokens)
 
     def special_tokens(self) -> dict[str, str]:
@@ -161,13 +173,21 @@ class TextTokenizer:
         path.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: str | Path, *, max_tokens: int | None, pad_id: int | None = None) -> TextTokenizer:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        max_tokens: int | None,
+        pad_id: int | None = None,
+        pad_token: str | None = None,
+    ) -> TextTokenizer:
         """Read a tokenizer.json, a folder that has one, or (with transformers) a hub name.
 
         Args:
             path: one of these.
             max_tokens: maximum length; None for the file's own, which files saved here have.
             pad_id: the padding's id; by default that of the padding token.
+            pad_token: the padding token; by default [PAD], <pad> or <|endoftext|>.
 
         Raises:
             ConfigError: there is no such hub name.
@@ -184,8 +204,9 @@ class TextTokenizer:
         else:
             tokenizer = _from_hub(str(path))
         if pad_id is None:
+            tokens = (pad_token, PAD, "<pad>", "<|endoftext|>")
             pad_id = next(
-                (i for i in map(tokenizer.token_to_id, (PAD, "<pad>", "<|endoftext|>")) if i is not None), 0
+                (i for token in tokens if token and (i := tokenizer.token_to_id(token)) is not None), 0
             )
         if max_tokens is None:
             if tokenizer.truncation is None:
@@ -209,7 +230,7 @@ def _from_hub(name: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name).backend_tokenizer
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False).backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise ConfigError(
             f"--text.tokenizer: cannot load {name!r}. Expected a tokenizer.json, a folder that has one, or a "

@@ -21,6 +21,7 @@ from likewise.messages import closest
 from likewise.model.model import Model
 
 __all__ = [
+    "RETAINED_TASKS",
     "default_tasks",
     "evaluate",
     "figure_of",
@@ -29,6 +30,9 @@ __all__ = [
     "needs_of_tasks",
     "tasks",
 ]
+
+RETAINED_TASKS = ("retrieval", "zero-shot", "sts")
+"""What is measured of what a fine-tuned model keeps: the first that its model and its data allow."""
 
 _COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
 

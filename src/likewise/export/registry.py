@@ -4,18 +4,60 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from likewise.errors import ConfigError, ModelError
-from likewise.messages import closest, first_line, first_names
 from likewise.model.model import Model
 
-__all__ = ["ExportFormat", "Writer", "export", "export_format", "formats"]
+__all__ = ["Code", "ExportFormat", "Written", "Writer", "export_format", "formats"]
 
-Writer = Callable[[Model, Path], None]
+
+class Code(NamedTuple):
+    """Python that opens the folder named `folder`, and defines `encode_images` (of PIL images) or
+    `encode_texts` (of texts) or both, each giving (B, D) unit vectors.
+
+    Attributes:
+        imports: its first lines.
+        body: the rest, in blocks.
+    """
+
+    imports: Collection[str]
+    body: Sequence[str]
+
+    def defines(self, name: str) -> bool:
+        """Whether it has that function."""
+        return any(f"def {name}(" in block for block in self.body)
+
+    def text(self, folder: str) -> str:
+        """The whole, for a folder."""
+        blocks = [block.strip("\n") for block in self.body]
+        return "\n".join([*sorted(set(self.imports), key=_order), "", f"folder = {folder!r}", *blocks])
+
+
+def _order(line: str) -> tuple[bool, str]:
+    return line.startswith("from"), line.lower()
+
+
+class Written(NamedTuple):
+    """What a writer wrote, and how it is read.
+
+    Attributes:
+        usage: what the model card shows.
+        library: the name of the format's library on the hub.
+        tags: on the hub.
+        notes: sentences about parts of the model that are not in the folder.
+        reading: what the check runs in place of `usage`, where that needs what may not be installed.
+    """
+
+    usage: Code
+    library: str
+    tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reading: Code | None = None
+
+
+Writer = Callable[[Model, Path], Written]
 """Writes a model into an empty folder."""
 
 
@@ -55,44 +97,3 @@ def formats() -> dict[str, ExportFormat]:
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
     return dict(sorted(_REGISTERED.items()))
-
-
-def export(model: Model, out: str | Path, *, format: str) -> Path:
-    """Write a model in another library's format.
-
-    Args:
-        model: any model; a format may need certain abilities.
-        out: a folder that does not exist or is empty.
-        format: a name of `formats()`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ConfigError: there is no such format, or the folder holds files.
-        ModelError: the format cannot hold this model, or the folder cannot be written.
-    """
-    known, folder = formats(), Path(out)
-    if format not in known:
-        hint = closest(format, known) or f"there are {', '.join(known)}."
-        raise ConfigError(f"no format is called {format!r}; {hint}")
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--out {folder} is a file; name a folder.")
-    if folder.is_dir() and (others := sorted(path.name for path in folder.iterdir())):
-        raise ConfigError(f"--out {folder} holds {first_names(others, most=3)}; name another folder.")
-    whole = folder.resolve()  # "." has no name
-    beside = whole.with_name(f".{whole.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        known[format].write(model, beside)
-        if folder.is_dir():  # it stays: somebody may stand in it
-            for part in beside.iterdir():
-                part.rename(whole / part.name)
-        else:
-            beside.rename(whole)
-    except OSError as error:
-        raise ModelError(f"{folder} cannot be written: {first_line(error)}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return folder

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.text import TextEncoder
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ModelError
-from likewise.export.registry import export_format
+from likewise.export.plain_network import plain_network
+from likewise.export.registry import Code, Written, export_format
+from likewise.export.towers import save_weights, text_tower, write_json, write_tokenizer_files
+from likewise.export.two_tower_folder import TwoTowerFolder, given_images, write_two_towers
+from likewise.export.usage_code import image_imports
 from likewise.model.model import Model
-from likewise.networks.dual import DualNetwork
-from likewise.networks.fusion import FusionNetwork
-from likewise.networks.text import TextNetwork
 
 __all__ = ["write_sentence_transformers"]
 
@@ -34,13 +35,12 @@ _MODES = (
     "weightedmean_tokens",
     "lasttoken",
 )
-# transformers' AutoModel, through which sentence-transformers opens a backbone, does not list them.
-_NOT_OPENED = ("clip_text_model", "rnn", "lstm", "gru")
 
 
-@export_format("sentence-transformers", "a folder that sentence-transformers opens: texts to unit vectors")
-def write_sentence_transformers(model: Model, folder: Path) -> None:
-    """Write the text encoder of a model with its pooling, projection and normalisation.
+@export_format("sentence-transformers", "a folder that sentence-transformers opens")
+def write_sentence_transformers(model: Model, folder: Path) -> Written:
+    """Write both towers, where one class of transformers holds them; or the text encoder of a model with its
+    pooling, projection and normalisation.
 
     Args:
         model: can encode texts.
@@ -51,64 +51,128 @@ def write_sentence_transformers(model: Model, folder: Path) -> None:
         ModelError: its text encoder is of a kind that sentence-transformers does not open.
     """
     model.needs("encode_texts")
-    encoder, pooling, projection = _text_parts(model)
-    kind = encoder.backbone.config.model_type
-    if kind in _NOT_OPENED:
+    notes = []
+    if "encode_images" in model.abilities:
+        whole = write_two_towers(model, plain_network(model), folder)
+        if not isinstance(whole, str):
+            return _two_towers(model, folder, whole)
+        notes.append(f"The image encoder is not in it: {whole}.")
+    return _texts(model, folder, notes)
+
+
+def _two_towers(model: Model, folder: Path, whole: TwoTowerFolder) -> Written:
+    """Add what sentence-transformers reads to a folder of transformers."""
+    methods = {
+        name: {"method": f"get_{name}_features", "method_output_name": "pooler_output"}
+        for name in ("text", "image")
+    }
+    settings: dict[str, Any] = {"modality_config": methods, "module_output_name": "sentence_embedding"}
+    if whole.length is not None:
+        settings["processing_kwargs"] = {"text": {"padding": "max_length", "max_length": whole.length}}
+    write_json(folder / "sentence_bert_config.json", settings)
+    _write_modules(folder, [("", "Transformer"), ("1_Normalize", "Normalize")])
+    imports = [*_IMPORTS, *image_imports(model)]
+    body = _USAGE + _IMAGE_USAGE.replace("{images}", given_images(model))
+    return Written(Code(imports, [body]), **_ON_HUB, notes=whole.notes, reading=whole.code)
+
+
+def _texts(model: Model, folder: Path, notes: list[str]) -> Written:
+    """Write the text encoder."""
+    tower = text_tower(model.network)
+    if tower is None:
+        raise ModelError(f"a network of kind {model.network.kind!r} has no text encoder of its own.")
+    encoder, pooling, projection = tower
+    if pooling not in _POOLING:
+        raise ModelError("the text encoder has a pooler of its own, which sentence-transformers lacks.")
+    if tower.misfit is not None:
         raise ModelError(
-            f"the text encoder is a {kind}, which sentence-transformers does not open; train with "
-            "--text.architecture bert."
+            f"{tower.misfit}, so sentence-transformers cannot open it; train with --text.architecture bert, "
+            "or give --format onnx."
         )
     assert model.tokenizer is not None
     _write_backbone(encoder, model.tokenizer, folder)
     modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    _write_json(folder / "1_Pooling" / "config.json", _pooling_config(encoder.dim, pooling))
+    write_json(folder / "1_Pooling" / "config.json", _pooling_config(encoder.dim, pooling))
     if projection is not None:
-        modules.append(("2_Dense", "Dense"))
-        _write_dense(folder / "2_Dense", projection)
+        if encoder.normalize:
+            modules.append(("2_Normalize", "Normalize"))
+        modules.append((f"{len(modules)}_Dense", "Dense"))
+        _write_dense(folder / modules[-1][0], projection)
     # Vectors here have unit length unless asked otherwise.
     modules.append((f"{len(modules)}_Normalize", "Normalize"))
-    (folder / modules[-1][0]).mkdir()
-    _write_json(
-        folder / "modules.json",
-        [
-            {"idx": number, "name": str(number), "path": path, "type": f"{_PACKAGE}.{name}"}
-            for number, (path, name) in enumerate(modules)
-        ],
+    _write_modules(folder, modules)
+    reading = _READING.format(
+        pooled=tower.pooled,
+        options=without_pooler(encoder.backbone.config),
+        dense="" if projection is None else _DENSE.format(path=modules[-2][0]),
     )
-    _write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
-    (folder / "README.md").write_text(_card(model), encoding="utf-8")
+    return Written(
+        Code(_IMPORTS, [_USAGE]), **_ON_HUB, notes=tuple(notes), reading=Code(_READING_IMPORTS, [reading])
+    )
 
 
-def _text_parts(model: Model) -> tuple[TextEncoder, str, nn.Linear | None]:
-    """The text encoder, its pooling, and the linear layer after it."""
-    network = model.network
-    if isinstance(network, TextNetwork):
-        return network.text, network.text.pooling, network.projection
-    if isinstance(network, DualNetwork):
-        return network.text, network.text.pooling, network.text_projection
-    if isinstance(network, FusionNetwork):  # which reads [CLS], whatever the encoder pools
-        return network.text, "first", network.text_projection
-    raise ModelError(f"a network of kind {network.kind!r} has no text encoder of its own.")
+def _write_modules(folder: Path, modules: list[tuple[str, str]]) -> None:
+    for path, name in modules:
+        if name == "Normalize":
+            (folder / path).mkdir()
+    listed = [
+        {"idx": number, "name": str(number), "path": path, "type": f"{_PACKAGE}.{name}"}
+        for number, (path, name) in enumerate(modules)
+    ]
+    write_json(folder / "modules.json", listed)
+    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+
+
+_ON_HUB: Any = {"library": "sentence-transformers", "tags": ("sentence-similarity",)}
+_IMPORTS = ("from sentence_transformers import SentenceTransformer",)
+_USAGE = """\
+model = SentenceTransformer(folder)
+
+
+def encode_texts(texts):
+    return model.encode(texts)
+"""
+
+_IMAGE_USAGE = """\
+
+
+def encode_images(images):
+    return model.encode({images})
+"""
+
+# What that library does with the folder, for a check where it is not installed.
+_READING_IMPORTS = (
+    "import torch",
+    "from safetensors.torch import load_file",
+    "from transformers import AutoModel, AutoTokenizer",
+)
+_READING = """\
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModel.from_pretrained(folder, **{options}).eval()
+
+
+@torch.inference_mode()
+def encode_texts(texts):
+    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt", return_token_type_ids=False)
+    states, mask = model(**batch).last_hidden_state, batch["attention_mask"]
+    vectors = {pooled}
+{dense}    return torch.nn.functional.normalize(vectors, dim=1)
+"""
+
+_DENSE = """\
+    dense = load_file(f"{{folder}}/{path}/model.safetensors")
+    vectors = torch.nn.functional.linear(vectors, dense["linear.weight"], dense.get("linear.bias"))
+"""
 
 
 def _write_backbone(encoder: TextEncoder, tokenizer: TextTokenizer, folder: Path) -> None:
     config = encoder.backbone.config
     values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
     values["architectures"] = [type(encoder.backbone).__name__]
-    _write_json(folder / "config.json", values)
-    _save(encoder.backbone.state_dict(), folder / "model.safetensors")
-    tokenizer.save(folder / "tokenizer.json")
-    tokens = tokenizer.special_tokens()
-    _write_json(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "model_max_length": tokenizer.max_tokens,
-            **tokens,
-        },
-    )
-    _write_json(folder / "special_tokens_map.json", tokens)
-    _write_json(
+    write_json(folder / "config.json", values)
+    save_weights(encoder.backbone.state_dict(), folder / "model.safetensors")
+    write_tokenizer_files(tokenizer, folder)
+    write_json(
         folder / "sentence_bert_config.json",
         {"max_seq_length": tokenizer.max_tokens, "do_lower_case": False},
     )
@@ -121,7 +185,7 @@ def _pooling_config(width: int, pooling: str) -> dict[str, Any]:
 
 def _write_dense(folder: Path, layer: nn.Linear) -> None:
     has_bias = layer.bias is not None
-    _write_json(
+    write_json(
         folder / "config.json",
         {
             "in_features": layer.in_features,
@@ -130,42 +194,6 @@ def _write_dense(folder: Path, layer: nn.Linear) -> None:
             "activation_function": "torch.nn.modules.linear.Identity",
         },
     )
-    _save(
+    save_weights(
         {f"linear.{name}": value for name, value in layer.state_dict().items()}, folder / "model.safetensors"
-    )
-
-
-def _save(weights: dict[str, Tensor], file: Path) -> None:
-    from safetensors.torch import save_file
-
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-    save_file(plain, file, metadata={"format": "pt"})
-    file.chmod(0o644)  # safetensors lets only the owner read it
-
-
-def _write_json(file: Path, values: Any) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _card(model: Model) -> str:
-    return "\n".join(
-        [
-            "---",
-            "library_name: sentence-transformers",
-            "tags: [sentence-transformers, sentence-similarity, feature-extraction]",
-            "---",
-            "",
-            f"# Sentence embeddings of {model.dim} dimensions",
-            "",
-            f"Trained with Likewise (method {model.config['method']}).",
-            "",
-            "```python",
-            "from sentence_transformers import SentenceTransformer",
-            "",
-            'model = SentenceTransformer("path/to/this/folder")',
-            'model.encode(["a sentence", "another"])',
-            "```",
-            "",
-        ]
     )

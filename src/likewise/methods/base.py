@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.data.columns import Needs
-from likewise.encoders.audio import AudioEncoder
+from likewise.encoders.audio.encoder import AudioEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.methods.build_context import BuildContext, TokenizerInfo
 from likewise.networks.base import Network
@@ -158,6 +158,9 @@ class Method(nn.Module, ABC):
     """Updates of a step, in order: each runs `embed`, `objective`, backward and the optimizer on the same
     batch. Several where a paper alternates or trains in stages."""
 
+    fine_tuning_defaults: ClassVar[Mapping[str, Any]] = {}
+    """Defaults of `training` where a whole pre-trained model is fine-tuned."""
+
     network: Network
     """What is kept after training."""
 
@@ -183,6 +186,16 @@ class Method(nn.Module, ABC):
     def default_views(cls, image_size: int) -> dict[str, Any]:
         """Options of each view family for images of that many pixels a side."""
         return {family: defaults(image_size) for family, defaults in cls.view_families.items()}
+
+    @classmethod
+    def options_of_network(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that belong to a trained network which training starts from as a whole; none where the
+        method trains another kind.
+
+        Args:
+            spec: of the network.
+        """
+        return {}
 
     @classmethod
     def check_order(cls, config: Any, order: OrderName) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from likewise.encoders import AudioEncoder, AudioEncoderConfig, ImageEncoderConfig, TextEncoderConfig
-from likewise.encoders.audio import stored_form
+from likewise.encoders.audio.encoder import stored_form
 from likewise.encoders.fusion import FusionEncoder, cut_fusion, fusion_above
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder

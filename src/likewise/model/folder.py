@@ -6,11 +6,10 @@ the model card. There is no pickle and no code in it, so opening a stranger's mo
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,10 @@ from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ModelError
 from likewise.hardware import check_device
 from likewise.messages import first_line, first_names, without_folders
+from likewise.model.locate import CARD, CONFIG, TOKENIZER, WEIGHTS, find_folder, leftovers
 from likewise.model.runtime import Runtime
 from likewise.model.sentence_transformers_folder import is_sentence_transformers, read_sentence_transformers
+from likewise.model.transformers_folder import is_transformers, read_transformers
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
@@ -33,12 +34,15 @@ __all__ = ["FORMAT", "misfit_of_weights", "read_config", "read_model", "write_mo
 FORMAT = 1
 """Version of config.json; newer ones are rejected."""
 
-_CONFIG, _WEIGHTS, _TOKENIZER, _CARD = "config.json", "model.safetensors", "tokenizer.json", "README.md"
 
-# Of sentence-transformers: its modules, their options, the vocabulary of older models.
-_OF_OTHERS = ("modules.json", "[0-9]_*/config.json", "*config*.json", "vocab.txt", "special_tokens_map.json")
+Reader = Callable[[Path], tuple[Network, dict[str, Any], TextTokenizer | None]]
+_READERS: tuple[tuple[Callable[[Path], bool], Reader], ...] = (
+    (is_sentence_transformers, read_sentence_transformers),
+    (is_transformers, read_transformers),
+)
+"""Folders of other libraries: how they are told, and read."""
 
-_MAX_CONFIG_BYTES, _MAX_BUFFERS = 1 << 24, 1 << 28
+_MAXCONFIG_BYTES, _MAX_BUFFERS = 1 << 24, 1 << 28
 
 _AGAIN = "it is not a model of likewise or was changed since it was saved: save or fetch it again"
 
@@ -103,7 +107,7 @@ def _check_replaceable(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise ModelError(f"{folder} is a file; name a folder for the model.")
-    ours = {_CONFIG, _WEIGHTS, _TOKENIZER, _CARD}
+    ours = {CONFIG, WEIGHTS, TOKENIZER, CARD}
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         shown = first_names(others, most=3)
@@ -114,15 +118,15 @@ def _write(model: Runtime, folder: Path) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _CONFIG).write_text(
+    (folder / CONFIG).write_text(
         json.dumps(model.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     weights = {name: value.detach().cpu().contiguous() for name, value in model.network.state_dict().items()}
-    save_file(weights, folder / _WEIGHTS, metadata={"format": "pt"})
-    shutil.copymode(folder / _CONFIG, folder / _WEIGHTS)  # safetensors lets only the owner read it
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    shutil.copymode(folder / CONFIG, folder / WEIGHTS)  # safetensors lets only the owner read it
     if model.tokenizer is not None:
-        model.tokenizer.save(folder / _TOKENIZER)
-    (folder / _CARD).write_text(_card(model), encoding="utf-8")
+        model.tokenizer.save(folder / TOKENIZER)
+    (folder / CARD).write_text(_card(model), encoding="utf-8")
     for file in folder.iterdir():
         with file.open("r+b") as opened:  # Windows syncs only writable files
             os.fsync(opened.fileno())
@@ -141,13 +145,8 @@ def _replace_folder(new: Path, folder: Path) -> None:
         raise
     sync_folder(folder.parent)
     # The old one, and leftovers of processes killed while saving.
-    for rest in (*_beside(folder, "writing"), *_beside(folder, "old")):
+    for rest in (*leftovers(folder, "writing"), *leftovers(folder, "old")):
         shutil.rmtree(rest, ignore_errors=True)
-
-
-def _beside(folder: Path, kind: str) -> Iterator[Path]:
-    """Leftovers beside a folder: `writing`, a new one, or `old`, the one it replaced."""
-    return folder.parent.glob(f".{glob.escape(folder.name)}.{kind}-*")
 
 
 def _card(model: Runtime) -> str:
@@ -197,11 +196,12 @@ def read_model(
         ModelError: there is no usable model; the message says what was looked for.
     """
     check_device(device)
-    folder = _find_folder(path)
-    if is_sentence_transformers(folder):
-        text_network, described, own_tokenizer = read_sentence_transformers(folder)
-        text_network.to(device).eval()
-        return text_network, {"format": FORMAT, **described}, own_tokenizer
+    folder = find_folder(path)
+    reader = next((read for is_theirs, read in _READERS if is_theirs(folder)), None)
+    if reader is not None:
+        network, described, tokenizer = reader(folder)
+        network.to(device).eval()
+        return network, {"format": FORMAT, **described}, tokenizer
     config = _checked_config(folder)
     network = _built_network(folder, config["network"])
     for name, is_read in (
@@ -210,53 +210,25 @@ def read_model(
     ):
         if is_read and config[name] is None:
             raise ModelError(
-                f"{folder / _CONFIG} has null as {name!r}, but its network reads {name}; {_AGAIN}."
+                f"{folder / CONFIG} has null as {name!r}, but its network reads {name}; {_AGAIN}."
             )
-    tokenizer = None
+    own_tokenizer = None
     if config["texts"] is not None:
-        if not (folder / _TOKENIZER).is_file():
-            raise ModelError(f"{folder} reads texts, but its {_TOKENIZER} is missing.")
+        if not (folder / TOKENIZER).is_file():
+            raise ModelError(f"{folder} reads texts, but its {TOKENIZER} is missing.")
         options = {name: config["texts"][name] for name in ("max_tokens", "pad_id")}
-        tokenizer = TextTokenizer.load(folder / _TOKENIZER, **options)
+        own_tokenizer = TextTokenizer.load(folder / TOKENIZER, **options)
     network.to(device).eval()
-    return network, config, tokenizer
-
-
-def _find_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder with config.json: the path, a run's `model`, or a snapshot from the hub."""
-    folder = Path(path)
-    for candidate in (folder, folder / "model"):
-        if (candidate / _CONFIG).is_file():
-            return candidate
-    if folder.exists():
-        unfinished = (
-            " It is a run that has not finished: resume it." if (folder / "config.toml").is_file() else ""
-        )
-        raise ModelError(
-            f"{folder} holds no model: neither config.json nor model/config.json is there.{unfinished}"
-        )
-    if former := sorted(_beside(folder.resolve(), "old")):
-        raise ModelError(
-            f"{folder} does not exist: a process was killed while it replaced it. The former model is "
-            f"{former[-1]}; rename that folder."
-        )
-    name = str(path)
-    if name.count("/") != 1 or name.startswith((".", "/")) or folder.parent.is_dir():
-        raise ModelError(f"{name} does not exist.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=[_CONFIG, _WEIGHTS, _TOKENIZER, _CARD, *_OF_OTHERS])
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"no folder {name} here, and the hub gave none: {first_line(error)}") from error
+    return network, config, own_tokenizer
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of a model's config.json; path and errors as of `read_model`."""
-    return _checked_config(_find_folder(path))
+    """The content of a model's config.json, or of another library's model what it would be here; path and
+    errors as of `read_model`."""
+    folder = find_folder(path)
+    if any(is_theirs(folder) for is_theirs, _ in _READERS):
+        return read_model(folder, device="cpu")[1]
+    return _checked_config(folder)
 
 
 def _checked_config(folder: Path) -> dict[str, Any]:
@@ -265,10 +237,10 @@ def _checked_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: a part is missing or invalid; the message names it and the file.
     """
-    file = folder / _CONFIG
+    file = folder / CONFIG
     try:
-        if file.stat().st_size > _MAX_CONFIG_BYTES:
-            raise ModelError(f"{file} has more than {_MAX_CONFIG_BYTES >> 20} MiB; {_AGAIN}.")
+        if file.stat().st_size > _MAXCONFIG_BYTES:
+            raise ModelError(f"{file} has more than {_MAXCONFIG_BYTES >> 20} MiB; {_AGAIN}.")
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
@@ -302,17 +274,17 @@ def _built_network(folder: Path, spec: dict[str, Any]) -> Network:
     from safetensors.torch import load_file
 
     try:
-        with safe_open(folder / _WEIGHTS, framework="pt") as stored:
+        with safe_open(folder / WEIGHTS, framework="pt") as stored:
             shapes = {name: stored.get_slice(name).get_shape() for name in stored.keys()}  # noqa: SIM118
         # First without memory: what does not fit the stored weights is never allocated.
         with torch.device("meta"):
             sketch = _network_of(folder, spec)
             _load(folder, sketch, {name: torch.empty(shape) for name, shape in shapes.items()})
         if sum(buffer.numel() for buffer in sketch.buffers()) > _MAX_BUFFERS:
-            raise ModelError(f"{folder / _CONFIG}: its network needs too much memory besides its weights.")
-        network, weights = _network_of(folder, spec), load_file(folder / _WEIGHTS)
+            raise ModelError(f"{folder / CONFIG}: its network needs too much memory besides its weights.")
+        network, weights = _network_of(folder, spec), load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"{folder / _WEIGHTS} cannot be read: {first_line(error)}") from error
+        raise ModelError(f"{folder / WEIGHTS} cannot be read: {first_line(error)}") from error
     _load(folder, network, weights)
     return network
 
@@ -321,7 +293,7 @@ def _network_of(folder: Path, spec: dict[str, Any]) -> Network:
     try:
         return network_from_spec(spec)
     except ModelError as error:
-        raise ModelError(f"{folder / _CONFIG}: {error}") from error
+        raise ModelError(f"{folder / CONFIG}: {error}") from error
 
 
 def _load(folder: Path, network: Network, weights: dict[str, torch.Tensor]) -> None:
@@ -329,7 +301,7 @@ def _load(folder: Path, network: Network, weights: dict[str, torch.Tensor]) -> N
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(
-            f"{folder / _WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}; {_AGAIN}."
+            f"{folder / WEIGHTS} does not fit its config.json: {misfit_of_weights(error)}; {_AGAIN}."
         ) from error
 
 

@@ -6,13 +6,13 @@ Dimensions: N items, D width of the embedding, S side in pixels.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from likewise.encoders.own import own_encoders
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import DataError
 from likewise.model.answers import Answers
@@ -34,7 +34,7 @@ from likewise.model.pair_scorer import PairScorer, match_pairs
 from likewise.model.runtime import joined_vectors, returned_as
 from likewise.model.sounds import SoundModel
 from likewise.model.statement_model import StatementModel
-from likewise.model.text_vectors import cosines_of_all, cosines_of_pairs, text_vectors
+from likewise.model.text_model import TextModel
 from likewise.networks.base import Network
 from likewise.search.build import build_index
 from likewise.search.index import Index
@@ -46,21 +46,30 @@ if TYPE_CHECKING:
 __all__ = ["ImageInput", "Model", "load"]
 
 
-def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Model:
-    """Open a trained model.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    device: str | torch.device = "cpu",
+    image_encoder: nn.Module | None = None,
+    text_encoder: nn.Module | None = None,
+) -> Model:
+    """Open a trained model, or one that others trained (see `likewise.model.transformers_folder`).
 
     Args:
         path: a model folder, a run's folder, or a name on the Hugging Face hub.
         device: of the network.
+        image_encoder: a network of your own, of any weights, that the model was trained with.
+        text_encoder: the same of texts.
 
     Raises:
         ConfigError: there is no such device.
         ModelError: there is no usable model; the message says what was looked for.
     """
-    return Model.load(path, device=device)
+    with own_encoders(image=image_encoder, text=text_encoder):
+        return Model.load(path, device=device)
 
 
-class Model(Captions, Answers, StatementModel, SoundModel):
+class Model(Captions, Answers, StatementModel, TextModel, SoundModel):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
 
     Captions and other abilities that need more than a few lines are bases in files of their own."""
@@ -86,13 +95,12 @@ class Model(Captions, Answers, StatementModel, SoundModel):
             store_size: side of the stored images, from which training took views.
             trained_on: a description of the data, for the model card.
         """
-        images = {"fit": fit, "store_size": store_size}
         texts = tokenizer and {"max_tokens": tokenizer.max_tokens, "pad_id": tokenizer.pad_id}
         config = {
             "format": FORMAT,
             "method": method,
             "network": network.spec(),
-            "images": images if network.reads_images else None,
+            "images": {"fit": fit, "store_size": store_size} if network.reads_images else None,
             "texts": texts,
             "trained_on": trained_on,
         }
@@ -154,57 +162,6 @@ class Model(Captions, Answers, StatementModel, SoundModel):
         batches = self.stored_batches(images, batch_size)
         vectors = joined_vectors(map(self.embed_stored, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
-
-    @overload
-    def encode_texts(
-        self,
-        texts: Texts,
-        *,
-        batch_size: int = 256,
-        normalize: bool = True,
-        return_tensors: Literal["np"] = "np",
-    ) -> np.ndarray: ...
-
-    @overload
-    def encode_texts(
-        self, texts: Texts, *, batch_size: int = 256, normalize: bool = True, return_tensors: Literal["pt"]
-    ) -> Tensor: ...
-
-    def encode_texts(
-        self,
-        texts: Texts,
-        *,
-        batch_size: int = 256,
-        normalize: bool = True,
-        return_tensors: Literal["np", "pt"] = "np",
-    ) -> np.ndarray | Tensor:
-        """Embed texts.
-
-        Args:
-            texts: one or several; those longer than the model reads are cut.
-            batch_size: texts per forward pass, fewer where they are long.
-            normalize: scale the vectors to unit length.
-            return_tensors: "np" for an array, "pt" for a tensor on the CPU.
-
-        Returns:
-            (N, D) float32; (1, D) for a single text.
-
-        Raises:
-            AbilityError: the model has no text encoder.
-            DataError: a text is empty or not a string.
-            ValueError: `batch_size` below 1.
-        """
-        vectors = text_vectors(self, checked_texts(texts), batch_size=batch_size, normalize=normalize)
-        return returned_as(return_tensors, vectors)
-
-    def similarity(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
-        """(N, M) float32 cosines of N texts with M texts; errors as of `encode_texts`."""
-        return cosines_of_all(self, checked_texts(first), checked_texts(second))
-
-    def similarity_pairwise(self, first: str | Sequence[str], second: str | Sequence[str]) -> np.ndarray:
-        """(N,) float32 cosines of text i of one list with text i of another; errors as of `encode_texts`, and
-        DataError for lists of different lengths."""
-        return cosines_of_pairs(self, checked_texts(first), checked_texts(second))
 
     def match(self, images: Images, texts: Texts, *, batch_size: int = 256) -> np.ndarray:
         """Probability that each image and text belong together.

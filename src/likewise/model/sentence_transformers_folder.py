@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from likewise.encoders.backbone_spec import check_size
-from likewise.encoders.text import TextEncoder, TextEncoderConfig, position_limit
+from likewise.encoders.pretrained_text import position_limit
+from likewise.encoders.text import TextEncoder, TextEncoderConfig
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, ModelError
 from likewise.networks.text import TextNetwork

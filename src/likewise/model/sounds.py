@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from likewise.data.audio.inputs import SoundInput, Sounds, several_sounds, sound_waves
-from likewise.encoders.audio import AudioEncoder
+from likewise.encoders.audio.encoder import AudioEncoder
 from likewise.model.inputs import batches
 from likewise.model.runtime import Runtime, joined_vectors, returned_as
 

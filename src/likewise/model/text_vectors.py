@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.errors import DataError
 from likewise.model.runtime import Runtime, joined_vectors
 
-__all__ = ["cosines_of_all", "cosines_of_pairs", "length_batches", "text_vectors"]
+__all__ = ["cosines_of_all", "cosines_of_pairs", "length_batches", "most_tokens", "text_vectors"]
 
 # Tokens of a batch. On a CPU, activations of more leave its cache: 256 texts at a time were 18 % slower than
 # 64 (MiniLM, one core of a Xeon). Accelerators want many.
@@ -35,8 +36,9 @@ def text_vectors(
     network = model.needs("encode_texts")
     assert model.tokenizer is not None
     tokens = model.tokenizer.encode(texts)
-    most = _MOST_TOKENS.get(model.device.type, _MOST_TOKENS_ELSEWHERE)
-    order, parts = length_batches([len(row) for row in tokens], batch_size, most_tokens=most)
+    order, parts = length_batches(
+        [len(row) for row in tokens], batch_size, most_tokens=most_tokens(model.device)
+    )
 
     def embed(rows: slice) -> Tensor:
         with model.computing():
@@ -46,6 +48,11 @@ def text_vectors(
     vectors = np.empty_like(in_order)
     vectors[order] = in_order
     return vectors
+
+
+def most_tokens(device: torch.device) -> int:
+    """Tokens of a batch, with padding, by which a kind of device is fastest."""
+    return _MOST_TOKENS.get(device.type, _MOST_TOKENS_ELSEWHERE)
 
 
 def cosines_of_all(model: Runtime, first: Sequence[str], second: Sequence[str]) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from likewise.evaluation.registry import figure_of
+from likewise.evaluation.registry import RETAINED_TASKS, figure_of
 from likewise.methods.base import INFORMATION
 from likewise.reporting.axes import Point
 from likewise.reporting.charts import NUM_COLOURS, Series, line_chart
@@ -90,6 +90,9 @@ def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
     """A chart for the shares of each task, one for each other figure, and those of compared embeddings."""
     together, single, monitored = [], [], defaultdict(list)
     for task, measured in _by_task(lines).items():
+        if task == "retained":
+            together += _retained_charts(measured)
+            continue
         shares, note = [], _counts_note(task, [figures for _, figures in measured])
         for key, points in _task_curves(measured, min_points=2).items():
             kind = next(
@@ -114,6 +117,18 @@ def _validation_charts(lines: Sequence[Mapping[str, Any]]) -> list[Markup]:
         if kind in monitored
     ]
     return together + single + spread
+
+
+def _retained_charts(measured: Sequence[tuple[float, Mapping[str, Any]]]) -> list[Markup]:
+    """The shares of the second source, each beside the starting model's."""
+    lines = []
+    for key, points in _task_curves(measured, min_points=1).items():
+        name = key.removeprefix("start_")
+        figure = next((one for task in RETAINED_TASKS if (one := figure_of(task, name)).curve), None)
+        if figure is not None and figure.unit == "share" and figure.headline is not None:
+            lines.append(Series(figure.title + (", starting model" if name != key else ""), points))
+    title = "Kept of what the starting model knew, on the source of --data.retain"
+    return [line_chart(title, lines[:NUM_COLOURS], format_percent)] if lines else []
 
 
 def _by_task(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, dict[str, Any]]]]:

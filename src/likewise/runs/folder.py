@@ -49,6 +49,8 @@ class RunFolder:
         self.metrics = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.selected = self.checkpoints / "selected.ckpt"
+        self.start = self.checkpoints / "start.ckpt"
+        self.retained = self.path / "retained.json"
         self.selection = self.path / "selection.json"
         self.model = self.path / "model"
         self.bad_records = self.path / "bad_records.jsonl"

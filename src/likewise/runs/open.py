@@ -208,6 +208,8 @@ def open_other(
     """
     if data is None or data.source == OWN_DATA:
         raise ConfigError(f"{path} is a model without a run, so it knows no data; name some: --data SOURCE.")
+    if data.retain is not None:
+        raise ConfigError("--data.retain is for training; measure that source by itself, as --data.")
     config = dataclasses.replace(data, **_trained_squares(model, data))
     reads = Needs(model.column or "text")
     return _prepared(model, config, needs or reads, parts, progress)

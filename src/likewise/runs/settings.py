@@ -54,7 +54,7 @@ _NONE = "None"
 # devices, loggers, and the bound that the batch size was once decided with.
 _MAY_DIFFER = {
     *("data.source", "data.validation", "data.images", "data.annotations"),
-    *("data.image_root", "data.cache_dir"),
+    *("data.image_root", "data.cache_dir", "data.retain"),
     *("training.accelerator", "training.devices", "training.num_nodes", "training.loggers"),
     "training.largest_batch_size",
 }

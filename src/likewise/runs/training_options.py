@@ -29,9 +29,9 @@ class TrainingConfig:
     """Upper bound of the default batch size; a preset's batch size sets this bound."""
 
     start_from: str | None = None
-    """A trained model (a run, a model folder or a hub name) to start from: its encoders, fusion layers and
-    tokenizer, as far as the method has use for them. Of the --image and --text options only
-    --image.image-size may differ; a ViT's positions are interpolated then."""
+    """A trained model (a run, a model folder, a model of transformers or a hub name) to start from: its
+    encoders, fusion layers and tokenizer, as far as the method has use for them. Of the --image and --text
+    options only --image.image-size and those of tuning may differ; a ViT's positions are interpolated."""
 
     order: Literal["shuffled", "classes", "pairs", "domains", "domain-pairs"] = "shuffled"
     """How a batch is drawn: `shuffled` rows without replacement; `classes`, several examples of each class
@@ -106,6 +106,11 @@ class TrainingConfig:
     transfer.information, transfer.neighbourhood_density, transfer.entropy, transfer.weighted_risk and
     transfer.dev_risk."""
 
+    interpolate: float = 1.0
+    """Share of the trained weights in the model; the rest are the starting weights (WiSE-FT, Wortsman 2021,
+    arXiv 2109.01903). 0.5 often keeps most of what the start knew at little loss on the new data. It costs a
+    copy of the starting weights on disk, and needs --pretrained or a start from a model of the same kind."""
+
     save_every: int = 500
     """Steps between checkpoints; one more is written at the end, and when training is stopped."""
 
@@ -124,7 +129,7 @@ class TrainingConfig:
                 )
         if self.seed >= 2**63:
             raise ConfigError(f"--training.seed is {self.seed}; it must be below 2**63, such as 0.")
-        for name in ("warmup_share", "final_share"):
+        for name in ("warmup_share", "final_share", "interpolate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(
                     f"{flag('training', name)} is {getattr(self, name)}; expected a share in [0, 1]."

@@ -155,9 +155,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def renamed_weights(weights: dict[str, Any]) -> dict[str, Any]:
-    """Weights by their names of today: EMA encoders were called twin in earlier versions."""
+    """Weights by their names of today: in earlier versions EMA encoders were called twin, and the scale of
+    cosines belonged to the method."""
+    former = {"logit_scale": "network.logit_scale", "logit_bias": "network.logit_bias"}
     return {
-        f"ema_encoder.{name.removeprefix('twin.')}" if name.startswith("twin.") else name: value
+        f"ema_encoder.{name.removeprefix('twin.')}"
+        if name.startswith("twin.")
+        else former.get(name, name): value
         for name, value in weights.items()
     }
 

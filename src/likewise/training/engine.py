@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import GroupMates, tokenize, tokenize_answers
 from likewise.data import Splits
+from likewise.encoders.own import check_own, check_own_size, own_encoders
+from likewise.encoders.tuning_options import TUNING_OPTIONS
 from likewise.errors import ConfigError, DataError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
-from likewise.messages import printed_line
+from likewise.messages import flag, printed_line
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
 from likewise.runs.folder import RunFolder
 from likewise.runs.named_options import named_tables
-from likewise.runs.settings import Settings, Tables, joined, write_settings
+from likewise.runs.settings import Settings, Tables, default_settings, joined, write_settings
+from likewise.training.checkpoints import latest_checkpoint
 from likewise.training.distributed import launch
 from likewise.training.embed_module import EmbedModule
+from likewise.training.fine_tuning.interpolation import check_start, keep_start
+from likewise.training.fine_tuning.retained import Retained
+from likewise.training.fine_tuning.tune import tune
 from likewise.training.grad_cache import check_micro_batch_size
 from likewise.training.optimizers import build_optimizer
 from likewise.training.overview import overview
@@ -42,6 +51,9 @@ from likewise.training.watch import exchange, watched
 
 __all__ = ["prepare_run", "train"]
 
+_OF_OWN = (*TUNING_OPTIONS, "image_size", "max_tokens", "tokenizer", "vocabulary_size")
+"""Options of an encoder that a network of the user's own reads."""
+
 
 def train(
     settings: Settings[Any] | None = None,
@@ -50,6 +62,9 @@ def train(
     method: str | type[Method] | None = None,
     data: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    pretrained: str | Path | None = None,
+    image_encoder: nn.Module | None = None,
+    text_encoder: nn.Module | None = None,
     resume: bool = False,
     show: bool = True,
     **more: Any,
@@ -64,6 +79,9 @@ def train(
         method: instead of settings: the method.
         data: instead of settings: the source.
         options: instead of settings: by dotted names, such as {"training.steps": 100}.
+        pretrained: with a method: a whole model to fine-tune, as `--pretrained`.
+        image_encoder: a network of your own as image encoder, see `likewise.encoders.own`; a copy is trained.
+        text_encoder: the same of texts.
         resume: go on from the newest checkpoint in it; without any, start from the beginning.
         show: show progress on the terminal.
         **more: further options, with two underscores for the dot.
@@ -79,14 +97,17 @@ def train(
         Interrupted: a signal stopped the training; the state was saved.
     """
     if settings is None:
-        settings = _named_settings(method, data, {**(options or {}), **more})
+        size = {} if image_encoder is None else {"image.image_size": check_own_size(image_encoder)}
+        settings = _named_settings(method, data, {**size, **(options or {}), **more}, pretrained)
         out = out or Path("runs") / settings.method_name
-    elif method is not None or data is not None or options or more:
+    elif method is not None or data is not None or options or more or pretrained is not None:
         raise ConfigError("train takes settings, or a method, data and options; not both.")
     if out is None:
         raise ConfigError("train needs the run's folder: out.")
+    settings = _with_own(settings, image=image_encoder, text=text_encoder)
     run, fabric = RunFolder(out), launch(settings.training)
-    with watched(fabric), run.locked(fabric):
+    own = own_encoders(image=image_encoder, text=text_encoder)
+    with own, watched(fabric), run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
             with session.display, stop_signal() as signal:
@@ -100,14 +121,43 @@ def train(
     return run
 
 
+def _with_own(settings: Settings[Any], **networks: nn.Module | None) -> Settings[Any]:
+    """The settings with the networks of the user's own in their sections."""
+    sections = settings.sections()
+    defaults = default_settings(settings.method_type, settings.data.source)
+    for name, network in networks.items():
+        if network is None:
+            continue
+        if name not in sections:
+            raise ConfigError(f"{name}_encoder: {settings.method_name} reads no {name}s; leave it out.")
+        own, usual = check_own(name, network), getattr(defaults, name)
+        for option in dataclasses.fields(usual):
+            value = getattr(sections[name], option.name)
+            if option.name == "image_size" and value != network.image_size:
+                raise ConfigError(
+                    f"--image.image-size {value}: {own} reads images of {network.image_size} px; give this."
+                )
+            if option.name not in _OF_OWN and value != getattr(usual, option.name):
+                raise ConfigError(
+                    f"{flag(name, option.name)} {value}: {own}, a network of your own, does not read it; "
+                    "leave it out."
+                )
+        settings = settings.with_sections({name: dataclasses.replace(sections[name], own=own)})
+    return settings
+
+
 def _named_settings(
-    method: str | type[Method] | None, data: str | Path | None, options: Mapping[str, Any]
+    method: str | type[Method] | None,
+    data: str | Path | None,
+    options: Mapping[str, Any],
+    pretrained: str | Path | None,
 ) -> Settings[Any]:
     if method is None:
         raise ConfigError(f"train needs settings, or a method: one of {', '.join(methods())}.")
     kind = find_method(method) if isinstance(method, str) else method
     source: Tables = {} if data is None else {"data": {"source": data}}
-    return settings_of(kind, joined(named_tables(kind, options), source))
+    tables = joined(named_tables(kind, options), source)
+    return settings_of(kind, tables, pretrained=None if pretrained is None else str(pretrained))
 
 
 def prepare_run(
@@ -181,7 +231,13 @@ def _build_session(
     check_micro_batch_size(method, options.micro_batch_size, options.batch_size // fabric.world_size)
     if fabric.world_size > 1 and options.sync_batch_norm and not method.local_batch_norm:
         synchronize_batch_norm(method, fabric.device)
-    module, optimizer = fabric.setup(EmbedModule(method), build_optimizer(method, options))
+    resumes = latest_checkpoint(run.checkpoints) is not None
+    if not resumes:
+        check_start(options.interpolate, trained, method.network)
+        if options.interpolate < 1 and fabric.is_global_zero:
+            keep_start(run, method.network)
+    factors = tune(method, settings)
+    module, optimizer = fabric.setup(EmbedModule(method), build_optimizer(method, options, factors))
     total_steps = options.steps or max(1, round(options.epochs * loader.steps_per_epoch))
     session = Session(
         settings=settings,
@@ -202,6 +258,10 @@ def _build_session(
         ),
         total_steps=total_steps,
     )
+    if settings.data.retain is not None and fabric.is_global_zero:
+        session.retained = Retained(settings.data.retain, run, session.model(), rows=options.evaluation_rows)
+        if not resumes:
+            session.display.note(0, session.retained.measure_start(session.model()))
     usual = settings.method_type.training_defaults.get("select", LAST)
     session.selection = selection_of(
         options.select, run, session.model(), splits, asked=options.select != usual

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from likewise.runs.training_options import TrainingConfig
 __all__ = ["LARS", "build_optimizer", "learning_rate", "parameter_groups"]
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups by weight decay (and LARS adaptation) and by constant learning rate.
+def parameter_groups(
+    module: nn.Module, weight_decay: float, factors: Mapping[int, float] | None = None
+) -> list[dict[str, Any]]:
+    """Parameter groups by weight decay (and LARS adaptation), by constant learning rate, and by its factor.
 
     Biases, norms and learned scalars do not decay: papers from SimCLR to CLIP leave out every tensor with
     fewer than two dimensions, and a temperature that decays would drift to 1.
@@ -22,26 +25,38 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     Args:
         module: its `constant_rate`, if any, names submodules whose learning rate stays constant.
         weight_decay: of the weights that decay.
+        factors: of the learning rate, by the id of a weight; 1 for all others.
     """
+    of_weights = factors or {}
     names: tuple[str, ...] = getattr(module, "constant_rate", ())
     constant = {id(weight) for name in names for weight in module.get_submodule(name).parameters()}
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {
-            "params": [w for w in trainable if (w.ndim >= 2) == decays and (id(w) in constant) == steady],
+            "params": [
+                w
+                for w in trainable
+                if (w.ndim >= 2) == decays
+                and (id(w) in constant) == steady
+                and of_weights.get(id(w), 1.0) == factor
+            ],
             "weight_decay": weight_decay if decays else 0.0,
             "adapt": decays,
             "constant_rate": steady,
+            "factor": factor,
         }
+        for factor in sorted({1.0, *of_weights.values()}, reverse=True)
         for steady in (False, True)
         for decays in (True, False)
     ]
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The configured optimizer for the weights of `module`."""
-    groups = parameter_groups(module, config.weight_decay)
+def build_optimizer(
+    module: nn.Module, config: TrainingConfig, factors: Mapping[int, float] | None = None
+) -> torch.optim.Optimizer:
+    """The configured optimizer for the weights of `module`; factors as of `parameter_groups`."""
+    groups = parameter_groups(module, config.weight_decay, factors)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     if config.optimizer == "sgd":

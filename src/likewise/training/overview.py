@@ -59,7 +59,22 @@ def _networks(settings: Settings[Any]) -> str:
     unread = settings.method_type.unread_options.get("text", ())
     if "text" in sections and "architecture" not in unread and settings.training.start_from is None:
         said.append(f"text encoder {_name(sections['text'])}")
+    for section in ("image", "text"):
+        if section in sections and not sections[section].is_usual:
+            said.append(_tuning(section, sections[section]))
     return ", ".join(said)
+
+
+def _tuning(section: str, options: Any) -> str:
+    """How an encoder is trained, such as "texts by lora of rank 8 at 10 times the rate"."""
+    how = f"lora of rank {options.lora_rank}" if options.tune == "lora" else options.tune
+    rate = (
+        ""
+        if options.rate_factor == 1 or options.tune == "frozen"
+        else f" at {options.rate_factor:g} times the rate"
+    )
+    decay = "" if options.layer_decay == 1 else f", {options.layer_decay:g} of it per layer"
+    return f"{section} encoder: {how}{rate}{decay}"
 
 
 def _name(encoder: Any) -> str:

@@ -144,7 +144,7 @@ class Display:
             f"{task}/{name}": value
             for task, of_task in figures.items()
             for name, value in of_task.items()
-            if task == "compared" or name.startswith("num_") or figure_of(task, name).curve
+            if task in ("compared", "retained") or name.startswith("num_") or figure_of(task, name).curve
         }
         self._since.at += seconds
         self._write("evaluation", progress, values)
@@ -246,7 +246,7 @@ def _with_chance(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:
     known = [
         (f"{task}/{name}", value, figure, figure.chance_in(of_task))
         for task, of_task in figures.items()
-        if task != "compared"  # it serves the warning, and is kept in metrics.jsonl
+        if task not in ("compared", "retained")  # the warning, and a line of its own, say them
         for name, value in of_task.items()
         if (figure := figure_of(task, name)).curve and isinstance(value, float)
     ]

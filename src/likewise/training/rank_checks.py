@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import torch
+
 from likewise.collectives import world_size
 from likewise.data import Splits
-from likewise.errors import ConfigError, DataError
+from likewise.errors import ConfigError, DataError, TrainingError
+from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, differences
 from likewise.training.watch import exchange
 
-__all__ = ["check_same_data", "check_same_settings"]
+__all__ = ["check_same_data", "check_same_settings", "check_same_step"]
 
 
 def check_same_settings(settings: Settings[Any], resume: bool, fabric: Any) -> None:
@@ -50,3 +53,17 @@ def check_same_data(splits: Splits) -> None:
                 f"rank {number} has read other data than rank 0: their {' and '.join(parts)} rows have other "
                 "fingerprints. Copy the data again, and give every rank the same files."
             )
+
+
+def check_same_step(fabric: Any, step: int, run: RunFolder) -> None:
+    """Compare the steps that all ranks resume from.
+
+    Raises:
+        TrainingError: they differ; on every rank.
+    """
+    steps = fabric.all_gather(torch.tensor(step)).flatten().tolist()
+    if len(set(steps)) > 1:
+        raise TrainingError(
+            f"the processes would resume from different steps ({', '.join(map(str, steps))}): every "
+            f"machine must see the same checkpoints in {run.checkpoints}."
+        )

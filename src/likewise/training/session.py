@@ -35,12 +35,16 @@ from likewise.step_random import StepRandom
 from likewise.training.checkpoints import load_latest, renamed_weights, save_checkpoint, set_aside
 from likewise.training.distributed import mean_loss, run_on_rank_zero
 from likewise.training.embed_module import Input
+from likewise.training.fine_tuning.interpolation import interpolated
+from likewise.training.fine_tuning.retained import Retained
+from likewise.training.fine_tuning.tune import merged
 from likewise.training.finite import check_finite
 from likewise.training.grad_cache import cached_backward
 from likewise.training.monitor import embedding_figures, validation_figures
 from likewise.training.optimizers import learning_rate
 from likewise.training.phases import only_trains
 from likewise.training.progress import Display
+from likewise.training.rank_checks import check_same_step
 from likewise.training.selection import Selection
 
 __all__ = ["Session"]
@@ -68,12 +72,14 @@ class Session:
     """The newest step's embeddings that are checked for collapse."""
     selection: Selection | None = None
     """The weights of the best evaluation so far, which become the model; None where the last ones do."""
+    retained: Retained | None = None
+    """What is measured on `data.retain`; on rank 0."""
     compared: tuple[dict[str, float], str | None] | None = None
     """Their figures and warning at the last step; its checkpoint keeps them, for a kill in the evaluation."""
 
     def loop(self, stop_signal: Callable[[str | None], LikewiseError | None]) -> None:
         """Fetch, update, log, evaluate, save, until all steps are done."""
-        options = self.settings.training
+        options, every = self.settings.training, self.settings.training.evaluate_every
         self.method.train()
         with (
             Prefetcher(self.loader, self.step, self.total_steps, device=self.fabric.device) as batches,
@@ -89,9 +95,7 @@ class Session:
                 if self.display.wants(self.step):
                     self._check_finite()
                     self.display.step(self.progress, mean_loss(loss), norm, rate, batches.waited_seconds)
-                chosen_from = done and self.selection is not None
-                every = options.evaluate_every
-                if chosen_from or (every and self.step % every == 0 and not done):
+                if (done and self.ends_otherwise) or (every and self.step % every == 0 and not done):
                     self._evaluate()
                 stop = stop_signal(self.display.failure)
                 if done or stop is not None or (options.save_every and self.step % options.save_every == 0):
@@ -100,6 +104,11 @@ class Session:
                     raise type(stop)(
                         f"{stop} after step {self.step}; the state is in {self.run.checkpoints}."
                     )
+
+    @property
+    def ends_otherwise(self) -> bool:
+        """Whether the model has other weights than the last ones."""
+        return self.selection is not None or self.settings.training.interpolate < 1
 
     @property
     def progress(self) -> Progress:
@@ -129,6 +138,7 @@ class Session:
         rate = learning_rate(self.step, self.total_steps, options)
         for group in self.optimizer.param_groups:
             group["lr"] = options.learning_rate if group["constant_rate"] else rate
+            group["lr"] *= group.get("factor", 1.0)
         return rate
 
     def _update(self, batch: Batch) -> tuple[LossOutput, Tensor]:
@@ -227,7 +237,7 @@ class Session:
             context = Context(self.model(), self.splits, max_rows=rows, max_train_rows=2 * rows)
             figures = self._log_figures(context)
             if self.selection is not None:
-                self.selection.consider(self.step, figures, self.method.network)
+                self.selection.consider(self.step, figures, merged(self.method.network))
 
     def _log_figures(self, context: Context) -> dict[str, dict[str, Any]]:
         """Figures of the monitored tasks, shown and written."""
@@ -236,6 +246,9 @@ class Session:
         figures, warning = validation_figures(context, learnt_classes="label" in self.method.needs)
         monitored, collapse = self.compared or self._compare()
         figures |= {"compared": monitored} if monitored else {}
+        if self.retained is not None:
+            figures["retained"], kept = self.retained.during(context.model)
+            self.display.note(self.step, kept)
         seconds = time.perf_counter() - began
         self.display.evaluation(self.progress, figures, collapse or warning, seconds)
         return figures
@@ -261,13 +274,16 @@ class Session:
 
     def _finish(self) -> None:
         self.run.check_present(self.step)
-        selected = None if self.selection is None else self.selection.network(self.method.network)
-        model = self.model(selected)
+        last = merged(self.method.network)
+        network = last if self.selection is None else self.selection.network(last)
+        model = self.model(interpolated(self.run, network, self.settings.training.interpolate))
         model.save(self.run.model)
         if self.selection is not None:
             self.display.note(self.step, self.selection.described())
         if self.splits.validation is not None:
             self._evaluate_all(model)
+        if self.retained is not None:
+            self.display.note(self.step, self.retained.finish(model))
         self.run.check_present(self.step)
         if self.display.failure is not None:
             raise TrainingError(
@@ -276,7 +292,7 @@ class Session:
 
     def _evaluate_all(self, model: Model) -> None:
         context = Context(model, self.splits)
-        if self.selection is None:
+        if not self.ends_otherwise:
             figures = self._log_figures(context)
         else:  # the last weights, which may be others, were logged
             figures, _ = validation_figures(context, learnt_classes="label" in self.method.needs)
@@ -322,14 +338,11 @@ class Session:
             self.step, self.compared = state["step"], state.get("compared")
             if self.selection is not None:
                 self.selection.restore(self.step)
-        steps = self.fabric.all_gather(torch.tensor(self.step)).flatten().tolist()
-        if len(set(steps)) > 1:
-            raise TrainingError(
-                f"the processes would resume from different steps ({', '.join(map(str, steps))}): every "
-                f"machine must see the same checkpoints in {self.run.checkpoints}."
-            )
+        check_same_step(self.fabric, self.step, self.run)
         if self.fabric.is_global_zero and self.run.metrics.is_file():
-            self.run.cut_metrics(self.step, finished=self.step == self.total_steps and self.selection is None)
+            self.run.cut_metrics(
+                self.step, finished=self.step == self.total_steps and not self.ends_otherwise
+            )
         if warning is not None:
             self.display.warn(self.step, warning)
             if self.fabric.is_global_zero:

@@ -16,8 +16,9 @@ from likewise.data import Dataset, Splits, prepare
 from likewise.data.columns import Needs
 from likewise.data.config import AUDIO_OPTIONS, FILE_OPTIONS, IMAGE_OPTIONS
 from likewise.data.images.grey import grey_notes
-from likewise.encoders.audio import stored_form
+from likewise.encoders.audio.encoder import stored_form
 from likewise.encoders.pretrained import cannot_load
+from likewise.encoders.pretrained_text import load_text_tokenizer
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
 from likewise.errors import ConfigError, DataError, TooManyBadRecords
 from likewise.messages import first_names, flag, printed_line
@@ -26,6 +27,7 @@ from likewise.model.model import Model
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, default_settings, differences, read_settings
 from likewise.training.distributed import run_rank_zero_first
+from likewise.training.fine_tuning.tune import plain_layers
 from likewise.training.rank_checks import check_same_data
 from likewise.training.warm_start import load_trained_weights, trained_spec
 
@@ -191,7 +193,7 @@ def _new_tokenizer(settings: Settings[Any], data: Dataset, trained: Model | None
         return TextTokenizer.load(options.tokenizer, max_tokens=options.max_tokens)
     if options.pretrained is not None:
         try:
-            return TextTokenizer.load(options.pretrained, max_tokens=options.max_tokens)
+            return load_text_tokenizer(options.pretrained, max_tokens=options.max_tokens)
         except ConfigError as error:
             raise cannot_load(options.pretrained, "text", error.__cause__ or error) from error
     texts = training_texts(data, settings.method_type.needs)
@@ -230,20 +232,19 @@ def build_method(
     if tokenizer is not None:
         info = TokenizerInfo(tokenizer.size, tokenizer.mask_id, tokenizer.special_ids, tokenizer.max_tokens)
     torch.manual_seed(settings.training.seed)
-    method = method_type(
-        settings.method,
-        BuildContext(
-            image=sections.get("image"),
-            audio=sections.get("audio"),
-            text=sections.get("text"),
-            views={family: sections[family] for family in method_type.view_families},
-            tokenizer=info,
-            num_rows=len(data),
-            answers=training_answers(data) if "answer" in method_type.needs else (),
-            classes=_classes_read(method_type.needs, data),
-            trained=trained_spec(settings, run, trained, fabric),
-        ),
+    context = BuildContext(
+        image=sections.get("image"),
+        audio=sections.get("audio"),
+        text=sections.get("text"),
+        views={family: sections[family] for family in method_type.view_families},
+        tokenizer=info,
+        num_rows=len(data),
+        answers=training_answers(data) if "answer" in method_type.needs else (),
+        classes=_classes_read(method_type.needs, data),
+        trained=trained_spec(settings, run, trained, fabric),
     )
+    with plain_layers(settings):
+        method = method_type(settings.method, context)
     if trained is not None and settings.training.start_from is not None:
         load_trained_weights(method, trained, settings.training.start_from)
     return method

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from likewise.data.columns import MAIN
 from likewise.encoders.image import ImageEncoder, resnet_depth
+from likewise.encoders.tuning_options import TUNING_OPTIONS
 from likewise.errors import ConfigError
 from likewise.messages import flag
 from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
+from likewise.networks.dual import DualNetwork
 from likewise.networks.image import ImageNetwork
 from likewise.networks.registry import encoder_spec, has_encoder
 from likewise.runs.folder import RunFolder
@@ -25,33 +27,75 @@ from likewise.training.checkpoints import latest_checkpoint
 
 __all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
+_LORA_FACTOR = 10.0
+"""Of the learning rate of a fine-tuning: low-rank updates learn too little at that of all weights."""
+
 _SHARED = ("image", "text", "fusion")
 """Parts of networks that another method's network can take over."""
 
 
-def settings_of(method: type[Method], tables: Tables) -> Settings[Any]:
-    """The settings of tables, by default with the image size, or the length and rate of sounds, of the model
-    that training starts from.
+def settings_of(method: type[Method], tables: Tables, *, pretrained: str | None = None) -> Settings[Any]:
+    """The settings of tables, by default with what the model decides that training starts from: the size of
+    its images, how they become square, and the method's options that belong to its network.
+
+    Args:
+        method: whose settings.
+        tables: of the user.
+        pretrained: a whole model to fine-tune: training starts from it, by default at the low rate that the
+            method has for that.
 
     Raises:
-        ConfigError: see `build_settings`; or that model reads sounds and the method images, or the reverse.
+        ConfigError: see `build_settings`; or the method cannot fine-tune that model.
         ModelError: there is no such model.
     """
-    start_from = tables.get("training", {}).get("start_from")
-    wanted = next((name for name in MAIN if name in method.needs), None)
-    if start_from is not None and wanted is not None:
-        spec = encoder_spec(read_config(start_from)["network"], "image")
-        if spec.get("column", "image") != wanted:
+    training = tables.get("training", {})
+    if pretrained is not None and training.get("start_from") not in (None, pretrained):
+        raise ConfigError("--pretrained and --training.start-from name two models; leave one of them out.")
+    start_from = pretrained or training.get("start_from")
+    if start_from is None:
+        return build_settings(method, tables)
+    config = read_config(start_from)
+    own: Tables = {"method": method.options_of_network(config["network"]), "training": {}}
+    if pretrained is not None:
+        if not own["method"]:
             raise ConfigError(
-                f"--training.start-from: {start_from} reads another column than {method.name}, which needs "
-                f"{method.needs}; start from a model of the same kind."
+                f"--pretrained {pretrained}: {method.name} cannot fine-tune this whole model (a network of "
+                f"kind {config['network']['kind']}); start its encoders from it by --image.pretrained, "
+                "--text.pretrained or --training.start-from."
             )
-        if wanted == "image":
-            tables = joined({"image": {"image_size": int(spec["image_size"])}}, tables)
-        else:
-            form = {"sample_rate": spec["settings"]["rate"], "seconds": spec["seconds"]}
-            tables = joined({"audio": form}, tables)
-    return build_settings(method, tables)
+        own["training"] = {**method.fine_tuning_defaults, "start_from": pretrained}
+        for section in ("image", "text"):
+            if tables.get(section, {}).get("tune") == "lora":
+                own[section] = {"rate_factor": _LORA_FACTOR}
+    own |= _of_files(method, config, own, start_from)
+    return build_settings(method, joined(own, tables))
+
+
+def _of_files(method: type[Method], config: dict[str, Any], own: Tables, start_from: str) -> Tables:
+    """The size of the images of a model and how they become square, or the rate and length of its sounds.
+
+    Args:
+        method: what is trained.
+        config: the content of the model's config.json.
+        own: other settings that the model decides.
+        start_from: the model, for messages.
+
+    Raises:
+        ConfigError: the model reads sounds and the method images, or the reverse.
+    """
+    wanted = next((name for name in MAIN if name in method.needs), None)
+    if wanted is None or not has_encoder(config["network"], "image"):
+        return {}
+    spec = encoder_spec(config["network"], "image")
+    if spec.get("column", "image") != wanted:
+        raise ConfigError(
+            f"--training.start-from: {start_from} reads another column than {method.name}, which needs "
+            f"{method.needs}; start from a model of the same kind."
+        )
+    if wanted == "audio":
+        return {"audio": {"sample_rate": spec["settings"]["rate"], "seconds": spec["seconds"]}}
+    image = {**own.get("image", {}), "image_size": int(spec["image_size"])}
+    return {"image": image, "data": {"fit": config["images"]["fit"]}}
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
@@ -80,7 +124,7 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
             continue
         facts = _facts(getattr(model.network, section, None))
         for option in dataclasses.fields(getattr(settings, section)):
-            if option.name == "image_size":
+            if option.name == "image_size" or option.name in TUNING_OPTIONS:
                 continue
             value, *known = (
                 getattr(getattr(one, section), option.name) for one in (settings, defaults, former)
@@ -91,7 +135,7 @@ def _check_encoders(settings: Settings[Any], path: str, model: Model) -> None:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make "
             f"({', '.join(sorted(ignored))}). It brings its encoders and its tokenizer: leave all --image "
-            "and --text options out except --image.image-size."
+            "and --text options out except --image.image-size and those of tuning."
         )
 
 
@@ -185,11 +229,14 @@ def _part(network: nn.Module, part: str) -> nn.Module | None:
 def fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
     """A trained network's weights. The linear projection after an image encoder is a head: if only one of the
     two networks has it, or of another width, the new network keeps its own. So it does with the head of a
-    classifier that knows other classes."""
+    classifier that knows other classes, and with the scale of cosines if the trained one has none."""
     state = trained.state_dict()
     if getattr(trained, "classes", None) != getattr(network, "classes", None):
         own = {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
         return {name: value for name, value in state.items() if not name.startswith("head.")} | own
+    if isinstance(trained, DualNetwork) and isinstance(network, DualNetwork) and trained.logit_scale is None:
+        scale = {"logit_scale": network.logit_scale, "logit_bias": network.logit_bias}
+        return state | {name: value for name, value in scale.items() if value is not None}
     if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):
         return state
     if trained.dim == network.dim and (trained.projection is None) == (network.projection is None):

@@ -24,7 +24,7 @@ _CHUNK_BYTES = 3_000_000
 @dataclass(frozen=True, kw_only=True)
 class LogMel:
     """How a spectrogram is made of samples. The defaults are ours; AST's and CLAP's are in
-    `likewise.encoders.pretrained_audio`.
+    `likewise.encoders.audio.pretrained`.
 
     Attributes:
         rate: samples a second.

@@ -9,11 +9,11 @@ Dimensions: B batch, S side in pixels, L tokens, D width of the shared space.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
 
 from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
@@ -79,16 +79,39 @@ class CLIP(Method):
         "warmup_share": 0.1,
     }
 
+    # Low and long: at 1e-5 with a fifth of the steps as warm-up little is forgotten (Wortsman 2021, arXiv
+    # 2109.01903; Goyal 2022, arXiv 2212.00638).
+    fine_tuning_defaults: ClassVar = {
+        "learning_rate": 1e-5,
+        "weight_decay": 0.1,
+        "betas": (0.9, 0.98),
+        "warmup_share": 0.2,
+        "epochs": 5.0,
+    }
+
     config: Config
     network: DualNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
-        self.network = DualNetwork(context.image_encoder(), context.text_encoder(), dim=config.embedding_dim)
-        start = config.temperature if config.loss == "softmax" else 0.1
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / start)))
-        if config.loss == "sigmoid":
-            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
+        sigmoid, trained = config.loss == "sigmoid", context.trained or {}
+        _check_loss(config, trained)
+        self.network = DualNetwork(
+            context.image_encoder(),
+            context.text_encoder(),
+            dim=config.embedding_dim,
+            projected=trained.get("projected", True),
+            temperature=0.1 if sigmoid else config.temperature,
+            bias=-10.0 if sigmoid else None,
+        )
+
+    @classmethod
+    def options_of_network(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Width and loss of two towers: their scale fits the loss that they were trained by."""
+        if spec.get("kind") != DualNetwork.kind:
+            return {}
+        loss = {} if spec.get("temperature") is None else {"loss": _loss_of(spec)}
+        return {"embedding_dim": spec["dim"]} | loss
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Each encoder once; the objective normalises."""
@@ -101,7 +124,8 @@ class CLIP(Method):
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """This process's rows against the rows of all processes; equal groups are never negatives."""
         images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
-        temperature = torch.exp(-self.logit_scale)
+        assert self.network.logit_scale is not None
+        temperature = torch.exp(-self.network.logit_scale)
         shared: dict[str, Any] = {
             "temperature": temperature,
             "all_texts": gather_rows(texts),
@@ -113,11 +137,34 @@ class CLIP(Method):
             total = clip_loss(images, texts, all_images=gather_rows(images), **shared)
             bound = information_bound(total, num_candidates(group, shared["all_groups"]))
         else:  # each pair once, from the process that has its image
-            total, bound = sigmoid_loss(images, texts, bias=self.logit_bias, **shared), None
+            assert self.network.logit_bias is not None
+            total, bound = sigmoid_loss(images, texts, bias=self.network.logit_bias, **shared), None
         parts = {f"{self.config.loss}_loss": total.detach(), "temperature": temperature.detach()}
         return LossOutput(total, parts if bound is None else parts | {"softmax_loss_information": bound})
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        """Keep the learned temperature within the paper's bound."""
-        self.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+        """Keep the learned temperature within the paper's bound; SigLIP has none, and ends beyond it."""
+        if self.config.loss == "softmax" and self.network.logit_scale is not None:
+            self.network.logit_scale.clamp_(max=_MAX_LOGIT_SCALE)
+
+
+def _check_loss(config: Config, trained: Mapping[str, Any]) -> None:
+    """Reject another loss than the network's that training starts from: its scale fits no other.
+
+    With its scale a softmax starts near 274 on a SigLIP.
+    """
+    if trained.get("temperature") is None:
+        return
+    own = _loss_of(trained)
+    if config.loss != own:
+        raise ConfigError(
+            f"--method.loss {config.loss}: the model that training starts from was trained by the {own} "
+            f"loss, and its scale{' and bias' if own == 'sigmoid' else ''} fit no other; use "
+            f"--method.loss {own}."
+        )
+
+
+def _loss_of(spec: Mapping[str, Any]) -> str:
+    """The loss that a network's scale belongs to: the sigmoid one alone has a bias."""
+    return "softmax" if spec.get("bias") is None else "sigmoid"

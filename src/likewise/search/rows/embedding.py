@@ -18,7 +18,7 @@ from likewise.data.audio.sound_format import SoundFormat
 from likewise.data.images.cache_build import content_hash, num_workers
 from likewise.data.images.decode import decode_square
 from likewise.data.record import BadRecord, Generated
-from likewise.encoders.audio import AudioEncoder
+from likewise.encoders.audio.encoder import AudioEncoder
 from likewise.errors import ModelError, RecordError
 from likewise.messages import printable
 from likewise.search.embedder import Embedder

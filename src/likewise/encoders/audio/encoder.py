@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from likewise.data.audio.sound_format import SoundFormat
+from likewise.encoders.audio.pretrained import AUDIO_MODELS, load_audio_model, read_front
 from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec, shown
 from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.image_backbones import ImageEncoderConfig, backbone_config
 from likewise.encoders.pretrained import without_pooler
-from likewise.encoders.pretrained_audio import AUDIO_MODELS, load_audio_model, read_front
 from likewise.encoders.transformer_sizes import check_sizes
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError, ModelError
@@ -253,8 +253,10 @@ class AudioEncoder(ImageEncoder):
             The pooled vectors and one per patch or cell, neither of unit length.
         """
         if self.kind == "audio-spectrogram-transformer":
-            pixels = pixels[:, 0].transpose(1, 2)  # (B, F, M)
-        elif self.kind == "clap_audio_model":
+            output = self.backbone(pixels[:, 0].transpose(1, 2))  # of (B, F, M)
+            tokens = output.last_hidden_state[:, self.num_prefix_tokens :]
+            return ImageFeatures(output.pooler_output, tokens)
+        if self.kind == "clap_audio_model":
             pixels = pixels.transpose(2, 3)  # (B, 1, F, M)
         return super().forward(pixels)
 

@@ -1,4 +1,4 @@
-"""Formats: found by a registry, written whole; sentence-transformers opens what is written."""
+"""sentence-transformers opens what is written: texts, and both towers where it can hold them."""
 
 from __future__ import annotations
 
@@ -9,53 +9,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from exported_models import TEXTS, image_encoder, model_of, text_encoder
+from PIL import Image
 
 from likewise import Model, load
 from likewise.cli.main import main
-from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
-from likewise.encoders.text import TextEncoder, TextEncoderConfig
-from likewise.encoders.tokenizer import train_tokenizer
 from likewise.errors import AbilityError, ConfigError, ModelError
-from likewise.export.registry import export, formats
-from likewise.networks.base import Network
+from likewise.export.folder import export
+from likewise.export.registry import formats
 from likewise.networks.dual import DualNetwork
 from likewise.networks.image import ImageNetwork
 from likewise.networks.text import TextNetwork
 
-TEXTS = [
-    "a red circle",
-    "two blue squares in a row, and a very small star beside them",
-    "四个 grey crosses",
-    "x",
-]
 FORMAT = "sentence-transformers"
 
 
-def model_of(network: Network, tokenizer: Any) -> Model:
-    return Model.trained(
-        network, tokenizer=tokenizer, method="simcse", fit="crop", store_size=None, trained_on={}
-    )
-
-
 def text_model(pooling: Any = "mean", architecture: Any = "bert", *, dual: bool = False) -> Model:
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(TEXTS, vocabulary_size=300, max_tokens=12)
-    heads = None if architecture == "lstm" else 2
-    config = TextEncoderConfig(
-        architecture=architecture, width=16, depth=2, heads=heads, pooling=pooling, max_tokens=12
-    )
-    encoder = TextEncoder.build(config, vocabulary_size=tokenizer.size)
-    if not dual:
-        return model_of(TextNetwork(encoder), tokenizer)
-    image = ImageEncoder.build(ImageEncoderConfig(architecture="resnet", width=8, depth=10, image_size=32))
-    return model_of(DualNetwork(image, encoder, dim=8), tokenizer)
+    encoder = text_encoder(architecture, pooling=pooling)
+    return model_of(DualNetwork(image_encoder("resnet"), encoder, dim=8) if dual else TextNetwork(encoder))
 
 
 @pytest.mark.parametrize("pooling", ["first", "last", "mean", "max"])
 def test_what_is_written_is_read_again(pooling: str, tmp_path: Path) -> None:
     model = text_model(pooling)
-    again = load(export(model, tmp_path / "out", format=FORMAT))
+    again = load(export(model, tmp_path / "out", format=FORMAT).folder)
     assert again.config["method"] == FORMAT
     np.testing.assert_allclose(again.encode_texts(TEXTS), model.encode_texts(TEXTS), atol=1e-6)
     again.save(tmp_path / "saved")
@@ -67,13 +44,28 @@ def sentence_transformers() -> Any:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the other library
-@pytest.mark.parametrize("kind", ["first", "mean", "last", "dual"])
+@pytest.mark.parametrize("kind", ["first", "mean", "last", "dual", "clip"])
 def test_sentence_transformers_gives_the_same_vectors(kind: str, tmp_path: Path) -> None:
     library = sentence_transformers()
-    model = text_model("mean" if kind == "dual" else kind, dual=kind == "dual")
-    folder = export(model, tmp_path / "out", format=FORMAT)
+    if kind in ("dual", "clip"):
+        model = text_model("mean", dual=True) if kind == "dual" else text_model("last", "clip")
+    else:
+        model = text_model(kind)
+    folder = export(model, tmp_path / "out", format=FORMAT).folder
     theirs = library.SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     np.testing.assert_allclose(model.encode_texts(TEXTS), theirs, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_towers(tmp_path: Path) -> None:
+    library = sentence_transformers()
+    model = model_of(DualNetwork(image_encoder(pooling="cls"), text_encoder(), dim=8))
+    written = export(model, tmp_path / "out", format=FORMAT)
+    assert set(written.differences) == {"images", "texts"}
+    theirs = library.SentenceTransformer(str(written.folder), device="cpu")
+    np.testing.assert_allclose(theirs.encode(TEXTS), model.encode_texts(TEXTS), atol=1e-5)
+    images = [Image.fromarray(np.full((32, 32, 3), grey, np.uint8)) for grey in (0, 128, 255)]
+    np.testing.assert_allclose(theirs.encode(images), model.encode_images(images), atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -118,14 +110,14 @@ def change(folder: Path, name: str, values: Any) -> None:
     ],
 )
 def test_what_cannot_be_opened_says_why(name: str, values: Any, said: str, tmp_path: Path) -> None:
-    folder = export(text_model(), tmp_path / "out", format=FORMAT)
+    folder = export(text_model(), tmp_path / "out", format=FORMAT).folder
     change(folder, name, values)
     with pytest.raises(ModelError, match=said):
         load(folder)
 
 
 def test_lower_case_is_made_as_the_folder_asks(tmp_path: Path) -> None:
-    folder = export(text_model(), tmp_path / "out", format=FORMAT)
+    folder = export(text_model(), tmp_path / "out", format=FORMAT).folder
     change(folder, "sentence_bert_config.json", {"max_seq_length": 12, "do_lower_case": True})
     model = load(folder)
     np.testing.assert_array_equal(model.encode_texts("A Red Circle"), model.encode_texts("a red circle"))
@@ -136,7 +128,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     model = text_model()
-    folder = export(model, ".", format=FORMAT)
+    folder = export(model, ".", format=FORMAT).folder
     np.testing.assert_allclose(load(folder).encode_texts(TEXTS), model.encode_texts(TEXTS), atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
@@ -145,11 +137,12 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     model = text_model()
     with pytest.raises(ConfigError, match="did you mean 'sentence-transformers'"):
         export(model, tmp_path / "out", format="sentence-transformer")
-    with pytest.raises(ModelError, match="is a lstm, which sentence-transformers does not open"):
+    with pytest.raises(
+        ModelError, match="is a lstm, transformers has none, so sentence-transformers cannot open it"
+    ):
         export(text_model("max", "lstm"), tmp_path / "out", format=FORMAT)
-    images = ImageNetwork(ImageEncoder.build(ImageEncoderConfig(architecture="resnet", width=8, depth=10)))
     with pytest.raises(AbilityError, match="encode texts"):
-        export(model_of(images, None), tmp_path / "out", format=FORMAT)
+        export(model_of(ImageNetwork(image_encoder("resnet"))), tmp_path / "out", format=FORMAT)
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
@@ -161,8 +154,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     text_model().save(tmp_path / "model")
     out = tmp_path / "out"
     main(["export", str(tmp_path / "model"), "--format", FORMAT, "--out", str(out)])
-    assert f"wrote {out}" in capsys.readouterr().out
-    assert list(formats()) == [FORMAT]
+    assert f"wrote {out} ({FORMAT}): 20 texts differ by " in capsys.readouterr().out
+    assert list(formats()) == ["onnx", FORMAT, "torch", "transformers"]
     written = [json.loads((out / name).read_text()) for name in ("modules.json", "1_Pooling/config.json")]
     assert [module["path"] for module in written[0]] == ["", "1_Pooling", "2_Normalize"]
     assert written[1]["pooling_mode_mean_tokens"] is True

@@ -1,0 +1,1 @@
+"""The routes, each file those of one kind."""
