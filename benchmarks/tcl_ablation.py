@@ -183,14 +183,15 @@ def retrieval_figures(run: Path, num_judged: Sequence[int]) -> dict[str, float]:
     Returns:
         Shares (of the sum: up to 6) by "RANKING: COLUMN".
     """
+    from likewise.data.columns import Needs
     from likewise.evaluation.context import Context
     from likewise.evaluation.tasks.retrieval import RetrievalOptions, pair_judge
     from likewise.metrics.reranking import reranked_retrieval
     from likewise.metrics.retrieval import retrieval
-    from likewise.runs.open import open_model, open_splits
+    from likewise.runs.open import open_data, open_model
 
     model = open_model(str(run))
-    embedded = Context(model, open_splits(model, str(run), progress=False))
+    embedded = Context(model, open_data(model, run, None, needs=Needs("image", "text"))[0])
     groups = embedded.validation.groups
     given = (embedded.images, embedded.texts, groups, groups[embedded.caption_rows])
     rankings = {"cosine": retrieval(*given)}
