@@ -64,7 +64,7 @@ class SoundContent:
 def draw_content(count: int, draw: StepRandom) -> SoundContent:
     """Draw what `count` sounds hold; sound i depends on the draw and on i alone."""
     uniform = draw.uniform(torch.arange(count), 26, purpose="sound content").numpy().astype(np.float64)
-    counts = 1 + (uniform[:, 0] > 0.4).astype(np.int64) + (uniform[:, 0] > 0.8)
+    counts = 1 + (uniform[:, 0] > 0.45).astype(np.int64) + (uniform[:, 0] > 0.83)
     unused = np.arange(MAX_EVENTS) >= counts[:, None]
     kinds = np.floor(uniform[:, 1:4] * len(KINDS)).astype(np.int64)
     pitches = np.floor(uniform[:, 4:7] * len(PITCHES)).astype(np.int64)
