@@ -45,6 +45,7 @@ def reference() -> str:
         "```",
     ]
     calls = [(name,) for name in COMMANDS if name != "train"] + [("train", name) for name in methods()]
+    calls += [("train", "clip-audio"), ("train", "simclr-audio")]
     for words in sorted(calls):
         parts += ["", f"## likewise {' '.join(words)}", "", "```text", help_of(*words), "```"]
     return "\n".join(parts) + "\n"

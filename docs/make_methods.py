@@ -11,6 +11,7 @@ from pathlib import Path
 
 from likewise.methods.base import Method
 from likewise.methods.catalog import methods
+from likewise.methods.on_sounds import SOUND_METHODS, SUFFIX
 
 TARGET = Path(__file__).with_name("methods.md")
 
@@ -48,7 +49,18 @@ def page() -> str:
         for name, method in methods().items()
     ]
     sections = [entry(method) for method in methods().values()]
-    return OPENING + "\n".join(rows) + "\n\n" + "\n\n".join(sections) + "\n"
+    return OPENING + "\n".join(rows) + "\n\n" + "\n\n".join([*sections, on_sounds()]) + "\n"
+
+
+def on_sounds() -> str:
+    """The section on sounds."""
+    names = ", ".join(f"`{name}{SUFFIX}`" for name in SOUND_METHODS)
+    said = (
+        f"{names}: the same methods with sounds in place of images. Views are random pieces of a sound with "
+        "another loudness, noise, and masks of its spectrogram (SpecAugment, Park 2019, arXiv 1904.08779). "
+        "`clip-audio` is CLAP (Elizalde 2022, arXiv 2206.04769; Wu 2022, arXiv 2211.06687)."
+    )
+    return "## On sounds\n\n" + textwrap.fill(said, 120, break_on_hyphens=False)
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from likewise.methods.catalog import methods
+from likewise.methods.catalog import find_method, methods
+from likewise.methods.on_sounds import SOUND_METHODS
 from likewise.runs.settings import default_settings
 
 PACKAGE = Path(__file__).parents[1] / "src" / "likewise"
@@ -19,7 +20,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "likewise"
 def options() -> dict[str, set[str]]:
     """The options of every section, of all methods."""
     found: dict[str, set[str]] = {}
-    for method in methods().values():
+    for method in [*methods().values(), *(find_method(f"{name}-audio") for name in SOUND_METHODS)]:
         for section, config in default_settings(method, "scenes").sections().items():
             found.setdefault(section, set()).update(field.name for field in dataclasses.fields(config))
     return found

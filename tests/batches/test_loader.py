@@ -11,8 +11,9 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import TokenTable
 from likewise.data import Dataset
-from likewise.data.column_kinds import Classes, Images, Names, Texts
+from likewise.data.column_kinds import Classes, Names, Texts
 from likewise.data.images.stores import HeldPixels
+from likewise.data.stored_kinds import Images
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.step_random import StepRandom
 

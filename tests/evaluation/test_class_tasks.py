@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from likewise.data import Dataset, Splits
-from likewise.data.column_kinds import Classes, Images, Names
+from likewise.data.column_kinds import Classes, Names
+from likewise.data.stored_kinds import Images
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task

@@ -15,8 +15,9 @@ from small_runs import small_settings
 
 from likewise.cli.main import main
 from likewise.data import Dataset, Splits
-from likewise.data.column_kinds import Classes, Images, Names, Numbers, Texts
+from likewise.data.column_kinds import Classes, Names, Numbers, Texts
 from likewise.data.columns import Needs
+from likewise.data.stored_kinds import Images
 from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation import tasks
 from likewise.evaluation.base import COMMON_FIGURES, REGISTERED, Figure, NoOptions, Task, task
@@ -62,7 +63,8 @@ ELSEWHERE = [
 ADDED = '''
 from dataclasses import dataclass
 
-from likewise.data.column_kinds import Classes, Images, Names, Texts
+from likewise.data.column_kinds import Classes, Names, Texts
+from likewise.data.stored_kinds import Images
 from likewise.data.columns import Needs
 from likewise.evaluation.base import Figure, Task, task
 

@@ -80,6 +80,8 @@ class Batch:
     """(B, 3, S, S) uint8 in [0, 255], upright, RGB."""
     image_2: Tensor
     """The same of a pair's second image."""
+    audio: Tensor
+    """(B, L) int16 sounds, mono, full scale at 32,767."""
     text: TokenBatch
     """One text a row."""
     text_2: TokenBatch

@@ -67,6 +67,10 @@ def run(arguments: Sequence[str]) -> None:
     if data is not None and len(data) > 0 and options.sheet:
         lines += _draw_contact_sheet(data, report, options.sheet)
     if method is not None:
+        if "audio" in method.needs:
+            raise ConfigError(
+                f"--views {method.name}: views of sounds are not drawn; name a method on images."
+            )
         if data is None or len(data) == 0:
             raise DataError("--views needs images, and this source has none that can be read.")
         sheet = _outside(Path("views.png"), report)

@@ -28,7 +28,7 @@ _SUFFIXES = (".parquet", ".npy")
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedCommand:
-    """Write the embeddings of images or texts: unit vectors, one row each."""
+    """Write the embeddings of images, sounds or texts: unit vectors, one row each."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A run's folder, a model folder or a hub name."""
@@ -41,8 +41,8 @@ class EmbedCommand:
     FOLDER/ for parts that `likewise index FOLDER/` reads: several processes (torchrun, a SLURM array) write
     them side by side, and what is there is not done again."""
 
-    what: Literal["images", "texts"] = "images"
-    """Images or texts."""
+    what: Literal["images", "texts", "audio"] | None = None
+    """Images, texts or sounds (audio); images by default, sounds for a model of sounds."""
 
     part: Literal["all", "train", "validation"] = "all"
     """Which part of the source; all: the training and the validation part (of another source the test part
@@ -69,15 +69,16 @@ def run(arguments: Sequence[str]) -> None:
     _check_out(path)
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be searched for texts that this model cannot read.
-    model.needs(f"encode_{options.what}")
-    needs = Needs(options.what.removesuffix("s"))
+    what = options.what or model.encoding.removeprefix("encode_")
+    model.needs(f"encode_{what}")
+    needs = Needs(what.removesuffix("s"))
     splits, warning = open_data(model, options.model, options.data, needs=needs)
     if warning is not None:
         print(printed_line(f"warning: {warning}."), file=sys.stderr)
     parts = _chosen(splits, options.part)
     if path.suffix == ".npy":
         _check_ids(parts, path)
-    table = (embed_images if options.what == "images" else embed_texts)(model, parts)
+    table = (embed_texts if what == "texts" else embed_images)(model, parts)
     table.write(path)
     for note in splits.summary["notes"]:
         print(printed_line(f"note: {note}."), file=sys.stderr)

@@ -16,6 +16,7 @@ from likewise.evaluation.base import NoOptions
 from likewise.evaluation.registry import figure_of, find_task, needs_of_tasks, tasks
 from likewise.evaluation.tasks.few_shot import FewShotOptions
 from likewise.messages import printed_line
+from likewise.methods.on_sounds import in_sounds
 from likewise.metrics.linear_probe import NOT_CONVERGED
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
@@ -122,7 +123,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.json:
         print(json.dumps(results, indent=2, ensure_ascii=False), flush=True)
     else:
-        show_results(results)
+        show_results(results, of_sounds=model.column == "audio")
     if is_run(options.run):
         keep_results(RunFolder(options.run), measured, results)
     if failed:
@@ -157,8 +158,9 @@ def _refuse_ignored(given: Mapping[type, Any], names: Sequence[str], chosen: str
             raise ConfigError(f"{', '.join(flags)}: only {readers} reads this; the task is {chosen}.")
 
 
-def show_results(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print a table: task, figure, value, chance, and which direction is better."""
+def show_results(results: Mapping[str, Mapping[str, Any]], *, of_sounds: bool = False) -> None:
+    """Print a table: task, figure, value, chance, and which direction is better; in words of sounds for a
+    model of these."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -171,13 +173,14 @@ def show_results(results: Mapping[str, Mapping[str, Any]]) -> None:
             if key.startswith("chance_") or isinstance(value, (str, list, dict)) or value is None:
                 continue
             figure = figure_of(task, key)
+            title = in_sounds(figure.title) if of_sounds else figure.title
             show = format_percent if figure.unit == "share" else format_plain
             if isinstance(value, bool):
-                table.add_row(task, figure.title, "yes" if value else "no")
+                table.add_row(task, title, "yes" if value else "no")
                 continue
             chance = figure.chance_in(figures)
             beside = "" if chance is None else show(chance)
-            table.add_row(task, figure.title, show(value), beside, figure.better or "")
+            table.add_row(task, title, show(value), beside, figure.better or "")
         for kind, rows in rows_by_type(figures).items():
             table.add_row(task, f"by {kind} (chance: from the text alone)")
             for one in rows:

@@ -23,8 +23,8 @@ __all__ = ["IndexCommand", "run"]
 
 @dataclass(frozen=True, kw_only=True)
 class IndexCommand:
-    """Embed images (or texts) into an index that can be searched. On an index that is there: embed what is
-    new or has changed, drop what is gone; killed at any instant, it stays as it was."""
+    """Embed images (or sounds, or texts) into an index that can be searched. On an index that is there: embed
+    what is new or has changed, drop what is gone; killed at any instant, it stays as it was."""
 
     data: DataConfig
     """How the source is read; SOURCE may stand first instead of --data SOURCE."""
@@ -35,8 +35,8 @@ class IndexCommand:
     out: str
     """The folder of the index, such as photos.index."""
 
-    what: Literal["images", "texts"] | None = None
-    """Images or texts; images where the model reads them."""
+    what: Literal["images", "texts", "audio"] | None = None
+    """Images, texts or sounds (audio); images or sounds where the model reads them."""
 
     dtype: Literal["float32", "float16"] | None = None
     """Of the vectors on the disk; that of the index there, or float32. float16 takes half the space and costs

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from likewise.errors import ConfigError
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
+from likewise.methods.on_sounds import SOUND_METHODS, SUFFIX
 
 __all__ = ["run"]
 
@@ -42,6 +43,8 @@ def _list() -> None:
         table.add_row(name, method.summary, str(method.needs), cost, method.paper)
     console = Console()
     console.print(table)
+    names = ", ".join(name + SUFFIX for name in SOUND_METHODS)
+    console.print(f"\non sounds in place of images: {names}")
     console.print("\ncost: the time of a step, relative to SimCLR's. More about one: likewise methods NAME")
 
 

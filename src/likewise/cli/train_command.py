@@ -10,6 +10,7 @@ from likewise.collectives import rank
 from likewise.errors import ConfigError, Interrupted
 from likewise.methods.base import Method
 from likewise.methods.catalog import find_method, methods
+from likewise.methods.on_sounds import SOUND_METHODS, SUFFIX
 from likewise.option_flags import source_first
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import (
@@ -106,4 +107,6 @@ def _print_help() -> None:
     print("\nmethods:")
     for name, method in methods().items():
         print(f"  {name:<12} {method.summary} (needs {method.needs})")
+    print("\non sounds in place of images:")
+    print(f"  {', '.join(name + SUFFIX for name in SOUND_METHODS)}")
     print("\nlikewise train METHOD --help lists all options of a method.")

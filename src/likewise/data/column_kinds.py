@@ -1,6 +1,6 @@
 """The kinds of columns. Each parses a cell, stores N values, takes rows of its store and collates a batch.
 
-N rows of a dataset, B rows of a batch, S side of the stored images.
+N rows of a dataset, B rows of a batch.
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ from torch import Tensor
 
 from likewise.data.cells import clean_texts, is_blank, listed_texts, name_in, number_in
 from likewise.data.config import DataConfig
-from likewise.data.images.refs import ArrowImage, ParquetImage
-from likewise.data.images.stores import Pixels, joined_pixels
 from likewise.data.record import ImageRef
-from likewise.data.tables.names import is_missing, without_caption_number
-from likewise.errors import RecordError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Classes", "Images", "Kind", "Listed", "Names", "Numbers", "Parsing", "Texts", "ordered_names"]
+__all__ = ["Classes", "Kind", "Listed", "Names", "Numbers", "Parsing", "Texts", "ordered_names"]
 
 Rows = NDArray[np.int64]
 _LONGEST_NUMBER = 100  # digits; Python makes no number of more than 4,300
@@ -39,7 +35,7 @@ class Parsing:
 
     Attributes:
         config: the user's options.
-        resolve: finds the image of a path.
+        resolve: finds the file of a path.
         drop: gets the reason for each text that is dropped; the record stays.
         class_names: names of whole numbers, where the file declares them.
     """
@@ -235,89 +231,6 @@ class Classes(_Array):
     def describe(self) -> list[Any]:
         """See Kind."""
         return [self.names[number] if number >= 0 else None for number in self.values.tolist()]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images(Kind):
-    """Images, stored as squares.
-
-    Attributes:
-        pixels: the stored squares.
-        rows: (N,) int64, each record's row in `pixels`; -1 where it has no image.
-        content: (N,) uint64 hashes of the encoded images (of the pixels where they are generated).
-        refs: the ways to the encoded images; None where they are generated.
-        sizes: (N, 2) int32, width and height of the original images, where known.
-    """
-
-    pixels: Pixels
-    rows: Rows
-    content: NDArray[np.uint64] | None = None
-    refs: list[ImageRef | None] | None = None
-    sizes: NDArray[np.int32] | None = None
-
-    @staticmethod
-    def parse(cells: Sequence[Any], how: Parsing) -> ImageRef | None:
-        """See Kind."""
-        cell = cells[0]
-        if is_missing(cell) or cell == "":
-            return None
-        if isinstance(cell, (ParquetImage, ArrowImage)):
-            return cell
-        if not isinstance(cell, str):
-            raise RecordError(f"no image: a path was expected in the cell, got {type(cell).__name__}")
-        return how.resolve(without_caption_number(cell.strip()))
-
-    @classmethod
-    def store(cls, values: Sequence[Any], names: list[str] | None = None) -> Self:
-        """See Kind."""
-        raise NotImplementedError("images are opened by likewise.data.filtering, which decodes them")
-
-    def take(self, rows: Rows) -> Self:
-        """See Kind."""
-        return replace(
-            self,
-            rows=self.rows[rows],
-            content=None if self.content is None else self.content[rows],
-            refs=None if self.refs is None else [self.refs[row] for row in rows.tolist()],
-            sizes=None if self.sizes is None else self.sizes[rows],
-        )
-
-    def without(self, masked: NDArray[np.bool_]) -> Self:
-        """See Kind."""
-        return replace(self, rows=np.where(masked, -1, self.rows))
-
-    def join(self, other: Self) -> Self:
-        """See Kind. Both have stored squares of the same size."""
-        pixels, theirs = self.pixels, other.rows
-        if other.pixels is not pixels:
-            pixels, start = joined_pixels(pixels, other.pixels)
-            theirs = np.where(theirs < 0, theirs, theirs + start)
-        return replace(
-            self,
-            pixels=pixels,
-            rows=np.concatenate([self.rows, theirs]),
-            content=_both(self.content, other.content),
-            refs=None if self.refs is None or other.refs is None else self.refs + other.refs,
-            sizes=_both(self.sizes, other.sizes),
-        )
-
-    def collate(self, rows: Rows) -> Tensor:
-        """(B, 3, S, S) uint8, upright RGB; zeros where a row has no image."""
-        wanted = self.rows[rows]
-        size = self.pixels.size
-        out = torch.empty((len(wanted), 3, size, size), dtype=torch.uint8)
-        self.pixels.take(np.maximum(wanted, 0), out.numpy())
-        if (wanted < 0).any():
-            out[torch.from_numpy(wanted < 0)] = 0
-        return out
-
-    def describe(self) -> list[Any] | None:
-        """Hashes; None where they are not known."""
-        return None if self.content is None else list(self.content.tolist())
-
-
-def _both(first: NDArray[Any] | None, second: NDArray[Any] | None) -> NDArray[Any] | None:
-    return None if first is None or second is None else np.concatenate([first, second])
 
 
 def ordered_names(names: set[str]) -> list[str]:

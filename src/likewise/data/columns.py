@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from likewise.data.annotation_kinds import Boxes, WeightedTexts
-from likewise.data.column_kinds import Classes, Images, Kind, Names, Numbers, Texts
+from likewise.data.column_kinds import Classes, Kind, Names, Numbers, Texts
+from likewise.data.stored_kinds import Images, Sounds
 from likewise.data.tables.names import IMAGE_HEADERS
 
 __all__ = [
     "COLUMNS",
     "COMPLETE",
+    "MAIN",
     "OPTIONAL",
     "REQUIRED",
     "Column",
@@ -55,6 +57,13 @@ COLUMNS = (
         Images,
         "image_2 image2 image_b right_image image_right right second_image 图片2 图像2",
         help="second image of a pair",
+    ),
+    Column(
+        "audio",
+        Sounds,
+        "audio audio_path audio_file audio_bytes sound sound_path sound_file wav wav_path flac mp3 ogg "
+        "recording speech 音频 声音",
+        help="sound: a path, or its bytes",
     ),
     Column(
         "text",
@@ -118,6 +127,9 @@ COLUMNS = (
 )
 """Every column, in the order in which tables are searched for them. A new column is one entry here."""
 
+MAIN = ("image", "audio")
+"""Columns of files that tell rows apart and make groups; of a source with several of them, the first."""
+
 
 def all_columns() -> tuple[Column, ...]:
     """Every column."""
@@ -160,7 +172,7 @@ def required_of(domain: str) -> Need:
     return Need(True, domain)
 
 
-_PLURALS = {"images": "image", "texts": "text", "labels": "label", "domains": "domain"}
+_PLURALS = {"images": "image", "sounds": "audio", "texts": "text", "labels": "label", "domains": "domain"}
 
 
 class Needs:

@@ -12,7 +12,7 @@ from likewise.data.text_encoding import decoded
 from likewise.errors import ConfigError
 from likewise.messages import flag
 
-__all__ = ["IMAGE_OPTIONS", "DataConfig"]
+__all__ = ["AUDIO_OPTIONS", "FILE_OPTIONS", "IMAGE_OPTIONS", "DataConfig"]
 
 IMAGE_OPTIONS = (
     "image_column",
@@ -27,16 +27,23 @@ IMAGE_OPTIONS = (
 )
 """Options that say how images are read and stored."""
 
+FILE_OPTIONS = ("image_root", "follow_links", "cache", "cache_dir")
+"""Those of them that hold for sounds too."""
+
+AUDIO_OPTIONS = ("audio_column", "audio_seconds", "longest_audio_seconds")
+"""Options that say how sounds are read and stored."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Where the data is and how it is read, split and stored. Only `source` is needed."""
 
     source: Annotated[str, tyro.conf.arg(name="data", prefix_name=False)]
-    """A folder of images, a table (.csv .tsv .jsonl .parquet), a folder or pattern of them, tar shards
-    ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec address of
-    these, or "scenes" ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64,task=captions") for
-    generated images."""
+    """A folder of images or sounds, a table (.csv .tsv .jsonl .parquet), a folder or pattern of them, tar
+    shards ("shards/{000..009}.tar"), a Hugging Face dataset on disk, a text file of sentences, any fsspec
+    address of these; or, for generated data, "scenes" or "sounds"
+    ("scenes:train=8000,validation=1000,seed=0,style=flat,size=64,task=captions",
+    "sounds:train=2000,validation=500,seed=0,rate=16000")."""
 
     images: str | None = None
     """Another table (or pattern of tables) that holds the images, for a source whose rows name them by a key,
@@ -52,6 +59,9 @@ class DataConfig:
 
     image_column: str | None = None
     """Column with image paths or bytes; recognised by name and content when not given."""
+
+    audio_column: str | None = None
+    """Column with paths or bytes of sounds; recognised by name and content when not given."""
 
     text_column: str | None = None
     """Column with captions or sentences, or several with commas between; recognised when not given."""
@@ -100,7 +110,8 @@ class DataConfig:
     """Encoding of text tables and sentence files, such as gb18030 for older Chinese files."""
 
     image_root: str | None = None
-    """Folder that image paths are relative to; the table's own folder (or its images/) when not given."""
+    """Folder that paths of images and sounds are relative to; the table's own folder (or its images/) when
+    not given."""
 
     follow_links: bool = False
     """Enter linked folders, and read images, and captions beside them, through symbolic links that lead
@@ -145,6 +156,13 @@ class DataConfig:
     store_size: int | None = None
     """Side in pixels at which images are stored. Default: 1.25 times the training size, rounded up to a
     multiple of 8, but not above the largest image seen (enlarging early would only cost space)."""
+
+    audio_seconds: float | None = None
+    """Seconds that are stored of each sound, from its beginning; the encoder's --audio.seconds when not
+    given. Random crops are taken from what is stored."""
+
+    longest_audio_seconds: float | None = None
+    """Set aside sounds that are longer than this; without it, the beginning of any sound is read."""
 
     cache: bool = True
     """Decode every image once into a memory-mapped file; without it, images are decoded at every use."""
@@ -214,6 +232,10 @@ class DataConfig:
             raise ConfigError(f"--data.max-bad-share must lie in [0, 1], got {self.max_bad_share}")
         if self.fit not in ("crop", "pad", "squash"):
             raise ConfigError(f"--data.fit must be crop, pad or squash, got {self.fit!r}")
+        for name in ("audio_seconds", "longest_audio_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{flag('data', name)} must be above 0 seconds, got {value:g}")
         for name in ("store_size", "max_records", "max_text_characters"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from likewise.data.column_kinds import Classes, Images, Kind, Names, ordered_names
-from likewise.data.columns import column_names, column_of
+from likewise.data.column_kinds import Classes, Kind, Names, ordered_names
+from likewise.data.columns import MAIN, column_names, column_of
 from likewise.data.config import DataConfig
 from likewise.data.filtering import Loaded, domain_role
 from likewise.data.images.decode import decode_upright
 from likewise.data.images.stores import Pixels
 from likewise.data.record import ImageRef
+from likewise.data.stored_kinds import Stored
 from likewise.errors import SourceError
 
 __all__ = ["Dataset", "build_datasets"]
@@ -88,8 +89,6 @@ class Dataset:
     """The domains, those of the source before those of the target."""
     refs = _Part[list[ImageRef | None] | None]("image", "refs")
     """The ways to the encoded images."""
-    content = _Part[NDArray[np.uint64] | None]("image", "content")
-    """(N,) uint64 hashes of the encoded images (of the pixels where they are generated)."""
     pixels = _Part[Pixels | None]("image", "pixels")
     """The stored squares."""
     rows = _Part[NDArray[np.int64] | None]("image", "rows")
@@ -101,6 +100,12 @@ class Dataset:
         if self.num_source_domains is None or self.domains is None:
             return None
         return self.domains >= self.num_source_domains
+
+    @property
+    def content(self) -> NDArray[np.uint64] | None:
+        """(N,) uint64 hashes of the encoded images or sounds (of the stored ones where generated)."""
+        main = next((self.columns[name] for name in MAIN if name in self.columns), None)
+        return None if main is None else cast("Stored", main).content
 
     @property
     def store_size(self) -> int | None:
@@ -126,17 +131,18 @@ class Dataset:
         return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
     def images(self, indices: Sequence[int] | NDArray[np.int64] | Tensor, name: str = "image") -> Tensor:
-        """Stored images.
+        """Stored images, or sounds.
 
         Args:
             indices: n places in this dataset, in any order, repeats allowed.
-            name: which column of images.
+            name: which column of images; "audio" for sounds.
 
         Returns:
-            (n, 3, S, S) uint8, upright RGB, contiguous.
+            (n, 3, S, S) uint8, upright RGB, contiguous; (n, L) int16 of sounds.
         """
         if name not in self.columns:
-            raise SourceError("this data was prepared without images")
+            what = "sounds" if name == "audio" else "images"
+            raise SourceError(f"this data was prepared without {what}")
         images: Tensor = self.columns[name].collate(np.asarray(indices, dtype=np.int64))
         return images
 
@@ -235,9 +241,9 @@ def _columns(
     there |= {name for name, known in names.items() if known}
     for name in column_names():
         kind = column_of(name).kind
-        if issubclass(kind, Images):
-            if all(name in loaded.images for loaded, _ in pieces):
-                taken = [loaded.images[name].take(np.asarray(chosen, np.int64)) for loaded, chosen in pieces]
+        if issubclass(kind, Stored):
+            if all(name in loaded.stored for loaded, _ in pieces):
+                taken = [loaded.stored[name].take(np.asarray(chosen, np.int64)) for loaded, chosen in pieces]
                 columns[name] = reduce(lambda first, second: first.join(second), taken)
         elif name in there and name not in columns:
             values = [record.values.get(name) for record in records]

@@ -1,4 +1,4 @@
-"""A source with its bad records set aside and its images opened, for `prepare` and `inspect_source`."""
+"""A source with its bad records set aside and its files opened, for `prepare` and `inspect_source`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.column_kinds import Images
-from likewise.data.columns import Needs, column_names
+from likewise.data.audio.sound_columns import open_sounds
+from likewise.data.audio.sound_format import SoundFormat
+from likewise.data.columns import MAIN, Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.image_columns import check_store_size, open_images, usual_store_size, warn_of_row_groups
 from likewise.data.images.stores import CachedPixels
@@ -20,6 +21,7 @@ from likewise.data.record import BadRecord, Record, Source, group_by_reason
 from likewise.data.remedies import remedy
 from likewise.data.sources.open import open_source
 from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_notes
+from likewise.data.stored_kinds import Images, Stored
 from likewise.errors import SourceError, TooManyBadRecords
 from likewise.messages import first_names, printed_line
 
@@ -43,7 +45,7 @@ class Loaded:
         names_validation: whether the source names a validation part.
         other_parts: rows of each other part, by its name in the source; they are left out.
         group_keys: what counts as the same thing has the same key.
-        images: each column of images, N rows.
+        stored: each column of images or sounds, N rows.
         bad: what was set aside.
         num_bad: how many records that is (a dropped caption is none); of `num_listed`, all that the parts in
             use have, before `max_records`.
@@ -58,7 +60,7 @@ class Loaded:
     names_validation: bool
     other_parts: dict[str, int]
     group_keys: list[str]
-    images: dict[str, Images]
+    stored: dict[str, Stored]
     bad: list[BadRecord]
     num_bad: int
     num_listed: int
@@ -70,12 +72,13 @@ class Loaded:
     @property
     def sizes(self) -> NDArray[np.int32] | None:
         """(N, 2) width and height of the original images, where they are known."""
-        return self.images["image"].sizes if "image" in self.images else None
+        images = self.stored.get("image")
+        return images.sizes if isinstance(images, Images) else None
 
     @property
     def store_size(self) -> int | None:
         """Side of the stored squares, the same in all columns of images."""
-        return next((images.pixels.size for images in self.images.values()), None)
+        return next((one.pixels.size for one in self.stored.values() if isinstance(one, Images)), None)
 
 
 def load(
@@ -88,8 +91,9 @@ def load(
     store_size: int | None = None,
     source: Source | None = None,
     role: Role | None = None,
+    sounds: SoundFormat | None = None,
 ) -> Loaded:
-    """List a source, set aside what is unusable and open its images.
+    """List a source, set aside what is unusable and open its images and sounds.
 
     Args:
         config: the user's options.
@@ -100,6 +104,7 @@ def load(
         store_size: side of the stored squares, where another source has decided it.
         source: the source, if it was listed already.
         role: its domain, where there is one of each.
+        sounds: rate and length of the sounds, where they are needed.
 
     Raises:
         SourceError: the source cannot be understood or lacks what is needed.
@@ -126,10 +131,16 @@ def load(
         else:
             bad.append(BadRecord(record.id, record.place, reason))
     records = [source.records[number] for number in usable]
-    images, unreadable = _open_images(source, records, needs, config, image_size, store_size, parts, progress)
+    stored, unreadable = _open_images(source, records, needs, config, image_size, store_size, parts, progress)
+    if "audio" in needs and any("audio" in record.values for record in records):
+        refs = [record.values.get("audio") for record in records]
+        generated = None if source.waves is None else (source.waves, source.rate)
+        stored["audio"], unread, notes = open_sounds(refs, generated, sounds, config, progress)
+        unreadable = dict(sorted((unread | unreadable).items()))
+        source.notes += notes
     bad += [BadRecord(records[row].id, records[row].place, why) for row, why in unreadable.items()]
     rows = np.asarray([row for row in range(len(records)) if row not in unreadable], dtype=np.int64)
-    images = {name: column.take(rows) for name, column in images.items()}
+    stored = {name: column.take(rows) for name, column in stored.items()}
     records = [records[row] for row in rows]
     return Loaded(
         source=source,
@@ -138,8 +149,8 @@ def load(
         parts=[str(said[usable[row]]) for row in rows],
         names_validation=names_validation,
         other_parts=_other_parts(source.records, said),
-        group_keys=_group_keys(records, images),
-        images=images,
+        group_keys=_group_keys(records, stored),
+        stored=stored,
         bad=bad,
         num_bad=num_bad + len(keep) - len(records),
         num_listed=num_bad + len(in_use),
@@ -159,9 +170,9 @@ def _open_images(
     size: int | None,
     parts: Wanted,
     progress: bool,
-) -> tuple[dict[str, Images], dict[int, str]]:
+) -> tuple[dict[str, Stored], dict[int, str]]:
     """The columns of images that are needed and there, and the records whose image cannot be read."""
-    opened: dict[str, Images] = {}
+    opened: dict[str, Stored] = {}
     unreadable: dict[int, str] = {}
     for name in column_names(Images):
         refs = [record.values.get(name) for record in records]
@@ -222,15 +233,16 @@ def _check_needs(source: Source, needs: Needs, config: DataConfig, role: str | N
     for need in sorted(required):
         if not any(need in record.values for record in source.records):
             wanted = f"{need}s are" if need.isalpha() and not need.endswith("s") else f"{need} is"
+            wanted = "sounds are" if need == "audio" else wanted
             raise SourceError(f"{config.source}: {wanted} needed, and {_absence(source, need)}")
 
 
 def _absence(source: Source, need: str) -> str:
     """Why none of the records has what is needed, and what to do."""
     column, what = source.columns.get(need), remedy(need, source.kind, source.roles_named)
-    if column is not None and need != "image":
+    if column is not None and need not in MAIN:
         return f"its column {column} is empty. Fill it, or {what}"
-    if need == "image" and "text" in source.columns:
+    if need in MAIN and "text" in source.columns:
         what += "; its texts alone can be embedded (likewise embed MODEL --what texts)"
     found = "; ".join([first_names(source.columns_found) or "none", *source.notes])
     return (
@@ -302,12 +314,13 @@ def domain_role(domain: str, config: DataConfig) -> Role:
     return "target" if domain in config.target_domains else "source"
 
 
-def _group_keys(records: Sequence[Record], images: dict[str, Images]) -> list[str]:
-    """The group column, else the image itself (equal files are one image), else the texts.
+def _group_keys(records: Sequence[Record], stored: dict[str, Stored]) -> list[str]:
+    """The group column, else the image or sound itself (equal files are one), else the texts.
 
     The key is made of the first record's name, so that it is the same on every machine.
     """
-    hashes = images["image"].content if "image" in images else None
+    main = next((name for name in MAIN if name in stored), None)
+    hashes = None if main is None else stored[main].content
     first: dict[object, str] = {}
     keys = []
     for number, record in enumerate(records):
@@ -316,9 +329,7 @@ def _group_keys(records: Sequence[Record], images: dict[str, Images]) -> list[st
             keys.append(f"group {record.group}")
             continue
         same = (
-            int(hashes[number])
-            if hashes is not None and record.image is not None
-            else record.texts or record.id
+            int(hashes[number]) if hashes is not None and main in record.values else record.texts or record.id
         )
         keys.append(first.setdefault(same, f"record {record.id}"))
     return keys

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.column_kinds import Images
 from likewise.data.config import DataConfig
 from likewise.data.images.cache import cache_folder, open_cache
-from likewise.data.images.cache_build import content_hash, num_workers
+from likewise.data.images.cache_build import Squares, content_hash, num_workers
 from likewise.data.images.decode import read_size
 from likewise.data.images.refs import KEPT_BYTES, parquet_bytes
 from likewise.data.images.stores import CachedPixels, DecodedPixels, HeldPixels, Pixels
-from likewise.data.record import GeneratedImage, ImageRef
+from likewise.data.record import Generated, ImageRef
+from likewise.data.stored_kinds import Images
 from likewise.errors import ConfigError, RecordError
 
 __all__ = ["check_store_size", "open_images", "usual_store_size", "warn_of_row_groups"]
@@ -50,7 +50,7 @@ def open_images(
     rows = np.full(len(refs), -1, np.int64)
     content = np.zeros(len(refs), np.uint64)
     if generated is not None:
-        rows[there] = [ref.row for ref in refs if isinstance(ref, GeneratedImage)]
+        rows[there] = [ref.row for ref in refs if isinstance(ref, Generated)]
         hashes = {row: content_hash(generated[row].data) for row in set(rows[there].tolist())}
         content[there] = [hashes[row] for row in rows[there].tolist()]
         return Images(pixels=HeldPixels(generated), rows=rows, content=content), {}, []
@@ -59,12 +59,12 @@ def open_images(
     pixels: Pixels = (
         CachedPixels(cache.folder)
         if cache.has_pixels
-        else DecodedPixels(known, size, config.fit, num_workers())
+        else DecodedPixels(known, Squares(size, config.fit), num_workers())
     )
     sizes = np.zeros((len(refs), 2), np.int32)
     places = {ref: place for place, ref in enumerate(known)}
     rows[there] = [places[ref] for ref in refs if ref is not None]
-    content[there], sizes[there] = cache.hashes[rows[there]], cache.sizes[rows[there]]
+    content[there], sizes[there] = cache.hashes[rows[there]], cache.others["sizes"][rows[there]]
     bad = {int(row): cache.bad[int(rows[row])] for row in there if int(rows[row]) in cache.bad}
     readable = np.asarray([row for row in range(len(known)) if row not in cache.bad], dtype=np.int64)
     images = Images(pixels=pixels, rows=rows, content=content, refs=list(refs), sizes=sizes)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from likewise.data.audio.sound_format import SoundFormat
 from likewise.data.columns import Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset, Piece, build_datasets
@@ -48,6 +49,7 @@ def prepare(
     needs: Needs | Iterable[str],
     parts: Parts = "splits",
     progress: bool = False,
+    sounds: SoundFormat | None = None,
 ) -> Splits:
     """Open a source, set bad records aside, decode the images and split.
 
@@ -58,6 +60,7 @@ def prepare(
         parts: "splits" to train on; "measured" and "any" do without a training part, and take the test part
             where no validation part is named; "any" does without that one too.
         progress: show a progress bar while images are decoded.
+        sounds: rate and length of the sounds in training; needed with "audio".
 
     Returns:
         The training and validation parts; each has rows of the source and of the target domain, if
@@ -86,6 +89,7 @@ def prepare(
             parts=wanted,
             store_size=size,
             role=role,
+            sounds=sounds,
         )
 
     role: Role | None = None if config.target is None else "source"

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 from likewise.data.text_encoding import legible
 from likewise.errors import RecordError
 
-__all__ = ["BadRecord", "GeneratedImage", "ImageRef", "Problem", "Record", "Source", "group_by_reason"]
+__all__ = ["BadRecord", "Generated", "ImageRef", "Problem", "Record", "Source", "group_by_reason"]
 
 
 class ImageRef(Protocol):
-    """A way to an image's bytes: small, hashable and picklable, so that it can be sent to workers."""
+    """A way to the bytes of an image or sound: small, hashable and picklable, so that workers can have it."""
 
     @property
     def key(self) -> str:
@@ -23,15 +23,15 @@ class ImageRef(Protocol):
 
     @property
     def num_bytes(self) -> int:
-        """Size of the encoded image; 0 where only reading would tell."""
+        """Size of the encoded file; 0 where only reading would tell."""
 
     def read(self) -> bytes:
-        """The encoded image. Raises RecordError where it cannot be had."""
+        """The encoded file. Raises RecordError where it cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratedImage:
-    """An image that the source holds as pixels: row `row` of `Source.pixels`."""
+class Generated:
+    """An image or a sound that the source holds itself: row `row` of `Source.pixels` or `Source.waves`."""
 
     row: int
 
@@ -46,8 +46,8 @@ class GeneratedImage:
         return 0
 
     def read(self) -> bytes:
-        """Generated images have no encoded form."""
-        raise RecordError("a generated image has no file")
+        """What is generated has no encoded form."""
+        raise RecordError("a generated row has no file")
 
 
 @dataclass(slots=True, init=False)
@@ -170,7 +170,8 @@ class Source:
         unread: options that have no effect on a source of this kind, and why.
         notes: sentences for the user: what was ignored or assumed.
         hints: likely remedies, where image files were not found.
-        pixels: (N, 3, S, S) uint8 where the source is generated in memory.
+        pixels: (N, 3, S, S) uint8 where images are generated in memory.
+        waves: (N, L) int16 where sounds are, of `rate` samples a second.
     """
 
     kind: str
@@ -186,6 +187,8 @@ class Source:
     notes: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     pixels: Any = None
+    waves: Any = None
+    rate: int = 0
 
     @property
     def columns_unread(self) -> list[str]:

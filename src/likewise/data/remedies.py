@@ -6,9 +6,12 @@ from collections.abc import Collection
 
 from likewise.messages import flag
 
-__all__ = ["FOLDER_OF_IMAGES", "remedy"]
+__all__ = ["FOLDER_OF_IMAGES", "FOLDER_OF_SOUNDS", "remedy"]
 
 FOLDER_OF_IMAGES = "folder of images"
+"""The kind of a source that is one."""
+
+FOLDER_OF_SOUNDS = "folder of sounds"
 """The kind of a source that is one."""
 
 _TARGET = "name a second source with --data.target"
@@ -37,6 +40,9 @@ def remedy(column: str, kind: str, roles_named: Collection[str]) -> str:
         return _TARGET
     if kind == FOLDER_OF_IMAGES and column in _IN_FOLDERS:
         return _IN_FOLDERS[column]
-    if column == "image":
-        return "give a folder of images or a table that names images"
+    if kind == FOLDER_OF_SOUNDS and column in _IN_FOLDERS:
+        return _IN_FOLDERS[column].replace("image", "sound")
+    if column in ("image", "audio"):
+        files = "images" if column == "image" else "sounds"
+        return f"give a folder of {files} or a table that names {files}"
     return f"give a table with a column {column}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from likewise.data.columns import OPTIONAL, REQUIRED, Needs, column_names
+from likewise.data.audio.sound_format import SoundFormat
+from likewise.data.columns import MAIN, OPTIONAL, REQUIRED, Needs, column_names
 from likewise.data.config import DataConfig
 from likewise.data.dataset import Dataset, build_datasets
 from likewise.data.filtering import Loaded, load
@@ -17,12 +18,14 @@ from likewise.data.images.grey import grey_notes
 from likewise.data.preparation import fit_notes, size_summary
 from likewise.data.record import BadRecord, Source
 from likewise.data.sources.open import open_source
+from likewise.data.stored_kinds import Sounds, Stored
 
 __all__ = ["Example", "SourceReport", "inspect_source"]
 
 _INSPECT_SIZE = 64
+_INSPECT_SOUNDS = SoundFormat(rate=16_000, seconds=3.0)
 _NUM_EXAMPLES = 6
-_NO_LACK = ("image", "split", "group", "id")  # bad records without an image; the rest may do without
+_NO_LACK = (*MAIN, "split", "group", "id")  # bad records without an image; the rest may do without
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class SourceReport:
         text_characters: shortest, median, longest.
         labels: records by label.
         domains: records by domain.
+        num_sounds: usable ones; `sound_seconds` are the lengths of the shortest, the median and the longest.
         picture_sizes: smallest, median and largest (width, height); `num_sizes` different ones.
         examples: six records, spread over the source.
         exact_duplicates, near_duplicates: groups of record ids (near ones do not repeat the exact ones).
@@ -76,6 +80,8 @@ class SourceReport:
     text_characters: tuple[int, int, int] | None
     labels: dict[str, int]
     domains: dict[str, int]
+    num_sounds: int
+    sound_seconds: tuple[float, float, float] | None
     picture_sizes: dict[str, list[int]] | None
     num_sizes: int
     examples: list[Example]
@@ -110,9 +116,10 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     """
     listed = open_source(config, Needs(*column_names()))
     needs = dict.fromkeys(column_names(), OPTIONAL)
-    if "image" in listed.columns:
-        needs["image"] = REQUIRED
-    if "image" not in listed.columns or 2 * _count(listed, "text") >= len(listed.records):
+    main = next((name for name in MAIN if name in listed.columns), None)
+    if main is not None:
+        needs[main] = REQUIRED
+    if main is None or 2 * _count(listed, "text") >= len(listed.records):
         needs["text"] = REQUIRED  # captions beside a few of many images are no reason to call the others bad
     loaded = load(
         config,
@@ -121,6 +128,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         progress=progress,
         parts="all",
         source=listed,
+        sounds=_INSPECT_SOUNDS,
     )
     dataset = build_datasets([[(loaded, list(range(len(loaded.records))))]], config)[0]
     exact, near = _duplicates(loaded, dataset)
@@ -128,7 +136,7 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
     splits = {record.id: record.split for record in records}
     lengths = sorted(len(text) for record in records for text in record.texts)
     per_record = [len(record.texts) for record in records]
-    sizes = loaded.sizes
+    sizes, sounds = loaded.sizes, loaded.stored.get("audio")
     unnamed = "all" if all(record.split is None for record in listed.records) else "no split"
     return SourceReport(
         source=config.source,
@@ -138,13 +146,15 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         columns_unread=listed.columns_unread,
         counts=_counted([record.split or unnamed for record in records]),
         lacking=_lacking(listed),
-        num_images=len(np.unique(loaded.images["image"].rows)) if "image" in loaded.images else 0,
+        num_images=len(np.unique(loaded.stored["image"].rows)) if "image" in loaded.stored else 0,
         num_texts=len(lengths),
         num_repeated_texts=len(lengths) - len({text for record in records for text in record.texts}),
         texts_per_record=(min(per_record), len(lengths) / len(records), max(per_record)) if lengths else None,
         text_characters=(lengths[0], lengths[len(lengths) // 2], lengths[-1]) if lengths else None,
         labels=_counted([record.label for record in records if record.label is not None]),
         domains=_counted([record.domain for record in records if record.domain is not None]),
+        num_sounds=0 if sounds is None else len(np.unique(sounds.rows)),
+        sound_seconds=_lengths(sounds),
         picture_sizes=size_summary(sizes) if sizes is not None and len(sizes) else None,
         num_sizes=0 if sizes is None else len(np.unique(sizes, axis=0)),
         examples=_examples(loaded),
@@ -162,6 +172,14 @@ def inspect_source(config: DataConfig, *, progress: bool = False) -> SourceRepor
         + [f"try: {hint}" for hint in dict.fromkeys(listed.hints)],
         dataset=dataset,
     )
+
+
+def _lengths(sounds: Stored | None) -> tuple[float, float, float] | None:
+    """Seconds of the shortest sound, the median one and the longest."""
+    seconds = sounds.seconds if isinstance(sounds, Sounds) else None
+    if seconds is None or len(seconds) == 0:
+        return None
+    return float(seconds.min()), float(np.median(seconds)), float(seconds.max())
 
 
 def _count(source: Source, name: str) -> int:
@@ -187,12 +205,13 @@ def _duplicates(loaded: Loaded, dataset: Dataset) -> tuple[list[list[str]], list
 
     Several questions about one file are no duplicates: the first of them stands for it.
     """
-    if dataset.pixels is None or not loaded.records:
+    main = next((name for name in MAIN if dataset.has(name)), None)
+    if main is None or not loaded.records:
         return [], []
-    dataset = dataset.subset(np.sort(np.unique(dataset.column("image").rows, return_index=True)[1]))
+    dataset = dataset.subset(np.sort(np.unique(dataset.column(main).rows, return_index=True)[1]))
     exact = exact_duplicates(dataset.content) if dataset.content is not None else []
     repeated = {place for group in exact for place in group[1:]}
-    alike = near_duplicates(*difference_hashes(dataset.images, len(dataset)))
+    alike = near_duplicates(*difference_hashes(dataset.images, len(dataset))) if main == "image" else []
     near = [[place for place in group if place not in repeated] for group in alike]
     named = [
         [[dataset.ids[place] for place in group] for group in groups if len(group) > 1]

@@ -91,7 +91,7 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
 
     Args:
         name: a folder or hub name.
-        section: `image` or `text`, the options that name it.
+        section: `image`, `audio` or `text`, the options that name it.
         known: model types that are supported.
 
     Raises:
@@ -107,7 +107,7 @@ def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
             "text half such as a CLIP."
         )
     if kind not in known:
-        article = "an image" if section == "image" else "a text"
+        article = {"image": "an image", "audio": "an audio"}.get(section, "a text")
         raise ConfigError(
             f"--{section}.pretrained: {name!r} is a {kind}, not {article} encoder that is known here: "
             f"{', '.join(sorted(known))}."

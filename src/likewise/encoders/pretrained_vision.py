@@ -56,6 +56,9 @@ _CONVOLUTIONAL = ("convnext", "convnextv2", "regnet", "resnet")
 VISION_MODELS = (*_PREFIX_TOKENS, *_CONVOLUTIONAL)
 """Supported model types."""
 
+# Of sounds: [CLS] and the distillation token of AST; CLAP's audio tower returns a feature map.
+_AST, _CLAP = "audio-spectrogram-transformer", "clap_audio_model"
+
 
 class PretrainedVision(NamedTuple):
     """A pre-trained model and its normalization.
@@ -93,19 +96,20 @@ def feature_dim(config: Any) -> int:
 
 def is_convolutional(config: Any) -> bool:
     """Whether a model of this configuration returns a feature map, not tokens."""
-    return config.model_type in _CONVOLUTIONAL
+    return config.model_type in (*_CONVOLUTIONAL, _CLAP)
 
 
 def num_prefix_tokens(config: Any) -> int:
     """The number of tokens before the patches, of a Transformer of this configuration."""
-    return _PREFIX_TOKENS.get(config.model_type, 0) + int(getattr(config, "num_register_tokens", 0))
+    prefix = {**_PREFIX_TOKENS, _AST: 2}
+    return prefix.get(config.model_type, 0) + int(getattr(config, "num_register_tokens", 0))
 
 
 def is_pooled_by_itself(config: Any) -> bool:
     """Whether a Transformer was trained through its own pooling, and not through a token's state."""
     if config.model_type in ("siglip2_vision_model", "siglip_vision_model"):
         return bool(config.vision_use_head)
-    return config.model_type in ("beit", "chinese_clip_vision_model", "clip_vision_model")
+    return config.model_type in ("beit", "chinese_clip_vision_model", "clip_vision_model", _AST)
 
 
 def pooling_of(config: Any) -> Literal["mean", "cls"]:

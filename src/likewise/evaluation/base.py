@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data import Dataset, Splits
-from likewise.data.columns import Needs
+from likewise.data.columns import MAIN, Needs
 from likewise.errors import AbilityError
 from likewise.evaluation.context import Context, labels_of
 from likewise.model.model import Model
@@ -83,7 +83,7 @@ class Task(ABC):
     summary: ClassVar[str]
     """One line for --help."""
     needs: ClassVar[Needs]
-    """Columns of the validation part that the task reads."""
+    """Columns of the validation part that the task reads; of a model of sounds, sounds in place of images."""
     abilities: ClassVar[tuple[str, ...]]
     """Abilities of the model that the task uses."""
     figures: ClassVar[tuple[Figure, ...]]
@@ -110,14 +110,19 @@ class Task(ABC):
         """The figure with that key; None where the task declares none."""
         return next((figure for figure in (*self.figures, *COMMON_FIGURES) if figure.key == key), None)
 
+    def abilities_of(self, model: Model) -> list[str]:
+        """The abilities that it needs of a model: those of images are of sounds in a model of sounds."""
+        of_sounds = "encode_audio" in model.abilities
+        return ["encode_audio" if of_sounds and name == "encode_images" else name for name in self.abilities]
+
     def fits(self, model: Model) -> bool:
         """Whether the model has the abilities that the task always needs."""
-        return set(self.abilities) <= set(model.abilities)
+        return set(self.abilities_of(model)) <= set(model.abilities)
 
     def check(self, model: Model, options: Any) -> None:
         """Raise AbilityError where the model lacks an ability that the task needs with these options."""
         del options
-        lacking = [ability for ability in self.abilities if ability not in model.abilities]
+        lacking = [ability for ability in self.abilities_of(model) if ability not in model.abilities]
         if lacking:
             raise AbilityError(
                 f"{self.name} needs a model that can {' and '.join(lacking)}; "
@@ -196,7 +201,10 @@ def share_classes(splits: Splits) -> bool:
 
 
 def has_column(data: Dataset, column: str) -> bool:
-    """Whether the data has the column; of texts and labels, whether any row has one."""
+    """Whether the data has the column; of texts and labels, whether any row has one. Sounds stand for
+    images: a task that reads images reads them of a model of sounds."""
+    if column == "image":
+        return any(data.has(main) for main in MAIN)
     if column == "text":
         return any(data.texts or ())
     if column == "label":

@@ -57,7 +57,7 @@ class Context:
 
     @cached_property
     def images(self) -> np.ndarray:
-        """(N, D) embeddings of the validation images."""
+        """(N, D) embeddings of the validation images, or of the sounds for a model of these."""
         return self.model.encode_dataset_images(self.validation)
 
     @cached_property

@@ -91,8 +91,11 @@ def needs_of_tasks(model: Model, name: str = "all") -> Needs:
     chosen = [find_task(name)] if name != "all" else _tasks_of(model)
     if name != "all" and "image" not in chosen[0].needs:
         return chosen[0].needs
-    read = "text" if model.network.image_encoder is None else "image"
-    return Needs(**{column: OPTIONAL for task in chosen for column in task.needs} | {read: REQUIRED})
+    main = model.column or "text"
+    read = {column: OPTIONAL for task in chosen for column in task.needs}
+    if main == "audio":
+        read.pop("image", None)
+    return Needs(**read | {main: REQUIRED})
 
 
 def _tasks_of(model: Model) -> list[Task]:

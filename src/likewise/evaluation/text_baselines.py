@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data import Dataset
-from likewise.data.column_kinds import Images
 from likewise.data.columns import column_names
+from likewise.data.stored_kinds import Images
 from likewise.evaluation.base import Figure
 
 __all__ = [

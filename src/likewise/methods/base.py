@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from likewise.batches.batch import Batch
 from likewise.batches.samplers import OrderName
 from likewise.data.columns import Needs
+from likewise.encoders.audio.encoder import AudioEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.methods.build_context import BuildContext, TokenizerInfo
 from likewise.networks.base import Network
 from likewise.step_random import StepRandom
-from likewise.views import ViewConfig, random_view
+from likewise.views import random_view
 
 __all__ = [
     "INFORMATION",
@@ -134,7 +135,7 @@ class Method(nn.Module, ABC):
     """It learns nothing from grey images."""
     options: ClassVar[type]
     """The method's Config."""
-    view_families: ClassVar[Mapping[str, Callable[[int], ViewConfig]]] = {}
+    view_families: ClassVar[Mapping[str, Callable[[int], Any]]] = {}
     """Families of random views: option section (`views`, then `views_strong` or the like) and its defaults by
     image size in pixels."""
     image_defaults: ClassVar[dict[str, Any]] = {}
@@ -182,7 +183,7 @@ class Method(nn.Module, ABC):
         self.view_configs = dict(context.views)
 
     @classmethod
-    def default_views(cls, image_size: int) -> dict[str, ViewConfig]:
+    def default_views(cls, image_size: int) -> dict[str, Any]:
         """Options of each view family for images of that many pixels a side."""
         return {family: defaults(image_size) for family, defaults in cls.view_families.items()}
 
@@ -238,7 +239,7 @@ class Method(nn.Module, ABC):
         """Update EMA encoders, queues and schedules. Called after each step, all phases done."""
 
     def views(self, batch: Batch, step: Step, count: int = 1, *, family: str = "views") -> Tensor:
-        """Random views of a batch's images, normalised for the network's image encoder.
+        """Random views of a batch's images (or sounds), normalised for the network's image encoder.
 
         Args:
             batch: B rows with images.
@@ -255,14 +256,14 @@ class Method(nn.Module, ABC):
 
 
 def make_views(
-    batch: Batch, step: Step, encoder: ImageEncoder, config: ViewConfig, views: range = range(2)
+    batch: Batch, step: Step, encoder: ImageEncoder, config: Any, views: range = range(2)
 ) -> Tensor:
-    """Random views of a batch's images; see `Method.views`.
+    """Random views of a batch's images, or of its sounds if the encoder reads these; see `Method.views`.
 
     Args:
         batch: B rows with images.
         step: its random numbers.
-        encoder: gives size and normalisation.
+        encoder: makes the views; gives size and normalisation.
         config: options of the views.
         views: V numbers; views of different numbers are drawn independently.
 
@@ -271,7 +272,9 @@ def make_views(
     """
     text = batch.text if "text" in batch else None
     made = [
-        random_view(
+        encoder.random_view(batch.audio, config, step.random, batch.key, view)
+        if isinstance(encoder, AudioEncoder)
+        else random_view(
             batch.image,
             size=encoder.image_size,
             config=config,

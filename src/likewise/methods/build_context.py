@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
+from likewise.encoders import AudioEncoder, AudioEncoderConfig, ImageEncoderConfig, TextEncoderConfig
+from likewise.encoders.audio.encoder import stored_form
 from likewise.encoders.fusion import FusionEncoder, cut_fusion, fusion_above
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 from likewise.networks.registry import encoder_spec, has_encoder
-from likewise.views import ViewConfig
 
 __all__ = ["BuildContext", "TokenizerInfo"]
 
@@ -39,6 +39,7 @@ class BuildContext:
 
     Attributes:
         image: options of the image encoder; None for a method that reads no images.
+        audio: options of the audio encoder, which takes its place in a method on sounds.
         text: options of the text encoder; None for a method that reads no texts.
         views: options of each view family.
         tokenizer: None for a method that reads no texts.
@@ -50,8 +51,9 @@ class BuildContext:
     """
 
     image: ImageEncoderConfig | None = None
+    audio: AudioEncoderConfig | None = None
     text: TextEncoderConfig | None = None
-    views: Mapping[str, ViewConfig] = field(default_factory=dict)
+    views: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: TokenizerInfo | None = None
     num_rows: int = 0
     answers: tuple[str, ...] = ()
@@ -65,11 +67,22 @@ class BuildContext:
         trained = {} if self.trained is None else self.trained
         return all(
             options is None or options.pretrained is not None or has_encoder(trained, name)
-            for name, options in (("image", self.image), ("text", self.text))
+            for name, options in (("image", self.image or self.audio), ("text", self.text))
         )
 
     def image_encoder(self) -> ImageEncoder:
-        """An image encoder for images of the configured size."""
+        """An image encoder for images of the configured size, or an audio encoder in its place."""
+        if self.audio is not None:
+            if self.trained is None or not has_encoder(self.trained, "image"):
+                return AudioEncoder.of_options(self.audio)
+            trained = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
+            if not isinstance(trained, AudioEncoder) or trained.form != stored_form(self.audio):
+                raise ConfigError(
+                    "--training.start-from: that model takes sounds of another rate or length; leave the "
+                    "--audio options out."
+                )
+            trained.freeze_unused()
+            return trained
         assert self.image is not None, "the method's `needs` must name the column image"
         if self.trained is None or not has_encoder(self.trained, "image"):
             return ImageEncoder.build(self.image)

@@ -14,8 +14,9 @@ import likewise.methods as package
 from likewise.errors import ConfigError
 from likewise.messages import closest
 from likewise.methods.base import Method
+from likewise.methods.on_sounds import SOUND_METHODS, SUFFIX, on_sounds
 
-__all__ = ["find_method", "methods"]
+__all__ = ["find_method", "known_method", "methods"]
 
 
 def methods() -> dict[str, type[Method]]:
@@ -35,8 +36,16 @@ def _methods(path: tuple[str, ...]) -> dict[str, type[Method]]:
     return dict(sorted(found.items()))
 
 
+def known_method(name: str | None) -> type[Method] | None:
+    """The method of that name; None where there is none."""
+    try:
+        return None if name is None else find_method(name)
+    except ConfigError:
+        return None
+
+
 def find_method(name: str) -> type[Method]:
-    """The method of that name.
+    """The method of that name; NAME-audio is a method on sounds (`likewise.methods.on_sounds`).
 
     Raises:
         ConfigError: there is none; the message names the nearest.
@@ -44,5 +53,8 @@ def find_method(name: str) -> type[Method]:
     known = methods()
     if name in known:
         return known[name]
+    base = name.removesuffix(SUFFIX)
+    if base != name and base in SOUND_METHODS and base in known:
+        return on_sounds(known[base])
     hint = closest(name, known) or f"there are {', '.join(known)}."
     raise ConfigError(f"no method is called {name!r}; {hint}")

@@ -72,7 +72,7 @@ def ids_file(path: Path) -> Path:
 
 
 def embed_images(model: Model, parts: Sequence[Dataset]) -> EmbeddingTable:
-    """Embed the images of datasets."""
+    """Embed the images of datasets, or the sounds for a model of these."""
     return EmbeddingTable(
         ids=[name for part in parts for name in part.ids],
         texts=[text for part in parts for text in _first_captions(part)],

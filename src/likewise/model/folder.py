@@ -205,7 +205,7 @@ def read_model(
     config = _checked_config(folder)
     network = _built_network(folder, config["network"])
     for name, is_read in (
-        ("images", network.image_encoder is not None),
+        ("images", network.reads_images),
         ("texts", "encode_texts" in network.abilities()),
     ):
         if is_read and config[name] is None:

@@ -22,10 +22,10 @@ Images = ImageInput | Sequence[ImageInput]
 Texts = str | Sequence[str]
 
 
-def dataset_batches(dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
-    """Stored images of a dataset."""
+def dataset_batches(dataset: Dataset, batch_size: int, column: str = "image") -> Iterator[Tensor]:
+    """Stored images of a dataset, or the sounds of the column "audio"."""
     places = np.arange(len(dataset))
-    return (dataset.images(places[rows]) for rows in batches(len(dataset), batch_size))
+    return (dataset.images(places[rows], column) for rows in batches(len(dataset), batch_size))
 
 
 def batches(count: int, batch_size: int) -> Iterator[slice]:

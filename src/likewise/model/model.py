@@ -32,6 +32,7 @@ from likewise.model.inputs import (
 )
 from likewise.model.pair_scorer import PairScorer, match_pairs
 from likewise.model.runtime import joined_vectors, returned_as
+from likewise.model.sounds import SoundModel
 from likewise.model.statement_model import StatementModel
 from likewise.model.text_model import TextModel
 from likewise.networks.base import Network
@@ -68,7 +69,7 @@ def load(
         return Model.load(path, device=device)
 
 
-class Model(Captions, Answers, StatementModel, TextModel):
+class Model(Captions, Answers, StatementModel, TextModel, SoundModel):
     """A trained network that takes images and texts in any form; see `Runtime` for the arguments.
 
     Captions and other abilities that need more than a few lines are bases in files of their own."""
@@ -99,7 +100,7 @@ class Model(Captions, Answers, StatementModel, TextModel):
             "format": FORMAT,
             "method": method,
             "network": network.spec(),
-            "images": None if network.image_encoder is None else {"fit": fit, "store_size": store_size},
+            "images": {"fit": fit, "store_size": store_size} if network.reads_images else None,
             "texts": texts,
             "trained_on": trained_on,
         }
@@ -159,7 +160,7 @@ class Model(Captions, Answers, StatementModel, TextModel):
         """
         self.needs("encode_images")  # before any image is read
         batches = self.stored_batches(images, batch_size)
-        vectors = joined_vectors(map(self._embed_images, batches), dim=self.dim, normalize=normalize)
+        vectors = joined_vectors(map(self.embed_stored, batches), dim=self.dim, normalize=normalize)
         return returned_as(return_tensors, vectors)
 
     def match(self, images: Images, texts: Texts, *, batch_size: int = 256) -> np.ndarray:
@@ -248,23 +249,19 @@ class Model(Captions, Answers, StatementModel, TextModel):
         return class_probabilities(self, self.stored_batches(images, batch_size))
 
     def encode_squares(self, squares: Tensor) -> np.ndarray:
-        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, as `stored_squares` makes them."""
-        return joined_vectors([self._embed_images(squares)], dim=self.dim)
+        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, as `stored_squares` makes them; of
+        (B, L) int16 waves for a model of sounds."""
+        return joined_vectors([self.embed_stored(squares)], dim=self.dim)
 
     def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
-        """(N, D) float32 unit vectors of all images of a dataset, read from its cache."""
-        self.needs("encode_images")
-        batches = dataset_batches(dataset, batch_size)
-        return joined_vectors(map(self._embed_images, batches), dim=self.dim)
+        """(N, D) float32 unit vectors of all images of a dataset, or of its sounds, read from its cache."""
+        self.needs(self.encoding)
+        batches = dataset_batches(dataset, batch_size, self.column or "image")
+        return joined_vectors(map(self.embed_stored, batches), dim=self.dim)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:
         """A scorer of pairs of a dataset's images and texts, each encoded once."""
         return PairScorer(self, dataset_batches(dataset, batch_size), texts, batch_size=batch_size)
-
-    def _embed_images(self, stored: Tensor) -> Tensor:
-        """(B, D) of stored (B, 3, S, S) uint8 squares."""
-        with self.computing():
-            return cast(Tensor, self.needs("encode_images").encode_images(self.pixels(stored)))
 
     def index(
         self, source: str | os.PathLike[str] | DataConfig, out: str | os.PathLike[str], **options: Any

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from likewise.errors import AbilityError
 from likewise.model.inputs import ImageInput, batches, several_images
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
-from likewise.views import center_view
 
 __all__ = ["Runtime", "joined_vectors", "returned_as"]
 
@@ -45,6 +44,11 @@ class Runtime:
     def abilities(self) -> list[str]:
         """What this model can do, such as `encode_images`."""
         return self.network.abilities()
+
+    @property
+    def encoding(self) -> str:
+        """The ability of its first encoder, `encode_images` or `encode_audio`."""
+        return "encode_audio" if self.column == "audio" else "encode_images"
 
     @property
     def dim(self) -> int:
@@ -90,12 +94,16 @@ class Runtime:
             raise AbilityError(f"this model ({self.config['method']}) has no image encoder.")
         return encoder
 
+    @property
+    def column(self) -> str | None:
+        """The column that its first encoder reads, "image" or "audio"; None for a model of texts."""
+        encoder = self.network.image_encoder
+        return None if encoder is None else encoder.column
+
     def pixels(self, stored: Tensor) -> Tensor:
-        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device."""
-        encoder = self.image_encoder
-        return center_view(
-            stored.to(self.device), size=encoder.image_size, mean=encoder.mean, std=encoder.std
-        )
+        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device; of a model of
+        sounds (B, L) int16 waves to (B, 1, M, F) spectrograms."""
+        return self.image_encoder.whole_view(stored.to(self.device))
 
     def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
         """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
@@ -108,6 +116,11 @@ class Runtime:
 
         size, options = self.image_encoder.image_size, self.config["images"]
         return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+
+    def embed_stored(self, stored: Tensor) -> Tensor:
+        """(B, D) of stored (B, 3, S, S) uint8 squares, or (B, L) int16 waves."""
+        with self.computing():
+            return cast(Tensor, self.needs(self.encoding).encode_images(self.pixels(stored)))
 
     def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
         """`stored_squares` of some images at a time."""

@@ -32,7 +32,7 @@ __all__ = [
 
 @runtime_checkable
 class EncodesImages(Protocol):
-    """Turns pixels into vectors."""
+    """Turns pixels, or the spectrograms of sounds, into vectors."""
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalized pixels to (B, D) vectors, not of unit length."""
@@ -163,18 +163,25 @@ class Ability(NamedTuple):
         protocol: the methods a network needs for it.
         methods: the training methods that give it, for messages.
         example: how `Model` has it, for model cards.
+        column: what its first encoder reads, "image" or "audio"; None where that does not matter.
     """
 
     protocol: type
     methods: str
     example: str
+    column: str | None = "image"
 
 
 ABILITIES: dict[str, Ability] = {
     "encode_images": Ability(
         EncodesImages, "the methods that learn from images", 'encode_images(["image.jpg"])'
     ),
-    "encode_texts": Ability(EncodesTexts, "the methods that learn from texts", 'encode_texts(["a text"])'),
+    "encode_audio": Ability(
+        EncodesImages, "the methods on sounds (NAME-audio)", 'encode_audio(["sound.wav"])', column="audio"
+    ),
+    "encode_texts": Ability(
+        EncodesTexts, "the methods that learn from texts", 'encode_texts(["a text"])', column=None
+    ),
     "match": Ability(MatchesPairs, "tcl", 'match("image.jpg", "a text")'),
     "caption": Ability(WritesCaptions, "captioning", 'caption(["image.jpg"])'),
     "classify": Ability(ClassifiesImages, "the methods of domain adaptation", 'classify(["image.jpg"])'),

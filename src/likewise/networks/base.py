@@ -41,12 +41,25 @@ class Network(nn.Module):
 
     def abilities(self) -> list[str]:
         """Names of the abilities it has, see `likewise.networks.abilities`."""
-        return [name for name, ability in ABILITIES.items() if isinstance(self, ability.protocol)]
+        encoder = self.image_encoder
+        column = None if encoder is None else encoder.column
+        return [
+            name
+            for name, ability in ABILITIES.items()
+            if isinstance(self, ability.protocol) and ability.column in (None, column)
+        ]
 
     @property
     def image_encoder(self) -> ImageEncoder | None:
-        """The (first) image encoder, which says image size and normalization; None where there is none."""
+        """The (first) image encoder, or the audio encoder in its place, which says size and normalization;
+        None where there is none."""
         return next((module for module in self.modules() if isinstance(module, ImageEncoder)), None)
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether its first encoder takes images, not sounds."""
+        encoder = self.image_encoder
+        return encoder is not None and encoder.column == "image"
 
     def spec(self) -> dict[str, Any]:
         """Everything needed to build the network again, as JSON."""

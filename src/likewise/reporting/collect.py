@@ -13,7 +13,7 @@ import numpy as np
 
 from likewise.data import DataConfig, Splits
 from likewise.data.columns import column_of
-from likewise.data.config import IMAGE_OPTIONS
+from likewise.data.config import AUDIO_OPTIONS, FILE_OPTIONS, IMAGE_OPTIONS
 from likewise.encoders.decoders import Decoding
 from likewise.errors import AbilityError
 from likewise.evaluation.context import Context
@@ -27,6 +27,7 @@ from likewise.model.explanations.grad_cam import can_explain, explain
 from likewise.model.model import Model
 from likewise.reporting.examples.example_rows import task_examples
 from likewise.reporting.examples.generated_captions import chosen_captions
+from likewise.reporting.examples.sounds import sound_inputs
 from likewise.reporting.formatting import method_title
 from likewise.reporting.inputs import ExplainedPair, ReportInputs
 from likewise.reporting.page import write_report
@@ -124,8 +125,10 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     if "caption" in model.abilities and validation.texts is not None:
         known |= _generated(context)
     known["examples"] = task_examples(context)
-    if "encode_images" in model.abilities:
+    if model.encoding in model.abilities:
         known["image_embeddings"] = context.images
+    if validation.has("audio"):
+        known |= sound_inputs(model, validation)
     if validation.pixels is not None:
         known["thumbnails"] = validation.images(np.arange(len(validation))).numpy()
     if "image_embeddings" not in known and "thumbnails" not in known:
@@ -143,10 +146,11 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
 
 
 def _without_image_options(sections: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The settings of a method that reads no images, without the options that say how they are read."""
-    if "image" in sections:
-        return sections
-    data = {name: value for name, value in sections["data"].items() if name not in IMAGE_OPTIONS}
+    """The settings without the options that say how images or sounds are read, where none are."""
+    files = FILE_OPTIONS if "audio" in sections else ()
+    unread = {*AUDIO_OPTIONS} if "image" in sections else {*IMAGE_OPTIONS} - {*files}
+    unread |= set() if "audio" in sections else {*AUDIO_OPTIONS}
+    data = {name: value for name, value in sections["data"].items() if name not in unread}
     return sections | {"data": data}
 
 

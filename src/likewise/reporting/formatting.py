@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from likewise.evaluation.base import Figure
 from likewise.evaluation.registry import tasks
-from likewise.methods.catalog import methods
+from likewise.methods.catalog import known_method
 
 __all__ = [
     "TypeRow",
@@ -37,7 +37,7 @@ def task_title(name: str) -> str:
 
 def method_title(name: str) -> str:
     """A method's title; an unknown name stays as it is."""
-    method = methods().get(name)
+    method = known_method(name)
     return name if method is None else method.title
 
 

@@ -77,6 +77,10 @@ class ReportInputs:
     """(M, D)."""
     thumbnails: NDArray[np.uint8] | None = None
     """(N, 3, S, S) RGB."""
+    sounds: NDArray[np.int16] | None = None
+    """(N, L) sounds in place of images; the thumbnails are their spectrograms."""
+    sound_rate: int = 0
+    """Samples a second of them."""
     captions: Sequence[str] | None = None
     """M texts."""
     caption_image: NDArray[np.int64] | None = None
@@ -111,7 +115,15 @@ class ReportInputs:
         for count, names in (
             (
                 self.num_images,
-                ("thumbnails", "labels", "image_groups", "domains", "generated_captions", "references"),
+                (
+                    "thumbnails",
+                    "sounds",
+                    "labels",
+                    "image_groups",
+                    "domains",
+                    "generated_captions",
+                    "references",
+                ),
             ),
             (self.num_texts, ("captions", "caption_image", "text_groups")),
         ):
@@ -200,7 +212,7 @@ class ReportInputs:
             own = np.flatnonzero(image_of_text == row)
             if len(own):
                 return self.captions[int(own[0])]
-        return f"image {row}"
+        return f"{'image' if self.sounds is None else 'sound'} {row}"
 
     def several_domains(self) -> NDArray[np.int64] | None:
         """(N,) domains where there are two or more, else None."""

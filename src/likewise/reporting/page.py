@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from likewise.atomic_files import written_whole
+from likewise.methods.on_sounds import in_sounds
 from likewise.metrics.inputs import as_matrix
 from likewise.reporting.confusions import find_confusions
 from likewise.reporting.curves import training_charts
@@ -28,7 +30,8 @@ from likewise.reporting.examples.text_pairs import find_text_pairs
 from likewise.reporting.formatting import title_of
 from likewise.reporting.inputs import ReportInputs
 from likewise.reporting.roc import find_roc
-from likewise.reporting.summary import headlines, reads_images, summary, warning
+from likewise.reporting.sound_words import template_in_sounds
+from likewise.reporting.summary import Headline, headlines, reads_images, reads_sounds, summary, warning
 from likewise.reporting.tables import key_tables, reasons, result_tables
 from likewise.reporting.transfer import find_transfer
 
@@ -94,7 +97,9 @@ def render_report(inputs: ReportInputs) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    template = environment.from_string(folder.joinpath("report.html").read_text(encoding="utf-8"))
+    source = folder.joinpath("report.html").read_text(encoding="utf-8")
+    of_sounds = reads_sounds(inputs)
+    template = environment.from_string(template_in_sounds(source) if of_sounds else source)
     sections: dict[str, Callable[[ReportInputs], Any]] = {
         "results": _results,
         "curves": _curves,
@@ -121,9 +126,9 @@ def render_report(inputs: ReportInputs) -> str:
             left_out.setdefault(content, []).append(_TITLES[name])
     return template.render(
         title=inputs.title,
-        summary=summary(inputs),
+        summary=in_sounds(summary(inputs)) if of_sounds else summary(inputs),
         warning=warning(inputs),
-        headlines=headlines(inputs.results, inputs.method),
+        headlines=_headlines(inputs),
         shown_part=inputs.shown_part,
         # The style sheet is ours, so it is not escaped.
         style=Markup(folder.joinpath("report.css").read_text(encoding="utf-8")),
@@ -144,12 +149,30 @@ def _content(find: Callable[[ReportInputs], Any], inputs: ReportInputs) -> Any:
         return f"{reason[0].upper()}{reason[1:]}."
 
 
+def _headlines(inputs: ReportInputs) -> list[Headline]:
+    found = headlines(inputs.results, inputs.method)
+    return [replace(one, name=in_sounds(one.name)) for one in found] if reads_sounds(inputs) else found
+
+
 def _results(inputs: ReportInputs) -> Any:
-    return result_tables(inputs.results, inputs.others) or "The run has not been evaluated."
+    tables = result_tables(inputs.results, inputs.others)
+    if reads_sounds(inputs):
+        tables = [
+            replace(
+                table,
+                rows=[replace(row, name=in_sounds(row.name)) for row in table.rows],
+                counts=in_sounds(table.counts),
+            )
+            for table in tables
+        ]
+    return tables or "The run has not been evaluated."
 
 
 def _curves(inputs: ReportInputs) -> Any:
-    return training_charts(inputs.metrics) or "Nothing was logged while training."
+    charts = training_charts(inputs.metrics)
+    if reads_sounds(inputs):
+        charts = [Markup(template_in_sounds(chart)) for chart in charts]
+    return charts or "Nothing was logged while training."
 
 
 def _settings(inputs: ReportInputs) -> Any:

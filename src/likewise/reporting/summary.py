@@ -8,7 +8,7 @@ from typing import Any
 
 from likewise.evaluation.base import Task
 from likewise.evaluation.registry import tasks
-from likewise.methods.catalog import methods
+from likewise.methods.catalog import known_method
 from likewise.metrics.collapse import collapse_warning
 from likewise.reporting.formatting import (
     format_figure,
@@ -19,7 +19,7 @@ from likewise.reporting.formatting import (
 )
 from likewise.reporting.inputs import ReportInputs
 
-__all__ = ["Headline", "headlines", "reads_images", "summary", "warning"]
+__all__ = ["Headline", "headlines", "reads_images", "reads_sounds", "summary", "warning"]
 
 _MAX_HEADLINES = 5
 
@@ -52,7 +52,7 @@ def headlines(results: Mapping[str, Mapping[str, Any]], method: str | None = Non
             one another come out near chance where images of a class have nothing more in common, so they are
             left to the tables, unless there are no others.
     """
-    known = methods().get(method or "")
+    known = known_method(method)
     chosen = list(tasks().items())
     if known is not None and "label" not in known.needs:
         main = [(name, task) for name, task in chosen if name not in _OF_CLASSES]
@@ -80,9 +80,15 @@ def headlines(results: Mapping[str, Mapping[str, Any]], method: str | None = Non
 
 
 def reads_images(inputs: ReportInputs) -> bool:
-    """Whether the method, if it is known, reads images."""
-    method = methods().get(inputs.method or "")
-    return method is None or "image" in method.needs
+    """Whether the method, if it is known, reads images or sounds."""
+    method = known_method(inputs.method)
+    return method is None or "image" in method.needs or reads_sounds(inputs)
+
+
+def reads_sounds(inputs: ReportInputs) -> bool:
+    """Whether the method reads sounds."""
+    method = known_method(inputs.method)
+    return method is not None and "audio" in method.needs
 
 
 def _has_headline(task: Task, figures: Mapping[str, Any]) -> bool:
@@ -164,7 +170,7 @@ def warning(inputs: ReportInputs) -> str | None:
     signs = _numbers(inputs.results.get("collapse", inputs.results.get("text-collapse", {})))
     if not {"relative_deviation", "effective_rank", "dimension", "num_items"} <= signs.keys():
         return None
-    method = methods().get(inputs.method or "")
+    method = known_method(inputs.method)
     return collapse_warning(signs, learnt_classes=method is not None and "label" in method.needs)
 
 

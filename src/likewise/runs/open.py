@@ -12,6 +12,7 @@ from likewise.data import DataConfig, Splits, prepare
 from likewise.data.columns import OPTIONAL, Needs
 from likewise.data.files import is_remote
 from likewise.data.splits import Parts
+from likewise.encoders import AudioEncoder
 from likewise.errors import ConfigError, DataError, SourceError
 from likewise.messages import flag
 from likewise.model.model import Model, load
@@ -145,7 +146,7 @@ class RunData:
         """Whether nothing lies where training found the data; True for a pattern, whose files may be gone."""
         source = self.config.source
         there = os.path.exists(source.removeprefix("file://"))
-        return not (is_remote(source) or source.startswith("scenes") or there)
+        return not (is_remote(source) or source.startswith(("scenes", "sounds")) or there)
 
     def has_changed(self, splits: Splits) -> bool:
         """Whether the data, as opened, has another fingerprint than in training."""
@@ -210,7 +211,7 @@ def open_other(
     if data.retain is not None:
         raise ConfigError("--data.retain is for training; measure that source by itself, as --data.")
     config = dataclasses.replace(data, **_trained_squares(model, data))
-    reads = Needs("text" if model.network.image_encoder is None else "image")
+    reads = Needs(model.column or "text")
     return _prepared(model, config, needs or reads, parts, progress)
 
 
@@ -222,7 +223,8 @@ def with_optional(needs: Needs, columns: Iterable[str]) -> Needs:
 def _prepared(model: Model, config: DataConfig, needs: Needs, parts: Parts, progress: bool) -> Splits:
     encoder = model.network.image_encoder
     size = encoder.image_size if "image" in needs and encoder is not None else None
-    return prepare(config, image_size=size, needs=needs, parts=parts, progress=progress)
+    sounds = encoder.form if isinstance(encoder, AudioEncoder) else None
+    return prepare(config, image_size=size, needs=needs, parts=parts, progress=progress, sounds=sounds)
 
 
 def _trained_squares(model: Model, data: DataConfig) -> dict[str, Any]:
@@ -231,7 +233,7 @@ def _trained_squares(model: Model, data: DataConfig) -> dict[str, Any]:
     Raises:
         ConfigError: the user's options differ.
     """
-    if model.network.image_encoder is None:
+    if model.column != "image":
         return {}
     trained = {name: model.config["images"][name] for name in ("fit", "store_size")}
     for name in data.given(*trained):

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from likewise.atomic_files import write_whole
 from likewise.data import DataConfig
-from likewise.encoders import ImageEncoderConfig, TextEncoderConfig
+from likewise.encoders import AudioEncoderConfig, ImageEncoderConfig, TextEncoderConfig
 from likewise.errors import ConfigError
 from likewise.messages import closest, flag
 from likewise.methods.base import Method
@@ -21,7 +21,7 @@ from likewise.methods.catalog import find_method
 from likewise.option_flags import given_flags
 from likewise.runs.option_types import checked_values, misfit
 from likewise.runs.training_options import TrainingConfig
-from likewise.views import ViewConfig
+from likewise.views import SoundViewConfig, ViewConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,6 +68,7 @@ class Settings(Generic[C]):
         method_name: which method.
         data: the source.
         image: the image encoder (methods that read images).
+        audio: the audio encoder (methods on sounds).
         text: the text encoder (methods that read texts).
         views: the first family of random views.
         more_views: further view families, by section.
@@ -79,10 +80,11 @@ class Settings(Generic[C]):
     data: DataConfig
     image: ImageEncoderConfig
     text: TextEncoderConfig
-    views: ViewConfig
+    views: ViewConfig | SoundViewConfig
     method: C
     training: TrainingConfig
-    more_views: Mapping[str, ViewConfig] = dataclasses.field(default_factory=dict)
+    audio: AudioEncoderConfig = dataclasses.field(default_factory=AudioEncoderConfig)
+    more_views: Mapping[str, ViewConfig | SoundViewConfig] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Reject values of the wrong type, and options that cannot go together."""
@@ -99,9 +101,9 @@ class Settings(Generic[C]):
 
     def sections(self) -> dict[str, Any]:
         """The sections that this method uses, by name."""
-        unused = {"image", "text"} - set(self.method_type.needs)
+        unused = {"image", "audio", "text"} - set(self.method_type.needs)
         unused |= set() if self.method_type.view_families else {"views"}
-        names = ("data", "image", "text", "views", "method", "training")
+        names = ("data", "image", "audio", "text", "views", "method", "training")
         return {name: getattr(self, name) for name in names if name not in unused} | dict(self.more_views)
 
     def with_sections(self, sections: Mapping[str, Any]) -> Settings[C]:

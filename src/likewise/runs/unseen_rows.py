@@ -248,7 +248,7 @@ def _source(splits: Splits) -> str:
 
 def resolved_source(source: str) -> str:
     """A source by its full path, which is the same from every folder; an address stays as it is."""
-    if is_remote(source) or source.partition(":")[0] == "scenes":
+    if is_remote(source) or source.partition(":")[0] in ("scenes", "sounds"):
         return source
     return os.path.realpath(source.removeprefix("file://"))
 

@@ -44,7 +44,7 @@ class IndexOptions:
     """How an index is built.
 
     Attributes:
-        what: "images" or "texts"; images of a model that reads them when None.
+        what: "images", "audio" or "texts"; when None images or sounds, of a model that reads them.
         dtype: "float32" or "float16", of the vectors on the disk; that of the index there, or float32, when
             None.
         thumbnail_side: the longer side of thumbnails in pixels; 0 for none; that of the index there, or 192,
@@ -125,7 +125,7 @@ def update_index(
         WriteError: a full disk; the former index is as it was.
     """
     folder, options = Path(out), options or IndexOptions()
-    what = options.what or ("images" if "encode_images" in model.abilities else "texts")
+    what = options.what or _usual(model)
     model.needs(f"encode_{what}")
     config = source if isinstance(source, DataConfig) else DataConfig(source=os.fspath(source))
     with _locked(folder):
@@ -174,6 +174,13 @@ def update_index(
         bad=[*listing.bad, *bad],
         notes=notes,
     )
+
+
+def _usual(model: Embedder) -> What:
+    """What a model embeds where nobody says."""
+    if "encode_images" in model.abilities:
+        return "images"
+    return "audio" if "encode_audio" in model.abilities else "texts"
 
 
 def _manifest(

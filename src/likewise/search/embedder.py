@@ -14,7 +14,7 @@ __all__ = ["Embedder", "model_fingerprint"]
 
 
 class Embedder(Protocol):
-    """A model that turns images, texts or both into vectors of D dimensions; see `likewise.model.Model`."""
+    """A model that turns images or sounds, texts or both into vectors (D,); see `likewise.model.Model`."""
 
     config: dict[str, Any]
     tokenizer: Any
@@ -25,7 +25,7 @@ class Embedder(Protocol):
 
     @property
     def image_encoder(self) -> Any:
-        """The image encoder, which says image size and normalization."""
+        """The image encoder, or the audio encoder in its place, which says size and normalization."""
 
     @property
     def abilities(self) -> list[str]:
@@ -39,7 +39,10 @@ class Embedder(Protocol):
         """Raises AbilityError where the model lacks the ability."""
 
     def encode_squares(self, squares: Tensor) -> np.ndarray:
-        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares."""
+        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, or of (B, L) int16 waves."""
+
+    def encode_audio(self, sounds: Any, *, batch_size: int = 128) -> np.ndarray | Tensor:
+        """(N, D) float32 unit vectors of sounds in any form."""
 
     def encode_images(self, images: Any, *, batch_size: int = 256) -> np.ndarray:
         """(N, D) float32 unit vectors of images in any form."""

@@ -23,7 +23,8 @@ class Term:
 
     Attributes:
         text: such as "a dog on a beach".
-        image: in any form that `Model.encode_images` takes.
+        image: in any form that `Model.encode_images` takes; for a model of sounds a sound, as
+            `Model.encode_audio` takes it.
         weight: how much it counts; below zero, what is like it moves down.
     """
 
@@ -54,8 +55,9 @@ def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     """
     if not terms:
         raise DataError("the query is empty; expected a text or an image.")
+    encode = model.encode_audio if "encode_audio" in model.abilities else model.encode_images
     vectors = [
-        (model.encode_images([term.image]) if term.text is None else model.encode_texts([term.text]))[0]
+        np.asarray(encode([term.image]) if term.text is None else model.encode_texts([term.text]))[0]
         for term in terms
     ]
     return combined(vectors, [term.weight for term in terms])

@@ -53,6 +53,9 @@ def _networks(settings: Settings[Any]) -> str:
     elif "image" in sections:
         image = sections["image"]
         said.append(f"image encoder {_name(image)} at {image.image_size} px")
+    elif "audio" in sections:
+        audio = sections["audio"]
+        said.append(f"audio encoder {_name(audio)} at {audio.sample_rate:,} Hz, {audio.seconds:g} s")
     unread = settings.method_type.unread_options.get("text", ())
     if "text" in sections and "architecture" not in unread and settings.training.start_from is None:
         said.append(f"text encoder {_name(sections['text'])}")

@@ -14,8 +14,9 @@ from likewise.batches.samplers import batch_unit, most_rows
 from likewise.batches.tokenized_texts import TokenTable, training_answers, training_texts
 from likewise.data import Dataset, Splits, prepare
 from likewise.data.columns import Needs
-from likewise.data.config import IMAGE_OPTIONS
+from likewise.data.config import AUDIO_OPTIONS, FILE_OPTIONS, IMAGE_OPTIONS
 from likewise.data.images.grey import grey_notes
+from likewise.encoders.audio.encoder import stored_form
 from likewise.encoders.pretrained import cannot_load
 from likewise.encoders.pretrained_text import load_text_tokenizer
 from likewise.encoders.tokenizer import TextTokenizer, train_tokenizer
@@ -92,11 +93,15 @@ def _check_used(settings: Settings[Any]) -> None:
             f"--training.source-share is {training.source_share}, which --training.order {training.order} "
             "ignores; leave it out, or use --training.order domains."
         )
-    of_images = [] if "image" in settings.method_type.needs else settings.data.given(*IMAGE_OPTIONS)
-    if of_images:
-        raise ConfigError(
-            f"{flag('data', of_images[0])}: {settings.method_name} reads no images; leave it out."
-        )
+    needs = settings.method_type.needs
+    shared = FILE_OPTIONS if "audio" in needs else ()
+    of_images = set(IMAGE_OPTIONS) - set(shared)
+    for column, options, words in (("image", of_images, "images"), ("audio", AUDIO_OPTIONS, "sounds")):
+        given = [] if column in needs else settings.data.given(*sorted(options))
+        if given:
+            raise ConfigError(
+                f"{flag('data', given[0])}: {settings.method_name} reads no {words}; leave it out."
+            )
     if text.tokenizer is not None and text.vocabulary_size != defaults.text.vocabulary_size:
         raise ConfigError(
             f"--text.vocabulary-size is {text.vocabulary_size}, and --text.tokenizer {text.tokenizer} has a "
@@ -123,10 +128,12 @@ def prepare_data(settings: Settings[Any], run: RunFolder, fabric: Any, show: boo
     """Read the data, on rank 0 first (it may build the cache), and write a summary into the run."""
     needs = settings.method_type.needs
     size = settings.image.image_size if "image" in needs else None
+    sounds = stored_form(settings.audio) if "audio" in needs else None
     progress = show and fabric.is_global_zero
     try:
         splits = run_rank_zero_first(
-            fabric, lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress)
+            fabric,
+            lambda: prepare(settings.data, image_size=size, needs=needs, progress=progress, sounds=sounds),
         )
     except TooManyBadRecords as error:
         run.claim()
@@ -227,6 +234,7 @@ def build_method(
     torch.manual_seed(settings.training.seed)
     context = BuildContext(
         image=sections.get("image"),
+        audio=sections.get("audio"),
         text=sections.get("text"),
         views={family: sections[family] for family in method_type.view_families},
         tokenizer=info,

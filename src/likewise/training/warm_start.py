@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from likewise.data.columns import MAIN
 from likewise.encoders.image import ImageEncoder, resnet_depth
 from likewise.encoders.tuning_options import TUNING_OPTIONS
 from likewise.errors import ConfigError
@@ -66,11 +67,35 @@ def settings_of(method: type[Method], tables: Tables, *, pretrained: str | None 
         for section in ("image", "text"):
             if tables.get(section, {}).get("tune") == "lora":
                 own[section] = {"rate_factor": _LORA_FACTOR}
-    if "image" in method.needs and has_encoder(config["network"], "image"):
-        size = int(encoder_spec(config["network"], "image")["image_size"])
-        own["image"] = {**own.get("image", {}), "image_size": size}
-        own["data"] = {"fit": config["images"]["fit"]}
+    own |= _of_files(method, config, own, start_from)
     return build_settings(method, joined(own, tables))
+
+
+def _of_files(method: type[Method], config: dict[str, Any], own: Tables, start_from: str) -> Tables:
+    """The size of the images of a model and how they become square, or the rate and length of its sounds.
+
+    Args:
+        method: what is trained.
+        config: the content of the model's config.json.
+        own: other settings that the model decides.
+        start_from: the model, for messages.
+
+    Raises:
+        ConfigError: the model reads sounds and the method images, or the reverse.
+    """
+    wanted = next((name for name in MAIN if name in method.needs), None)
+    if wanted is None or not has_encoder(config["network"], "image"):
+        return {}
+    spec = encoder_spec(config["network"], "image")
+    if spec.get("column", "image") != wanted:
+        raise ConfigError(
+            f"--training.start-from: {start_from} reads another column than {method.name}, which needs "
+            f"{method.needs}; start from a model of the same kind."
+        )
+    if wanted == "audio":
+        return {"audio": {"sample_rate": spec["settings"]["rate"], "seconds": spec["seconds"]}}
+    image = {**own.get("image", {}), "image_size": int(spec["image_size"])}
+    return {"image": image, "data": {"fit": config["images"]["fit"]}}
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:

@@ -14,7 +14,7 @@ from likewise.messages import plain_warnings, printed_line
 from likewise.option_flags import check_counts
 from likewise.runs.open import OWN_DATA, RunData, open_model
 from likewise.search.embedder import model_fingerprint
-from likewise.search.rows.listing import list_entries
+from likewise.search.rows.listing import What, list_entries
 from likewise.search.rows.part_folder import embed_parts
 from likewise.search.rows.parts import PartHeader
 from likewise.search.rows.processes import this_process
@@ -42,16 +42,17 @@ def write_parts(options: Any, folder: Path) -> None:
     if device == "auto" and process.count > 1:
         device = _own_device(process.local)
     model = open_model(options.model, device)
-    model.needs(f"encode_{options.what}")
+    what: What = options.what or ("audio" if model.column == "audio" else "images")
+    model.needs(f"encode_{what}")
     data: DataConfig = options.data
     if data.source == OWN_DATA:
         data = RunData(model, options.model).own_config(data)
-    listing = list_entries(data, options.what)
+    listing = list_entries(data, what)
     header = PartHeader(
         fingerprint=model_fingerprint(model),
         dimension=model.dim,
-        what=options.what,
-        thumbnail_side=max(0, options.thumbnails) if options.what == "images" else 0,
+        what=what,
+        thumbnail_side=max(0, options.thumbnails) if what == "images" else 0,
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +78,7 @@ def write_parts(options: Any, folder: Path) -> None:
         bad += listing.bad
         for note in listing.notes:
             print(printed_line(f"note: {note}."), file=sys.stderr)
-    say_set_aside(bad, options.what)
+    say_set_aside(bad, what)
     print(
         f"process {process.number + 1} of {process.count}: wrote {written.count(False):,} parts into "
         f"{printed_line(folder)}, {written.count(True):,} were there"

@@ -63,8 +63,12 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
         ("all columns", ", ".join(report.columns_found)),
         *([("columns not read", ", ".join(report.columns_unread))] if report.columns_unread else []),
         ("records", _counts(report.counts)),
-        ("images", f"{report.num_images:,}"),
+        *([("images", f"{report.num_images:,}")] if report.num_images or not report.num_sounds else []),
     ]
+    if report.sound_seconds is not None:
+        shortest_s, median_s, longest_s = report.sound_seconds
+        lengths = f"{shortest_s:.2f} to {longest_s:,.2f} s, median {median_s:.2f} s"
+        facts.append(("sounds", f"{report.num_sounds:,}: {lengths}"))
     if report.picture_sizes is not None:
         named = ", ".join(f"{name} {w} x {h}" for name, (w, h) in report.picture_sizes.items())
         facts.append(("image sizes", f"{named} ({report.num_sizes:,} different)"))
@@ -84,9 +88,10 @@ def _facts(report: SourceReport) -> list[tuple[str, str]]:
     if report.lacking:
         counted = ", ".join(f"without a {name} {count:,}" for name, count in report.lacking.items())
         facts.append(("incomplete", counted))
-    if report.num_images:
+    if report.num_images or report.num_sounds:
         facts.append(("exact duplicates", _duplicates(report.exact_duplicates)))
-        facts.append(("near duplicates", _duplicates(report.near_duplicates)))
+        if report.num_images:
+            facts.append(("near duplicates", _duplicates(report.near_duplicates)))
         if report.duplicates_across_splits:
             facts.append(
                 ("", f"{report.duplicates_across_splits:,} of these groups lie in more than one split")

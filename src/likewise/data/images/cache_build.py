@@ -1,4 +1,4 @@
-"""Decode images into the arrays of a cache folder; a killed build is continued by the next one.
+"""Decode files into the arrays of a cache folder; a killed build is continued by the next one.
 
 The folder under construction keeps a journal of its finished pieces and is renamed when it is complete.
 """
@@ -11,12 +11,12 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from likewise.errors import OutOfReach, RecordError
 __all__ = [
     "CODE_VERSION",
     "CacheBuilder",
+    "Codec",
+    "Squares",
     "allocate",
     "array_names",
     "content_hash",
@@ -45,13 +47,62 @@ _MAX_WORKERS = 32  # beyond, threads wait for Python's lock
 _SYNC_SECONDS = 1.0
 
 
+class Codec(Protocol):
+    """How a file becomes a row of a cache's arrays."""
+
+    @property
+    def what(self) -> str:
+        """What is decoded, such as "image"."""
+
+    @property
+    def key(self) -> str:
+        """Changes where the same bytes would give other rows."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides the rows, as JSON."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[tuple[int, ...], Any]]:
+        """Shape of a row and type of each array, by name: first the large one, which a mere check lacks."""
+
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        """A file's row of each array, in the order of `shapes`. Raises RecordError."""
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Images as squares of `size` pixels a side."""
+
+    size: int
+    fit: str
+    what = "image"
+
+    @property
+    def key(self) -> str:
+        """See Codec."""
+        return f"{CODE_VERSION}\n{self.size}\n{self.fit}\n"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See Codec."""
+        return {"code_version": CODE_VERSION, "size": self.size, "fit": self.fit}
+
+    @property
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """See Codec; `sizes` are the images' own width and height."""
+        return {"images": ((3, self.size, self.size), np.uint8), "sizes": ((2,), np.int32)}
+
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        """See Codec."""
+        return decode_square(data, size=self.size, fit=self.fit)
+
+
 @dataclass(frozen=True)
 class _Piece:
-    """Consecutive decoded images; `for_now` are the bad rows that may be readable another time."""
+    """Consecutive decoded files; `for_now` are the bad rows that may be readable another time."""
 
-    images: NDArray[np.uint8]
-    hashes: NDArray[np.uint64]
-    sizes: NDArray[np.int32]
+    arrays: dict[str, NDArray[Any]]
     bad: dict[int, str]
     for_now: set[int]
 
@@ -60,15 +111,14 @@ class CacheBuilder:
     """Fills a partial folder and renames it.
 
     Args:
-        refs: the images, in order.
-        size: side of the stored squares.
-        fit: how an image becomes square.
+        refs: the files, in order.
+        codec: how they are decoded.
         partial: the folder to fill.
-        store: keep the pixels.
+        store: keep the large array.
     """
 
-    def __init__(self, refs: Sequence[ImageRef], size: int, fit: str, partial: Path, store: bool) -> None:
-        self._refs, self._size, self._fit, self._partial, self._store = refs, size, fit, partial, store
+    def __init__(self, refs: Sequence[ImageRef], codec: Codec, partial: Path, store: bool) -> None:
+        self._refs, self._codec, self._partial, self._store = refs, codec, partial, store
         self._journal = partial / "journal.jsonl"
 
     def build(self, final: Path, progress: bool) -> None:
@@ -83,14 +133,14 @@ class CacheBuilder:
         starts = [start for start in range(0, len(self._refs), _PIECE) if start not in done]
         with (
             open(self._journal, "a", encoding="utf-8") as journal,
-            _bar(len(self._refs), progress) as advance,
+            _bar(f"decoding {self._codec.what}s", len(self._refs), progress) as advance,
         ):
             advance(len(done) * _PIECE)
             journal.write("\n")  # ends a line that a kill cut short
             for start, piece in self._decoded(starts):
                 stop = min(start + _PIECE, len(self._refs))
                 for name, array in arrays.items():
-                    array[start:stop] = getattr(piece, name)
+                    array[start:stop] = piece.arrays[name]
                 bad.update(piece.bad)
                 for_now |= piece.for_now
                 if not piece.for_now:
@@ -107,9 +157,7 @@ class CacheBuilder:
 
     def _finish(self, final: Path, bad: dict[int, str], for_now: set[int]) -> None:
         described = {
-            "code_version": CODE_VERSION,
-            "size": self._size,
-            "fit": self._fit,
+            **self._codec.settings,
             "count": len(self._refs),
             "has_pixels": self._store,
             "for_now": sorted(for_now),
@@ -127,7 +175,7 @@ class CacheBuilder:
     def _read_journal(self) -> dict[int, dict[int, str]]:
         """Finished pieces: start to bad rows. A last line that a kill cut short is not finished."""
         count = len(self._refs)
-        wrong = wrong_array(self._partial, count, self._size, has_pixels=self._store)
+        wrong = wrong_array(self._partial, count, self._codec, has_pixels=self._store)
         if not self._journal.exists() or wrong is not None:
             return {}
         done = {}
@@ -143,11 +191,11 @@ class CacheBuilder:
     def _arrays(self, *, fresh: bool) -> dict[str, Any]:
         """The arrays on disk. Space is reserved at once, so that a full disk shows before the work."""
         arrays: dict[str, Any] = {}
-        for name in array_names(self._store):
+        for name in array_names(self._codec, self._store):
             path = self._partial / f"{name}.npy"
             if fresh:
                 self._journal.unlink(missing_ok=True)
-                shape, kind = _array_kind(name, len(self._refs), self._size)
+                shape, kind = _array_kind(name, len(self._refs), self._codec)
                 np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)
                 allocate(path)
             arrays[name] = np.lib.format.open_memmap(path, mode="r+")
@@ -166,7 +214,7 @@ class CacheBuilder:
             ahead: list[tuple[int, Future[_Piece]]] = []
             for start in starts:
                 refs = self._refs[start : start + _PIECE]
-                ahead.append((start, pool.submit(decode_piece, refs, start, self._size, self._fit)))
+                ahead.append((start, pool.submit(decode_piece, refs, start, self._codec)))
                 if len(ahead) > 2 * workers:
                     first, future = ahead.pop(0)
                     yield first, future.result()
@@ -174,21 +222,22 @@ class CacheBuilder:
                 yield first, future.result()
 
 
-def decode_piece(refs: Sequence[ImageRef], start: int, size: int, fit: str) -> _Piece:
-    """Decode consecutive images; `start` is the row of the first."""
-    images = np.zeros((len(refs), 3, size, size), np.uint8)
-    hashes, sizes = np.zeros(len(refs), np.uint64), np.zeros((len(refs), 2), np.int32)
+def decode_piece(refs: Sequence[ImageRef], start: int, codec: Codec) -> _Piece:
+    """Decode consecutive files; `start` is the row of the first."""
+    arrays = {name: np.zeros((len(refs), *shape), kind) for name, (shape, kind) in codec.shapes.items()}
+    hashes = np.zeros(len(refs), np.uint64)
     bad, for_now = {}, set()
     for place, ref in enumerate(refs):
         try:
             data = ref.read()
-            images[place], sizes[place] = decode_square(data, size=size, fit=fit)
+            for array, row in zip(arrays.values(), codec.decode(data), strict=True):
+                array[place] = row
             hashes[place] = content_hash(data)
         except RecordError as error:
             bad[start + place] = str(error)
             if isinstance(error, OutOfReach):
                 for_now.add(start + place)
-    return _Piece(images, hashes, sizes, bad, for_now)
+    return _Piece(arrays | {"hashes": hashes}, bad, for_now)
 
 
 def content_hash(data: bytes | memoryview) -> int:
@@ -202,32 +251,28 @@ def num_workers() -> int:
     return min(available, _MAX_WORKERS)
 
 
-def array_names(has_pixels: bool) -> tuple[str, ...]:
-    """The arrays of a cache with or without pixels; each lies in NAME.npy."""
-    return ("images", "hashes", "sizes") if has_pixels else ("hashes", "sizes")
+def array_names(codec: Codec, has_pixels: bool) -> tuple[str, ...]:
+    """The arrays of a cache with or without its large one; each lies in NAME.npy."""
+    large, *others = codec.shapes
+    return (large, "hashes", *others) if has_pixels else ("hashes", *others)
 
 
-def wrong_array(folder: Path, count: int, size: int, *, has_pixels: bool) -> str | None:
+def wrong_array(folder: Path, count: int, codec: Codec, *, has_pixels: bool) -> str | None:
     """The first array file that is missing, cut short or of another shape; None if all are whole."""
-    for name in array_names(has_pixels):
+    for name in array_names(codec, has_pixels):
         try:
             array = np.load(folder / f"{name}.npy", mmap_mode="r")
         except (FileNotFoundError, ValueError, EOFError):  # an empty file, or one that ends too early
             return f"{name}.npy"
-        if (array.shape, array.dtype) != _array_kind(name, count, size):
+        if (array.shape, array.dtype) != _array_kind(name, count, codec):
             return f"{name}.npy"
     return None
 
 
-def _array_kind(name: str, count: int, size: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _array_kind(name: str, count: int, codec: Codec) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of one of the arrays."""
-    kinds: dict[str, tuple[tuple[int, ...], type]] = {
-        "images": ((count, 3, size, size), np.uint8),
-        "hashes": ((count,), np.uint64),
-        "sizes": ((count, 2), np.int32),
-    }
-    shape, kind = kinds[name]
-    return shape, np.dtype(kind)
+    shape, kind = {**codec.shapes, "hashes": ((), np.uint64)}[name]
+    return (count, *shape), np.dtype(kind)
 
 
 def sync(arrays: dict[str, Any]) -> None:
@@ -245,7 +290,7 @@ def allocate(path: Path) -> None:
 
 
 @contextmanager
-def _bar(total: int, progress: bool) -> Iterator[Any]:
+def _bar(text: str, total: int, progress: bool) -> Iterator[Any]:
     """A function that advances the progress bar."""
     if not progress:
         yield lambda count: None
@@ -253,7 +298,7 @@ def _bar(total: int, progress: bool) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

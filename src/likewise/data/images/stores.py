@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.data.images.decode import decode_square
+from likewise.data.images.cache_build import Codec
 from likewise.data.record import ImageRef
 from likewise.errors import RecordError
 
@@ -19,54 +19,54 @@ __all__ = ["CachedPixels", "DecodedPixels", "HeldPixels", "JoinedPixels", "Pixel
 
 
 class Pixels(Protocol):
-    """Images by row, as squares of one size."""
+    """Images by row, as squares of one size; or sounds, as waves of one length."""
 
     size: int
 
-    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """Write rows (n,) into out (n, 3, S, S)."""
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
+        """Write rows (n,) into out (n, 3, S, S) uint8, of sounds (n, L) int16."""
 
 
 class HeldPixels:
-    """Images in memory (N, 3, S, S)."""
+    """Images in memory (N, 3, S, S), or sounds (N, L)."""
 
-    def __init__(self, images: NDArray[np.uint8]) -> None:
+    def __init__(self, images: NDArray[Any]) -> None:
         self._images = images
         self.size = int(images.shape[-1])
 
-    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """See Pixels."""
         # The default mode would buffer the whole result; the dataset has checked the rows.
         np.take(self._images, rows, axis=0, out=out, mode="clip")
 
 
 class CachedPixels(HeldPixels):
-    """Images in a memory-mapped cache; unpickling opens the file again."""
+    """Images (or sounds) in a memory-mapped cache; unpickling opens the file again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        super().__init__(np.load(folder / "images.npy", mmap_mode="r"))
+    def __init__(self, folder: Path, name: str = "images") -> None:
+        self._folder, self._name = folder, name
+        super().__init__(np.load(folder / f"{name}.npy", mmap_mode="r"))
 
-    def __reduce__(self) -> tuple[type[CachedPixels], tuple[Path]]:
-        return CachedPixels, (self._folder,)
+    def __reduce__(self) -> tuple[type[CachedPixels], tuple[Path, str]]:
+        return CachedPixels, (self._folder, self._name)
 
 
 @dataclass
 class DecodedPixels:
-    """Images decoded at every use, by a few threads (Pillow works without holding Python's lock)."""
+    """Images (or sounds) decoded at every use, by a few threads (Pillow works without Python's lock)."""
 
     refs: Sequence[ImageRef]
-    size: int
-    fit: str
+    codec: Codec
     num_threads: int
 
     def __post_init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self.size = int(next(iter(self.codec.shapes.values()))[0][-1])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_pool": None}
 
-    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """See Pixels. An image that has become unreadable since the data was listed raises RecordError."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.num_threads, thread_name_prefix="decode")
@@ -74,7 +74,7 @@ class DecodedPixels:
         def fill(place: int) -> None:
             ref = self.refs[int(rows[place])]
             try:
-                out[place] = decode_square(ref.read(), size=self.size, fit=self.fit)[0]
+                out[place] = self.codec.decode(ref.read())[0]
             except RecordError as error:
                 raise RecordError(f"{ref.key.split(chr(9))[0]}: {error}") from error
 
@@ -93,12 +93,12 @@ class JoinedPixels:
         self.parts = list(parts)
         self.size = self.parts[0].size
 
-    def take(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any]) -> None:
         """See Pixels."""
         for number, part in enumerate(self.parts):
             places = np.flatnonzero(rows // _PART == number)
             if len(places):
-                taken = np.empty((len(places), *out.shape[1:]), np.uint8)
+                taken = np.empty((len(places), *out.shape[1:]), out.dtype)
                 part.take(rows[places] % _PART, taken)
                 out[places] = taken
 

@@ -1,4 +1,4 @@
-"""A folder of images: subfolders give splits and classes, a .txt file beside an image its captions."""
+"""A folder of images or sounds: subfolders give splits and classes, a .txt file beside one its captions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from likewise.data.config import DataConfig
 from likewise.data.files import Entry, is_remote, name_of
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Problem, Record, Source
-from likewise.data.remedies import FOLDER_OF_IMAGES
+from likewise.data.remedies import FOLDER_OF_IMAGES, FOLDER_OF_SOUNDS
 from likewise.data.sources.path_resolver import PathResolver
-from likewise.data.tables.names import IMAGE_EXTENSIONS, canonical_split
+from likewise.data.tables.names import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS, canonical_split
 from likewise.data.tables.open_table import is_table
 from likewise.data.text_encoding import decoded, legible, split_lines
 from likewise.errors import RecordError
 
-__all__ = ["MAX_CAPTION_BYTES", "is_image", "named_splits", "source_of_images"]
+__all__ = ["MAX_CAPTION_BYTES", "is_image", "is_sound", "named_splits", "source_of_images"]
 
 MAX_CAPTION_BYTES = 16 << 20  # of a file of captions or a description
 
@@ -36,7 +36,14 @@ def named_splits(names: set[str], config: DataConfig) -> set[str]:
     return splits if len(splits) > 1 and has_train else set()
 
 
-def source_of_images(root: str, entries: list[Entry], config: DataConfig, *, classes: bool = True) -> Source:
+def is_sound(address: str) -> bool:
+    """Whether the name ends as sounds do."""
+    return address.lower().endswith(AUDIO_EXTENSIONS)
+
+
+def source_of_images(
+    root: str, entries: list[Entry], config: DataConfig, *, classes: bool = True, column: str = "image"
+) -> Source:
     """Read the images below a folder.
 
     Args:
@@ -44,8 +51,10 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig, *, cla
         entries: every file below it.
         config: the user's options.
         classes: whether subfolders may be classes.
+        column: "image", or "audio" to read the sounds.
     """
-    images = [entry for entry in entries if is_image(entry.address)]
+    is_wanted, files = (is_sound, "sounds") if column == "audio" else (is_image, "images")
+    images = [entry for entry in entries if is_wanted(entry.address)]
     # A name in another encoding than the system's holds lone surrogates, which cannot be printed.
     start = len(root.rstrip("/")) + 1
     names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
@@ -53,21 +62,24 @@ def source_of_images(root: str, entries: list[Entry], config: DataConfig, *, cla
     layout = replace(layout, classes=layout.classes and classes)
     captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
-    source = Source(kind=FOLDER_OF_IMAGES, address=config.source, records=[])
+    kind = FOLDER_OF_SOUNDS if column == "audio" else FOLDER_OF_IMAGES
+    source = Source(kind=kind, address=config.source, records=[])
     source.splits_from = "subfolders" if layout.splits else None
-    source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images))
+    source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images), files)
     for entry in images:
         name = names[entry.address]
         split, label = layout.split_and_label(name)
         try:
             image = _file_image(entry, resolver)
         except RecordError as error:
-            source.problems.append(Problem("image", BadRecord(name, name, str(error)), split))
+            source.problems.append(Problem(column, BadRecord(name, name, str(error)), split))
             continue
         beside = captions.get(entry.address.rsplit(".", 1)[0])
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
-        source.records.append(Record(id=name, place=name, image=image, text=texts, label=label, split=split))
-    _describe(source, entries, {entry.address for entry in captions.values()}, layout)
+        values = {column: image, "text": texts, "label": label}
+        source.records.append(Record(id=name, place=name, split=split, **values))
+    others = {entry.address for entry in (*images, *captions.values())}
+    _describe(source, [entry for entry in entries if entry.address not in others], layout, column, files)
     return source
 
 
@@ -137,39 +149,37 @@ def _captions(
     return tuple(texts)
 
 
-def _unread(has_captions: bool) -> dict[str, str]:
+def _unread(has_captions: bool, files: str) -> dict[str, str]:
     """The options that do not apply, and why."""
-    unread = {"image_root": "a folder of images holds no paths to them"}
+    unread = {"image_root": f"a folder of {files} holds no paths to them"}
     if has_captions:
-        return unread | {"text_separator": "captions beside an image stand one a line"}
-    return unread | dict.fromkeys(("text_separator", "encoding"), "no captions lie beside the images")
+        return unread | {"text_separator": f"captions beside {files} stand one a line"}
+    return unread | dict.fromkeys(("text_separator", "encoding"), f"no captions lie beside the {files}")
 
 
-def _describe(source: Source, entries: list[Entry], captions: set[str], layout: _Layout) -> None:
-    """Name the columns, and note what was skipped."""
+def _describe(source: Source, others: list[Entry], layout: _Layout, column: str, files: str) -> None:
+    """Name the columns, and note what was skipped: `others`."""
     labels = {record.label for record in source.records}
     if layout.shared and (layout.splits or len(labels) > 1):
         source.notes.append(
-            f"all images lie below {layout.shared}/, so splits and classes are looked for there"
+            f"all {files} lie below {layout.shared}/, so splits and classes are looked for there"
         )
     if len(labels) < 2:  # everything in one folder (images/): its name says nothing
         single = [label or (None if layout.splits else layout.shared) for label in labels]
         source.notes += [
-            f"all images lie in {name}/: only one class, so no labels" for name in single if name
+            f"all {files} lie in {name}/: only one class, so no labels" for name in single if name
         ]
-        source.records = [
-            Record(id=r.id, place=r.place, image=r.image, text=r.texts, split=r.split) for r in source.records
-        ]
+        for record in source.records:
+            record.values.pop("label", None)
     else:
         source.columns["label"] = "subfolder"
-    source.columns["image"] = "file"
+    source.columns[column] = "file"
     if any(record.texts for record in source.records):
-        source.columns["text"] = ".txt beside the image"
+        source.columns["text"] = f".txt beside the {files.removesuffix('s')}"
     source.columns_found = list(source.columns)
-    others = [e.address for e in entries if not is_image(e.address) and e.address not in captions]
     if others:
-        endings = Counter(legible(name_of(address)).rpartition(".")[2].lower() for address in others)
+        endings = Counter(legible(name_of(other.address)).rpartition(".")[2].lower() for other in others)
         counted = ", ".join(f"{count} .{ending}" for ending, count in endings.most_common(5))
-        tables = [address for address in others if is_table(address)]
+        tables = [other.address for other in others if is_table(other.address)]
         remark = f" (name {legible(tables[0])} itself to read it as a table)" if tables else ""
         source.notes.append(f"skipped {len(others)} other files: {counted}{remark}")

@@ -21,7 +21,7 @@ from likewise.data.files import (
 )
 from likewise.data.published.flickr30k_entities import entities_table, is_entities
 from likewise.data.record import Source
-from likewise.data.sources.image_folder import is_image, named_splits, source_of_images
+from likewise.data.sources.image_folder import is_image, is_sound, named_splits, source_of_images
 from likewise.data.sources.path_resolver import PathResolver
 from likewise.data.sources.tables import source_of_tables
 from likewise.data.tables.join import joined_table
@@ -72,6 +72,10 @@ def _understood(config: DataConfig, needs: Needs | None) -> Source:
         from likewise.data.sources.scenes_source import source_of_scenes
 
         return source_of_scenes(config, needs)
+    if address == "sounds" or address.startswith("sounds:"):
+        from likewise.data.sources.sounds_source import source_of_sounds
+
+        return source_of_sounds(config, needs)
     address = address.removeprefix("file://")  # from here on, an address on this machine is a plain path
     if any(sign in address for sign in "*?{[") and not os.path.exists(address):
         return _open_files(_matched(address), config, needs)
@@ -157,12 +161,14 @@ def _open_files(addresses: list[str], config: DataConfig, needs: Needs | None) -
         from likewise.data.sources.sentences import source_of_sentences
 
         return source_of_sentences(addresses, config, splits_by_stem(addresses, config))
-    if all(map(is_image, names)):
-        root = os.path.commonpath([os.path.dirname(os.path.abspath(a)) for a in addresses])
-        return source_of_images(root, [stat_entry(address) for address in addresses], config)
+    for column, is_wanted in (("image", is_image), ("audio", is_sound)):
+        if all(map(is_wanted, names)):
+            root = os.path.commonpath([os.path.dirname(os.path.abspath(a)) for a in addresses])
+            entries = [stat_entry(address) for address in addresses]
+            return source_of_images(root, entries, config, column=column)
     raise SourceError(
-        f"{config.source}: expected a folder of images, a table (.csv .tsv .jsonl .parquet), tar shards, "
-        "a Hugging Face dataset folder or a text file of sentences"
+        f"{config.source}: expected a folder of images or sounds, a table (.csv .tsv .jsonl .parquet), "
+        "tar shards, a Hugging Face dataset folder or a text file of sentences"
     )
 
 
@@ -174,7 +180,9 @@ def _open_folder(folder: str, config: DataConfig, needs: Needs | None) -> Source
     source = _source_of_entries(folder, entries, config, needs)
     if source is None:
         endings = sorted({name_of(entry.address).rpartition(".")[2] for entry in entries})[:8]
-        said = f"{folder}: no images, tables or shards in it, only files ending in {', '.join(endings)}"
+        said = (
+            f"{folder}: no images, sounds, tables or shards in it, only files ending in {', '.join(endings)}"
+        )
         raise SourceError("; ".join([said, *passed_over]))
     source.notes += passed_over
     return source
@@ -218,8 +226,11 @@ def _source_of_entries(
     tars = [entry.address for entry in entries if entry.address.endswith((".tar", ".tar.gz", ".tgz"))]
     if tars:
         return _open_files(_inside(folder, tars, config), config, needs)
-    if any(is_image(entry.address) for entry in entries):
-        return source_of_images(normalised(folder), entries, config, classes=not listings)
+    files = {"image": any(is_image(entry.address) for entry in entries)}
+    files["audio"] = any(is_sound(entry.address) for entry in entries)
+    wanted = sorted((column for column in files if files[column]), key=lambda name: name not in (needs or ()))
+    if wanted:
+        return source_of_images(normalised(folder), entries, config, classes=not listings, column=wanted[0])
     tables = tables or [entry.address for entry in entries if is_table(entry.address)]
     if tables:
         return _open_tables(_inside(folder, tables, config), config, needs, root=normalised(folder))

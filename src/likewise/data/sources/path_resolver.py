@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from likewise.data.files import is_folder, is_remote, join, list_tree, normalised
 from likewise.data.images.refs import FileImage
-from likewise.data.tables.names import looks_like_image_path, without_caption_number
+from likewise.data.tables.names import looks_like_file, without_caption_number
 from likewise.errors import RecordError
 
 __all__ = ["PathResolver", "find_image_root", "is_absolute"]
@@ -136,7 +136,7 @@ def find_image_root(folder: str, paths: Iterable[str]) -> str:
     """Where relative paths start: the table's folder, or a subfolder such as images/ that has the files."""
     if is_remote(folder):
         return folder
-    sample = [path for path in paths if looks_like_image_path(path) and not os.path.isabs(path)][:20]
+    sample = [path for path in paths if looks_like_file(path) and not os.path.isabs(path)][:20]
     sample = [without_caption_number(path) for path in sample]
     usual = [name for name in sorted(os.listdir(folder or ".")) if name.lower() in _USUAL_FOLDERS]
     candidates = [folder, *(path for name in usual if is_folder(path := os.path.join(folder, name)))]

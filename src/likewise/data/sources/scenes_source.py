@@ -17,12 +17,12 @@ from likewise.data.annotation_kinds import Box
 from likewise.data.columns import Needs, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.images.stores import held
-from likewise.data.record import GeneratedImage, Record, Source
+from likewise.data.record import Generated, Record, Source
 from likewise.data.scenes.generate import Scenes, draw_scenes
 from likewise.data.scenes.language import told
 from likewise.errors import ConfigError
 
-__all__ = ["source_of_scenes"]
+__all__ = ["part_seed", "source_of_scenes"]
 
 _DEFAULTS: dict[str, Any] = {
     "train": 8000, "validation": 1000, "test": 0, "seed": 0, "style": "flat", "size": 64, "task": "captions"
@@ -47,13 +47,13 @@ def source_of_scenes(config: DataConfig, needs: Needs | None = None) -> Source:
     for part, split in parts.items():
         if options[part] == 0:
             continue
-        seed = _stream(options["seed"], part)
+        seed = part_seed(options["seed"], part)
         scenes = draw_scenes(options[part], seed=seed, size=options["size"], style=options["style"])
         start = sum(map(len, pixels))
         pixels.append(held(scenes.images))
         boxes = _boxes(scenes, needed=options["task"] == "grounding" or "boxes" in reads)
         for number, row in enumerate(rows_of(scenes, boxes)):
-            row |= {name: GeneratedImage(start + row[name]) for name in ("image", "image_2") if name in row}
+            row |= {name: Generated(start + row[name]) for name in ("image", "image_2") if name in row}
             row |= {"domain": options["style"]}
             name = f"{part} scene {number}"
             values = {column: value for column, value in row.items() if column in reads}
@@ -126,8 +126,8 @@ _TASKS: dict[str, tuple[Callable[[Scenes, _Boxes], _Rows], dict[str, str]]] = {
 }
 
 
-def _stream(seed: int, part: str) -> int:
-    """The seed of a part: the training part keeps the user's own."""
+def part_seed(seed: int, part: str) -> int:
+    """The seed of a part of a generated source: the training part keeps the user's own."""
     return seed if part == "train" else (seed * 1_000_003 + zlib.crc32(part.encode())) & 0x7FFFFFFF
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from likewise.data.cells import EMPTY_TEXT
-from likewise.data.column_kinds import Classes, Images, Names, Parsing
-from likewise.data.columns import Needs, column_names, column_of, columns_read
+from likewise.data.column_kinds import Classes, Names, Parsing
+from likewise.data.columns import MAIN, Needs, column_names, column_of, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.record import BadRecord, ImageRef, Problem, Record, Source
 from likewise.data.sources.path_hints import path_hints
 from likewise.data.sources.path_resolver import PathResolver, find_image_root
+from likewise.data.stored_kinds import Stored
 from likewise.data.tables.names import is_missing, without_caption_number
 from likewise.data.tables.roles import Roles, recognise
 from likewise.data.tables.table import Table
@@ -46,13 +47,16 @@ def source_of_tables(
     first = next((table for table, _, _ in tables if table.num_rows > 0), tables[0][0])
     reads = columns_read(needs)
     roles = recognise(first, config, reads)
-    image, split = roles.header("image"), roles.header("split")
+    there = [name for name in MAIN if name in roles.headers]
+    main = next((name for name in there if name in reads), next(iter(there), "image"))
+    image, split = roles.header(main), roles.header("split")
     if image is None and "text" not in roles.headers:
         raise SourceError(
-            f"{config.source}: no column of images or texts was recognised among {first_names(first.names)}; "
-            f"name them with --data.image-column and --data.text-column{first.hint}"
+            f"{config.source}: no column of images, sounds or texts was recognised among "
+            f"{first_names(first.names)}; name them with --data.image-column, --data.audio-column and "
+            f"--data.text-column{first.hint}"
         )
-    read = {role: names for role, names in roles.headers.items() if role in reads or role == "image"}
+    read = {role: names for role, names in roles.headers.items() if role in reads or role == main}
     source = Source(
         kind=f"table ({first.kind})" if len(tables) == 1 else f"{len(tables)} tables ({first.kind})",
         address=config.source,
@@ -64,12 +68,13 @@ def source_of_tables(
         label_names=first.label_names.get(roles.header("label") or ""),
     )
     if image is None or image in first.binary:
-        source.unread["image_root"] = "no column holds paths of images"
+        source.unread["image_root"] = "no column holds paths of images or sounds"
     if all(table.kind in _ENCODED for table, _, _ in tables):
         source.unread["encoding"] = f"{first.kind} has an encoding of its own"
     further = source.columns_unread if needs is not None and needs.further else []
     for table, named, domain in tables:
-        reader = _Reader(table, Roles(read, roles.apart), config, named, domain, source, "image" in reads)
+        files = main if main in reads else None
+        reader = _Reader(table, Roles(read, roles.apart), config, named, domain, source, main, files)
         reader.read([name for name in further if name not in table.binary])
     return source
 
@@ -109,22 +114,23 @@ class _Reader:
         split: str | None,
         domain: str | None,
         source: Source,
-        images: bool,
+        main: str,
+        files: str | None,
     ) -> None:
         self._table, self._config, self._source, self._apart = table, config, source, roles.apart
         self._split, self._domain = split, None if domain is None else legible(domain)
         self._cells = {role: [table.column(name) for name in names] for role, names in roles.headers.items()}
-        self._paths = self._cells.get("image", [None])[0]
-        if not images:
-            self._cells.pop("image", None)
+        self._main, self._paths = main, self._cells.get(main, [None])[0]
+        if files is None:
+            self._cells.pop(main, None)
         kinds = {role: column_of(role).kind for role in self._cells}
         self._names = [role for role, kind in kinds.items() if issubclass(kind, (Classes, Names))]
         # Images first: of a row without its image nothing else is looked at.
         others = [role for role in kinds if role not in self._names]
-        self._others = sorted(others, key=lambda role: not issubclass(kinds[role], Images))
-        self._merges = all(column_of(role).always or role == "image" for role in self._cells)
-        self._image_roles = [role for role in self._others if issubclass(kinds[role], Images)]
-        self._resolver = self._make_resolver() if self._image_roles else None
+        self._others = sorted(others, key=lambda role: not issubclass(kinds[role], Stored))
+        self._merges = all(column_of(role).always or role == main for role in self._cells)
+        self._file_roles = [role for role in self._others if issubclass(kinds[role], Stored)]
+        self._resolver = self._make_resolver() if self._file_roles else None
         self._resolved: dict[str, ImageRef | RecordError] = {}
         self._reported: set[str] = set()
         self._dropped: list[str] = []
@@ -163,7 +169,7 @@ class _Reader:
         return parse(cells, how)
 
     def _add_row(self, row: int) -> None:
-        place = self._table.place(row)
+        place, main = self._table.place(row), self._main
         values = {role: self._parse(role, row) for role in self._names}
         named, split = values.pop("id", None), values.pop("split", None) or self._split
         path = self._paths[row] if self._paths is not None else None
@@ -172,7 +178,7 @@ class _Reader:
         if self._domain is not None:  # tables of several domains may have the same name
             id_, place = f"{self._domain}/{id_}", f"{self._domain}/{place}"
         try:
-            check_texts({**values, "id": named, "split": split, "image path": path})
+            check_texts({**values, "id": named, "split": split, f"{main} path": path})
         except RecordError as error:
             usable = split if split is None or is_text(split) else self._split
             self._problem("row", place, place, str(error), usable)
@@ -181,11 +187,11 @@ class _Reader:
         for role in self._others:
             try:
                 values[role] = self._parse(role, row)
-                if role == "image" and values[role] is None:
-                    raise RecordError("no image: the cell is empty")
+                if role == main and values[role] is None:
+                    raise RecordError(f"no {'sound' if main == 'audio' else main}: the cell is empty")
             except RecordError as error:
-                reason = str(error) if role == "image" else f"{role}: {error}"
-                if role != "image" or id_ not in self._reported:  # one report an image, not one a caption
+                reason = str(error) if role == main else f"{role}: {error}"
+                if role != main or id_ not in self._reported:  # one report an image, not one a caption
                     self._problem(role, id_, place, reason, split)
                     self._reported.add(id_)
                 return
@@ -209,8 +215,9 @@ class _Reader:
                 single.values = record.values | {"text": (text,)}
                 self._gathered[row, number] = single
             return
-        same: Any = (record.image, record.split, record.label, record.domain, record.group)
-        grouped = record.image is not None or (self._paths is not None and record.group is not None)
+        file = record.values.get(self._main)
+        same: Any = (file, record.split, record.label, record.domain, record.group)
+        grouped = file is not None or (self._paths is not None and record.group is not None)
         earlier = self._gathered.setdefault(same if grouped and self._merges else row, record)
         if earlier is not record and record.texts:
             earlier.values["text"] = earlier.texts + record.texts
@@ -219,7 +226,7 @@ class _Reader:
         self._source.problems.append(Problem(part, BadRecord(id_, place, reason), split))
 
     def _resolve(self, path: str) -> ImageRef:
-        assert self._resolver is not None, "only images are resolved"
+        assert self._resolver is not None, "only files are resolved"
         if path not in self._resolved:
             try:
                 self._resolved[path] = self._resolver.resolve(path)
@@ -231,7 +238,7 @@ class _Reader:
         return found
 
     def _make_resolver(self) -> PathResolver:
-        cells = self._cells[self._image_roles[0]][0]
+        cells = self._cells[self._file_roles[0]][0]
         paths = [path for value in cells if isinstance(value, str) and (path := value.strip())]
         chosen = self._config.image_root
         root = chosen if chosen is not None else find_image_root(self._table.folder, paths[:200])

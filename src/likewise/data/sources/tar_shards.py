@@ -22,7 +22,7 @@ from likewise.data.files import Entry, name_of, open_binary, stat_entry
 from likewise.data.images.refs import MemberImage
 from likewise.data.record import BadRecord, Problem, Record, Source
 from likewise.data.sources.image_folder import MAX_CAPTION_BYTES
-from likewise.data.tables.names import IMAGE_EXTENSIONS
+from likewise.data.tables.names import AUDIO_EXTENSIONS, IMAGE_EXTENSIONS
 from likewise.data.tables.roles import named_column
 from likewise.data.text_encoding import check_texts, decoded, legible
 from likewise.errors import RecordError, SourceError
@@ -52,8 +52,13 @@ class _Member:
 
     @property
     def is_image(self) -> bool:
-        """Whether the name ends as images do."""
-        return self.path.lower().endswith(IMAGE_EXTENSIONS)
+        """Whether the name ends as images or sounds do."""
+        return self.path.lower().endswith(IMAGE_EXTENSIONS + AUDIO_EXTENSIONS)
+
+    @property
+    def column(self) -> str:
+        """The column of its file."""
+        return "audio" if self.path.lower().endswith(AUDIO_EXTENSIONS) else "image"
 
 
 @dataclass(slots=True)
@@ -65,8 +70,17 @@ class _Group:
 
     @property
     def images(self) -> list[str]:
-        """The suffixes of its images."""
-        return [suffix for suffix, member in self.members.items() if member.is_image]
+        """The suffixes of its images, or of its sounds where it has no image."""
+        return self.files["image"] or self.files["audio"]
+
+    @property
+    def files(self) -> dict[str, list[str]]:
+        """The suffixes of its images and sounds by column."""
+        found: dict[str, list[str]] = {"image": [], "audio": []}
+        for suffix, member in self.members.items():
+            if member.is_image:
+                found[member.column].append(suffix)
+        return found
 
 
 def source_of_shards(addresses: list[str], config: DataConfig, splits: dict[str, str]) -> Source:
@@ -152,6 +166,7 @@ class _ShardReader:
         has = {name for record in source.records for name in record.values}
         columns = {
             "image": {suffix for suffix in found if f".{suffix}".endswith(IMAGE_EXTENSIONS)},
+            "audio": {suffix for suffix in found if f".{suffix}".endswith(AUDIO_EXTENSIONS)},
             "text": found & {*self._read["text"], "json"} if "text" in has else set(),
             "label": found & {*self._read["label"], "json"} if "label" in has else set(),
         }
@@ -200,26 +215,31 @@ class _ShardReader:
         own_group = reader.first(self._read["group"], described)
         for reason in [*reader.faults, *(reason for _, reason in faults)]:
             self._problem("text", place, reason, split)
-        image = None
-        if group.images:
-            member = group.members[group.images[0]]
-            image = MemberImage(entry.address, entry.state, member.offset, member.num_bytes)
+        files: dict[str, MemberImage] = {}
+        for column, suffixes in group.files.items():
+            if not suffixes:
+                continue
+            member = group.members[suffixes[0]]
+            files[column] = MemberImage(entry.address, entry.state, member.offset, member.num_bytes)
             if entry.num_bytes < member.offset + member.num_bytes and entry.num_bytes > 0:
-                self._problem("image", place, "truncated: the shard ends before this image does", split)
+                what = "sound" if column == "audio" else column
+                self._problem(column, place, f"truncated: the shard ends before this {what} does", split)
                 return
         try:
             check_texts({"label": label, "group": own_group})
         except RecordError as error:
             self._problem("row", place, str(error), split)
             return
-        if image is None and not texts:
-            suffixes = ", ".join(sorted(group.members))
-            self._problem("row", place, f"no image and no caption among its members ({suffixes})", split)
+        if not files and not texts:
+            members = ", ".join(sorted(group.members))
+            self._problem(
+                "row", place, f"no image, no sound and no caption among its members ({members})", split
+            )
             return
         record = Record(
             id=place,
             place=place,
-            image=image,
+            **files,
             text=tuple(dict.fromkeys(texts)),  # img2dataset writes the caption twice, as .txt and in .json
             label=label,
             group=own_group,

@@ -6,7 +6,7 @@ import csv
 import io
 from itertools import islice
 
-from likewise.data.tables.names import is_image_name, looks_like_image_path
+from likewise.data.tables.names import is_image_name, looks_like_file
 from likewise.data.text_encoding import split_lines
 
 __all__ = ["DELIMITERS", "guess_delimiter", "split_rows"]
@@ -31,7 +31,7 @@ def guess_delimiter(text: str) -> str:
         rows = [row for _, row in split_rows(head, delimiter)[0]]
         if not rows or len(rows[0]) < 2:
             return 0.0, 0
-        named = any(looks_like_image_path(cell) or is_image_name(cell) for cell in rows[0])
+        named = any(looks_like_file(cell) or is_image_name(cell) for cell in rows[0])
         return sum(len(row) == len(rows[0]) for row in rows) / len(rows) + named, len(rows[0])
 
     return max(DELIMITERS, key=score)
@@ -117,6 +117,6 @@ def _swallows_rows(row: list[str], width: int, delimiter: str) -> bool:
     such lines, because prose has commas too.
     """
     inner = [line.split(delimiter) for cell in row for line in split_lines(cell)[1:]]
-    images = [place for place, cell in enumerate(row) if "\n" not in cell and looks_like_image_path(cell)]
-    whole = sum(len(c) == width > 1 and all(looks_like_image_path(c[n]) for n in images) for c in inner)
+    images = [place for place, cell in enumerate(row) if "\n" not in cell and looks_like_file(cell)]
+    whole = sum(len(c) == width > 1 and all(looks_like_file(c[n]) for n in images) for c in inner)
     return whole >= (1 if images else _SURE_LINES) and 2 * whole >= len(inner)

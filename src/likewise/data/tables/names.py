@@ -7,11 +7,14 @@ import re
 from typing import Any
 
 __all__ = [
+    "AUDIO_EXTENSIONS",
     "IMAGE_EXTENSIONS",
     "IMAGE_HEADERS",
     "canonical_split",
     "is_image_name",
     "is_missing",
+    "looks_like_audio_path",
+    "looks_like_file",
     "looks_like_image_path",
     "plain_name",
     "without_caption_number",
@@ -21,6 +24,8 @@ IMAGE_EXTENSIONS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm",
     ".pbm", ".jp2", ".avif", ".tga", ".ico",
 )  # fmt: skip
+
+AUDIO_EXTENSIONS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 
 IMAGE_HEADERS = (
     "image", "images", "img", "image_path", "img_path", "file_name", "filename", "image_file", "image_name",
@@ -59,13 +64,23 @@ def is_image_name(header: str) -> bool:
     return plain_name(header) in IMAGE_HEADERS
 
 
-def looks_like_image_path(value: Any) -> bool:
-    """Whether a cell reads like the name of an image file."""
+def looks_like_file(value: Any, endings: tuple[str, ...] = IMAGE_EXTENSIONS + AUDIO_EXTENSIONS) -> bool:
+    """Whether a cell reads like the name of a file with one of these endings, by default any that is read."""
     return (
         isinstance(value, str)
         and len(value) < 1024
-        and without_caption_number(value.strip()).lower().endswith(IMAGE_EXTENSIONS)
+        and without_caption_number(value.strip()).lower().endswith(endings)
     )
+
+
+def looks_like_image_path(value: Any) -> bool:
+    """Whether a cell reads like the name of an image file."""
+    return looks_like_file(value, IMAGE_EXTENSIONS)
+
+
+def looks_like_audio_path(value: Any) -> bool:
+    """Whether a cell reads like the name of a sound file."""
+    return looks_like_file(value, AUDIO_EXTENSIONS)
 
 
 def without_caption_number(path: str) -> str:

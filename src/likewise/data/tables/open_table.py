@@ -5,7 +5,7 @@ from __future__ import annotations
 from likewise.data.files import COMPRESSIONS, folder_of, name_of, read_start, read_whole
 from likewise.data.tables.arrow import open_arrow_table
 from likewise.data.tables.csv_rows import DELIMITERS, guess_delimiter
-from likewise.data.tables.names import is_image_name, looks_like_image_path
+from likewise.data.tables.names import is_image_name, looks_like_file
 from likewise.data.tables.parquet import open_parquet
 from likewise.data.tables.table import Table
 from likewise.data.tables.text_tables import delimited_table, json_table
@@ -29,7 +29,7 @@ def is_delimited(address: str) -> bool:
     first = split_lines(read_start(address, _PEEK_BYTES).decode("utf-8", "replace"))[0]
     rows = [first.strip().split(delimiter) for delimiter in DELIMITERS]
     cells = [cell for row in rows if len(row) > 1 for cell in row]
-    return any(looks_like_image_path(cell) or is_image_name(cell) for cell in cells)
+    return any(looks_like_file(cell) or is_image_name(cell) for cell in cells)
 
 
 def open_table(address: str, *, encoding: str, delimiter: str | None = None) -> Table:

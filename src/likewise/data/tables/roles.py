@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from likewise.data.column_kinds import Images
-from likewise.data.columns import column_names, column_of
+from likewise.data.columns import MAIN, column_names, column_of
 from likewise.data.config import DataConfig
-from likewise.data.tables.names import is_image_name, is_missing, looks_like_image_path, plain_name
+from likewise.data.stored_kinds import Images, Sounds
+from likewise.data.tables.names import (
+    is_image_name,
+    is_missing,
+    looks_like_audio_path,
+    looks_like_image_path,
+    plain_name,
+)
 from likewise.data.tables.table import Table
 from likewise.errors import SourceError
 from likewise.messages import closest, first_names, flag
@@ -55,8 +61,9 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
         for header in headers:
             named_column(table.name, table.names, role, header)
     search = _Search(table, found, config.image_root or table.folder)
-    for role in column_names(Images):
-        search.add(role, search.image(role, by_content=role == "image"))
+    # Bytes in a column that is not called after sounds are images.
+    for role in (*column_names(Sounds), *column_names(Images)):
+        search.add(role, search.file(role, by_content=role in MAIN))
     paired = "text_2" in reads or "text_2" in found
     if paired:
         for role in ("text_2", "text_3"):
@@ -67,7 +74,7 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
     search.add("text", *search.sentences())
     search.by_headers([*_AFTER_TEXT, *others])
     scored = any(plain_name(name) in column_of("score").headers.split() for name in table.names)
-    apart = scored and not paired and "image" not in found and len(found.get("text", ())) > 1
+    apart = scored and not paired and not found.keys() & set(MAIN) and len(found.get("text", ())) > 1
     return Roles(found, apart)
 
 
@@ -142,27 +149,28 @@ class _Search:
         values = self._table.head(name)
         return all(isinstance(value, str) and len(value) <= 40 for value in values if not is_missing(value))
 
-    def image(self, role: str, *, by_content: bool) -> str | None:
-        """The likeliest column of images."""
+    def file(self, role: str, *, by_content: bool) -> str | None:
+        """The likeliest column of images or sounds."""
         table, free = self._table, self._free() if by_content else []
+        looks = looks_like_audio_path if role == "audio" else looks_like_image_path
         candidates = [
             name
             for name in self._matches(column_of(role).headers.split())
-            if name in table.binary or any(map(looks_like_image_path, table.head(name)))
+            if name in table.binary or any(map(looks, table.head(name)))
         ]
-        candidates += [name for name in free if name in table.binary]
-        candidates += [name for name in free if self._share_of_paths(name) > 0.5]
-        return min(candidates, key=self._unlikeliness, default=None)
+        candidates += [name for name in free if name in table.binary and role != "audio"]
+        candidates += [name for name in free if self._share_of_paths(name, looks) > 0.5]
+        return min(candidates, key=lambda name: self._unlikeliness(name, looks), default=None)
 
-    def _share_of_paths(self, name: str) -> float:
+    def _share_of_paths(self, name: str, looks: Callable[[Any], bool]) -> float:
         values = [value for value in self._table.head(name) if value and not is_missing(value)]
-        return sum(map(looks_like_image_path, values)) / max(1, len(values))
+        return sum(map(looks, values)) / max(1, len(values))
 
-    def _unlikeliness(self, name: str) -> int:
+    def _unlikeliness(self, name: str, looks: Callable[[Any], bool]) -> int:
         """0 for a column of existing files or of bytes, 2 for addresses on the network."""
         if name in self._table.binary:
             return int(not is_image_name(name))
-        paths = [value for value in self._table.head(name) if looks_like_image_path(value)]
+        paths = [value for value in self._table.head(name) if looks(value)]
         if any("://" in path for path in paths):
             return 2
         return int(not any(os.path.isfile(os.path.join(self._root, path.strip())) for path in paths))

@@ -9,7 +9,7 @@ from typing import Any
 from likewise.data.files import folder_of, name_of
 from likewise.data.published.json_forms import published_rows
 from likewise.data.tables.csv_rows import split_rows
-from likewise.data.tables.names import looks_like_image_path
+from likewise.data.tables.names import looks_like_audio_path, looks_like_file, looks_like_image_path
 from likewise.data.tables.table import Table
 from likewise.data.text_encoding import is_text, split_lines
 from likewise.errors import SourceError
@@ -129,13 +129,14 @@ def _check_header(address: str, first_line: str, names: list[str]) -> None:
 
 
 def _is_data(names: list[str]) -> bool:
-    """Whether a first line is data and not a header: it names an image file, or holds only sentences."""
-    return any(map(looks_like_image_path, names)) or all(name.count(" ") >= 3 for name in names)
+    """Whether a first line is data and not a header: it names a file, or holds only sentences."""
+    return any(map(looks_like_file, names)) or all(name.count(" ") >= 3 for name in names)
 
 
 def _invented_names(cells: list[str]) -> list[str]:
     kinds = ["image" if looks_like_image_path(c) else "caption" if " " in c else "column" for c in cells]
-    if sorted(kinds) == ["column", "image"]:
+    kinds = ["audio" if looks_like_audio_path(c) else kind for c, kind in zip(cells, kinds, strict=True)]
+    if sorted(kinds) in (["column", "image"], ["audio", "column"]):
         kinds = [kind.replace("column", "caption") for kind in kinds]
     return [
         kind if kinds.count(kind) == 1 else f"{kind}_{place}" for place, kind in enumerate(kinds, start=1)

@@ -21,7 +21,8 @@ class ZeroShotOptions:
     """Options of zero-shot classification."""
 
     templates: str = "photo"
-    """zero-shot: prompts of the classes: a set's name (photo, plain, ...) or a sentence with one {}."""
+    """zero-shot: prompts of the classes: a set's name (photo, plain, ...) or a sentence with one {}. For a
+    model of sounds photo means plain, the class name alone."""
 
     def __post_init__(self) -> None:
         try:
@@ -55,7 +56,10 @@ class ZeroShot(Task):
 
     def run(self, context: Context, options: ZeroShotOptions) -> dict[str, Any]:
         """See `Task.run`."""
-        rows = prompts(context.validation.label_names or [], options.chosen)  # C lists of T
+        chosen = options.chosen
+        if chosen == "photo" and "encode_audio" in context.model.abilities:
+            chosen = "plain"
+        rows = prompts(context.validation.label_names or [], chosen)  # C lists of T
         vectors = context.model.encode_texts([text for row in rows for text in row])  # (C T, D)
         figures = zero_shot(context.images, vectors.reshape(len(rows), len(rows[0]), -1), context.labels)
-        return figures | {"templates": options.chosen}
+        return figures | {"templates": chosen}

@@ -18,6 +18,7 @@ from PIL import Image
 from likewise.metrics.neighbours import nearest
 from likewise.metrics.relevance import Relevance, ids_of_texts, images_and_texts
 from likewise.metrics.retrieval import first_ranks
+from likewise.reporting.examples.sounds import player_uri
 from likewise.reporting.inputs import ReportInputs
 
 __all__ = [
@@ -47,6 +48,8 @@ class Tile:
     """Whether it is a right answer; None where unknown, and for the query itself."""
     similarity: float | None = None
     """Cosine to the query."""
+    player: str | None = None
+    """Of a sound, the sound itself as a data URI; the image is its spectrogram."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def image_tile(
 ) -> Tile:
     """The tile of an image; without its image where there are no thumbnails."""
     uri = None if inputs.thumbnails is None else image_uri(inputs.thumbnails[row])
-    return Tile(inputs.image_name(row), uri, right, similarity)
+    player = None if inputs.sounds is None else player_uri(inputs.sounds[row], inputs.sound_rate)
+    return Tile(inputs.image_name(row), uri, right, similarity, player)
 
 
 def find_neighbours(inputs: ReportInputs) -> dict[str, Any]:

@@ -12,9 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from likewise.data.audio.decode import decode_wave
+from likewise.data.audio.sound_columns import in_form
+from likewise.data.audio.sound_format import SoundFormat
 from likewise.data.images.cache_build import content_hash, num_workers
 from likewise.data.images.decode import decode_square
-from likewise.data.record import BadRecord, GeneratedImage
+from likewise.data.record import BadRecord, Generated
+from likewise.encoders.audio.encoder import AudioEncoder
 from likewise.errors import ModelError, RecordError
 from likewise.messages import printable
 from likewise.search.embedder import Embedder
@@ -43,7 +47,7 @@ class Embedded(NamedTuple):
 
 
 class _Decoded(NamedTuple):
-    square: NDArray[np.uint8]
+    square: NDArray[Any]
     content: int
     thumbnail: bytes
 
@@ -60,12 +64,12 @@ def embed_entries(
     """Embed some entries of a listing.
 
     Args:
-        model: embeds images, or texts where the entries have no images.
+        model: embeds images or sounds, or texts where the entries have neither.
         listing: of the source.
         entries: those of it to embed.
         thumbnail_side: the longer side of thumbnails in pixels; 0 for none.
         batch_size: entries a batch.
-        bad: gets the entries whose image cannot be read.
+        bad: gets the entries whose image or sound cannot be read.
 
     Raises:
         ModelError: a vector is not finite.
@@ -76,11 +80,13 @@ def embed_entries(
         for start in range(0, len(entries), batch_size):
             yield _of_texts(model, entries[start : start + batch_size])
         return
-    size, images = model.image_encoder.image_size, model.config["images"]
-    size = images["store_size"] or size
+    encoder, images = model.image_encoder, model.config["images"]
 
     def decoded(entry: Entry) -> _Decoded | RecordError:
         try:
+            if isinstance(encoder, AudioEncoder):
+                return _decode_sound(entry, listing, encoder.form)
+            size = images["store_size"] or encoder.image_size
             return _decode(entry, listing.pixels, size, images["fit"], thumbnail_side)
         except RecordError as error:
             return error
@@ -129,7 +135,7 @@ def _of_images(
 
 
 def _decode(entry: Entry, pixels: Any, size: int, fit: str, thumbnail_side: int) -> _Decoded:
-    if isinstance(entry.image, GeneratedImage):
+    if isinstance(entry.image, Generated):
         square = np.asarray(pixels[entry.image.row])
         thumbnail = thumbnail_of_pixels(square, thumbnail_side) if thumbnail_side else b""
         return _Decoded(square, content_hash(np.ascontiguousarray(square).data), thumbnail)
@@ -139,6 +145,16 @@ def _decode(entry: Entry, pixels: Any, size: int, fit: str, thumbnail_side: int)
     square = decode_square(data, size=size, fit=fit)[0]
     thumbnail = thumbnail_of_bytes(data, thumbnail_side) if thumbnail_side else b""
     return _Decoded(square, content_hash(data), thumbnail)
+
+
+def _decode_sound(entry: Entry, listing: Listing, form: SoundFormat) -> _Decoded:
+    """Sounds have no thumbnails: a waveform tells nobody what is heard."""
+    if isinstance(entry.image, Generated):
+        wave = np.ascontiguousarray(listing.pixels[entry.image.row])
+        return _Decoded(in_form(wave[None], listing.rate, form)[0], content_hash(wave.data), b"")
+    assert entry.image is not None
+    data = entry.image.read()
+    return _Decoded(decode_wave(data, form)[0], content_hash(data), b"")
 
 
 def _checked(embedded: Embedded) -> Embedded:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from likewise.data import DataConfig, Needs, Record, Source, open_source
 from likewise.data.images.cache_build import content_hash
 from likewise.data.images.refs import FileImage
-from likewise.data.record import BadRecord, GeneratedImage, ImageRef
+from likewise.data.record import BadRecord, Generated, ImageRef
 
 __all__ = ["TAKEN_NAMES", "Entry", "Listing", "What", "list_entries"]
 
-What = Literal["images", "texts"]
+What = Literal["images", "texts", "audio"]
 TAKEN_NAMES = frozenset(
     (
         *("id", "key", "path", "captions", "label", "split", "group", "domain", "content"),
@@ -35,7 +35,7 @@ class Entry:
         captions: all of them; of an index of texts the text alone.
         label: its class.
         further: other columns, by name.
-        image: the way to its image; None in an index of texts.
+        image: the way to its image, or to its sound; None in an index of texts.
     """
 
     id: str
@@ -53,43 +53,46 @@ class Listing:
 
     Attributes:
         entries: in the order of the source.
-        pixels: (N, 3, S, S) uint8 where the source is generated; generated images are rows of it.
+        pixels: (N, 3, S, S) uint8 where the source is generated; generated images are rows of it. Of sounds
+            (N, L) int16, of `rate` samples a second.
         bad: what was set aside.
         notes: sentences for the user.
     """
 
     entries: list[Entry]
     pixels: Any = None
+    rate: int = 0
     bad: list[BadRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def list_entries(config: DataConfig, what: What) -> Listing:
-    """List a source; images are not opened.
+    """List a source; images and sounds are not opened.
 
     Raises:
         SourceError: the source cannot be understood, or has no such thing.
     """
     column = what.removesuffix("s")
     source = open_source(config, Needs(column).with_further())
-    entries = _images_of(source) if what == "images" else _texts_of(source.records)
+    generated = source.waves if what == "audio" else source.pixels
+    entries = _texts_of(source.records) if what == "texts" else _files_of(source, column, generated)
     bad = [problem.bad for problem in source.problems if problem.part in ("row", column)]
-    return Listing(entries=entries, pixels=source.pixels, bad=bad, notes=source.notes)
+    return Listing(entries=entries, pixels=generated, rate=source.rate, bad=bad, notes=source.notes)
 
 
-def _images_of(source: Source) -> list[Entry]:
+def _files_of(source: Source, column: str, generated: Any) -> list[Entry]:
     return [
         Entry(
             id=record.id,
-            key=_image_key(record, record.image, source.pixels),
-            path=record.image.address if isinstance(record.image, FileImage) else record.place,
+            key=_file_key(record, file, generated),
+            path=file.address if isinstance(file, FileImage) else record.place,
             captions=record.texts,
             label=record.label,
             further=_further(record),
-            image=record.image,
+            image=file,
         )
         for record in source.records
-        if record.image is not None
+        if (file := record.values.get(column)) is not None
     ]
 
 
@@ -108,11 +111,11 @@ def _texts_of(records: Sequence[Record]) -> list[Entry]:
     ]
 
 
-def _image_key(record: Record, image: ImageRef, pixels: Any) -> str:
+def _file_key(record: Record, image: ImageRef, pixels: Any) -> str:
     """Of a file its name within the source, so that a source may move; size and time of change."""
     if isinstance(image, FileImage):
         return f"{record.id}\t{image.num_bytes}\t{image.version}"
-    if isinstance(image, GeneratedImage):
+    if isinstance(image, Generated):
         return f"generated {content_hash(pixels[image.row].data):016x}"
     return image.key
 

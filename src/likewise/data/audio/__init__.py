@@ -1,0 +1,1 @@
+"""Sound files: decoding, the cache, and columns of sounds."""

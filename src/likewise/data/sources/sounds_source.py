@@ -1,0 +1,68 @@
+"""Generated sounds as a source: "sounds:train=2000,validation=500,seed=0,rate=16000"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.data.columns import Needs, columns_read
+from likewise.data.config import DataConfig
+from likewise.data.record import Generated, Record, Source
+from likewise.data.sounds import make_sounds
+from likewise.data.sources.scenes_source import part_seed
+from likewise.errors import ConfigError
+
+__all__ = ["source_of_sounds"]
+
+_DEFAULTS = {"train": 2000, "validation": 500, "test": 0, "seed": 0, "rate": 16_000}
+
+
+def source_of_sounds(config: DataConfig, needs: Needs | None = None) -> Source:
+    """Make the sounds. Each part has a stream of its own, so a part does not change with another's count."""
+    options = _parse(config.source)
+    reads = columns_read(needs) | ({"audio"} if needs is None else set())
+    source = Source(kind="generated sounds", address=config.source, records=[], splits_from="generated")
+    described = {
+        "audio": "synthesised", "text": "its caption", "label": "the loud event", "group": "equal captions"
+    }  # fmt: skip
+    source.columns = {name: said for name, said in described.items() if name in reads}
+    source.columns_found = ["audio", "caption", "label"]
+    source.unread = dict.fromkeys(("image_root", "text_separator", "encoding"), "sounds are synthesised")
+    waves: list[NDArray[np.int16]] = []
+    parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
+    if config.validation_split == "test":
+        parts.pop("validation")
+        options["test"] = options["test"] or options["validation"]
+    for part, split in parts.items():
+        if options[part] == 0:
+            continue
+        made = make_sounds(options[part], seed=part_seed(options["seed"], part), rate=options["rate"])
+        start = sum(len(part_waves) for part_waves in waves)
+        waves.append(made.waves)
+        for number, caption in enumerate(made.captions):
+            row: dict[str, Any] = {"audio": Generated(start + number), "text": (caption,), "group": caption}
+            row["label"] = made.label_names[made.labels[number]]
+            name = f"{part} sound {number}"
+            values = {column: value for column, value in row.items() if column in reads}
+            source.records.append(Record(id=name, place=name, split=split, **values))
+    source.waves, source.rate = np.concatenate(waves), options["rate"]
+    return source
+
+
+def _parse(address: str) -> dict[str, int]:
+    options = dict(_DEFAULTS)
+    for item in filter(None, address.removeprefix("sounds").removeprefix(":").split(",")):
+        key, separator, value = (part.strip() for part in item.partition("="))
+        if key not in options or not separator:
+            raise ConfigError(
+                f"{address}: unknown part {item!r}; expected {', '.join(_DEFAULTS)}, each as name=value"
+            )
+        try:
+            options[key] = int(value)
+        except ValueError:
+            raise ConfigError(f"{address}: {key} must be a whole number, got {value!r}") from None
+    if options["train"] < 1 or min(options["validation"], options["test"]) < 0:
+        raise ConfigError(f"{address}: train must be at least 1, validation and test at least 0")
+    return options
