@@ -18,6 +18,7 @@ WITH_OUTPUT = (
     "sentences",
     "tcl_ablation",
     "tcl_flickr8k",
+    "tuned_towers",
 )
 
 
@@ -63,6 +64,7 @@ def test_every_script_checks_its_output_first(
         "clip_flickr8k": ["--peers", "nowhere"],
         "image_methods_cifar10": ["--peers", "nowhere"],
         "domains": ["--target", "nowhere"],
+        "tuned_towers": ["--text", "nowhere"],
     }
     monkeypatch.setattr(
         sys, "argv", [name, "--out", "file/below", "--data", "nowhere", *required.get(name, [])]

@@ -29,7 +29,7 @@ def test_the_command_line_is_parsed_once(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(tyro, "cli", counted)
     monkeypatch.setattr(train_command, "train", train)
-    configs = {"model": {"network": {"image": {"image_size": 24}}}}
+    configs = {"model": {"network": {"image": {"image_size": 24}}, "images": {"fit": "crop"}}}
     monkeypatch.setattr(warm_start, "read_config", lambda path: configs[path])
     file = tmp_path / "own.toml"
     file.write_text('[data]\nsource = "scenes"\n[training]\nstart_from = "model"\nseed = 3\n')

@@ -138,7 +138,7 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'sentence-transformers'"):
         export(model, tmp_path / "out", format="sentence-transformer")
     with pytest.raises(
-        ModelError, match="is a lstm, transformers has none, so sentence-transformers cannot open it"
+        ModelError, match="is a lstm, transformers' AutoModel opens none, so sentence-transformers cannot"
     ):
         export(text_model("max", "lstm"), tmp_path / "out", format=FORMAT)
     with pytest.raises(AbilityError, match="encode texts"):
