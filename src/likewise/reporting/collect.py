@@ -89,6 +89,12 @@ def _has_boxes(splits: Splits) -> bool:
     return splits.summary["source"].startswith("scenes") or bool(named & set(headers))
 
 
+def _trained_on(data: DataConfig) -> str:
+    """Such as "on shapes" or, with two domains, "from mnist to usps"."""
+    source, target = (without_folders(name) for name in (data.source, data.target))
+    return f"on {source}" if target is None else f"from {source} to {target}"
+
+
 def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs:
     """Everything that the report of a run shows.
 
@@ -101,7 +107,7 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
     sections = {name: dataclasses.asdict(section) for name, section in settings.sections().items()}
     results = run.read_results()
     known: dict[str, Any] = {
-        "title": f"{method_title(settings.method_name)} on {without_folders(settings.data.source)}",
+        "title": f"{method_title(settings.method_name)} {_trained_on(settings.data)}",
         "method": settings.method_name,
         "settings": without_folders(_without_image_options(sections)),
         "metrics": run.read_metrics(),
