@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from likewise.export.check import MOST_APART
 from likewise.export.probes import NUM_PROBES
 from likewise.export.registry import Written
-from likewise.messages import without_folders
+from likewise.model.folder import training_section
 from likewise.model.model import Model
 
 __all__ = ["card"]
@@ -56,14 +54,7 @@ def card(model: Model, written: Written, differences: dict[str, float]) -> str:
             for what, value in differences.items()
         ),
         "",
-        "## What it was trained on",
-        "",
-        "```json",
-        json.dumps(without_folders(model.config.get("trained_on")), indent=2, ensure_ascii=False),
-        "```",
-        "",
-        "The model shares the gaps and biases of this data; evaluate it on your own before relying on it.",
-        "",
+        *training_section(model),
     ]
     return "\n".join(lines)
 

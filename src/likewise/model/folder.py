@@ -29,7 +29,7 @@ from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 from likewise.networks.registry import network_from_spec
 
-__all__ = ["FORMAT", "misfit_of_weights", "read_config", "read_model", "write_model"]
+__all__ = ["FORMAT", "misfit_of_weights", "read_config", "read_model", "training_section", "write_model"]
 
 FORMAT = 1
 """Version of config.json; newer ones are rejected."""
@@ -167,6 +167,14 @@ def _card(model: Runtime) -> str:
         *(f"model.{ABILITIES[ability].example}" for ability in model.abilities),
         "```",
         "",
+        *training_section(model),
+    ]
+    return "\n".join(lines)
+
+
+def training_section(model: Runtime) -> list[str]:
+    """Lines of a model card: the data of the training."""
+    return [
         "## What it was trained on",
         "",
         "```json",
@@ -176,7 +184,6 @@ def _card(model: Runtime) -> str:
         "The model shares the gaps and biases of this data; evaluate it on your own before relying on it.",
         "",
     ]
-    return "\n".join(lines)
 
 
 # -- reading

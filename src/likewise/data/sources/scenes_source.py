@@ -7,7 +7,6 @@ box).
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,9 +19,10 @@ from likewise.data.images.stores import held
 from likewise.data.record import Generated, Record, Source
 from likewise.data.scenes.generate import Scenes, draw_scenes
 from likewise.data.scenes.language import told
+from likewise.data.sources.generated import options_of_address, part_seed, parts_to_make
 from likewise.errors import ConfigError
 
-__all__ = ["part_seed", "source_of_scenes"]
+__all__ = ["source_of_scenes"]
 
 _DEFAULTS: dict[str, Any] = {
     "train": 8000, "validation": 1000, "test": 0, "seed": 0, "style": "flat", "size": 64, "task": "captions"
@@ -40,15 +40,9 @@ def source_of_scenes(config: DataConfig, needs: Needs | None = None) -> Source:
     source.columns_found = ["image", "caption"] if options["task"] == "captions" else list(source.columns)
     source.unread = dict.fromkeys(("image_root", "text_separator", "encoding"), "scenes are drawn")
     pixels: list[Any] = []
-    parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
-    if config.validation_split == "test":
-        parts.pop("validation")
-        options["test"] = options["test"] or options["validation"]
-    for part, split in parts.items():
-        if options[part] == 0:
-            continue
+    for part, split, count in parts_to_make(config, options):
         seed = part_seed(options["seed"], part)
-        scenes = draw_scenes(options[part], seed=seed, size=options["size"], style=options["style"])
+        scenes = draw_scenes(count, seed=seed, size=options["size"], style=options["style"])
         start = sum(map(len, pixels))
         pixels.append(held(scenes.images))
         boxes = _boxes(scenes, needed=options["task"] == "grounding" or "boxes" in reads)
@@ -126,23 +120,8 @@ _TASKS: dict[str, tuple[Callable[[Scenes, _Boxes], _Rows], dict[str, str]]] = {
 }
 
 
-def part_seed(seed: int, part: str) -> int:
-    """The seed of a part of a generated source: the training part keeps the user's own."""
-    return seed if part == "train" else (seed * 1_000_003 + zlib.crc32(part.encode())) & 0x7FFFFFFF
-
-
 def _parse(address: str) -> dict[str, Any]:
-    options = dict(_DEFAULTS)
-    for item in filter(None, address.removeprefix("scenes").removeprefix(":").split(",")):
-        key, separator, value = (part.strip() for part in item.partition("="))
-        if key not in options or not separator:
-            raise ConfigError(
-                f"{address}: unknown part {item!r}; expected {', '.join(_DEFAULTS)}, each as name=value"
-            )
-        try:
-            options[key] = value if key in ("style", "task") else int(value)
-        except ValueError:
-            raise ConfigError(f"{address}: {key} must be a whole number, got {value!r}") from None
+    options = options_of_address(address, _DEFAULTS, words=("style", "task"))
     if options["train"] < 1 or min(options["validation"], options["test"]) < 0 or options["size"] < 8:
         raise ConfigError(f"{address}: train must be at least 1 and size at least 8")
     if options["task"] not in _TASKS:

@@ -11,7 +11,7 @@ from likewise.data.columns import Needs, columns_read
 from likewise.data.config import DataConfig
 from likewise.data.record import Generated, Record, Source
 from likewise.data.sounds import make_sounds
-from likewise.data.sources.scenes_source import part_seed
+from likewise.data.sources.generated import options_of_address, part_seed, parts_to_make
 from likewise.errors import ConfigError
 
 __all__ = ["source_of_sounds"]
@@ -31,14 +31,8 @@ def source_of_sounds(config: DataConfig, needs: Needs | None = None) -> Source:
     source.columns_found = ["audio", "caption", "label"]
     source.unread = dict.fromkeys(("image_root", "text_separator", "encoding"), "sounds are synthesised")
     waves: list[NDArray[np.int16]] = []
-    parts = {"train": config.train_split, "validation": config.validation_split, "test": "test"}
-    if config.validation_split == "test":
-        parts.pop("validation")
-        options["test"] = options["test"] or options["validation"]
-    for part, split in parts.items():
-        if options[part] == 0:
-            continue
-        made = make_sounds(options[part], seed=part_seed(options["seed"], part), rate=options["rate"])
+    for part, split, count in parts_to_make(config, options):
+        made = make_sounds(count, seed=part_seed(options["seed"], part), rate=options["rate"])
         start = sum(len(part_waves) for part_waves in waves)
         waves.append(made.waves)
         for number, caption in enumerate(made.captions):
@@ -51,18 +45,8 @@ def source_of_sounds(config: DataConfig, needs: Needs | None = None) -> Source:
     return source
 
 
-def _parse(address: str) -> dict[str, int]:
-    options = dict(_DEFAULTS)
-    for item in filter(None, address.removeprefix("sounds").removeprefix(":").split(",")):
-        key, separator, value = (part.strip() for part in item.partition("="))
-        if key not in options or not separator:
-            raise ConfigError(
-                f"{address}: unknown part {item!r}; expected {', '.join(_DEFAULTS)}, each as name=value"
-            )
-        try:
-            options[key] = int(value)
-        except ValueError:
-            raise ConfigError(f"{address}: {key} must be a whole number, got {value!r}") from None
+def _parse(address: str) -> dict[str, Any]:
+    options = options_of_address(address, _DEFAULTS)
     if options["train"] < 1 or min(options["validation"], options["test"]) < 0:
         raise ConfigError(f"{address}: train must be at least 1, validation and test at least 0")
     return options

@@ -10,7 +10,7 @@ from likewise.data.columns import Needs
 from likewise.errors import AbilityError
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
-from likewise.evaluation.text_baselines import accuracy_error, rows_of_other_groups, with_other_images
+from likewise.evaluation.text_baselines import accuracy_error, rows_of_other_groups
 from likewise.model.model import Model
 from likewise.model.verdicts import class_names, judge_dataset
 from likewise.networks.pair_reasoner import ASSIGNMENTS
@@ -62,18 +62,14 @@ class TextAssignment(Task):
         data = context.validation
         rows = np.array([row for row, texts in enumerate(data.texts or ()) if texts], np.int64)
         texts = [(data.texts or ())[row][0] for row in rows]
-        other = rows_of_other_groups(data.groups)
-        another = rows_of_other_groups(data.groups, seed=1)
-        of_other = with_other_images(data, other).column("image")
+        own = data.column("image")
+        other, another = (own.take(rows_of_other_groups(data.groups, seed=seed)) for seed in (0, 1))
+        shown = {"first": (own, other), "second": (other, own), "neither": (other, another)}
         right = []
         for number, name in enumerate(ASSIGNMENTS):
-            first = data.column("image") if name == "first" else of_other
-            second = {"first": of_other, "second": data.column("image")}.get(
-                name, with_other_images(data, another).column("image")
-            )
+            first, second = shown[name]
             asked = data.with_columns(image=first, image_2=second)
-            found = judge_dataset(context.model, "compare", asked, texts, rows).argmax(1)
-            right.append(found == number)
+            right.append(judge_dataset(context.model, "compare", asked, texts, rows).argmax(1) == number)
         figures = {
             f"{name}_accuracy": float(one.mean()) for name, one in zip(ASSIGNMENTS, right, strict=True)
         }
