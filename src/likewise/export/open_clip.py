@@ -42,7 +42,7 @@ WEIGHTS_FILE = "open_clip_model.safetensors"
 _POOLING = {"clip_vision_model": {"cls": "tok"}, "vit": {"cls": "tok", "mean": "avg"}}
 _QUICK = {"quick_gelu": True, "gelu": False}
 _RESIZE = {"crop": "shortest", "squash": "squash", "pad": "longest"}
-_EPS = 1e-5  # of open_clip's norms unless told
+_EPS = 1e-5  # of open_clip's norms, unless told
 _ANY_NAME = "OWNER/NAME"  # open_clip takes it for a tokenizer on the hub; from a local folder any will do
 
 
@@ -86,7 +86,7 @@ _BODY = """\
 model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{{folder}}")
 model.eval()
 tokenizer = open_clip.get_tokenizer(f"local-dir:{{folder}}")
-tokenizer.clean_fn = str  # texts as in training: open_clip would change quotes, HTML entities and white space
+tokenizer.clean_fn = str  # texts as they are, as in training
 
 
 @torch.no_grad()
@@ -181,7 +181,7 @@ def _write(model: Model, towers: _Towers, folder: Path) -> tuple[str, ...]:
         "vision_cfg": _vision_config(image),
         "text_cfg": _text_config(text, model.tokenizer),
     }
-    notes = []
+    notes = [_CLEANED]
     if positions > length:
         notes.append(f"Positions beyond {length} tokens, at which texts are cut, are not in it.")
     if network.logit_scale is None:
@@ -196,6 +196,10 @@ def _write(model: Model, towers: _Towers, folder: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
+_CLEANED = (
+    "open_clip by itself changes quotes, HTML entities and white space of texts; the code of the model card "
+    "turns that off."
+)
 _FIRST_SCALE = torch.tensor(1 / 0.07).log()
 
 
