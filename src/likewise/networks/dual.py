@@ -5,7 +5,7 @@ Dimensions: B batch, L tokens, D width of the shared space.
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
@@ -20,6 +20,7 @@ class DualNetwork(TwoTowers):
     """An image encoder (or an audio encoder in its place) and a text encoder; see `TwoTowers`."""
 
     text: TextEncoder
+    text_projection: nn.Module
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ Dimensions: B batch, M mel bands, F frames, D width of the shared space.
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from likewise.encoders.audio.encoder import AudioEncoder
 from likewise.encoders.image import ImageEncoder
@@ -20,6 +20,7 @@ class ImageAudioNetwork(TwoTowers):
     """An image encoder and an audio encoder; see `TwoTowers`."""
 
     audio: AudioEncoder
+    audio_projection: nn.Module
 
     def __init__(
         self,

@@ -31,6 +31,7 @@ class TwoTowers(Network):
     """
 
     image: ImageEncoder
+    image_projection: nn.Module
 
     def __init__(
         self, towers: dict[str, Any], *, dim: int, projected: bool, temperature: float | None, bias: float | None
