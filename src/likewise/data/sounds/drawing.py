@@ -27,7 +27,7 @@ _SHAPE_OF = {
 }
 _SHAPES = np.array([SHAPES.index(_SHAPE_OF[kind]) for kind in KINDS])
 _CLICK_COLOURS = np.array([COLOURS.index(name) for name in ("red", "green", "blue")])  # of 2, 3 and 4 clicks
-_RADIUS = np.array([0.075, 0.15])  # of the image's side: soft and loud
+_RADIUS = np.array([0.07, 0.14])  # of the image's side: soft and loud
 _LOWEST, _HIGHEST = 160.0, 2500.0  # Hz, at the bottom and at the top
 
 
@@ -52,7 +52,7 @@ def draw_sounds(content: SoundContent, draw: StepRandom, *, size: int) -> NDArra
     colours, across, along = np.split(uniform, 3, axis=1)  # (N, 3) each
     is_clicks = content.kinds == KINDS.index("clicks")
     number = np.clip(content.repeats - 2, 0, 2)
-    places = (np.arange(MAX_EVENTS) + 0.5 + 0.2 * (across - 0.5)) / content.counts[:, None]
+    places = (np.arange(MAX_EVENTS) + 0.5 + 0.1 * (across - 0.5)) / content.counts[:, None]
     pitch = np.log(np.maximum(content.frequencies, _LOWEST) / _LOWEST) / np.log(_HIGHEST / _LOWEST)
     heights = 0.84 - 0.68 * pitch + 0.04 * (along - 0.5)
 
