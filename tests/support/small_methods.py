@@ -133,6 +133,4 @@ def float64_views(patch: pytest.MonkeyPatch) -> None:
     """Views come in float32; networks in float64 want float64."""
     for module, name in ((method_module, "random_view"), (audio_module, "random_sound_view")):
         made = getattr(module, name)
-        patch.setattr(
-            module, name, lambda *args, made=made, **options: made(*args, **options).double()
-        )
+        patch.setattr(module, name, lambda *args, made=made, **options: made(*args, **options).double())

@@ -112,7 +112,8 @@ class Task(ABC):
 
     def abilities_of(self, model: Model) -> list[str]:
         """The abilities that it needs of a model: those of images are of sounds in a model of sounds alone."""
-        of_sounds = model.column == "audio" and "encode_audio" not in self.abilities
+        lacking = {"encode_images", "encode_audio"} - {*model.abilities}
+        of_sounds = lacking == {"encode_images"} and "encode_audio" not in self.abilities
         return ["encode_audio" if of_sounds and name == "encode_images" else name for name in self.abilities]
 
     def fits(self, model: Model) -> bool:

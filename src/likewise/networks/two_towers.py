@@ -34,7 +34,13 @@ class TwoTowers(Network):
     image_projection: nn.Module
 
     def __init__(
-        self, towers: dict[str, Any], *, dim: int, projected: bool, temperature: float | None, bias: float | None
+        self,
+        towers: dict[str, Any],
+        *,
+        dim: int,
+        projected: bool,
+        temperature: float | None,
+        bias: float | None,
     ) -> None:
         super().__init__()
         for name, tower in towers.items():

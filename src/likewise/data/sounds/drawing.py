@@ -60,7 +60,9 @@ def draw_sounds(content: SoundContent, draw: StepRandom, *, size: int) -> NDArra
         return np.where(unused, blank, values)
 
     shapes = SceneContent(
-        colours=used(np.where(is_clicks, _CLICK_COLOURS[number], np.floor(colours * len(COLOURS)))).astype(int),
+        colours=used(np.where(is_clicks, _CLICK_COLOURS[number], np.floor(colours * len(COLOURS)))).astype(
+            int
+        ),
         shapes=used(_SHAPES[content.kinds]),
         sizes=content.loudness,
         relations=np.full((len(unused), MAX_EVENTS - 1), -1),  # no words are made of them
