@@ -22,7 +22,7 @@ from likewise.data import DataConfig, prepare
 from likewise.data.audio.sound_format import SoundFormat
 from likewise.data.columns import Needs
 from likewise.data.sounds import make_sounds
-from likewise.errors import AbilityError, ConfigError, SourceError
+from likewise.errors import AbilityError, ConfigError, SourceError, TooManyBadRecords
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task, needs_of_tasks
 from likewise.export.folder import export
@@ -121,7 +121,7 @@ def test_a_table_names_both(tmp_path: Path) -> None:
     splits = opened(folder / "pairs.csv", tmp_path, validation_share=0.0, max_bad_share=0.5)
     assert len(splits.train) == 5
     assert sorted(bad.reason.split(":")[0] for bad in splits.bad_records) == ["no audio", "no image"]
-    with pytest.raises(SourceError, match=r"2 of 7 records \(28.6%\) cannot be used") as refused:
+    with pytest.raises(TooManyBadRecords, match=r"2 of 7 records \(28.6%\) cannot be used") as refused:
         opened(folder / "pairs.csv", tmp_path)
     assert "pairs.csv:7: no audio" in str(refused.value)
     assert "pairs.csv:8: no image" in str(refused.value)

@@ -1,7 +1,7 @@
 """CLIP on images and sounds: the same class whose second tower reads sounds in place of texts.
 
-The objective is that of Radford 2021, arXiv 2103.00020; images and sounds as each other's positives: Arandjelović
-and Zisserman 2017, arXiv 1705.08168; with CLIP's objective: Guzhov 2021, arXiv 2106.13043.
+The objective is that of Radford 2021, arXiv 2103.00020. Images and sounds as each other's positives:
+Arandjelović and Zisserman 2017, arXiv 1705.08168; by CLIP's objective: Guzhov 2021, arXiv 2106.13043.
 
 Dimensions: B batch, D width of the shared space.
 """

@@ -117,8 +117,8 @@ class Runtime:
         return None if encoder is None else encoder.column
 
     def pixels(self, stored: Tensor) -> Tensor:
-        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device, or (B, L) int16
-        waves to (B, 1, M, F) spectrograms."""
+        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device, or (B, L)
+        int16 waves to (B, 1, M, F) spectrograms."""
         return self.encoder_of(_column(stored)).whole_view(stored.to(self.device))
 
     def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:

@@ -35,9 +35,9 @@ def draw_sounds(content: SoundContent, draw: StepRandom, *, size: int) -> NDArra
     """An image of every sound.
 
     The kind of an event is a shape (a circle for a tone, a triangle for a rising and a heart for a falling
-    chirp, a star for a noise burst, a cross for clicks), its pitch the height, its loudness the size, its place
-    among the events the place from left to right. The color of a cross says how many clicks there are; other
-    colors and the background say nothing.
+    chirp, a star for a noise burst, a cross for clicks), its pitch the height, its loudness the size; events
+    go from left to right. The color of a cross says how many clicks there are; other colors and the
+    background say nothing.
 
     Args:
         content: what N sounds hold.

@@ -30,8 +30,8 @@ class GeneratedSounds:
 
     Attributes:
         waves: (N, L) int16, three seconds, silent after a sound's end.
-        images: (N, 3, S, S) uint8, RGB, the events as shapes (`likewise.data.sounds.drawing`); None where they
-            were not asked for.
+        images: (N, 3, S, S) uint8, RGB, the events as shapes (`likewise.data.sounds.drawing`); None where
+            nobody asked for them.
         rate: samples a second.
         captions: N sentences that say all of a sound: loudness, pitch, kind and number of its events in
             order. Sounds of the same events have the same caption.

@@ -22,7 +22,6 @@ from likewise.errors import ConfigError
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress, Step
 from likewise.methods.checks import check_counts
 from likewise.networks.dual import DualNetwork
-from likewise.networks.two_towers import TwoTowers
 from likewise.objectives import clip_loss, information_bound, num_candidates, sigmoid_loss
 from likewise.views import view_preset
 
@@ -94,7 +93,7 @@ class CLIP(Method):
     }
 
     config: Config
-    network: TwoTowers
+    network: DualNetwork
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
@@ -110,8 +109,8 @@ class CLIP(Method):
         )
 
     @staticmethod
-    def build_network(context: BuildContext, **options: Any) -> TwoTowers:
-        """Both encoders in one network; see `TwoTowers` for the options."""
+    def build_network(context: BuildContext, **options: Any) -> Any:
+        """Both encoders in one network; its options are those of `TwoTowers`."""
         return DualNetwork(context.image_encoder(), context.text_encoder(), **options)
 
     @classmethod

@@ -156,7 +156,8 @@ def _neighbour_rows(
 
 
 def find_retrievals(inputs: ReportInputs) -> dict[str, Any]:
-    """The best and the worst retrievals in both directions; of sounds in place of texts where images have them.
+    """The best and the worst retrievals in both directions; by sounds in place of texts where the model
+    embeds both.
 
     Raises:
         ValueError: no images, or no captions or sounds, or it is unknown which belong together.
