@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,18 @@ def test_a_table_names_both(tmp_path: Path) -> None:
         opened(folder / "pairs.csv", tmp_path)
     assert "pairs.csv:7: no audio" in str(refused.value)
     assert "pairs.csv:8: no image" in str(refused.value)
+
+
+def test_a_shard_holds_both(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "pairs", 4, silent=1)
+    with tarfile.open(tmp_path / "pairs.tar", "w") as shard:
+        for path in sorted(folder.iterdir()):
+            shard.add(path, path.name)
+    splits = opened(tmp_path / "pairs.tar", tmp_path, validation_share=0.0, max_bad_share=0.5)
+    assert len(splits.train) == 3
+    assert splits.train.has("image")
+    assert splits.train.has("audio")
+    assert [bad.reason for bad in splits.bad_records] == ["no audio"]
 
 
 def test_a_source_of_one_kind_is_refused_with_what_to_do(tmp_path: Path) -> None:
