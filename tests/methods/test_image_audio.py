@@ -303,12 +303,15 @@ def test_images_are_searched_by_a_sound_and_sounds_by_an_image(run: RunFolder, t
     np.testing.assert_allclose(by_sound, np.asarray(model.encode_audio(heard))[0], atol=1e-6)
     by_image = query_vector(model, [Term(image=seen)])
     np.testing.assert_allclose(by_image, model.encode_images(seen)[0], atol=1e-6)
-    for what, query in (("images", by_sound), ("audio", by_image)):
+    for what, query, file in (("images", by_sound, heard), ("audio", by_image, seen)):
         index = update_index(model, str(folder), tmp_path / what, IndexOptions(what=what)).index
         assert (index.size, index.manifest.what) == (5, what)
         vectors = (model.encode_images if what == "images" else model.encode_audio)(
             sorted(folder.glob("*.png" if what == "images" else "*.wav"))
         )
+        # Scores of two images say nothing of those of an image and a sound.
+        assert np.isnan(index.percentile(np.zeros(1, np.float32), [Term(image=file)])).all()
+        assert index.best_of_random([Term(image=file)]) == -1
         order = np.argsort(-np.asarray(vectors) @ query)
         assert index.search(query[None], 5).rows[0].tolist() == order.tolist()
 

@@ -40,6 +40,14 @@ class Term:
         if not np.isfinite(self.weight) or self.weight == 0:
             raise DataError(f"the weight of a term is {self.weight}; expected a number other than 0.")
 
+    @property
+    def kind(self) -> str:
+        """What it is: "text", "image", or "audio" for a file whose name says so."""
+        if self.text is not None:
+            return "text"
+        is_heard = isinstance(self.image, (str, os.PathLike)) and is_sound(os.fspath(self.image))
+        return "audio" if is_heard else "image"
+
 
 def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     """The sum of the terms' unit vectors times their weights, at unit length.
@@ -57,19 +65,17 @@ def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     """
     if not terms:
         raise DataError("the query is empty; expected a text or an image.")
-    vectors = [
-        np.asarray(_encoded(model, term.image) if term.text is None else model.encode_texts([term.text]))[0]
-        for term in terms
-    ]
+    vectors = [np.asarray(_encoded(model, term))[0] for term in terms]
     return combined(vectors, [term.weight for term in terms])
 
 
-def _encoded(model: Embedder, file: Any) -> Any:
-    """(1, D), of an image or a sound."""
-    is_heard = isinstance(file, (str, os.PathLike)) and is_sound(os.fspath(file))
-    if "encode_audio" in model.abilities and (is_heard or "encode_images" not in model.abilities):
-        return model.encode_audio([file])
-    return model.encode_images([file])
+def _encoded(model: Embedder, term: Term) -> Any:
+    """(1, D)."""
+    if term.text is not None:
+        return model.encode_texts([term.text])
+    if "encode_audio" in model.abilities and (term.kind == "audio" or "encode_images" not in model.abilities):
+        return model.encode_audio([term.image])
+    return model.encode_images([term.image])
 
 
 def combined(vectors: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float32]:
