@@ -177,7 +177,7 @@ class DataConfig:
     """A text longer than this is set aside: usually a broken quote or the wrong column."""
 
     max_records: int | None = None
-    """Use at most this many records of each part, spread evenly over it; for quick trials."""
+    """Use at most this many records of each part, the same random ones each time; for quick trials."""
 
     @property
     def text_columns(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from likewise.data.splits import Wanted, assign_parts, undrawn_notes, unnamed_no
 from likewise.data.stored_kinds import Images, Stored
 from likewise.errors import SourceError, TooManyBadRecords
 from likewise.messages import first_names, printed_line
+from likewise.sampling import sampled_rows
 
 __all__ = ["Loaded", "Role", "check_bad_share", "domain_role", "load"]
 
@@ -251,14 +252,13 @@ def _absence(source: Source, need: str) -> str:
 
 
 def _capped(numbers: list[int], said: list[str | None], limit: int | None) -> list[int]:
-    """At most `limit` records of each part, spread evenly (the first ones are often all of one class)."""
+    """At most `limit` records of each part."""
     if limit is None:
         return numbers
     kept: list[int] = []
     for part in ("train", "validation"):
         members = [number for number in numbers if said[number] == part]
-        step = max(1.0, len(members) / limit)
-        kept += [members[int(place * step)] for place in range(min(limit, len(members)))]
+        kept += [members[place] for place in sampled_rows(len(members), limit)]
     return sorted(kept)
 
 

@@ -17,6 +17,7 @@ from likewise.metrics.relevance import ids_of_texts
 from likewise.model.classes import class_probabilities
 from likewise.model.inputs import dataset_batches
 from likewise.model.model import Model
+from likewise.sampling import sampled_rows
 
 __all__ = ["Context", "labels_of"]
 
@@ -51,8 +52,8 @@ class Context:
                 "--data.validation-share."
             )
         self.model = model
-        self.train = _spread_rows(splits.train, max_train_rows)
-        self.validation = _spread_rows(splits.validation, max_rows)
+        self.train = _limited(splits.train, max_train_rows)
+        self.validation = _limited(splits.validation, max_rows)
         self.splits = replace(splits, train=self.train, validation=self.validation)
 
     @cached_property
@@ -111,8 +112,8 @@ def labels_of(data: Dataset) -> NDArray[np.int64]:
     return np.full(len(data), -1) if data.labels is None else data.labels
 
 
-def _spread_rows(dataset: Dataset, count: int | None) -> Dataset:
-    """At most `count` rows, evenly spaced: sources are often sorted by class."""
+def _limited(dataset: Dataset, count: int | None) -> Dataset:
+    """At most `count` rows."""
     if count is None or count >= len(dataset):
         return dataset
-    return dataset.subset(np.linspace(0, len(dataset) - 1, count).astype(np.int64))
+    return dataset.subset(sampled_rows(len(dataset), count))

@@ -21,6 +21,7 @@ from likewise.evaluation.base import Figure
 
 __all__ = [
     "BASELINE_FIGURES",
+    "TEXT_ONLY",
     "accuracy_error",
     "most_frequent",
     "rows_of_other_groups",
@@ -35,12 +36,15 @@ _WORD = r"(?u)[\u2e80-\u9fff]|[^\W\u2e80-\u9fff]+"
 _LONGEST_NGRAM = 3
 _MAX_CLASSES = 200  # the fit's time grows with them, and the rest are rare
 
+TEXT_ONLY = "text_only_accuracy"
+"""Name of the accuracy of a model that does not look at the image."""
+
 BASELINE_FIGURES = (
     Figure(
         "majority_accuracy", "Accuracy of training's most frequent class", "share", "higher", baseline=True
     ),
     Figure(
-        "text_only_accuracy",
+        TEXT_ONLY,
         "Accuracy from the text alone (tf-idf, logistic regression)",
         "share",
         "higher",

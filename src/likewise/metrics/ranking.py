@@ -5,11 +5,11 @@ N items, Q queries, D embedding width, R other items of the query's class.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from likewise.metrics.inputs import Array, as_labels, as_unit_rows, rows_per_tile
 from likewise.metrics.retrieval import tie_margin
+from likewise.sampling import sampled_rows
 
 __all__ = ["ranking"]
 
@@ -34,7 +34,7 @@ def ranking(
             class is a candidate, but no query.
         within: (N,) domains; a query's candidates are of its own domain. Items below 0 are left out, and so
             are domains of one class, where any order is right.
-        max_queries: use only this many queries, evenly spaced; all of them when None.
+        max_queries: use only this many queries, a random sample; all of them when None.
 
     Returns:
         Means over queries, in [0, 1]: `map_at_r` (mean over the first R ranks of the precision there, 0 at an
@@ -69,7 +69,7 @@ def ranking(
         queries = (num_right > 0).nonzero()[:, 0]
         if max_queries is not None and num_known > max_queries:
             count = min(len(queries), max(1, round(max_queries * len(part) / num_known)))
-            queries = queries[torch.from_numpy(np.linspace(0, len(queries) - 1, count).astype(np.int64))]
+            queries = queries[torch.from_numpy(sampled_rows(len(queries), count))]
         if len(queries):
             found.append(_by_query(rows[part], own, num_right, queries))
             chances.append(_chance(num_right[queries], len(part)))

@@ -9,6 +9,7 @@ from typing import Any
 from likewise.data.columns import MAIN
 from likewise.evaluation.base import Task
 from likewise.evaluation.registry import tasks
+from likewise.evaluation.text_baselines import TEXT_ONLY
 from likewise.methods.catalog import known_method
 from likewise.metrics.collapse import collapse_warning
 from likewise.reporting.formatting import (
@@ -66,6 +67,8 @@ def headlines(results: Mapping[str, Mapping[str, Any]], method: str | None = Non
                 continue
             chance = figure.chance_in(values)
             beside = "chance not given" if chance is None else f"chance {format_figure(figure, chance)}"
+            if figure.key == "accuracy" and TEXT_ONLY in values:
+                beside += f"; from the text alone {format_percent(values[TEXT_ONLY])}"
             try:
                 title = figure.headline.format_map(values)
             except KeyError:  # a count that the title names is missing

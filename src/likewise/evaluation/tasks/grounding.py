@@ -16,6 +16,7 @@ from likewise.evaluation.text_baselines import rows_of_other_groups, with_other_
 from likewise.metrics.grounding import grounding_figures, smooth_maps
 from likewise.model.explanations.grounding import grounding_maps
 from likewise.model.model import Model
+from likewise.sampling import sampled_rows
 
 __all__ = ["Grounding"]
 
@@ -27,7 +28,7 @@ _BATCH_SIZE = 64
 class Grounding(Task):
     """Pointing game and accuracy at given boxes, by Grad-CAM of the match on the cross-attention.
 
-    Where the data has more than 3,000 phrases, as many are measured, evenly spaced.
+    Where the data has more than 3,000 phrases, as many are measured, drawn at random.
     """
 
     title = "Phrase grounding"
@@ -74,8 +75,8 @@ class Grounding(Task):
         found = phrases_of(data, model.config["images"]["fit"])
         chosen, notes = np.arange(len(found.texts)), []
         if len(chosen) > _MAX_PHRASES:
-            notes.append(f"{_MAX_PHRASES:,} of {len(chosen):,} phrases are measured, evenly spaced")
-            chosen = np.linspace(0, len(chosen) - 1, _MAX_PHRASES).astype(np.int64)
+            notes.append(f"{_MAX_PHRASES:,} of {len(chosen):,} phrases are measured, a random sample")
+            chosen = sampled_rows(len(chosen), _MAX_PHRASES)
         boxes, others = ([listed[place] for place in chosen] for listed in (found.boxes, found.others))
         figures: dict[str, Any] = grounding_figures(_maps(model, data, found, chosen), boxes, others)
         if found.num_hidden:
