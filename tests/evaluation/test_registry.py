@@ -49,6 +49,7 @@ OF_TEXTS = ["sts", "text-retrieval", "text-collapse"]
 
 # Their figures are tested with the methods that train for them.
 ELSEWHERE = [
+    "image-audio-retrieval",
     "sts",
     "vqa",
     "text-retrieval",

@@ -27,6 +27,7 @@ from likewise.networks.dual import DualNetwork
 from likewise.networks.entailer import EntailmentNetwork
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.image import ImageNetwork
+from likewise.networks.image_audio import ImageAudioNetwork
 from likewise.networks.pair_reasoner import PairReasoner
 from likewise.networks.registry import encoder_spec, network_from_spec, networks
 from likewise.networks.text import TextNetwork
@@ -40,6 +41,7 @@ KINDS = [
     "entailer",
     "fusion",
     "image",
+    "image-audio",
     "multiview",
     "pair_reasoner",
     "text",
@@ -182,6 +184,7 @@ def test_abilities_name_methods_of_the_class(name: str) -> None:
         "answer": AnswerNetwork,
         "entail": EntailmentNetwork,
         "compare": PairReasoner,
+        "encode_audio": ImageAudioNetwork,
     }
     network = others.get(name, FusionNetwork)
     for method in methods:

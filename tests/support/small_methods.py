@@ -12,6 +12,8 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import tokenize, tokenize_answers, training_answers, training_texts
 from likewise.data import prepare
+from likewise.encoders.audio import encoder as audio_module
+from likewise.encoders.audio.encoder import stored_form
 from likewise.encoders.tokenizer import train_tokenizer
 from likewise.methods import base as method_module
 from likewise.methods.base import BuildContext, Method, Step, TokenizerInfo
@@ -67,7 +69,8 @@ def build(
     another is wanted."""
     method, options = VARIANTS.get(name, (name, {}))
     settings = small_settings(method)
-    splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs)
+    sounds = stored_form(settings.audio)
+    splits = prepare(settings.data, image_size=32, needs=settings.method_type.needs, sounds=sounds)
     tokenizer, info, needs = None, None, settings.method_type.needs
     if "text" in settings.method_type.needs:
         texts = training_texts(splits.train, needs)
@@ -118,6 +121,7 @@ def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildCont
     text = None if tokenizer is None else dataclasses.replace(settings.text, dropout=0.0)
     return BuildContext(
         image=settings.image,
+        audio=settings.sections().get("audio"),
         text=text,
         views={family: settings.sections()[family] for family in settings.method_type.view_families},
         tokenizer=tokenizer,
@@ -127,5 +131,6 @@ def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildCont
 
 def float64_views(patch: pytest.MonkeyPatch) -> None:
     """Views come in float32; networks in float64 want float64."""
-    made = method_module.random_view
-    patch.setattr(method_module, "random_view", lambda *args, **options: made(*args, **options).double())
+    for module, name in ((method_module, "random_view"), (audio_module, "random_sound_view")):
+        made = getattr(module, name)
+        patch.setattr(module, name, lambda *args, made=made, **options: made(*args, **options).double())

@@ -22,8 +22,11 @@ SOURCE = "scenes:train=48,validation=16,seed=3,size=32"
 
 TARGET = "scenes:train=48,validation=16,seed=3,size=32,style=sketch"
 
+SOUNDS = "sounds:train=48,validation=16,seed=3,rate=8000,size=32"
+
 RESNET = {"architecture": "resnet", "width": 8, "depth": 10}
 VIT = {"width": 32, "depth": 2}
+AUDIO = {"width": 8, "depth": 10, "sample_rate": 8000, "mels": 32, "seconds": 1.5, "hop_ms": 40.0}
 WITH_TEXTS = ("clip", "tcl", "captioning", "simcse", "vqa", "entailment", "nlvr", "text-assignment")
 # What scenes are for: those of other methods have captions and labels.
 TASKS = {"vqa": "questions", "entailment": "statements", "nlvr": "pairs"}
@@ -54,6 +57,7 @@ METHOD_OPTIONS: dict[str, dict[str, Any]] = {
 def small_settings(method: str, **training: Any) -> Settings[Any]:
     """A narrow ViT or ResNet at 32 px, a two-layer text network, batches of 16."""
     source = f"{SOURCE},task={TASKS[method]}" if method in TASKS else SOURCE
+    source = SOUNDS if "audio" in find_method(method).needs else source
     settings = default_settings(find_method(method), source, image_size=32)
     text = {"vocabulary_size": 300}
     if "width" not in settings.method_type.unread_options.get("text", ()):
@@ -71,6 +75,7 @@ def small_settings(method: str, **training: Any) -> Settings[Any]:
         settings,
         data=dataclasses.replace(settings.data, target=target),
         image=dataclasses.replace(settings.image, **(VIT if method in WITH_TEXTS else RESNET)),
+        audio=dataclasses.replace(settings.audio, **AUDIO),
         text=dataclasses.replace(settings.text, **text),
         method=dataclasses.replace(settings.method, **METHOD_OPTIONS.get(method, {})),
         training=dataclasses.replace(settings.training, **(options | {"precision": "float32"} | training)),

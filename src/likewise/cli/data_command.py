@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> None:
     if data is not None and len(data) > 0 and options.sheet:
         lines += _draw_contact_sheet(data, report, options.sheet)
     if method is not None:
-        if "audio" in method.needs:
+        if "audio" in method.needs and "image" not in method.needs:
             raise ConfigError(
                 f"--views {method.name}: views of sounds are not drawn; name a method on images."
             )

@@ -71,14 +71,15 @@ def run(arguments: Sequence[str]) -> None:
     # Before the data is opened, which would be searched for texts that this model cannot read.
     what = options.what or model.encoding.removeprefix("encode_")
     model.needs(f"encode_{what}")
-    needs = Needs(what.removesuffix("s"))
+    column = what.removesuffix("s")
+    needs = Needs(column)
     splits, warning = open_data(model, options.model, options.data, needs=needs)
     if warning is not None:
         print(printed_line(f"warning: {warning}."), file=sys.stderr)
     parts = _chosen(splits, options.part)
     if path.suffix == ".npy":
         _check_ids(parts, path)
-    table = (embed_texts if what == "texts" else embed_images)(model, parts)
+    table = embed_texts(model, parts) if what == "texts" else embed_images(model, parts, column)
     table.write(path)
     for note in splits.summary["notes"]:
         print(printed_line(f"note: {note}."), file=sys.stderr)

@@ -37,7 +37,8 @@ class SearchCommand:
     """Texts with + and - between them (with spaces around), each with a weight such as 0.5* before it."""
 
     image: tuple[str, ...] = ()
-    """Image files that the answers should be like, each with a weight such as 0.5* before it."""
+    """Image files (or sound files, for a model of sounds) that the answers should be like, each with a weight
+    such as 0.5* before it."""
 
     not_image: tuple[str, ...] = ()
     """Image files that they should not be like."""

@@ -19,6 +19,7 @@ _IN_FOLDERS = {
     "label": "put the images of each class into a subfolder",
     "split": "put the images of each part into a subfolder (train/, validation/)",
     "text": "put a NAME.txt beside each image, a caption a line, or give a table of images and captions",
+    "audio": "put a NAME.wav beside each NAME.jpg, or give a folder of sounds or a table that names sounds",
 }
 
 
@@ -40,7 +41,7 @@ def remedy(column: str, kind: str, roles_named: Collection[str]) -> str:
         return _TARGET
     if kind == FOLDER_OF_IMAGES and column in _IN_FOLDERS:
         return _IN_FOLDERS[column]
-    if kind == FOLDER_OF_SOUNDS and column in _IN_FOLDERS:
+    if kind == FOLDER_OF_SOUNDS and column in _IN_FOLDERS and column != "audio":
         return _IN_FOLDERS[column].replace("image", "sound")
     if column in ("image", "audio"):
         files = "images" if column == "image" else "sounds"

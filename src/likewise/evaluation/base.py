@@ -111,8 +111,9 @@ class Task(ABC):
         return next((figure for figure in (*self.figures, *COMMON_FIGURES) if figure.key == key), None)
 
     def abilities_of(self, model: Model) -> list[str]:
-        """The abilities that it needs of a model: those of images are of sounds in a model of sounds."""
-        of_sounds = "encode_audio" in model.abilities
+        """The abilities that it needs of a model; in one of sounds alone those of images are of sounds."""
+        lacking = {"encode_images", "encode_audio"} - {*model.abilities}
+        of_sounds = lacking == {"encode_images"} and "encode_audio" not in self.abilities
         return ["encode_audio" if of_sounds and name == "encode_images" else name for name in self.abilities]
 
     def fits(self, model: Model) -> bool:

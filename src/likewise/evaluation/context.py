@@ -61,6 +61,11 @@ class Context:
         return self.model.encode_dataset_images(self.validation)
 
     @cached_property
+    def sounds(self) -> np.ndarray:
+        """(N, D) embeddings of the validation sounds, beside those of the images."""
+        return self.model.encode_dataset_images(self.validation, column="audio")
+
+    @cached_property
     def class_probabilities(self) -> np.ndarray:
         """(N, C) probabilities of the model's own classes for the validation images."""
         return class_probabilities(self.model, dataset_batches(self.validation, 256))

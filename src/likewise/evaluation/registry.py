@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from likewise.data import Splits
-from likewise.data.columns import OPTIONAL, REQUIRED, Needs
+from likewise.data.columns import COMPLETE, OPTIONAL, REQUIRED, Needs
 from likewise.data.remedies import remedy
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
@@ -31,10 +31,10 @@ __all__ = [
     "tasks",
 ]
 
-RETAINED_TASKS = ("retrieval", "zero-shot", "sts")
+RETAINED_TASKS = ("retrieval", "image-audio-retrieval", "zero-shot", "sts")
 """What is measured of what a fine-tuned model keeps: the first that its model and its data allow."""
 
-_COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels"}
+_COLUMN_WORDS = {"image": "images", "text": "captions", "label": "labels", "audio": "sounds"}
 
 
 def tasks() -> dict[str, Task]:
@@ -95,6 +95,8 @@ def needs_of_tasks(model: Model, name: str = "all") -> Needs:
     read = {column: OPTIONAL for task in chosen for column in task.needs}
     if main == "audio":
         read.pop("image", None)
+    elif "audio" in read:  # an image without its sound has nothing to find
+        read["audio"] = COMPLETE
     return Needs(**read | {main: REQUIRED})
 
 

@@ -65,6 +65,8 @@ def export(model: Model, out: str | Path, *, format: str, probes: Probes | None 
         beside.mkdir(parents=True)
         with quiet_loading():
             written = known[format].write(model, beside)
+        if {"encode_images", "encode_audio"} <= set(model.abilities):
+            written = written._replace(notes=(*written.notes, "The audio encoder is not in it."))
         apart = differences(model, beside, written, probes or generated_probes(model))
         (beside / "README.md").write_text(card(model, written, apart), encoding="utf-8")
         for file in beside.rglob("*"):

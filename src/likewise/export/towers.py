@@ -22,6 +22,7 @@ from likewise.networks.dual import DualNetwork
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.image import ImageNetwork
 from likewise.networks.text import TextNetwork
+from likewise.networks.two_towers import TwoTowers
 
 __all__ = [
     "ImageTower",
@@ -113,7 +114,7 @@ def image_tower(network: Network) -> ImageTower | None:
     """The image encoder of a network that embeds images by it alone; None of other networks."""
     if isinstance(network, ImageNetwork):
         return ImageTower(network.image, network.projection)
-    if isinstance(network, (DualNetwork, FusionNetwork)):
+    if isinstance(network, (TwoTowers, FusionNetwork)):
         return ImageTower(network.image, _linear(network.image_projection))
     return None
 

@@ -238,21 +238,31 @@ class Method(nn.Module, ABC):
     def after_step(self, progress: Progress) -> None:
         """Update EMA encoders, queues and schedules. Called after each step, all phases done."""
 
-    def views(self, batch: Batch, step: Step, count: int = 1, *, family: str = "views") -> Tensor:
-        """Random views of a batch's images (or sounds), normalised for the network's image encoder.
+    def views(
+        self,
+        batch: Batch,
+        step: Step,
+        count: int = 1,
+        *,
+        family: str = "views",
+        encoder: ImageEncoder | None = None,
+    ) -> Tensor:
+        """Random views of a batch's images (or sounds), normalised for an encoder.
 
         Args:
             batch: B rows with images.
             step: its random numbers.
             count: V, views of each image.
             family: a name in `view_families`.
+            encoder: of images or of sounds; the network's `image` when None.
 
         Returns:
-            (V B, 3, S, S): the first view of every image, then the second.
+            (V B, 3, S, S): the first view of every image, then the second; (V B, 1, M, F) of sounds.
         """
-        encoder: Any = self.network.image
+        network: Any = self.network
         first = list(self.view_configs).index(family) * _FAMILY_STRIDE
-        return make_views(batch, step, encoder, self.view_configs[family], range(first, first + count))
+        config = self.view_configs[family]
+        return make_views(batch, step, encoder or network.image, config, range(first, first + count))
 
 
 def make_views(

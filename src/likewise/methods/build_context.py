@@ -39,7 +39,7 @@ class BuildContext:
 
     Attributes:
         image: options of the image encoder; None for a method that reads no images.
-        audio: options of the audio encoder, which takes its place in a method on sounds.
+        audio: options of the audio encoder, which takes its place in a method on sounds alone.
         text: options of the text encoder; None for a method that reads no texts.
         views: options of each view family.
         tokenizer: None for a method that reads no texts.
@@ -67,29 +67,41 @@ class BuildContext:
         trained = {} if self.trained is None else self.trained
         return all(
             options is None or options.pretrained is not None or has_encoder(trained, name)
-            for name, options in (("image", self.image or self.audio), ("text", self.text))
+            for name, options in (
+                ("image", self.image or self.audio),
+                ("audio", self.image and self.audio),
+                ("text", self.text),
+            )
         )
 
     def image_encoder(self) -> ImageEncoder:
         """An image encoder for images of the configured size, or an audio encoder in its place."""
-        if self.audio is not None:
-            if self.trained is None or not has_encoder(self.trained, "image"):
-                return AudioEncoder.of_options(self.audio)
-            trained = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
-            if not isinstance(trained, AudioEncoder) or trained.form != stored_form(self.audio):
-                raise ConfigError(
-                    "--training.start-from: that model takes sounds of another rate or length; leave the "
-                    "--audio options out."
-                )
-            trained.freeze_unused()
-            return trained
-        assert self.image is not None, "the method's `needs` must name the column image"
+        if self.image is None:
+            return self.audio_encoder("image")
         if self.trained is None or not has_encoder(self.trained, "image"):
             return ImageEncoder.build(self.image)
         encoder = ImageEncoder.from_spec(encoder_spec(self.trained, "image"))
         encoder.resize(self.image.image_size)
         encoder.freeze_unused()
         return encoder
+
+    def audio_encoder(self, part: str = "audio") -> AudioEncoder:
+        """An audio encoder.
+
+        Args:
+            part: what it is in the network: "image" where it takes the place of an image encoder.
+        """
+        assert self.audio is not None, "the method's `needs` must name the column image or audio"
+        if self.trained is None or not has_encoder(self.trained, part):
+            return AudioEncoder.of_options(self.audio)
+        trained = ImageEncoder.from_spec(encoder_spec(self.trained, part))
+        if not isinstance(trained, AudioEncoder) or trained.form != stored_form(self.audio):
+            raise ConfigError(
+                "--training.start-from: that model takes sounds of another rate or length; leave the "
+                "--audio options out."
+            )
+        trained.freeze_unused()
+        return trained
 
     def text_encoder(self) -> TextEncoder:
         """A text encoder for the tokenizer's vocabulary."""

@@ -88,6 +88,7 @@ def retrieval(
     text_groups: Array,
     *,
     text_ids: Array | None = None,
+    names: tuple[str, str] = ("image", "text"),
 ) -> dict[str, float]:
     """How well images find their texts, and texts their images, by cosine.
 
@@ -97,6 +98,7 @@ def retrieval(
         image_groups: (N,) integers.
         text_groups: (M,) integers; a text belongs to the images of its group.
         text_ids: (M,) integers, equal for equal texts: each is then right wherever one of them is.
+        names: of both sides in the keys, where the second is not of texts.
 
     Returns:
         For each direction `image_to_text` and `text_to_image`: `_r1`, `_r5`, `_r10` (share of queries with a
@@ -114,14 +116,15 @@ def retrieval(
     published: dict[str, float] = {}
     result: dict[str, float] = {}
     counts = []
+    first, second = names
     for name, queries, candidates, protocols in (
-        ("image_to_text", images, texts, of_images),
-        ("text_to_image", texts, images, of_texts),
+        (f"{first}_to_{second}", images, texts, of_images),
+        (f"{second}_to_{first}", texts, images, of_texts),
     ):
         for prefix, ranks in _ranks(queries, candidates, protocols).items():
             ranks = ranks[ranks > 0]
             if len(ranks) == 0:
-                raise ValueError("no image and text have equal groups: there is nothing to retrieve")
+                raise ValueError(f"no {first} and {second} have equal groups: there is nothing to retrieve")
             num_right = protocols[prefix].counts()
             chance = first_hit_chance(num_right[num_right > 0].tolist(), len(candidates), RECALL_AT)
             if prefix:
@@ -130,7 +133,7 @@ def retrieval(
                 continue
             counts.append(len(ranks))
             result |= prefixed(f"{name}_", summarise_ranks(ranks)) | prefixed(f"chance_{name}_", chance)
-    return result | {"num_images": counts[0], "num_texts": counts[1]} | published
+    return result | {f"num_{first}s": counts[0], f"num_{second}s": counts[1]} | published
 
 
 def checked_pair(

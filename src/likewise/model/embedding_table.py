@@ -71,12 +71,12 @@ def ids_file(path: Path) -> Path:
     return path.with_suffix(".ids.txt")
 
 
-def embed_images(model: Model, parts: Sequence[Dataset]) -> EmbeddingTable:
-    """Embed the images of datasets, or the sounds for a model of these."""
+def embed_images(model: Model, parts: Sequence[Dataset], column: str | None = None) -> EmbeddingTable:
+    """Embed the images of datasets, or their sounds; see `Model.encode_dataset_images`."""
     return EmbeddingTable(
         ids=[name for part in parts for name in part.ids],
         texts=[text for part in parts for text in _first_captions(part)],
-        vectors=np.concatenate([model.encode_dataset_images(part) for part in parts]),
+        vectors=np.concatenate([model.encode_dataset_images(part, column=column) for part in parts]),
     )
 
 

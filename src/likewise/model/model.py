@@ -32,7 +32,7 @@ from likewise.model.inputs import (
     several_images,
 )
 from likewise.model.pair_scorer import PairScorer, match_pairs
-from likewise.model.runtime import joined_vectors, returned_as
+from likewise.model.runtime import ENCODING, joined_vectors, returned_as
 from likewise.model.sounds import SoundModel
 from likewise.model.statement_model import StatementModel
 from likewise.model.text_model import TextModel
@@ -258,14 +258,23 @@ class Model(Captions, Answers, StatementModel, TextModel, SoundModel):
         return class_probabilities(self, self.stored_batches(images, batch_size))
 
     def encode_squares(self, squares: Tensor) -> np.ndarray:
-        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, as `stored_squares` makes them; of
-        (B, L) int16 waves for a model of sounds."""
+        """(B, D) float32 unit vectors of (B, 3, S, S) uint8 squares, as `stored_squares` makes them, or of
+        (B, L) int16 waves."""
         return joined_vectors([self.embed_stored(squares)], dim=self.dim)
 
-    def encode_dataset_images(self, dataset: Dataset, *, batch_size: int = 256) -> np.ndarray:
-        """(N, D) float32 unit vectors of all images of a dataset, or of its sounds, read from its cache."""
-        self.needs(self.encoding)
-        batches = dataset_batches(dataset, batch_size, self.column or "image")
+    def encode_dataset_images(
+        self, dataset: Dataset, *, column: str | None = None, batch_size: int = 256
+    ) -> np.ndarray:
+        """(N, D) float32 unit vectors of all images of a dataset, or of its sounds, read from its cache.
+
+        Args:
+            dataset: of N rows.
+            column: "image" or "audio"; what the first encoder reads when None.
+            batch_size: rows per forward pass.
+        """
+        column = column or self.column or "image"
+        self.needs(ENCODING[column])
+        batches = dataset_batches(dataset, batch_size, column)
         return joined_vectors(map(self.embed_stored, batches), dim=self.dim)
 
     def judge_dataset(self, dataset: Dataset, texts: list[str], *, batch_size: int = 256) -> PairScorer:

@@ -21,9 +21,17 @@ from likewise.model.inputs import ImageInput, batches, several_images
 from likewise.networks.abilities import ABILITIES
 from likewise.networks.base import Network
 
-__all__ = ["Runtime", "joined_vectors", "returned_as"]
+__all__ = ["ENCODING", "Runtime", "joined_vectors", "returned_as"]
+
+ENCODING = {"image": "encode_images", "audio": "encode_audio"}
+"""The ability that embeds a column."""
 
 _SHOWN = 40  # of a long text in a warning
+
+
+def _column(stored: Tensor) -> str:
+    """What is stored so: squares (B, 3, S, S) of images, waves (B, L) of sounds."""
+    return "audio" if stored.ndim == 2 else "image"
 
 
 class Runtime:
@@ -48,7 +56,7 @@ class Runtime:
     @property
     def encoding(self) -> str:
         """The ability of its first encoder, `encode_images` or `encode_audio`."""
-        return "encode_audio" if self.column == "audio" else "encode_images"
+        return ENCODING[self.column or "image"]
 
     @property
     def dim(self) -> int:
@@ -84,14 +92,22 @@ class Runtime:
 
     @property
     def image_encoder(self) -> ImageEncoder:
-        """The image encoder, which says image size and normalization.
+        """The image encoder, or the audio encoder in its place, which says size and normalization.
 
         Raises:
             AbilityError: there is none.
         """
-        encoder = self.network.image_encoder
+        return self.encoder_of(None)
+
+    def encoder_of(self, column: str | None) -> ImageEncoder:
+        """The encoder that reads a column, "image" or "audio"; the first of either when None.
+
+        Raises:
+            AbilityError: there is none.
+        """
+        encoder = self.network.encoder_of(column)
         if encoder is None:
-            raise AbilityError(f"this model ({self.config['method']}) has no image encoder.")
+            raise AbilityError(f"this model ({self.config['method']}) has no {column or 'image'} encoder.")
         return encoder
 
     @property
@@ -101,9 +117,9 @@ class Runtime:
         return None if encoder is None else encoder.column
 
     def pixels(self, stored: Tensor) -> Tensor:
-        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device; of a model of
-        sounds (B, L) int16 waves to (B, 1, M, F) spectrograms."""
-        return self.image_encoder.whole_view(stored.to(self.device))
+        """(B, 3, S', S') stored uint8 squares to (B, 3, S, S) normalized pixels on the device, or (B, L)
+        int16 waves to (B, 1, M, F) spectrograms."""
+        return self.encoder_of(_column(stored)).whole_view(stored.to(self.device))
 
     def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
         """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
@@ -119,8 +135,10 @@ class Runtime:
 
     def embed_stored(self, stored: Tensor) -> Tensor:
         """(B, D) of stored (B, 3, S, S) uint8 squares, or (B, L) int16 waves."""
+        network, pixels = self.needs(ENCODING[_column(stored)]), self.pixels(stored)
         with self.computing():
-            return cast(Tensor, self.needs(self.encoding).encode_images(self.pixels(stored)))
+            vectors = network.encode_audio(pixels) if stored.ndim == 2 else network.encode_images(pixels)
+            return cast(Tensor, vectors)
 
     def stored_batches(self, images: ImageInput | Sequence[ImageInput], batch_size: int) -> Iterator[Tensor]:
         """`stored_squares` of some images at a time."""

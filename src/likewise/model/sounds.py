@@ -55,6 +55,6 @@ class SoundModel(Runtime):
 
     def stored_waves(self, sounds: Sequence[SoundInput], *, first: int = 0) -> Tensor:
         """(N, L) int16 waves of sounds in any form, as training saw them; see `stored_squares`."""
-        encoder = self.image_encoder
+        encoder = self.encoder_of("audio")
         assert isinstance(encoder, AudioEncoder), "the model has the ability encode_audio"
         return sound_waves(sounds, encoder.form, first=first)

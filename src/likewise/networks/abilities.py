@@ -21,6 +21,7 @@ __all__ = [
     "AnswersQuestions",
     "ClassifiesImages",
     "ComparesImages",
+    "EncodesAudio",
     "EncodesImages",
     "EncodesTexts",
     "EntailsStatements",
@@ -32,10 +33,18 @@ __all__ = [
 
 @runtime_checkable
 class EncodesImages(Protocol):
-    """Turns pixels, or the spectrograms of sounds, into vectors."""
+    """Turns pixels into vectors."""
 
     def encode_images(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalized pixels to (B, D) vectors, not of unit length."""
+
+
+@runtime_checkable
+class EncodesAudio(Protocol):
+    """Turns the spectrograms of sounds into vectors."""
+
+    def encode_audio(self, spectrograms: Tensor) -> Tensor:
+        """(B, 1, M, F) normalized spectrograms to (B, D) vectors, not of unit length."""
 
 
 @runtime_checkable
@@ -163,7 +172,7 @@ class Ability(NamedTuple):
         protocol: the methods a network needs for it.
         methods: the training methods that give it, for messages.
         example: how `Model` has it, for model cards.
-        column: what its first encoder reads, "image" or "audio"; None where that does not matter.
+        column: what one of its encoders reads, "image" or "audio"; None where that does not matter.
     """
 
     protocol: type
@@ -177,7 +186,7 @@ ABILITIES: dict[str, Ability] = {
         EncodesImages, "the methods that learn from images", 'encode_images(["image.jpg"])'
     ),
     "encode_audio": Ability(
-        EncodesImages, "the methods on sounds (NAME-audio)", 'encode_audio(["sound.wav"])', column="audio"
+        EncodesAudio, "the methods on sounds (NAME-audio)", 'encode_audio(["sound.wav"])', column="audio"
     ),
     "encode_texts": Ability(
         EncodesTexts, "the methods that learn from texts", 'encode_texts(["a text"])', column=None

@@ -41,19 +41,23 @@ class Network(nn.Module):
 
     def abilities(self) -> list[str]:
         """Names of the abilities it has, see `likewise.networks.abilities`."""
-        encoder = self.image_encoder
-        column = None if encoder is None else encoder.column
+        columns = {None, *(module.column for module in self.modules() if isinstance(module, ImageEncoder))}
         return [
             name
             for name, ability in ABILITIES.items()
-            if isinstance(self, ability.protocol) and ability.column in (None, column)
+            if isinstance(self, ability.protocol) and ability.column in columns
         ]
 
     @property
     def image_encoder(self) -> ImageEncoder | None:
         """The (first) image encoder, or the audio encoder in its place, which says size and normalization;
         None where there is none."""
-        return next((module for module in self.modules() if isinstance(module, ImageEncoder)), None)
+        return self.encoder_of(None)
+
+    def encoder_of(self, column: str | None) -> ImageEncoder | None:
+        """The first encoder that reads a column, "image" or "audio", or either of them; None without one."""
+        encoders = (module for module in self.modules() if isinstance(module, ImageEncoder))
+        return next((one for one in encoders if column in (None, one.column)), None)
 
     @property
     def reads_images(self) -> bool:

@@ -34,7 +34,7 @@ class ImageNetwork(Network):
         pooled: Tensor = self.image(pixels).pooled
         return pooled if self.projection is None else self.projection(pooled)
 
-    forward = encode_images
+    forward = encode_audio = encode_images
 
     def spec(self) -> dict[str, Any]:
         """See `Network.spec`; `dim` is that of the projection, if there is one."""

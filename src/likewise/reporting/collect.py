@@ -135,6 +135,8 @@ def collect_inputs(run: RunFolder, model: Model, splits: Splits) -> ReportInputs
         known["image_embeddings"] = context.images
     if validation.has("audio"):
         known |= sound_inputs(model, validation)
+    if {"encode_images", "encode_audio"} <= set(model.abilities) and validation.has("audio"):
+        known["sound_embeddings"] = context.sounds
     if validation.pixels is not None:
         known["thumbnails"] = validation.images(np.arange(len(validation))).numpy()
     if "image_embeddings" not in known and "thumbnails" not in known:

@@ -73,12 +73,14 @@ class ReportInputs:
     """Part of the data that the arrays below come from."""
     image_embeddings: NDArray[np.float32] | None = None
     """(N, D)."""
+    sound_embeddings: NDArray[np.float32] | None = None
+    """(N, D) of the images' sounds, where the model embeds both."""
     text_embeddings: NDArray[np.float32] | None = None
     """(M, D)."""
     thumbnails: NDArray[np.uint8] | None = None
     """(N, 3, S, S) RGB."""
     sounds: NDArray[np.int16] | None = None
-    """(N, L) sounds in place of images; the thumbnails are their spectrograms."""
+    """(N, L) the images' sounds; or sounds in place of images, whose thumbnails are their spectrograms."""
     sound_rate: int = 0
     """Samples a second of them."""
     captions: Sequence[str] | None = None
@@ -118,6 +120,7 @@ class ReportInputs:
                 (
                     "thumbnails",
                     "sounds",
+                    "sound_embeddings",
                     "labels",
                     "image_groups",
                     "domains",

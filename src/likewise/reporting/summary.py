@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from likewise.data.columns import MAIN
 from likewise.evaluation.base import Task
 from likewise.evaluation.registry import tasks
 from likewise.methods.catalog import known_method
@@ -82,13 +83,13 @@ def headlines(results: Mapping[str, Mapping[str, Any]], method: str | None = Non
 def reads_images(inputs: ReportInputs) -> bool:
     """Whether the method, if it is known, reads images or sounds."""
     method = known_method(inputs.method)
-    return method is None or "image" in method.needs or reads_sounds(inputs)
+    return method is None or any(column in method.needs for column in MAIN)
 
 
 def reads_sounds(inputs: ReportInputs) -> bool:
-    """Whether the method reads sounds."""
+    """Whether the method reads sounds in place of images."""
     method = known_method(inputs.method)
-    return method is not None and "audio" in method.needs
+    return method is not None and "audio" in method.needs and "image" not in method.needs
 
 
 def _has_headline(task: Task, figures: Mapping[str, Any]) -> bool:

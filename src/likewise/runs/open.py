@@ -223,7 +223,8 @@ def with_optional(needs: Needs, columns: Iterable[str]) -> Needs:
 def _prepared(model: Model, config: DataConfig, needs: Needs, parts: Parts, progress: bool) -> Splits:
     encoder = model.network.image_encoder
     size = encoder.image_size if "image" in needs and encoder is not None else None
-    sounds = encoder.form if isinstance(encoder, AudioEncoder) else None
+    audio = model.network.encoder_of("audio")
+    sounds = audio.form if isinstance(audio, AudioEncoder) else None
     return prepare(config, image_size=size, needs=needs, parts=parts, progress=progress, sounds=sounds)
 
 

@@ -23,9 +23,8 @@ class Embedder(Protocol):
     def network(self) -> Any:
         """The network."""
 
-    @property
-    def image_encoder(self) -> Any:
-        """The image encoder, or the audio encoder in its place, which says size and normalization."""
+    def encoder_of(self, column: str) -> Any:
+        """The encoder of images ("image") or sounds ("audio"), which says size or rate."""
 
     @property
     def abilities(self) -> list[str]:

@@ -248,11 +248,11 @@ class Index:
         """Of random scores; those of a plain query were measured when the index was built."""
         kinds, weights = ["text" if "encode_texts" in self.abilities else "image"], [1.0]
         if terms is not None:
-            kinds = ["image" if term.text is None else "text" for term in terms]
+            kinds = [term.kind for term in terms]
             weights = [term.weight for term in terms]
         if len(kinds) == 1 and weights[0] > 0:
             found: list[float] | None = self.manifest.calibration.get(kinds[0])
             return found
-        if "image" in kinds and self.manifest.what != "images":
-            return None  # there are no images to draw from
+        if "audio" in kinds or ("image" in kinds and self.manifest.what != "images"):
+            return None  # there are none to draw from
         return quantiles_of(random_scores(self._texts, self.vectors, kinds, weights))

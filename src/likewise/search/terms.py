@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.sources.image_folder import is_sound
 from likewise.errors import DataError
 from likewise.search.embedder import Embedder
 
@@ -19,12 +21,12 @@ _LEAST_LENGTH = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A part of a query: a text or an image.
+    """A part of a query: a text, or an image or a sound.
 
     Attributes:
         text: such as "a dog on a beach".
-        image: in any form that `Model.encode_images` takes; for a model of sounds a sound, as
-            `Model.encode_audio` takes it.
+        image: in any form that `Model.encode_images` takes; or a sound, as `Model.encode_audio` takes it, for
+            a model of sounds alone, and as a file whose name says so for a model of both.
         weight: how much it counts; below zero, what is like it moves down.
     """
 
@@ -37,6 +39,14 @@ class Term:
             raise ValueError("a term is a text or an image: give one of them")
         if not np.isfinite(self.weight) or self.weight == 0:
             raise DataError(f"the weight of a term is {self.weight}; expected a number other than 0.")
+
+    @property
+    def kind(self) -> str:
+        """What it is: "text", "image", or "audio" for a file whose name says so."""
+        if self.text is not None:
+            return "text"
+        is_heard = isinstance(self.image, (str, os.PathLike)) and is_sound(os.fspath(self.image))
+        return "audio" if is_heard else "image"
 
 
 def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
@@ -55,12 +65,17 @@ def query_vector(model: Embedder, terms: Sequence[Term]) -> NDArray[np.float32]:
     """
     if not terms:
         raise DataError("the query is empty; expected a text or an image.")
-    encode = model.encode_audio if "encode_audio" in model.abilities else model.encode_images
-    vectors = [
-        np.asarray(encode([term.image]) if term.text is None else model.encode_texts([term.text]))[0]
-        for term in terms
-    ]
+    vectors = [np.asarray(_encoded(model, term))[0] for term in terms]
     return combined(vectors, [term.weight for term in terms])
+
+
+def _encoded(model: Embedder, term: Term) -> Any:
+    """(1, D)."""
+    if term.text is not None:
+        return model.encode_texts([term.text])
+    if "encode_audio" in model.abilities and (term.kind == "audio" or "encode_images" not in model.abilities):
+        return model.encode_audio([term.image])
+    return model.encode_images([term.image])
 
 
 def combined(vectors: Sequence[NDArray[np.floating]], weights: Sequence[float]) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def _networks(settings: Settings[Any]) -> str:
     elif "image" in sections:
         image = sections["image"]
         said.append(f"image encoder {_name(image)} at {image.image_size} px")
-    elif "audio" in sections:
+    if "audio" in sections and settings.training.start_from is None:
         audio = sections["audio"]
         said.append(f"audio encoder {_name(audio)} at {audio.sample_rate:,} Hz, {audio.seconds:g} s")
     unread = settings.method_type.unread_options.get("text", ())

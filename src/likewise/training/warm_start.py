@@ -18,9 +18,9 @@ from likewise.messages import flag
 from likewise.methods.base import Method
 from likewise.model.folder import misfit_of_weights, read_config
 from likewise.model.model import Model, load
-from likewise.networks.dual import DualNetwork
 from likewise.networks.image import ImageNetwork
 from likewise.networks.registry import encoder_spec, has_encoder
+from likewise.networks.two_towers import TwoTowers
 from likewise.runs.folder import RunFolder
 from likewise.runs.settings import Settings, Tables, build_settings, default_settings, joined, read_settings
 from likewise.training.checkpoints import latest_checkpoint
@@ -93,9 +93,17 @@ def _of_files(method: type[Method], config: dict[str, Any], own: Tables, start_f
             f"{method.needs}; start from a model of the same kind."
         )
     if wanted == "audio":
-        return {"audio": {"sample_rate": spec["settings"]["rate"], "seconds": spec["seconds"]}}
-    image = {**own.get("image", {}), "image_size": int(spec["image_size"])}
-    return {"image": image, "data": {"fit": config["images"]["fit"]}}
+        return {"audio": _form(spec)}
+    found: Tables = {"data": {"fit": config["images"]["fit"]}}
+    found["image"] = {**own.get("image", {}), "image_size": int(spec["image_size"])}
+    if "audio" in method.needs and has_encoder(config["network"], "audio"):
+        found["audio"] = _form(encoder_spec(config["network"], "audio"))
+    return found
+
+
+def _form(spec: dict[str, Any]) -> dict[str, Any]:
+    """The options of an audio encoder that the data depends on."""
+    return {"sample_rate": spec["settings"]["rate"], "seconds": spec["seconds"]}
 
 
 def open_trained(settings: Settings[Any], run: RunFolder) -> Model | None:
@@ -205,7 +213,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
         )
     for encoder in theirs.modules():
         if isinstance(encoder, ImageEncoder) and "image" in method.needs:
-            encoder.resize(ours.image.image_size)
+            encoder.resize(ours.image.image_size)  # of an audio encoder nothing changes
     try:
         if theirs.kind == ours.kind:
             ours.load_state_dict(fitting_state(theirs, ours))
@@ -234,7 +242,7 @@ def fitting_state(trained: nn.Module, network: nn.Module) -> dict[str, Tensor]:
     if getattr(trained, "classes", None) != getattr(network, "classes", None):
         own = {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
         return {name: value for name, value in state.items() if not name.startswith("head.")} | own
-    if isinstance(trained, DualNetwork) and isinstance(network, DualNetwork) and trained.logit_scale is None:
+    if isinstance(trained, TwoTowers) and isinstance(network, TwoTowers) and trained.logit_scale is None:
         scale = {"logit_scale": network.logit_scale, "logit_bias": network.logit_bias}
         return state | {name: value for name, value in scale.items() if value is not None}
     if not isinstance(trained, ImageNetwork) or not isinstance(network, ImageNetwork):

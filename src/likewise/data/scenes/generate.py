@@ -19,9 +19,9 @@ from likewise.data.scenes.statements import SceneStatement, TwoSceneStatement, m
 from likewise.errors import ConfigError
 from likewise.step_random import StepRandom
 
-__all__ = ["Question", "SceneStatement", "Scenes", "TwoSceneStatement", "draw_scenes"]
+__all__ = ["LARGEST", "SMALLEST", "Question", "SceneStatement", "Scenes", "TwoSceneStatement", "draw_scenes"]
 
-_SMALLEST, _LARGEST = 24, 512
+SMALLEST, LARGEST = 24, 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +84,8 @@ def draw_scenes(count: int, *, seed: int, size: int = 64, style: str = "flat", s
     """
     if count < 1:
         raise ConfigError(f"scenes: the count must be at least 1, got {count}")
-    if not _SMALLEST <= size <= _LARGEST:
-        raise ConfigError(f"scenes: the size must lie between {_SMALLEST} and {_LARGEST} pixels, got {size}")
+    if not SMALLEST <= size <= LARGEST:
+        raise ConfigError(f"scenes: the size must lie between {SMALLEST} and {LARGEST} pixels, got {size}")
     if style not in STYLES:
         raise ConfigError(f"scenes: unknown style {style!r}; there are {', '.join(STYLES)}")
     draw = StepRandom(seed, stream)

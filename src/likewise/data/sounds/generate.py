@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.data.scenes.generate import LARGEST, SMALLEST
 from likewise.data.sounds.content import KINDS, LOUDNESS, PITCHES, SoundContent, draw_content
+from likewise.data.sounds.drawing import draw_sounds
 from likewise.data.sounds.synthesis import synthesise
 from likewise.errors import ConfigError
 from likewise.step_random import StepRandom
@@ -28,6 +30,8 @@ class GeneratedSounds:
 
     Attributes:
         waves: (N, L) int16, three seconds, silent after a sound's end.
+        images: (N, 3, S, S) uint8, RGB, the events as shapes (`likewise.data.sounds.drawing`); None where
+            nobody asked for them.
         rate: samples a second.
         captions: N sentences that say all of a sound: loudness, pitch, kind and number of its events in
             order. Sounds of the same events have the same caption.
@@ -40,28 +44,36 @@ class GeneratedSounds:
     captions: list[str]
     labels: NDArray[np.int64]
     content: SoundContent
+    images: NDArray[np.uint8] | None = None
     label_names: tuple[str, ...] = KINDS
 
     def __len__(self) -> int:
         return len(self.captions)
 
 
-def make_sounds(count: int, *, seed: int, rate: int = 16_000) -> GeneratedSounds:
+def make_sounds(
+    count: int, *, seed: int, rate: int = 16_000, image_size: int | None = None
+) -> GeneratedSounds:
     """Make sounds.
 
     Args:
         count: how many, N.
         seed: sound i of a seed is always the same, however many are made.
         rate: samples a second, 8,000 to 48,000.
+        image_size: side of an image of each sound in pixels, 24 to 512; None for no images.
 
     Raises:
-        ConfigError: a count below 1, a rate out of bounds.
+        ConfigError: a count below 1, a rate or a size out of bounds.
     """
     if count < 1:
         raise ConfigError(f"sounds: the count must be at least 1, got {count}")
     if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise ConfigError(
             f"sounds: the rate must lie between {_LOWEST_RATE:,} and {_HIGHEST_RATE:,} Hz, got {rate:,}"
+        )
+    if image_size is not None and not SMALLEST <= image_size <= LARGEST:
+        raise ConfigError(
+            f"sounds: the size must lie between {SMALLEST} and {LARGEST} pixels, got {image_size}"
         )
     draw = StepRandom(seed, 0)
     content = draw_content(count, draw)
@@ -71,6 +83,7 @@ def make_sounds(count: int, *, seed: int, rate: int = 16_000) -> GeneratedSounds
         captions=[_caption(content, row) for row in range(count)],
         labels=content.kinds[np.arange(count), content.main],
         content=content,
+        images=None if image_size is None else draw_sounds(content, draw, size=image_size),
     )
 
 

@@ -51,7 +51,7 @@ def source_of_images(
         entries: every file below it.
         config: the user's options.
         classes: whether subfolders may be classes.
-        column: "image", or "audio" to read the sounds.
+        column: "image", or "audio" to read the sounds. A sound of an image's name is its sound.
     """
     is_wanted, files = (is_sound, "sounds") if column == "audio" else (is_image, "images")
     images = [entry for entry in entries if is_wanted(entry.address)]
@@ -60,12 +60,14 @@ def source_of_images(
     names = {entry.address: legible(entry.address[start:].replace("\\", "/")) for entry in images}
     layout = _layout({tuple(name.split("/")[:-1]) for name in names.values()}, config)
     layout = replace(layout, classes=layout.classes and classes)
-    captions = {e.address.rsplit(".", 1)[0]: e for e in entries if e.address.lower().endswith(".txt")}
+    captions = {_stem(entry): entry for entry in entries if entry.address.lower().endswith(".txt")}
+    stems = {_stem(entry) for entry in images} if column == "image" else set()
+    sounds = {_stem(entry): entry for entry in entries if is_sound(entry.address) and _stem(entry) in stems}
     resolver = None if is_remote(root) else PathResolver(root, follow_links=config.follow_links)
     kind = FOLDER_OF_SOUNDS if column == "audio" else FOLDER_OF_IMAGES
     source = Source(kind=kind, address=config.source, records=[])
     source.splits_from = "subfolders" if layout.splits else None
-    source.unread = _unread(any(entry.address.rsplit(".", 1)[0] in captions for entry in images), files)
+    source.unread = _unread(any(_stem(entry) in captions for entry in images), files)
     for entry in images:
         name = names[entry.address]
         split, label = layout.split_and_label(name)
@@ -74,13 +76,24 @@ def source_of_images(
         except RecordError as error:
             source.problems.append(Problem(column, BadRecord(name, name, str(error)), split))
             continue
-        beside = captions.get(entry.address.rsplit(".", 1)[0])
+        beside = captions.get(_stem(entry))
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
         values = {column: image, "text": texts, "label": label}
+        if (sound := sounds.get(_stem(entry))) is not None:
+            try:
+                values["audio"] = _file_image(sound, resolver)
+            except RecordError as error:
+                source.problems.append(Problem("audio", BadRecord(name, name, str(error)), split))
+                continue
         source.records.append(Record(id=name, place=name, split=split, **values))
-    others = {entry.address for entry in (*images, *captions.values())}
+    others = {entry.address for entry in (*images, *captions.values(), *sounds.values())}
     _describe(source, [entry for entry in entries if entry.address not in others], layout, column, files)
     return source
+
+
+def _stem(entry: Entry) -> str:
+    """The path without the name's ending: files that share it belong together."""
+    return entry.address.rsplit(".", 1)[0]
 
 
 @dataclass(frozen=True)
@@ -174,6 +187,8 @@ def _describe(source: Source, others: list[Entry], layout: _Layout, column: str,
     else:
         source.columns["label"] = "subfolder"
     source.columns[column] = "file"
+    if column == "image" and any("audio" in record.values for record in source.records):
+        source.columns["audio"] = "the sound beside the image"
     if any(record.texts for record in source.records):
         source.columns["text"] = f".txt beside the {files.removesuffix('s')}"
     source.columns_found = list(source.columns)

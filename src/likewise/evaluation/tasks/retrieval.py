@@ -13,7 +13,7 @@ from likewise.metrics.reranking import Judge, reranked_retrieval
 from likewise.metrics.retrieval import PUBLISHED, RECALL_AT, retrieval
 from likewise.model.model import Model
 
-__all__ = ["Retrieval", "RetrievalOptions", "pair_judge"]
+__all__ = ["Retrieval", "RetrievalOptions", "direction", "pair_judge"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,14 @@ class RetrievalOptions:
             raise ConfigError("--rerank-by says how --rerank's candidates are ordered; give --rerank K too.")
 
 
-def _direction(key: str, title: str, headline: str) -> tuple[Figure, ...]:
-    """Figures of one direction."""
+def direction(key: str, title: str, headline: str) -> tuple[Figure, ...]:
+    """Figures of one direction.
+
+    Args:
+        key: begins their keys.
+        title: begins their titles.
+        headline: title of R@1 among the main figures.
+    """
     recalls = [
         Figure(
             f"{key}_r{k}",
@@ -57,8 +63,8 @@ def _direction(key: str, title: str, headline: str) -> tuple[Figure, ...]:
 
 
 _PLAIN = (
-    *_direction("image_to_text", "Image to text", "Right caption first"),
-    *_direction("text_to_image", "Text to image", "Right image first"),
+    *direction("image_to_text", "Image to text", "Right caption first"),
+    *direction("text_to_image", "Text to image", "Right image first"),
 )
 # Chance is the same: re-ordering a random order leaves it random.
 _RERANKED = tuple(

@@ -69,6 +69,9 @@ class CLIP(Method):
     summary = "an image and its caption are positives, other captions and images are negatives"
     paper = "Radford 2021, arXiv 2103.00020; Zhai 2023, arXiv 2303.15343"
     needs = Needs("image", "text")
+    towers: ClassVar[tuple[str, str]] = ("images", "texts")
+    """Names of what both encoders embed."""
+    network_kind: ClassVar[str] = DualNetwork.kind
     options = Config
     # A mild crop only; every view respects its caption.
     view_families: ClassVar = {"views": lambda _: view_preset("clip")}
@@ -95,20 +98,25 @@ class CLIP(Method):
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         sigmoid, trained = config.loss == "sigmoid", context.trained or {}
+        trained = trained if trained.get("kind") == self.network_kind else {}
         _check_loss(config, trained)
-        self.network = DualNetwork(
-            context.image_encoder(),
-            context.text_encoder(),
+        self.network = self.build_network(
+            context,
             dim=config.embedding_dim,
             projected=trained.get("projected", True),
             temperature=0.1 if sigmoid else config.temperature,
             bias=-10.0 if sigmoid else None,
         )
 
+    @staticmethod
+    def build_network(context: BuildContext, **options: Any) -> Any:
+        """Both encoders in one network; its options are those of `TwoTowers`."""
+        return DualNetwork(context.image_encoder(), context.text_encoder(), **options)
+
     @classmethod
     def options_of_network(cls, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Width and loss of two towers: their scale fits the loss that they were trained by."""
-        if spec.get("kind") != DualNetwork.kind:
+        if spec.get("kind") != cls.network_kind:
             return {}
         loss = {} if spec.get("temperature") is None else {"loss": _loss_of(spec)}
         return {"embedding_dim": spec["dim"]} | loss
@@ -123,7 +131,8 @@ class CLIP(Method):
 
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """This process's rows against the rows of all processes; equal groups are never negatives."""
-        images, texts, group = embeddings["images"], embeddings["texts"], embeddings["group"]
+        images, texts = (embeddings[name] for name in self.towers)
+        group = embeddings["group"]
         assert self.network.logit_scale is not None
         temperature = torch.exp(-self.network.logit_scale)
         shared: dict[str, Any] = {

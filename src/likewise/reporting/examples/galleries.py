@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ class Tile:
     similarity: float | None = None
     """Cosine to the query."""
     player: str | None = None
-    """Of a sound, the sound itself as a data URI; the image is its spectrogram."""
+    """The sound as a data URI, of a sound or of an image that has one; of a sound alone the image is its
+    spectrogram."""
 
 
 @dataclass(frozen=True)
@@ -155,16 +156,18 @@ def _neighbour_rows(
 
 
 def find_retrievals(inputs: ReportInputs) -> dict[str, Any]:
-    """The best and the worst retrievals in both directions.
+    """The best and the worst retrievals in both directions; by sounds in place of texts where the model
+    embeds both.
 
     Raises:
-        ValueError: no images or no captions, or it is unknown which belong together.
+        ValueError: no images, or no captions or sounds, or it is unknown which belong together.
     """
     return {
         "from_text": text_to_image_rows(inputs),
         "from_image": image_to_text_rows(inputs),
         "num_images": inputs.num_images,
-        "num_texts": inputs.num_texts,
+        "num_texts": inputs.num_texts if inputs.sound_embeddings is None else len(inputs.sound_embeddings),
+        "words": ("text", "caption") if inputs.sound_embeddings is None else ("sound", "sound"),
     }
 
 
@@ -192,8 +195,16 @@ class _Side:
 
 
 def _sides(inputs: ReportInputs) -> tuple[_Side, _Side]:
-    """Images and texts."""
+    """Images and texts, or images and sounds."""
     images, texts, captions = inputs.image_embeddings, inputs.text_embeddings, inputs.captions
+    if images is not None and inputs.sound_embeddings is not None:
+        inputs.shown_thumbnails()
+        groups = inputs.groups_of_images()
+        relevance, _ = images_and_texts(groups, groups, None)
+        return (
+            _Side(images, groups, relevance, lambda *given: image_tile(inputs, *given)),
+            _Side(inputs.sound_embeddings, groups, relevance, lambda *given: _sound_tile(inputs, *given)),
+        )
     if images is None or texts is None or captions is None:
         raise ValueError("It needs images and captions, and a model of both.")
     inputs.shown_thumbnails()
@@ -205,6 +216,11 @@ def _sides(inputs: ReportInputs) -> tuple[_Side, _Side]:
         _Side(images, image_groups, of_images, lambda *given: image_tile(inputs, *given)),
         _Side(texts, text_groups, of_texts, _text_tiles(inputs)),
     )
+
+
+def _sound_tile(inputs: ReportInputs, row: int, right: bool | None, similarity: float | None) -> Tile:
+    """The tile of a sound beside images: a name and a player."""
+    return replace(image_tile(inputs, row, right, similarity), uri=None)
 
 
 def _text_tiles(inputs: ReportInputs) -> _MakeTile:

@@ -80,7 +80,7 @@ def embed_entries(
         for start in range(0, len(entries), batch_size):
             yield _of_texts(model, entries[start : start + batch_size])
         return
-    encoder, images = model.image_encoder, model.config["images"]
+    encoder, images = model.encoder_of(listing.column), model.config["images"]
 
     def decoded(entry: Entry) -> _Decoded | RecordError:
         try:

@@ -55,11 +55,13 @@ class Listing:
         entries: in the order of the source.
         pixels: (N, 3, S, S) uint8 where the source is generated; generated images are rows of it. Of sounds
             (N, L) int16, of `rate` samples a second.
+        column: "image", "audio" or "text", which the entries were read of.
         bad: what was set aside.
         notes: sentences for the user.
     """
 
     entries: list[Entry]
+    column: str = "image"
     pixels: Any = None
     rate: int = 0
     bad: list[BadRecord] = field(default_factory=list)
@@ -77,7 +79,9 @@ def list_entries(config: DataConfig, what: What) -> Listing:
     generated = source.waves if what == "audio" else source.pixels
     entries = _texts_of(source.records) if what == "texts" else _files_of(source, column, generated)
     bad = [problem.bad for problem in source.problems if problem.part in ("row", column)]
-    return Listing(entries=entries, pixels=generated, rate=source.rate, bad=bad, notes=source.notes)
+    return Listing(
+        entries=entries, column=column, pixels=generated, rate=source.rate, bad=bad, notes=source.notes
+    )
 
 
 def _files_of(source: Source, column: str, generated: Any) -> list[Entry]:
