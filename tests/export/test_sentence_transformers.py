@@ -155,7 +155,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out = tmp_path / "out"
     main(["export", str(tmp_path / "model"), "--format", FORMAT, "--out", str(out)])
     assert f"wrote {out} ({FORMAT}): 20 texts differ by " in capsys.readouterr().out
-    assert list(formats()) == ["onnx", FORMAT, "torch", "transformers"]
+    assert list(formats()) == ["onnx", "open_clip", FORMAT, "torch", "transformers"]
     written = [json.loads((out / name).read_text()) for name in ("modules.json", "1_Pooling/config.json")]
     assert [module["path"] for module in written[0]] == ["", "1_Pooling", "2_Normalize"]
     assert written[1]["pooling_mode_mean_tokens"] is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from likewise.errors import ConfigError, ModelError
+from likewise.export.open_clip import name_on_hub
 from likewise.messages import first_line
 
 __all__ = ["check_hub_name", "push"]
@@ -39,6 +40,7 @@ def push(folder: Path, name: str) -> str:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
+    name_on_hub(folder, name)
     try:
         api = HfApi()
         api.create_repo(name, private=True, exist_ok=True)
