@@ -20,7 +20,7 @@ from likewise.data import DataConfig, prepare
 from likewise.data.columns import Needs
 from likewise.data.scenes import draw_scenes
 from likewise.evaluation.context import Context
-from likewise.evaluation.tasks.probe import Probe
+from likewise.evaluation.tasks.probe import ProbeTask
 from likewise.evaluation.tasks.retrieval import Retrieval, RetrievalOptions
 from likewise.runs.folder import RunFolder
 from likewise.training.engine import train
@@ -275,9 +275,9 @@ def test_one_task_that_fails_leaves_the_others(
 def test_a_probe_that_did_not_converge_is_warned_of(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = Probe.run
+    measure = ProbeTask.run
     changed = lambda *given: measure(*given) | {"converged": False}  # noqa: E731
-    monkeypatch.setattr(Probe, "run", changed)
+    monkeypatch.setattr(ProbeTask, "run", changed)
     assert "warning: probe: the fit ended before it converged" in measured(capsys, run, "probe")[1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine, Hashable
 from typing import Any
 
@@ -102,6 +103,18 @@ def test_a_lone_request_does_not_wait_for_company() -> None:
         await asyncio.wait_for(asked(batcher, doubling(), [1]), 5)
 
     with_batcher(body, wait=60.0)
+
+
+def test_a_request_waits_for_those_that_were_there_before_and_no_longer() -> None:
+    async def body(batcher: Batcher) -> None:
+        for _ in range(3):  # both are back each time, and nobody waits for a third
+            await asyncio.wait_for(asked(batcher, doubling(), [1, 2]), 0.9)
+        started = time.monotonic()
+        assert await asked(batcher, doubling(), [1]) == [2]  # for the second, until the time is over
+        assert time.monotonic() - started > 0.9
+        await asyncio.wait_for(asked(batcher, doubling(), [1]), 0.9)  # which is not expected any more
+
+    assert with_batcher(body, wait=1.0).batches[3:] == [1, 1]
 
 
 def test_kinds_of_work_never_share_a_batch() -> None:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import socket
 import struct
 import time
 import zlib
@@ -244,6 +245,14 @@ def test_a_thousand_hostile_requests(tcl: Model, index: Index) -> None:
         counted = httpx.get(f"{address}metrics").text
         assert "likewise_queue_inputs 0.0" in counted
         assert 'status="500"' not in counted
+
+
+def test_answers_do_not_wait_for_acknowledgements(tcl: Model) -> None:
+    with http(tcl, LIMITS) as (address, server), httpx.Client(base_url=address) as asked:
+        assert asked.get("/health").status_code == 200  # keeps its connection
+        (connection,) = server.server_state.connections
+        opened = connection.transport.get_extra_info("socket")
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_slow_clients_and_too_many_connections_are_closed(tcl: Model) -> None:

@@ -160,14 +160,31 @@ def test_search_by_keyboard_image_and_filter(browser: Any, tcl: Model, index: In
         assert browser.execute_script(ids)[0] == expected[0]
 
 
-def test_a_token_is_asked_for_and_errors_are_told(browser: Any, tcl: Model, index: Index) -> None:
+def test_a_token_is_asked_for_and_errors_are_told(
+    browser: Any, tcl: Model, index: Index, tmp_path: Path
+) -> None:
     page = Page(browser)
     with http(tcl, Limits(), index=index, token="sesame-7") as (address, _):
         browser.get(address)
         page.one("#token").send_keys("sesame-7", "\ue007")
         page.one("#words").send_keys("red " * 40, "\ue007")
         page.until(lambda: "this model reads 32" in page.texts("#status")[0])
+        colour = "return getComputedStyle(document.getElementById('status')).color"
+        assert browser.execute_script(colour) == "rgb(179, 38, 30)"  # --bad
         browser.get_log("browser")  # the refusals that were meant
+
+        # what holds no words, no image, or nothing that a browser can show
+        page.one("#words").clear()
+        page.one("#words").send_keys("+ -", "\ue007")
+        page.until(lambda: page.texts("#status") == ["There are no words between the signs."])
+        (tmp_path / "notes.txt").write_text("no image")
+        browser.find_element("id", "file").send_keys(str(tmp_path / "notes.txt"))
+        page.until(lambda: page.texts("#status") == ["notes.txt is not an image."])
+        (tmp_path / "scan.tiff").write_bytes(b"damaged")
+        browser.find_element("id", "file").send_keys(str(tmp_path / "scan.tiff"))
+        page.until(lambda: page.texts(".chip .name") == ["scan.tiff"])
+        page.until(lambda: "not an image" in page.texts("#status")[0])
+        browser.get_log("browser")  # these too
 
 
 def test_a_captioner_describes_an_image_and_shows_where_it_looked(

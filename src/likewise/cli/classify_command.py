@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -14,12 +14,15 @@ from likewise.cli.files.image_records import list_images, say_set_aside, square_
 from likewise.cli.files.row_files import check_out, write_rows
 from likewise.data.record import BadRecord, Record
 from likewise.errors import AbilityError, ConfigError, DataError
-from likewise.messages import printed_line
+from likewise.messages import first_names, printed_line
 from likewise.model.classes import class_probabilities
+from likewise.model.classifiers.probe import Probe
+from likewise.model.classifiers.zero_shot import ZeroShotClassifier
 from likewise.model.model import Model
-from likewise.model.zero_shot import ZeroShotClassifier
 from likewise.option_flags import check_counts, parse_flags
+from likewise.reporting.formatting import format_percent, format_plain
 from likewise.runs.open import open_model
+from likewise.runs.probes import open_probe, saved_probes
 from likewise.search.index import open_index
 from likewise.search.neighbours import NeighbourClassifier
 
@@ -29,7 +32,9 @@ Row = dict[str, Any]
 
 
 class _Classifier(Protocol):
-    classes: tuple[str, ...]
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the C classes."""
 
     def probabilities(self, vectors: Any) -> Any:
         """(N, C) of the vectors (N, D) of images."""
@@ -37,13 +42,13 @@ class _Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyCommand:
-    """Name the classes of images: by a trained classifier, by the names of the classes alone (--labels), or
-    by the nearest labelled rows of an index (--index)."""
+    """Name the classes of images: by a trained classifier, by the names of the classes alone (--labels), by
+    the nearest labelled rows of an index (--index), or by a saved probe (--probe)."""
 
     run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """A run's folder, a model folder or a hub name."""
 
-    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES...")]
+    images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES...")] = ()
     """Image files, folders of images, tables, shards: any source that `likewise data` reads."""
 
     labels: str | None = None
@@ -61,6 +66,12 @@ class ClassifyCommand:
 
     neighbours: int = 20
     """With --index: how many of them."""
+
+    probe: str | None = None
+    """A linear classifier that `likewise evaluate RUN probe --save-probe NAME` fitted: its NAME or file."""
+
+    list_probes: bool = False
+    """List the run's saved probes, and classify nothing."""
 
     abstain_below: float | None = None
     """Give no class where the likeliest has a probability below this."""
@@ -85,6 +96,9 @@ class ClassifyCommand:
 def run(arguments: Sequence[str]) -> None:
     """Classify, and print or write."""
     options = parse_flags(ClassifyCommand, arguments, prog="likewise classify")
+    if options.list_probes:
+        _list_probes(options.run)
+        return
     _check(options)
     model = open_model(options.run, options.device)
     classifier = _classifier(model, options)  # before any source is opened
@@ -109,10 +123,43 @@ def _check(options: Any) -> None:
     check_out(options.out, such_as="classes")
     if options.sort_into is not None:
         check_folder(options.sort_into)
-    if options.labels is not None and options.index is not None:
-        raise ConfigError("--labels and --index are two ways to classify; give one of them.")
+    if not options.images:
+        raise ConfigError("no IMAGES were given: name image files, folders of images or a table.")
+    ways = [f"--{name}" for name in ("labels", "index", "probe") if getattr(options, name) is not None]
+    if len(ways) > 1:
+        raise ConfigError(f"{' and '.join(ways)} are {len(ways)} ways to classify; give one of them.")
     if options.abstain_below is not None and not 0 < options.abstain_below <= 1:
         raise ConfigError(f"--abstain-below is {options.abstain_below}; expected above 0, and at most 1.")
+
+
+def _list_probes(run: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    found = saved_probes(run)
+    if not found:
+        print(
+            printed_line(f"{run} has no probes; `likewise evaluate {run} probe --save-probe NAME` fits one")
+        )
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("probe", "classes", "fitted on", "rows", "accuracy", "chance"):
+        table.add_column(title, justify="right" if title in ("rows", "accuracy", "chance") else "left")
+    for name, path in found.items():
+        probe = Probe.load(path)
+        figures = probe.figures
+        table.add_row(
+            *(escape(printed_line(one)) for one in (name, first_names(probe.classes), figures.get("source"))),
+            _shown(figures.get("num_train"), format_plain),
+            *(_shown(figures.get(key), format_percent) for key in ("accuracy", "chance_accuracy")),
+        )
+    Console().print(table)
+
+
+def _shown(figure: Any, show: Callable[[float], str]) -> str:
+    """A number; nothing where a probe that others wrote has none."""
+    return show(figure) if isinstance(figure, (int, float)) else ""
 
 
 def _classifier(model: Model, options: Any) -> _Classifier | None:
@@ -124,10 +171,12 @@ def _classifier(model: Model, options: Any) -> _Classifier | None:
         index = open_index(options.index)
         index.check_model(model)
         return NeighbourClassifier(index, neighbours=options.neighbours)
+    if options.probe is not None:
+        return open_probe(options.run, options.probe, model)
     if "classify" not in model.abilities and "encode_images" in model.abilities:
         raise AbilityError(
             f"this model ({model.config['method']}) has no classes of its own; add --labels dog,cat where it "
-            "reads texts, or --index INDEX with labelled images."
+            "reads texts, --index INDEX with labelled images, or --probe NAME."
         )
     model.needs("classify")
     return None

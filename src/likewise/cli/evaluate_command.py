@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Annotated, Any
 
 import tyro
@@ -15,6 +15,7 @@ from likewise.errors import ConfigError, DataError, LikewiseError
 from likewise.evaluation.base import NoOptions
 from likewise.evaluation.registry import figure_of, find_task, needs_of_tasks, tasks
 from likewise.evaluation.tasks.few_shot import FewShotOptions
+from likewise.evaluation.tasks.probe import ProbeOptions
 from likewise.messages import printed_line
 from likewise.methods.on_sounds import in_sounds
 from likewise.metrics.linear_probe import NOT_CONVERGED
@@ -29,6 +30,7 @@ from likewise.runs.evaluation import (
 )
 from likewise.runs.folder import RunFolder
 from likewise.runs.open import OWN_DATA, is_run, open_model
+from likewise.runs.probes import probe_file
 from likewise.runs.unseen_rows import open_measured
 
 __all__ = ["EvaluateCommand", "run"]
@@ -90,6 +92,10 @@ def run(arguments: Sequence[str]) -> None:
     if options.task != "all":
         find_task(options.task)
         _refuse_ignored(given, names, options.task)
+    saved = given[ProbeOptions].save_probe
+    if saved is not None:
+        saved = str(probe_file(options.run, saved, "--save-probe"))
+        given[ProbeOptions] = replace(given[ProbeOptions], save_probe=saved)
     model = open_model(options.run, options.device)
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
@@ -124,6 +130,8 @@ def run(arguments: Sequence[str]) -> None:
         print(json.dumps(results, indent=2, ensure_ascii=False), flush=True)
     else:
         show_results(results, of_sounds=model.column == "audio")
+    if saved is not None and "probe" in results:
+        print(printed_line(f"saved the probe as {saved}"), file=sys.stderr if options.json else sys.stdout)
     if is_run(options.run):
         keep_results(RunFolder(options.run), measured, results)
     if failed:

@@ -23,7 +23,7 @@ COMMANDS = {
     "evaluate": "evaluate a trained model on a data source",
     "explain": "show the image regions behind a match with a text, a similarity or a caption",
     "caption": "write captions of images",
-    "classify": "name the classes of images (models of domain adaptation)",
+    "classify": "name the classes of images, by a classifier, names, neighbours or a probe",
     "entail": "judge statements about images: true or false; entailed, neutral or contradicted",
     "compare": "judge statements about two images",
     "ground": "find the region of an image that a phrase names",

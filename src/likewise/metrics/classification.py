@@ -6,6 +6,7 @@ N items, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from likewise.metrics.chance import accuracy_chance
 from likewise.metrics.inputs import Array, as_labels
 
-__all__ = ["Classification", "classification_metrics", "most_confused"]
+__all__ = ["Classification", "calibration_error", "classification_metrics", "most_confused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,29 @@ def classification_metrics(
         raise ValueError(f"classes must lie in [0, {classes}), got {int(guess.min())} to {greatest}")
     confusion = torch.bincount(truth * classes + guess, minlength=classes * classes).reshape(classes, classes)
     return _from_confusion(confusion.numpy(), accuracy_chance(truth))
+
+
+def calibration_error(
+    confidences: NDArray[np.floating[Any]], right: NDArray[np.bool_], *, num_bins: int = 15
+) -> float:
+    """How far the probabilities of predictions are from the share of these that are right.
+
+    The mean over predictions of | confidence - accuracy | of the prediction's bin, of bins of equal width
+    (Guo 2017, arXiv 1706.04599, eq. 3); 0 is best.
+
+    Args:
+        confidences: (N,) in [0, 1], the probability of each predicted class.
+        right: (N,), whether the prediction is right.
+        num_bins: number of bins.
+
+    Raises:
+        ValueError: no predictions, or as many of one as not of the other.
+    """
+    if len(confidences) == 0 or len(confidences) != len(right):
+        raise ValueError(f"{len(confidences)} confidences and {len(right)} predictions")
+    bins = np.minimum((confidences * num_bins).astype(np.int64), num_bins - 1)
+    gaps = np.bincount(bins, confidences - right, num_bins)  # count times difference of means
+    return float(np.abs(gaps).sum() / len(confidences))
 
 
 def _from_confusion(confusion: NDArray[np.int64], chance: float) -> Classification:

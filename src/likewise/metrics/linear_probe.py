@@ -1,6 +1,6 @@
 """Linear probe: what can a linear classifier read from frozen embeddings?
 
-N training rows, M evaluation rows, D embedding width, C classes.
+N training rows, M evaluation rows, S rows that choose, D embedding width, C classes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from likewise.metrics.chance import accuracy_chance
+from likewise.metrics.classification import calibration_error
 from likewise.metrics.inputs import Array, as_labels, as_matrix
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-__all__ = ["ProbeResult", "linear_probe", "L2_GRID", "NOT_CONVERGED"]
+__all__ = ["LinearProbe", "ProbeResult", "linear_probe", "L2_GRID", "NOT_CONVERGED"]
 
 L2_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Regularisations tried: l2 in loss = mean cross-entropy in nats + l2 / 2 * squared weights."""
@@ -33,6 +34,39 @@ NOT_CONVERGED = (
 # Which regularisation is best shows long before the weakest ones converge; the final fit does converge.
 _SWEEP_ITERATIONS = 150
 _GRADIENT_TOLERANCE = 1e-6
+_MOST_LOG_TEMPERATURE = 4.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearProbe:
+    """A fitted probe. All arrays are float64."""
+
+    classes: NDArray[np.int64]
+    """(C,) the labels that it tells apart, ascending."""
+    mean: NDArray[np.float64]
+    """(D,), subtracted from the embeddings."""
+    scale: NDArray[np.float64]
+    """(D,), which they are then multiplied by; 0 for dimensions that were constant."""
+    weights: NDArray[np.float64]
+    """(C, D)."""
+    bias: NDArray[np.float64]
+    """(C,)."""
+    temperature: float
+    """Divides the logits in `probabilities`, so that they say how often the probe is right (Guo 2017,
+    arXiv 1706.04599, section 4.2)."""
+
+    def logits(self, embeddings: Array) -> NDArray[np.float64]:
+        """(M, C) of embeddings (M, D)."""
+        features = as_matrix(embeddings, "embeddings").double().cpu().numpy()
+        return np.asarray(((features - self.mean) * self.scale) @ self.weights.T + self.bias)
+
+    def predict(self, embeddings: Array) -> NDArray[np.int64]:
+        """(M,) labels of embeddings (M, D)."""
+        return np.asarray(self.classes[self.logits(embeddings).argmax(axis=1)])
+
+    def probabilities(self, embeddings: Array) -> NDArray[np.float64]:
+        """(M, C) of embeddings (M, D); rows sum to one."""
+        return np.exp(_log_softmax(self.logits(embeddings) / self.temperature))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +89,10 @@ class ProbeResult:
     """Evaluation rows with a label."""
     predictions: NDArray[np.int64]
     """(M,) classes of all evaluation rows."""
+    probe: LinearProbe
+    """What was fitted."""
+    calibration_error: float
+    """Of the probabilities, on the evaluation part; see `likewise.metrics.classification`."""
 
 
 class _Part(NamedTuple):
@@ -91,7 +129,7 @@ def linear_probe(
     The regularisation is chosen without looking at the evaluation part: on `selection_*` when given (the
     protocol when train, validation and test parts exist), else on a share `holdout` of each class of the
     training part, drawn by `seed`; the probe is then fitted again on all of it. Of equal accuracies the
-    stronger regularisation wins.
+    stronger regularisation wins. The same rows fit the temperature of the probabilities.
 
     Args:
         train_embeddings: (N, D).
@@ -122,13 +160,12 @@ def linear_probe(
         fit_on, choose_on = train.rows(~held), train.rows(held)
     else:
         fit_on, choose_on = train, _labelled(selection_embeddings, selection_labels, "selection")
-    accuracies = _sweep(fit_on, choose_on, l2_grid, min(max_iterations, _SWEEP_ITERATIONS))
-    l2 = max(accuracies, key=lambda value: (accuracies[value], value))
+    l2, accuracies, temperature = _sweep(fit_on, choose_on, l2_grid, min(max_iterations, _SWEEP_ITERATIONS))
     model = _classifier(max_iterations)
-    standardised = _standardise(train.features, by=train.features)
-    converged = _fit(model, standardised, train.labels, l2)
-    everything = as_matrix(embeddings, "embeddings").double().cpu().numpy()
-    predictions = model.predict(_standardise(everything, by=train.features))
+    mean, scale = _scaling(train.features)
+    converged = _fit(model, (train.features - mean) * scale, train.labels, l2)
+    probe = _fitted(model, mean, scale, temperature)
+    predictions = probe.predict(embeddings)
     known = np.asarray(torch.as_tensor(labels).cpu()) >= 0
     return ProbeResult(
         accuracy=float((predictions[known] == test.labels).mean()),
@@ -139,6 +176,10 @@ def linear_probe(
         num_train=len(train.labels),
         num_items=len(test.labels),
         predictions=predictions,
+        probe=probe,
+        calibration_error=calibration_error(
+            probe.probabilities(test.features).max(axis=1), predictions[known] == test.labels
+        ),
     )
 
 
@@ -164,24 +205,70 @@ def _holdout_rows(labels: NDArray[np.int64], share: float, seed: int) -> NDArray
     return held
 
 
-def _sweep(fit_on: _Part, choose_on: _Part, grid: Sequence[float], max_iterations: int) -> dict[float, float]:
-    """Accuracy on `choose_on` for each regularisation, strongest first; each fit starts from the last."""
+def _sweep(
+    fit_on: _Part, choose_on: _Part, grid: Sequence[float], max_iterations: int
+) -> tuple[float, dict[float, float], float]:
+    """The best regularisation, the accuracy on `choose_on` for each, and the temperature of the best.
+
+    The strongest comes first, and each fit starts from the last.
+    """
     model = _classifier(max_iterations)
-    features, others = (_standardise(part.features, by=fit_on.features) for part in (fit_on, choose_on))
-    accuracies = {}
+    mean, scale = _scaling(fit_on.features)
+    features = (fit_on.features - mean) * scale
+    accuracies: dict[float, float] = {}
+    best, chosen = -1.0, 0.0
     for l2 in sorted(grid, reverse=True):
         _fit(model, features, fit_on.labels, l2)
-        accuracies[l2] = float((model.predict(others) == choose_on.labels).mean())
-    return accuracies
+        probe = _fitted(model, mean, scale, 1.0)
+        logits = probe.logits(choose_on.features)
+        accuracies[l2] = float((probe.classes[logits.argmax(axis=1)] == choose_on.labels).mean())
+        if accuracies[l2] > best:
+            best, chosen, kept = accuracies[l2], l2, logits
+    return chosen, accuracies, _temperature(kept, choose_on.labels, probe.classes)
 
 
-def _standardise(features: NDArray[np.float64], *, by: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, D) features, scaled by mean and deviation of the rows of `by` (M, D)."""
-    spread = by.std(axis=0)
+def _temperature(logits: NDArray[np.float64], labels: NDArray[np.int64], classes: NDArray[np.int64]) -> float:
+    """The divisor of (S, C) logits by which (S,) labels are likeliest.
+
+    The logarithm has a standard normal prior, one row's worth: a few rows that are all right would otherwise
+    ask for certainty. Rows of a class that the probe does not know are left out.
+    """
+    from scipy.optimize import minimize_scalar
+
+    known = np.isin(labels, classes)
+    logits, places = logits[known], np.searchsorted(classes, labels[known])
+
+    def loss(log: float) -> float:
+        likelihoods = _log_softmax(logits * np.exp(-log))[np.arange(len(places)), places]
+        return float(log * log / 2 - likelihoods.sum())
+
+    bounds = (-_MOST_LOG_TEMPERATURE, _MOST_LOG_TEMPERATURE)
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, C) logarithms of probabilities."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+
+
+def _fitted(
+    model: LogisticRegression, mean: NDArray[np.float64], scale: NDArray[np.float64], temperature: float
+) -> LinearProbe:
+    weights, bias = model.coef_, model.intercept_
+    if len(model.classes_) == 2:  # scikit-learn keeps the difference of the two
+        weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
+    return LinearProbe(
+        classes=model.classes_, mean=mean, scale=scale, weights=weights, bias=bias, temperature=temperature
+    )
+
+
+def _scaling(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean (D,) of (N, D), and the inverse of the deviation, 0 in constant dimensions."""
+    spread = features.std(axis=0)
     # a spread that is only rounding says nothing; dividing by it would amplify noise
-    constant = spread <= 1e-6 * np.abs(by).max(axis=0).clip(min=1e-30)
-    scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
-    return np.asarray((features - by.mean(axis=0)) * scale)
+    constant = spread <= 1e-6 * np.abs(features).max(axis=0).clip(min=1e-30)
+    return features.mean(axis=0), np.where(constant, 0.0, 1 / np.where(constant, 1.0, spread))
 
 
 def _classifier(max_iterations: int) -> LogisticRegression:

@@ -18,6 +18,7 @@ from likewise.errors import DataError
 from likewise.model.answers import Answers
 from likewise.model.captions import Captions
 from likewise.model.classes import class_probabilities
+from likewise.model.classifiers.probe import Probe
 from likewise.model.explanations.explain import explain_images, kind_of_explanation
 from likewise.model.explanations.explanation import Explanation
 from likewise.model.folder import FORMAT, read_model, write_model
@@ -231,20 +232,28 @@ class Model(Captions, Answers, StatementModel, TextModel, SoundModel):
         """Names of the C classes that `classify` tells apart; AbilityError where it cannot."""
         return cast("tuple[str, ...]", self.needs("classify").class_names())
 
-    def classify(self, images: Images, *, batch_size: int = 256) -> np.ndarray:
-        """Probability of each class.
+    def classify(
+        self, images: Images, *, probe: Probe | str | os.PathLike[str] | None = None, batch_size: int = 256
+    ) -> np.ndarray:
+        """Probability of each class: the model's own, or those of a probe.
 
         Args:
             images: N, in any form that `encode_images` takes.
+            probe: fitted on this model's vectors, or its file.
             batch_size: images per forward pass.
 
         Returns:
-            (N, C) float32, rows that sum to one; `classes` names the columns.
+            (N, C) float32, rows that sum to one; `classes`, the model's or the probe's, names the columns.
 
         Raises:
-            AbilityError: the model cannot classify.
+            AbilityError: the model cannot classify, or with a probe cannot embed images.
             DataError: an image cannot be read.
+            ModelError: the probe is damaged, or of another model.
         """
+        if probe is not None:
+            opened = probe if isinstance(probe, Probe) else Probe.load(probe)
+            opened.check_model(self)
+            return opened.probabilities(self.encode_images(images, batch_size=batch_size))
         self.needs("classify")  # before any image is read
         return class_probabilities(self, self.stored_batches(images, batch_size))
 

@@ -182,12 +182,14 @@ class Runtime:
     def computing(self, *, with_gradients: bool = False) -> Iterator[None]:
         """Evaluation mode, without a graph unless asked for; the mode is restored afterwards."""
         training = self.network.training
-        self.network.eval()
+        if training:  # switching takes a while in large networks
+            self.network.eval()
         try:
             with torch.enable_grad() if with_gradients else torch.inference_mode():
                 yield
         finally:
-            self.network.train(training)
+            if training:
+                self.network.train()
 
 
 def joined_vectors(batches: Iterable[Tensor], *, dim: int, normalize: bool = True) -> np.ndarray:

@@ -53,6 +53,7 @@ class RunFolder:
         self.retained = self.path / "retained.json"
         self.selection = self.path / "selection.json"
         self.model = self.path / "model"
+        self.probes = self.path / "probes"
         self.bad_records = self.path / "bad_records.jsonl"
         self.data = self.path / "data.json"
         self.results = self.path / "results.json"

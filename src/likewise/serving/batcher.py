@@ -2,7 +2,8 @@
 
 Requests wait in the event loop's thread; their inputs wait in lanes, one for each kind of work. The thread
 takes the input that has waited longest, and with it others of its lane: as many as fit into a batch, those of
-like size first. It waits a few milliseconds for company, but not when the server was otherwise idle.
+like size first. It waits a few milliseconds for company, but only while some is to be expected: until as many
+inputs are there as were around since the last batch began, for clients that have their answer may ask again.
 """
 
 from __future__ import annotations
@@ -75,13 +76,12 @@ class Batcher:
     def __init__(self, *, max_queue: int, wait_seconds: float, observer: Observer) -> None:
         self._max_queue, self._wait, self._observer = max_queue, wait_seconds, observer
         self._places = 0
-        self._requests = 0
         self._lanes: dict[Work, list[_Item]] = {}
         self._condition = threading.Condition()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._serve, name="model", daemon=True)
-        self._last_size = 1
+        self._expected = 1  # the most places that were taken since the last batch began
 
     def start(self) -> None:
         """Start the thread; called in the event loop that will ask."""
@@ -129,12 +129,10 @@ class Batcher:
             )
         self.check_free(count)
         self._places += count
-        self._requests += 1
         try:
             yield
         finally:
             self._places -= count
-            self._requests -= 1
 
     async def compute(
         self, work: Work, values: Sequence[Any], sizes: Sequence[int] | None = None
@@ -161,6 +159,7 @@ class Batcher:
             if self._closed:
                 raise Refusal(503, "the server is shutting down", code="closing", retry_after=_RETRY_SECONDS)
             self._lanes.setdefault(work, []).extend(items)
+            self._expected = max(self._expected, self._places)
             self._condition.notify()
         try:
             return [await item.future for item in items]
@@ -196,8 +195,8 @@ class Batcher:
                 lane = min(self._lanes.values(), key=lambda items: items[0].arrived)
                 work = lane[0].work
                 left = lane[0].arrived + self._wait - time.monotonic()
-                alone = self._last_size == 1 and self._requests <= 1
-                if left > 0 and not alone and not self._closed and not _is_full(work, lane):
+                complete = sum(map(len, self._lanes.values())) >= self._expected or _is_full(work, lane)
+                if left > 0 and not complete and not self._closed:
                     self._condition.wait(left)
                     continue
                 batch = _packed(work, lane)
@@ -207,7 +206,7 @@ class Batcher:
                     self._lanes[work] = rest
                 else:
                     del self._lanes[work]
-                self._last_size = len(batch)
+                self._expected = self._places
                 return batch
 
     def _drop_unwanted(self) -> None:

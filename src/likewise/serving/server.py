@@ -92,6 +92,10 @@ class _BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._waiting: asyncio.TimerHandle | None = None
+        # An answer's head and body are written apart. asyncio only sees to this itself for sockets that name
+        # their protocol, and without it the body waits for the client's delayed acknowledgement: 40 ms.
+        if (open_socket := transport.get_extra_info("socket")) is not None:
+            open_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self.max_connections:
             transport.abort()
             return

@@ -43,6 +43,7 @@ class Works:
 
     def __init__(self, model: Model, limits: Limits) -> None:
         self._model = model
+        self._network: Any = model.network.eval()
         self._most = limits.max_batch_images
         self.texts = Work(
             "texts",
@@ -141,14 +142,12 @@ class Works:
 
     def _texts(self, rows: list[NDArray[np.int32]]) -> NDArray[np.float32]:
         with self._model.computing():
-            vectors: Tensor = self._model.needs("encode_texts").encode_texts(*self._model.padded(rows))
+            vectors: Tensor = self._network.encode_texts(*self._model.padded(rows))
         return joined_vectors([vectors], dim=self._model.dim)
 
     def _images(self, squares: list[Square]) -> NDArray[np.float32]:
         with self._model.computing():
-            vectors: Tensor = self._model.needs("encode_images").encode_images(
-                self._model.pixels(_stored(squares))
-            )
+            vectors: Tensor = self._network.encode_images(self._model.pixels(_stored(squares)))
         return joined_vectors([vectors], dim=self._model.dim)
 
     def _classes(self, squares: list[Square]) -> NDArray[np.float32]:

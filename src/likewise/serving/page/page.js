@@ -5,7 +5,7 @@ const $ = (id) => document.getElementById(id);
 const MOST_SIDE = 768;        // larger images are shrunk before they are sent: models read less
 const SHOWN = 24;
 
-const state = { about: null, terms: [], hits: [], place: -1, slots: [null, null], target: 0, running: 0 };
+const state = { about: null, terms: [], hits: [], place: -1, slots: [null, null], names: ["", ""], target: 0, running: 0 };
 
 // ---- the server
 
@@ -49,7 +49,25 @@ function make(tag, properties = {}, ...children) {
 }
 
 const percent = (share) => `${(100 * share).toFixed(share > 0.995 || share < 0.005 ? 2 : 1)} %`;
-const above = (percentile) => `${percentile >= 99 ? percentile.toFixed(2) : percentile.toFixed(1)} %`;
+const above = (percentile) => `${percentile >= 99 ? percentile.toFixed(2) : percentile.toFixed(1)}\u00a0%`;
+
+// A picture, or its name where the browser cannot show it (the server may read it).
+function picture(source, name) {
+  const image = make("img", { src: source, alt: name });
+  image.onerror = () => image.replaceWith(make("span", { class: "name", textContent: name }));
+  return image;
+}
+
+// Something went wrong, in the part of the page that is shown.
+function complain(text) {
+  const place = $("look").hidden ? $("status") : $("look").querySelector(".found");
+  if (place === $("status")) {
+    place.className = "error";
+    place.textContent = text;
+  } else {
+    place?.replaceChildren(make("p", { class: "error", textContent: text }));
+  }
+}
 
 async function loaded(source) {
   const image = new Image();
@@ -111,7 +129,7 @@ function showTerms() {
     const remove = make("button", { type: "button", textContent: "×" });
     remove.setAttribute("aria-label", "remove this image");
     remove.onclick = () => { state.terms = state.terms.filter((one) => one !== term); showTerms(); search(); };
-    return make("li", { class: minus ? "chip minus" : "chip" }, sign, make("img", { src: term.shown, alt: term.name }), remove);
+    return make("li", { class: minus ? "chip minus" : "chip" }, sign, picture(term.shown, term.name), remove);
   }));
 }
 
@@ -136,13 +154,13 @@ async function search() {
   const words = wordTerms($("words").value);
   const images = state.terms.map(({ weight, image, like }) => (like ? { like, weight } : { image, weight }));
   const query = [...words, ...images];
-  if (!query.length) {
-    $("hits").replaceChildren();
-    $("status").textContent = "";
-    return;
-  }
   const running = ++state.running;
   $("status").className = "";
+  if (!query.length) {
+    $("hits").replaceChildren();
+    $("status").textContent = $("words").value.trim() ? "There are no words between the signs." : "";
+    return;
+  }
   $("status").textContent = "Searching …";
   try {
     const found = await ask("/search", { query, filters: filters(), top: SHOWN, thumbnails: true });
@@ -173,7 +191,10 @@ function card(hit, open) {
     ? make("img", { src: hit.thumbnail, alt: "", loading: "lazy" })
     : make("span", { class: "none", textContent: name });
   const score = make("span", { class: "score" }, make("b", { textContent: hit.score.toFixed(3) }));
-  if (hit.percentile !== null) score.append(` above ${above(hit.percentile)}`);
+  if (hit.percentile !== null) {
+    score.append(make("span", { class: "dot", textContent: " · " }), above(hit.percentile));
+    score.title = `${above(hit.percentile)} of random pairs score lower`;
+  }
   const button = make("button", { type: "button", class: "card", title: name }, picture, make("span", { class: "words", textContent: name }), score);
   button.onclick = open;
   return make("li", {}, button);
@@ -226,24 +247,24 @@ const TASKS = [
     const { captions, seen } = await captioned(images);
     return [make("p", { class: "big", textContent: captions[0].text }), ...seen];
   } },
-  { route: "answer", title: "Answer a question", hint: "what colour is the circle?", run: async ([images], questions) => {
+  { route: "answer", title: "Answer a question", hint: "what is in the image?", run: async ([images], questions) => {
     const found = await lookedAt("/answer", { images, questions, num_answers: 3 });
     return [ranking(found.answers.map((one) => [one.text, one.probability])), await drawn(images, found.map)];
   } },
-  { route: "ground", title: "Find what is named", hint: "a red circle", run: async ([images], phrases) => {
+  { route: "ground", title: "Find what is named", hint: "a dog", run: async ([images], phrases) => {
     const found = await askOne("/ground", { images, phrases });
     return [make("p", { textContent: `Image and phrase match: ${percent(found.probability)}` }), await drawn(images, found.map, found.region)];
   } },
-  { route: "explain", title: "Compare with a text", hint: "a red circle above a square", needs: "encode_texts", run: async ([images], texts) => {
+  { route: "explain", title: "Compare with a text", hint: "a dog in the snow", needs: "encode_texts", run: async ([images], texts) => {
     const found = await askOne("/explain", { images, texts });
     const figure = found.probability !== null ? `They match: ${percent(found.probability)}` : `Cosine ${found.cosine.toFixed(3)}`;
     return [make("p", { textContent: figure }), ...await byWords(images, found)];
   } },
-  { route: "entail", title: "Judge a statement", hint: "there is a star", run: async ([images], statements) => {
+  { route: "entail", title: "Judge a statement", hint: "there is a dog", run: async ([images], statements) => {
     const found = await lookedAt("/entail", { images, statements });
     return [...judged(found), await drawn(images, found.maps?.[0])];
   } },
-  { route: "compare", title: "Judge a statement about two images", hint: "both show a star", images: 2, run: async ([left, right], statements) => {
+  { route: "compare", title: "Judge a statement about two images", hint: "both show a dog", images: 2, run: async ([left, right], statements) => {
     const found = await lookedAt("/compare", { left, right, statements });
     const pair = await Promise.all([left, right].map((image, place) => drawn(image, found.maps?.[place])));
     return [...judged(found), make("div", { class: "pair" }, ...pair)];
@@ -379,6 +400,7 @@ function showAsk(place, images, there = true, most = 1) {
     } catch (error) {
       found.replaceChildren(make("p", { class: "error", textContent: error.message }));
     }
+    found.scrollIntoView({ block: "nearest" });
   };
   place.replaceChildren(form, found);
 }
@@ -386,7 +408,7 @@ function showAsk(place, images, there = true, most = 1) {
 function showSlots() {
   const count = can("compare") ? 2 : 1;
   $("slots").replaceChildren(...state.slots.slice(0, count).map((source, place) => {
-    const slot = make("button", { type: "button", class: source ? "slot filled" : "slot" }, source ? make("img", { src: source, alt: "the image" }) : "Choose an image");
+    const slot = make("button", { type: "button", class: source ? "slot filled" : "slot" }, source ? picture(source, state.names[place]) : "Choose an image");
     slot.onclick = () => { state.target = place; chooseFile(); };
     return slot;
   }));
@@ -401,16 +423,21 @@ function chooseFile() {
 
 async function take(file) {
   if (!file) return;
+  if (!file.type.startsWith("image/")) {
+    complain(`${file.name} is not an image.`);
+    return;
+  }
   let image;
   try {
     image = await dataUri(file);
   } catch (error) {
-    $("status").textContent = error.message;
+    complain(error.message);
     return;
   }
   if (!$("look").hidden) {
     if (state.slots[state.target] && can("compare") && !state.slots[1]) state.target = 1;
     state.slots[state.target] = image;
+    state.names[state.target] = file.name || "the image";
     showSlots();
   } else if (!$("search").hidden) {
     addTerm({ image, weight: 1, shown: image, name: file.name || "image" });
@@ -418,7 +445,11 @@ async function take(file) {
   }
 }
 
-const imageFile = (list) => [...(list ?? [])].find((file) => file.type.startsWith("image/"));
+// The first image, or the first of whatever else there is.
+function firstFile(list) {
+  const files = [...(list ?? [])];
+  return files.find((file) => file.type.startsWith("image/")) ?? files[0];
+}
 
 function listen() {
   $("query").onsubmit = (event) => { event.preventDefault(); search(); };
@@ -426,7 +457,7 @@ function listen() {
   $("add-image").onclick = chooseFile;
   $("file").onchange = () => take($("file").files[0]);
   document.addEventListener("paste", (event) => {
-    const file = imageFile(event.clipboardData?.files);
+    const file = firstFile(event.clipboardData?.files);
     if (file) { event.preventDefault(); take(file); }
   });
   document.addEventListener("dragover", (event) => { event.preventDefault(); $("drop").hidden = false; });
@@ -434,7 +465,7 @@ function listen() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     $("drop").hidden = true;
-    take(imageFile(event.dataTransfer?.files));
+    take(firstFile(event.dataTransfer?.files));
   });
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
