@@ -115,6 +115,19 @@ def test_a_folder_pairs_files_of_one_name(tmp_path: Path) -> None:
     )  # one row's image and sound
 
 
+def test_a_sound_that_cannot_be_used_costs_no_image_where_sounds_are_not_read(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "pairs", 6, silent=1)
+    (tmp_path / "outside.wav").write_bytes(wav_bytes(tone(300)))
+    (folder / "05.wav").symlink_to(tmp_path / "outside.wav")
+    splits = opened(folder, tmp_path, validation_share=0.0, max_bad_share=0.5)
+    assert len(splits.train) == 5
+    assert "leads outside the data's root" in splits.bad_records[0].reason
+    config = DataConfig(source=str(folder), cache_dir=str(tmp_path / "cache"), validation_share=0.0)
+    seen = prepare(config, image_size=16, needs=Needs("image"))
+    assert len(seen.train) == 6
+    assert not seen.bad_records
+
+
 def test_a_table_names_both(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "pairs", 6, silent=1, blind=1)
     rows = [f"{number:02}.png,{number:02}.wav" for number in range(5)] + ["05.png,", ",blind0.wav"]
