@@ -329,6 +329,19 @@ def test_images_are_searched_by_a_sound_and_sounds_by_an_image(run: RunFolder, t
         assert index.search(query[None], 5).rows[0].tolist() == order.tolist()
 
 
+def test_an_index_says_what_its_source_lacks(run: RunFolder, tmp_path: Path) -> None:
+    model = load(run.model)
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "a.wav").write_bytes(wav_bytes(tone(300)))
+    with pytest.raises(SourceError, match=r"folder of sounds has no images; .*\(--what audio\)"):
+        update_index(model, str(tmp_path / "sounds"), tmp_path / "index")
+    images = write_pairs(tmp_path / "images", 2, silent=2)
+    with pytest.raises(SourceError, match=r"has no sounds; put a NAME.wav beside each NAME.jpg"):
+        update_index(model, str(images), tmp_path / "index", IndexOptions(what="audio"))
+    made = update_index(model, str(tmp_path / "sounds"), tmp_path / "index", IndexOptions(what="audio"))
+    assert repr(made.index).startswith("<Index of 1 sounds,")
+
+
 def test_the_report_plays_the_sounds_of_images(run: RunFolder, tmp_path: Path) -> None:
     page = report(run.path, tmp_path / "report.html").read_text()
     words = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)

@@ -84,7 +84,7 @@ def list_entries(config: DataConfig, what: What) -> Listing:
     bad = [problem.bad for problem in source.problems if problem.part in ("row", column)]
     if not entries and not bad:
         do = remedy(column, source.kind, source.roles_named)
-        do += ", or index its sounds (--what audio)" if what == "images" and "audio" in source.columns else ""
+        do += ", or take its sounds (--what audio)" if what == "images" and "audio" in source.columns else ""
         raise SourceError(f"{config.source}: this {source.kind} has no {NOUNS[what]}; {do}.")
     return Listing(
         entries=entries, column=column, pixels=generated, rate=source.rate, bad=bad, notes=source.notes
