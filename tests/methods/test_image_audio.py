@@ -304,7 +304,7 @@ def test_a_training_starts_from_another(run: RunFolder, tmp_path: Path) -> None:
         )
     seen = likewise.train(method="simclr", data="scenes:train=32", out=tmp_path / "d", **small, **start)
     assert load(seen.model).abilities == ["encode_images"]
-    with pytest.raises(ConfigError, match="reads another column than simclr-audio, which needs audio"):
+    with pytest.raises(ConfigError, match="reads images, and that of simclr-audio sounds"):
         likewise.train(method="simclr-audio", data=SOUNDS, out=tmp_path / "e", **small, **start)
 
 

@@ -28,6 +28,7 @@ from likewise.training.checkpoints import latest_checkpoint
 __all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
 _LORA_FACTOR = 10.0
+_READ = {"image": "images", "audio": "sounds"}
 """Of the learning rate of a fine-tuning: low-rank updates learn too little at that of all weights."""
 
 _SHARED = ("image", "text", "fusion")
@@ -87,10 +88,10 @@ def _of_files(method: type[Method], config: dict[str, Any], own: Tables, start_f
     if wanted is None or not has_encoder(config["network"], "image"):
         return {}
     spec = encoder_spec(config["network"], "image")
-    if spec.get("column", "image") != wanted:
+    if (column := spec.get("column", "image")) != wanted:
         raise ConfigError(
-            f"--training.start-from: {start_from} reads another column than {method.name}, which needs "
-            f"{method.needs}; start from a model of the same kind."
+            f"--training.start-from: the first encoder of {start_from} reads {_READ[column]}, and that of "
+            f"{method.name} {_READ[wanted]}; start from a model of the same kind."
         )
     if wanted == "audio":
         return {"audio": _form(spec)}
