@@ -167,7 +167,10 @@ def _list_probes(run: str) -> None:
             continue
         figures = probe.figures
         table.add_row(
-            *(escape(printed_line(one)) for one in (name, first_names(probe.classes), figures.get("source", ""))),
+            *(
+                escape(printed_line(one))
+                for one in (name, first_names(probe.classes), figures.get("source", ""))
+            ),
             _shown(figures.get("num_train"), format_plain),
             *(_shown(figures.get(key), format_percent) for key in ("accuracy", "chance_accuracy")),
         )

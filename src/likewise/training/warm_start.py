@@ -28,8 +28,10 @@ from likewise.training.checkpoints import latest_checkpoint
 __all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of", "trained_spec"]
 
 _LORA_FACTOR = 10.0
-_READ = {"image": "images", "audio": "sounds"}
 """Of the learning rate of a fine-tuning: low-rank updates learn too little at that of all weights."""
+
+_READ = {"image": "images", "audio": "sounds"}
+"""What an encoder of a column reads, in words."""
 
 _SHARED = ("image", "text", "fusion")
 """Parts of networks that another method's network can take over."""
@@ -59,10 +61,11 @@ def settings_of(method: type[Method], tables: Tables, *, pretrained: str | None 
     own: Tables = {"method": method.options_of_network(config["network"]), "training": {}}
     if pretrained is not None:
         if not own["method"]:
+            flags = [f"--{name}.pretrained" for name in ("image", "text") if name in method.needs]
             raise ConfigError(
                 f"--pretrained {pretrained}: {method.name} cannot fine-tune this whole model (a network of "
-                f"kind {config['network']['kind']}); start its encoders from it by --image.pretrained, "
-                "--text.pretrained or --training.start-from."
+                f"kind {config['network']['kind']}); start its encoders from it by "
+                f"{' or '.join([*flags, '--training.start-from'])}."
             )
         own["training"] = {**method.fine_tuning_defaults, "start_from": pretrained}
         for section in ("image", "text"):
