@@ -110,8 +110,45 @@ def test_probes_are_listed(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "colours" in said
     assert "again" in said
-    main(["classify", str(tmp_path), "--list-probes"])
+    bare = tmp_path / "bare"
+    shutil.copytree(run, bare, ignore=shutil.ignore_patterns("probes"))
+    main(["classify", str(bare), "--list-probes"])
     assert "has no probes" in capsys.readouterr().out
+    code, said = refused([str(tmp_path), "--list-probes"], capsys)
+    assert code == 2
+    assert "is not a run's folder" in said
+    code, said = refused([str(run), "photos/", "--list-probes", "--num-classes", "2"], capsys)
+    assert said.endswith("--list-probes classifies nothing; leave IMAGES, --num-classes out.")
+
+    (bare / "probes").mkdir()
+    shutil.copy(run / "probes/again.safetensors", bare / "probes")
+    (bare / "probes/broken.safetensors").write_bytes(b"no probe")
+    with pytest.raises(SystemExit) as ended:
+        main(["classify", str(bare), "--list-probes"])
+    shown = capsys.readouterr()
+    assert ended.value.code == 4
+    assert "again" in shown.out
+    assert "broken.safetensors is not a probe, or damaged" in shown.err
+
+
+def test_a_probe_replaces_probes_alone(
+    run: Path, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_file({"a": np.zeros(2)}, weights)
+    before = weights.read_bytes()
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").touch()
+    for place, reason in (
+        (weights, "would replace a file"),
+        (tmp_path / "folder.safetensors", "is a folder"),
+        (tmp_path / "file" / "x.safetensors", "is a file"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["evaluate", str(run), "probe", "--data", str(source), "--save-probe", str(place)])
+        assert ended.value.code == 2
+        assert reason in capsys.readouterr().err
+    assert weights.read_bytes() == before
 
 
 def test_another_model_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,6 +115,19 @@ def test_a_folder_pairs_files_of_one_name(tmp_path: Path) -> None:
     )  # one row's image and sound
 
 
+def test_a_sound_that_cannot_be_used_costs_no_image_where_sounds_are_not_read(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path / "pairs", 6, silent=1)
+    (tmp_path / "outside.wav").write_bytes(wav_bytes(tone(300)))
+    (folder / "05.wav").symlink_to(tmp_path / "outside.wav")
+    splits = opened(folder, tmp_path, validation_share=0.0, max_bad_share=0.5)
+    assert len(splits.train) == 5
+    assert "leads outside the data's root" in splits.bad_records[0].reason
+    config = DataConfig(source=str(folder), cache_dir=str(tmp_path / "cache"), validation_share=0.0)
+    seen = prepare(config, image_size=16, needs=Needs("image"))
+    assert len(seen.train) == 6
+    assert not seen.bad_records
+
+
 def test_a_table_names_both(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path / "pairs", 6, silent=1, blind=1)
     rows = [f"{number:02}.png,{number:02}.wav" for number in range(5)] + ["05.png,", ",blind0.wav"]
@@ -291,7 +304,7 @@ def test_a_training_starts_from_another(run: RunFolder, tmp_path: Path) -> None:
         )
     seen = likewise.train(method="simclr", data="scenes:train=32", out=tmp_path / "d", **small, **start)
     assert load(seen.model).abilities == ["encode_images"]
-    with pytest.raises(ConfigError, match="reads another column than simclr-audio, which needs audio"):
+    with pytest.raises(ConfigError, match="reads images, and that of simclr-audio sounds"):
         likewise.train(method="simclr-audio", data=SOUNDS, out=tmp_path / "e", **small, **start)
 
 
@@ -314,6 +327,19 @@ def test_images_are_searched_by_a_sound_and_sounds_by_an_image(run: RunFolder, t
         assert index.best_of_random([Term(image=file)]) == -1
         order = np.argsort(-np.asarray(vectors) @ query)
         assert index.search(query[None], 5).rows[0].tolist() == order.tolist()
+
+
+def test_an_index_says_what_its_source_lacks(run: RunFolder, tmp_path: Path) -> None:
+    model = load(run.model)
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "a.wav").write_bytes(wav_bytes(tone(300)))
+    with pytest.raises(SourceError, match=r"folder of sounds has no images; .*\(--what audio\)"):
+        update_index(model, str(tmp_path / "sounds"), tmp_path / "index")
+    images = write_pairs(tmp_path / "images", 2, silent=2)
+    with pytest.raises(SourceError, match=r"has no sounds; put a NAME.wav beside each NAME.jpg"):
+        update_index(model, str(images), tmp_path / "index", IndexOptions(what="audio"))
+    made = update_index(model, str(tmp_path / "sounds"), tmp_path / "index", IndexOptions(what="audio"))
+    assert repr(made.index).startswith("<Index of 1 sounds,")
 
 
 def test_the_report_plays_the_sounds_of_images(run: RunFolder, tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_a_training_starts_from_another_of_sounds(clip_run: RunFolder, tmp_path:
         likewise.train(
             method="simclr-audio", data=SOURCE, out=tmp_path / "b", audio__seconds=2.0, **small, **start
         )
-    with pytest.raises(ConfigError, match="reads another column than simclr, which needs image"):
+    with pytest.raises(ConfigError, match="reads sounds, and that of simclr images"):
         likewise.train(method="simclr", data="scenes", out=tmp_path / "c", **small, **start)
 
 

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,3 +132,10 @@ def test_bad_arrays_are_refused():
         signs_of_collapse(torch.full((3, 3), float("nan")))
     with pytest.raises(ValueError, match="equal shapes"):
         alignment(torch.ones(2, 3), torch.ones(3, 3))
+
+
+def test_uniformity_of_some_rows_meets_classes_that_take_turns() -> None:
+    rows = np.tile(np.eye(2), (500, 1))  # every second row is the same
+    everything = uniformity(rows)
+    assert uniformity(rows, max_rows=500) == pytest.approx(everything, abs=0.05)
+    assert everything < -0.6

@@ -218,7 +218,9 @@ def test_classes_by_names_and_by_neighbours(
     assert (photos.parent / "000.png").is_file()  # copies, nothing is moved
     assert "no classes of its own" in refused(capsys, *words)
     assert "at least two names" in refused(capsys, *words, "--labels", "red")
-    assert "two ways to classify" in refused(capsys, *words, "--labels", "a,b", "--index", index.folder)
+    assert "--labels and --index are 2 ways to classify" in refused(
+        capsys, *words, "--labels", "a,b", "--index", index.folder
+    )
 
 
 def test_an_index_in_lancedb_gives_the_same_answers(

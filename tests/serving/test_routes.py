@@ -328,3 +328,16 @@ def test_the_deadline_passes(tcl: Model) -> None:
         answer = asked.post("/v1/embeddings", json={"input": [data_uri(pixels(scene_uri(9)))] * 30})
         assert refused(answer, 503, "late")
         assert answer.headers["retry-after"] == "2"
+
+
+def test_a_model_of_sounds_answers_for_texts(model_of: Callable[[str], Model]) -> None:
+    model = model_of("clip-audio")
+    with client(model) as opened:
+        assert opened.get("/v1/models").json()["data"][0]["images"] is None
+        answer = opened.post("/v1/embeddings", json={"input": TEXTS[:1]})
+        assert answer.status_code == 200, answer.text
+        np.testing.assert_allclose(
+            answer.json()["data"][0]["embedding"], model.encode_texts(TEXTS[:1])[0], atol=2e-5
+        )
+        answer = opened.post("/v1/embeddings", json={"input": [scene_uri(1)]})
+        assert "cannot encode images" in refused(answer, 404, "model_cannot")["message"]

@@ -120,7 +120,7 @@ def context_of(method: str, tokenizer: TokenizerInfo | None = None) -> BuildCont
     # Processes draw other dropout masks than one alone would.
     text = None if tokenizer is None else dataclasses.replace(settings.text, dropout=0.0)
     return BuildContext(
-        image=settings.image,
+        image=settings.sections().get("image"),
         audio=settings.sections().get("audio"),
         text=text,
         views={family: settings.sections()[family] for family in settings.method_type.view_families},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -13,7 +13,7 @@ from likewise.cli.files.class_folders import check_folder, copy_into_class
 from likewise.cli.files.image_records import list_images, say_set_aside, square_batches
 from likewise.cli.files.row_files import check_out, write_rows
 from likewise.data.record import BadRecord, Record
-from likewise.errors import AbilityError, ConfigError, DataError
+from likewise.errors import AbilityError, ConfigError, DataError, ModelError
 from likewise.messages import first_names, printed_line
 from likewise.model.classes import class_probabilities
 from likewise.model.classifiers.probe import Probe
@@ -97,6 +97,7 @@ def run(arguments: Sequence[str]) -> None:
     """Classify, and print or write."""
     options = parse_flags(ClassifyCommand, arguments, prog="likewise classify")
     if options.list_probes:
+        _refuse_beside_list(options)
         _list_probes(options.run)
         return
     _check(options)
@@ -132,7 +133,18 @@ def _check(options: Any) -> None:
         raise ConfigError(f"--abstain-below is {options.abstain_below}; expected above 0, and at most 1.")
 
 
+def _refuse_beside_list(options: ClassifyCommand) -> None:
+    """Reject what would be passed over."""
+    heeded = ("run", "list_probes", "device")
+    given = [one for one in fields(options) if getattr(options, one.name) != one.default]
+    ignored = [one.name for one in given if one.name not in heeded]
+    if ignored:
+        flags = ["IMAGES" if name == "images" else f"--{name.replace('_', '-')}" for name in ignored]
+        raise ConfigError(f"--list-probes classifies nothing; leave {', '.join(flags)} out.")
+
+
 def _list_probes(run: str) -> None:
+    """Print a table of all probes that can be read; ModelError names the others after that."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -146,15 +158,26 @@ def _list_probes(run: str) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("probe", "classes", "fitted on", "rows", "accuracy", "chance"):
         table.add_column(title, justify="right" if title in ("rows", "accuracy", "chance") else "left")
+    damaged = []
     for name, path in found.items():
-        probe = Probe.load(path)
+        try:
+            probe = Probe.load(path)
+        except ModelError as error:
+            damaged.append(str(error))
+            continue
         figures = probe.figures
         table.add_row(
-            *(escape(printed_line(one)) for one in (name, first_names(probe.classes), figures.get("source"))),
+            *(
+                escape(printed_line(one))
+                for one in (name, first_names(probe.classes), figures.get("source", ""))
+            ),
             _shown(figures.get("num_train"), format_plain),
             *(_shown(figures.get(key), format_percent) for key in ("accuracy", "chance_accuracy")),
         )
-    Console().print(table)
+    if table.row_count:
+        Console().print(table)
+    if damaged:
+        raise ModelError(" ".join(damaged))
 
 
 def _shown(figure: Any, show: Callable[[float], str]) -> str:
@@ -164,6 +187,8 @@ def _shown(figure: Any, show: Callable[[float], str]) -> str:
 
 def _classifier(model: Model, options: Any) -> _Classifier | None:
     """What tells classes apart by the images' vectors; None where the model itself classifies."""
+    if any(one is not None for one in (options.labels, options.index, options.probe)):
+        model.needs("encode_images")
     if options.labels is not None:
         names = [name.strip() for name in options.labels.split(",") if name.strip()]
         return ZeroShotClassifier(model, names, templates=options.templates, temperature=options.temperature)
@@ -194,7 +219,6 @@ def _classified(
         if classifier is None:
             classes, probabilities = model.classes, class_probabilities(model, [batch.images])  # (B, C)
         else:
-            model.needs("encode_images")
             classes = classifier.classes
             probabilities = classifier.probabilities(model.encode_squares(batch.images))
         for record, of_image in zip(batch.records, probabilities, strict=True):

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> None:
     kinds = Counter(kind for group in groups for kind in group.kinds if kind != "first")
     said = ", ".join(f"{kinds[kind]:,} {kind}" for kind in KINDS if kinds[kind])
     print(
-        f"{len(groups):,} groups of duplicates with {members:,} of {index.size:,} {index.manifest.what}"
+        f"{len(groups):,} groups of duplicates with {members:,} of {index.size:,} {index.manifest.noun}"
         + (f": besides the first of each {said}" if said else "")
     )
     if options.out is not None:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from likewise.cli.files.output_paths import check_place
 from likewise.data import DataConfig
-from likewise.errors import ConfigError, DataError, LikewiseError
+from likewise.errors import ConfigError, DataError, LikewiseError, ModelError
 from likewise.evaluation.base import NoOptions
 from likewise.evaluation.registry import figure_of, find_task, needs_of_tasks, tasks
 from likewise.evaluation.tasks.few_shot import FewShotOptions
@@ -19,6 +20,7 @@ from likewise.evaluation.tasks.probe import ProbeOptions
 from likewise.messages import printed_line
 from likewise.methods.on_sounds import in_sounds
 from likewise.metrics.linear_probe import NOT_CONVERGED
+from likewise.model.classifiers.probe import Probe
 from likewise.model.model import Model
 from likewise.option_flags import parse_flags
 from likewise.reporting.formatting import format_percent, format_plain, rows_by_type
@@ -94,7 +96,7 @@ def run(arguments: Sequence[str]) -> None:
         _refuse_ignored(given, names, options.task)
     saved = given[ProbeOptions].save_probe
     if saved is not None:
-        saved = str(probe_file(options.run, saved, "--save-probe"))
+        saved = _place_of_probe(options.run, saved)
         given[ProbeOptions] = replace(given[ProbeOptions], save_probe=saved)
     model = open_model(options.run, options.device)
     if (table := given[FewShotOptions].trials) is not None:
@@ -136,6 +138,18 @@ def run(arguments: Sequence[str]) -> None:
         keep_results(RunFolder(options.run), measured, results)
     if failed:
         raise DataError(f"no figures of {' and '.join(failed)}, for the reasons above; all others are there.")
+
+
+def _place_of_probe(run: str, name: str) -> str:
+    """The file of a probe; ConfigError where it cannot be written, or would replace something else."""
+    path = probe_file(run, name, "--save-probe")
+    check_place("--save-probe", path, such_as="flowers.safetensors")
+    if path.exists():
+        try:
+            Probe.load(path)
+        except ModelError as error:
+            raise ConfigError(f"--save-probe {name} would replace a file: {error} Name another.") from error
+    return str(path)
 
 
 def _run_trials(options: Any, model: Model, table: str) -> None:

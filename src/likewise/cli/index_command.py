@@ -102,11 +102,11 @@ def run(arguments: Sequence[str]) -> None:
 
 def _say(update: Update) -> None:
     index = update.index
-    say_set_aside(update.bad, index.manifest.what)
+    say_set_aside(update.bad, index.manifest.noun)
     for note in update.notes:
         print(printed_line(f"note: {note}."), file=sys.stderr)
     print(
-        f"{index.size:,} {index.manifest.what} of {index.dimension} dimensions ({index.manifest.dtype}): "
+        f"{index.size:,} {index.manifest.noun} of {index.dimension} dimensions ({index.manifest.dtype}): "
         f"{update.added:,} embedded, {update.kept:,} kept, {update.dropped:,} dropped"
     )
     print(printed_line(f"wrote {index.folder} ({_num_bytes(index.folder) / 1e6:,.1f} MB)"))

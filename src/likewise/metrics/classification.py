@@ -88,7 +88,7 @@ def calibration_error(
         num_bins: number of bins.
 
     Raises:
-        ValueError: no predictions, or as many of one as not of the other.
+        ValueError: no predictions, or a different number of confidences than of predictions.
     """
     if len(confidences) == 0 or len(confidences) != len(right):
         raise ValueError(f"{len(confidences)} confidences and {len(right)} predictions")

@@ -12,6 +12,7 @@ import torch
 
 from likewise import objectives
 from likewise.metrics.inputs import Array, as_matrix, as_unit_rows
+from likewise.sampling import sampled_rows
 
 __all__ = [
     "deviation",
@@ -93,14 +94,14 @@ def uniformity(embeddings: Array, *, max_rows: int | None = None) -> float:
 
     Args:
         embeddings: (N, D), N at least 2.
-        max_rows: use at most this many evenly spaced rows; time grows with their square.
+        max_rows: use only this many rows, a random sample, the same each time; time grows with their square.
 
     Reference:
         Wang and Isola 2020, 2005.10242, section 4.1, with t = 2.
     """
     rows = as_matrix(embeddings, "embeddings")
     if max_rows is not None and len(rows) > max_rows:
-        rows = rows[torch.linspace(0, len(rows) - 1, max_rows, device=rows.device).long()]
+        rows = rows[torch.from_numpy(sampled_rows(len(rows), max_rows)).to(rows.device)]
     if len(rows) < 2:
         raise ValueError("uniformity needs two items or more")
     return float(objectives.uniformity(rows))

@@ -1,4 +1,4 @@
-"""Embeddings of sounds, by a model whose first encoder reads them."""
+"""Embeddings of sounds, by a model with an encoder that reads them."""
 
 from __future__ import annotations
 

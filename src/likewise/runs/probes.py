@@ -45,7 +45,13 @@ def probe_file(run: str, name: str, option: str) -> Path:
 
 
 def saved_probes(run: str) -> dict[str, Path]:
-    """The probes of a run by name."""
+    """The probes of a run by name.
+
+    Raises:
+        ConfigError: it is not a run's folder.
+    """
+    if not is_run(run):
+        raise ConfigError(f"{run} is not a run's folder, and only these keep probes.")
     return {
         path.name.removesuffix(_SUFFIX): path for path in sorted(RunFolder(run).probes.glob(f"*{_SUFFIX}"))
     }
@@ -65,10 +71,17 @@ def open_probe(run: str, name: str, model: Model) -> Probe:
     """
     path = probe_file(run, name, "--probe")
     if not path.is_file():
-        there = list(saved_probes(run))
-        hint = closest(name, there) or f"`likewise evaluate {run} probe --save-probe NAME` fits one."
-        has = f"{run} has {first_names(there) if there else 'none'}"
-        raise ConfigError(f"--probe {name}: there is no file {path}; {has}; {hint}")
+        raise ConfigError(f"--probe {name}: there is no file {path}; {_instead(run, name)}")
     probe = Probe.load(path)
     probe.check_model(model)
     return probe
+
+
+def _instead(run: str, name: str) -> str:
+    """What may be given in place of a probe that is not there."""
+    fit = f"`likewise evaluate {run} probe --save-probe NAME` fits one."
+    if not is_run(run):
+        return fit
+    there = list(saved_probes(run))
+    has = f"{run} has {first_names(there) if there else 'none'}"
+    return f"{has}; {closest(name, there) or fit}"

@@ -23,7 +23,7 @@ from likewise.search.calibration import RandomTexts, quantiles_of, random_scores
 from likewise.search.embedder import Embedder, model_fingerprint
 from likewise.search.generation import is_generation_file, remove_others, switch, write_generation
 from likewise.search.index import HIDDEN_COLUMNS, Index, open_index
-from likewise.search.manifest import MANIFEST, Manifest
+from likewise.search.manifest import MANIFEST, NOUNS, Manifest
 from likewise.search.random_texts import random_texts
 from likewise.search.rows.embedding import Embedded, embed_entries
 from likewise.search.rows.listing import Entry, What, list_entries
@@ -155,7 +155,7 @@ def update_index(
         entries, taken = gathered(listing.entries, [*stores, *given, *usable_parts(pending, header)])
         if not entries:
             reasons = first_names([f"{one.place}: {one.reason}" for one in [*listing.bad, *bad]], most=3)
-            raise DataError(f"{config.source}: no {what} in it can be used: {reasons}")
+            raise DataError(f"{config.source}: no {NOUNS[what]} in it can be used: {reasons}")
         manifest = replace(manifest, count=len(entries))
         notes = [*listing.notes]
         if old is None or _has_changed(old, manifest, entries, options):
@@ -264,7 +264,7 @@ def _existing(folder: Path, fingerprint: str, what: What) -> Index | None:
             f"{index.fingerprint[:8]}): name another --out, or remove it."
         )
     if index.manifest.what != what:
-        raise ConfigError(f"{folder} is an index of {index.manifest.what}; name another --out.")
+        raise ConfigError(f"{folder} is an index of {index.manifest.noun}; name another --out.")
     return index
 
 

@@ -87,7 +87,7 @@ class Index:
         return self.manifest.count
 
     def __repr__(self) -> str:
-        return f"<Index of {self.size:,} {self.manifest.what}, {self.dimension} dimensions: {self.folder}>"
+        return f"<Index of {self.size:,} {self.manifest.noun}, {self.dimension} dimensions: {self.folder}>"
 
     @property
     def size(self) -> int:

@@ -12,11 +12,13 @@ from typing import Any
 from likewise.atomic_files import failure_to_read, sync_folder, written_whole
 from likewise.errors import DataError
 
-__all__ = ["FORMAT", "MANIFEST", "Manifest", "read_manifest", "write_manifest"]
+__all__ = ["FORMAT", "MANIFEST", "NOUNS", "Manifest", "read_manifest", "write_manifest"]
 
 _NUMBERS = re.compile(r"\[[-\d.e,\s]+\]")  # lists of numbers stand on one line
 FORMAT = 1
 MANIFEST = "index.json"
+NOUNS = {"images": "images", "texts": "texts", "audio": "sounds"}
+"""Words for what rows are, by the name that options have for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class Manifest:
     Attributes:
         format: its version; newer ones are rejected.
         generation: grows with every update; the files of a generation are named by it.
-        what: "images" or "texts".
+        what: "images", "texts" or "audio".
         count: N rows.
         dimension: D.
         dtype: of the vectors, "float32" or "float16".
@@ -50,6 +52,11 @@ class Manifest:
     thumbnail_side: int
     calibration: dict[str, Any] = field(default_factory=dict)
     approximate: dict[str, Any] | None = None
+
+    @property
+    def noun(self) -> str:
+        """What the rows are, in words."""
+        return NOUNS[self.what]
 
     def file(self, folder: Path, name: str) -> Path:
         """A file of this generation, such as `vectors.npy`."""

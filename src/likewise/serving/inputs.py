@@ -64,7 +64,7 @@ class Inputs:
     def __init__(self, model: Model, limits: Limits) -> None:
         self._model, self._limits = model, limits
         self._uncut = None if model.tokenizer is None else model.tokenizer.uncut()
-        encoder = model.network.image_encoder
+        encoder = model.network.encoder_of("image")
         self._side = 0
         if encoder is not None:
             self._fit: str = model.config["images"]["fit"]

@@ -49,7 +49,7 @@ def _networks(settings: Settings[Any]) -> str:
     """The encoders, such as "vit tiny at 64 px, clip tiny text encoder"."""
     sections, said = settings.sections(), []
     if settings.training.start_from is not None:
-        said.append(f"the encoders of {settings.training.start_from}")
+        said.append(f"the encoders that {settings.training.start_from} has")
     elif "image" in sections:
         image = sections["image"]
         said.append(f"image encoder {_name(image)} at {image.image_size} px")

@@ -30,6 +30,9 @@ __all__ = ["fitting_state", "load_trained_weights", "open_trained", "settings_of
 _LORA_FACTOR = 10.0
 """Of the learning rate of a fine-tuning: low-rank updates learn too little at that of all weights."""
 
+_READ = {"image": "images", "audio": "sounds"}
+"""What an encoder of a column reads, in words."""
+
 _SHARED = ("image", "text", "fusion")
 """Parts of networks that another method's network can take over."""
 
@@ -58,10 +61,11 @@ def settings_of(method: type[Method], tables: Tables, *, pretrained: str | None 
     own: Tables = {"method": method.options_of_network(config["network"]), "training": {}}
     if pretrained is not None:
         if not own["method"]:
+            flags = [f"--{name}.pretrained" for name in ("image", "text") if name in method.needs]
             raise ConfigError(
                 f"--pretrained {pretrained}: {method.name} cannot fine-tune this whole model (a network of "
-                f"kind {config['network']['kind']}); start its encoders from it by --image.pretrained, "
-                "--text.pretrained or --training.start-from."
+                f"kind {config['network']['kind']}); start its encoders from it by "
+                f"{' or '.join([*flags, '--training.start-from'])}."
             )
         own["training"] = {**method.fine_tuning_defaults, "start_from": pretrained}
         for section in ("image", "text"):
@@ -87,10 +91,10 @@ def _of_files(method: type[Method], config: dict[str, Any], own: Tables, start_f
     if wanted is None or not has_encoder(config["network"], "image"):
         return {}
     spec = encoder_spec(config["network"], "image")
-    if spec.get("column", "image") != wanted:
+    if (column := spec.get("column", "image")) != wanted:
         raise ConfigError(
-            f"--training.start-from: {start_from} reads another column than {method.name}, which needs "
-            f"{method.needs}; start from a model of the same kind."
+            f"--training.start-from: the first encoder of {start_from} reads {_READ[column]}, and that of "
+            f"{method.name} {_READ[wanted]}; start from a model of the same kind."
         )
     if wanted == "audio":
         return {"audio": _form(spec)}

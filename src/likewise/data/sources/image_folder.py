@@ -42,7 +42,13 @@ def is_sound(address: str) -> bool:
 
 
 def source_of_images(
-    root: str, entries: list[Entry], config: DataConfig, *, classes: bool = True, column: str = "image"
+    root: str,
+    entries: list[Entry],
+    config: DataConfig,
+    *,
+    classes: bool = True,
+    column: str = "image",
+    sounds_beside: bool = True,
 ) -> Source:
     """Read the images below a folder.
 
@@ -51,7 +57,9 @@ def source_of_images(
         entries: every file below it.
         config: the user's options.
         classes: whether subfolders may be classes.
-        column: "image", or "audio" to read the sounds. A sound of an image's name is its sound.
+        column: "image", or "audio" to read the sounds.
+        sounds_beside: whether a sound of an image's name is read as its sound. Where it is not, the image is
+            usable even if the sound is not.
     """
     is_wanted, files = (is_sound, "sounds") if column == "audio" else (is_image, "images")
     images = [entry for entry in entries if is_wanted(entry.address)]
@@ -79,7 +87,7 @@ def source_of_images(
         beside = captions.get(_stem(entry))
         texts = () if beside is None else _captions(beside, resolver, name, split, source, config)
         values = {column: image, "text": texts, "label": label}
-        if (sound := sounds.get(_stem(entry))) is not None:
+        if sounds_beside and (sound := sounds.get(_stem(entry))) is not None:
             try:
                 values["audio"] = _file_image(sound, resolver)
             except RecordError as error:

@@ -230,7 +230,14 @@ def _source_of_entries(
     files["audio"] = any(is_sound(entry.address) for entry in entries)
     wanted = sorted((column for column in files if files[column]), key=lambda name: name not in (needs or ()))
     if wanted:
-        return source_of_images(normalised(folder), entries, config, classes=not listings, column=wanted[0])
+        return source_of_images(
+            normalised(folder),
+            entries,
+            config,
+            classes=not listings,
+            column=wanted[0],
+            sounds_beside=needs is None or "audio" in needs,
+        )
     tables = tables or [entry.address for entry in entries if is_table(entry.address)]
     if tables:
         return _open_tables(_inside(folder, tables, config), config, needs, root=normalised(folder))

@@ -116,9 +116,8 @@ class Probe:
                 arrays = {name: opened.get_tensor(name) for name in _ARRAYS}
             return _checked(described, arrays)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ModelError(
-                f"{os.fspath(path)} is not a probe, or damaged ({first_line(error)})."
-            ) from error
+            reason = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
+            raise ModelError(f"{os.fspath(path)} is not a probe, or damaged ({reason}).") from error
 
 
 def _checked(described: dict[str, Any], arrays: dict[str, NDArray[np.float64]]) -> Probe:

@@ -11,6 +11,9 @@ from likewise.data import DataConfig, Needs, Record, Source, open_source
 from likewise.data.images.cache_build import content_hash
 from likewise.data.images.refs import FileImage
 from likewise.data.record import BadRecord, Generated, ImageRef
+from likewise.data.remedies import remedy
+from likewise.errors import SourceError
+from likewise.search.manifest import NOUNS
 
 __all__ = ["TAKEN_NAMES", "Entry", "Listing", "What", "list_entries"]
 
@@ -79,6 +82,10 @@ def list_entries(config: DataConfig, what: What) -> Listing:
     generated = source.waves if what == "audio" else source.pixels
     entries = _texts_of(source.records) if what == "texts" else _files_of(source, column, generated)
     bad = [problem.bad for problem in source.problems if problem.part in ("row", column)]
+    if not entries and not bad:
+        do = remedy(column, source.kind, source.roles_named)
+        do += ", or take its sounds (--what audio)" if what == "images" and "audio" in source.columns else ""
+        raise SourceError(f"{config.source}: this {source.kind} has no {NOUNS[what]}; {do}.")
     return Listing(
         entries=entries, column=column, pixels=generated, rate=source.rate, bad=bad, notes=source.notes
     )

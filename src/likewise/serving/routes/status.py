@@ -67,7 +67,7 @@ def _add_file(app: FastAPI, path: str, content: bytes, kind: str) -> None:
 
 def _about_model(service: Service) -> dict[str, Any]:
     model = service.model
-    encoder = model.network.image_encoder
+    encoder = model.network.encoder_of("image")
     images = None
     if encoder is not None:
         images = {"size": encoder.image_size, "fit": model.config["images"]["fit"]}
