@@ -1,10 +1,12 @@
-"""A pre-trained text tower beside a new image tower: how much of it should be trained, at equal wall time.
+"""A pre-trained text tower beside an image tower: how much of it should be trained, at equal wall time.
 
     python benchmarks/tuned_towers.py --text MINILM --minutes 8
+    python benchmarks/tuned_towers.py --text MINILM --image IMAGES --minutes 8
 
 MINILM is a folder of sentence-transformers, such as all-MiniLM-L6-v2. Each contender trains CLIP on Flickr8k
-with the same new ViT and another share of the text tower: none (locked), its last two layers, low-rank
-updates (LoRA), all of it, and all of it at the rate of the new tower. A text tower of the same kind of
+with the same new ViT (or the image encoder in the folder IMAGES, as `likewise export RUN --format
+transformers` writes it) and another share of the text tower: none (locked), its last two layers, low-rank
+updates (LoRA), all of it, and all of it at the rate of the image tower. A text tower of the same kind of
 training from random weights stands beside them.
 
 1. Rates: rounds of short trainings, every contender once a round. The median of the rounds' seconds a step,
@@ -40,7 +42,7 @@ CONTENDERS: dict[str, dict[str, object]] = {
     "full, fast": {},
     "new": {},
 }
-"""Flags of each; `new` has no pre-trained tower. The rate of the new image tower is 5e-4, a twentieth of it
+"""Flags of each; `new` has no pre-trained tower. The rate of the image tower is 5e-4, a twentieth of it
 the usual one of fine-tuning MiniLM."""
 
 
@@ -50,6 +52,8 @@ class Options:
 
     text: Path
     """Folder of the pre-trained text tower."""
+    image: Path | None = None
+    """Folder of a pre-trained image tower; a new ViT unless given."""
     data: Path = REPOSITORY / "../shared/data/flickr8k"
     """Folder with captions.csv and images/."""
     sts: Path = REPOSITORY / "../shared/data/text/stsb_validation.tsv"
@@ -78,6 +82,7 @@ def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[s
         tower: dict[str, object] = {"text.architecture": "bert", "text.width": 384, "text.depth": 6}
     else:
         tower = {"text.pretrained": options.text}
+    image = {} if options.image is None else {"image.pretrained": options.image}
     limit = {} if options.max_records is None else {"data.max-records": options.max_records}
     return {
         "data": options.data / "captions.csv",
@@ -88,6 +93,7 @@ def settings_of(options: Options, name: str, seed: int, *, steps: int) -> dict[s
         "training.steps": steps,
         "training.seed": seed,
         **tower,
+        **image,
         **CONTENDERS[name],
         **limit,
     }
