@@ -147,12 +147,12 @@ def sts_figures(pairs: Path, path: Path) -> dict[str, float]:
         store_size=None,
         trained_on={},
     )
-    found = {}
-    for name, model in (("STS-B", whole), ("STS-B, tower", tower)):
-        needs = needs_of_tasks(model, "sts")
-        measured = open_measured(model, str(path), DataConfig(source=str(pairs)), needs=needs, progress=False)
-        found[name] = float(evaluate(Context(model, measured.whole), "sts")["spearman"])
-    return found
+    needs = needs_of_tasks(whole, "sts")
+    measured = open_measured(whole, str(path), DataConfig(source=str(pairs)), needs=needs, progress=False)
+    return {
+        name: float(evaluate(Context(model, measured.whole), "sts")["spearman"])
+        for name, model in (("STS-B", whole), ("STS-B, tower", tower))
+    }
 
 
 def rows_of(out: Path, names: Sequence[str]) -> list[dict[str, object]]:
