@@ -353,3 +353,10 @@ def test_an_overlap_of_the_parts_is_said_beside_the_figures():
     found = {"overlap": "3 of the 9 held-out rows have the picture of a training row"}
     inputs = ReportInputs(title="t", results={"probe": {"accuracy": 0.5}}, data_summary=found)
     assert summary(inputs).endswith("But 3 of the 9 held-out rows have the picture of a training row.")
+
+
+def test_the_level_of_the_text_alone_stands_beside_an_accuracy() -> None:
+    figures = {"accuracy": 0.9, "chance_accuracy": 0.5, "text_only_accuracy": 0.6}
+    assert headlines({"entailment": figures})[0].beside == "chance 50.0 %; from the text alone 60.0 %"
+    del figures["text_only_accuracy"]
+    assert headlines({"entailment": figures})[0].beside == "chance 50.0 %"

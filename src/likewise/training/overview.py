@@ -50,15 +50,15 @@ def _networks(settings: Settings[Any]) -> str:
     sections, said = settings.sections(), []
     if settings.training.start_from is not None:
         said.append(f"the encoders that {settings.training.start_from} has")
-    elif "image" in sections:
-        image = sections["image"]
-        said.append(f"image encoder {_name(image)} at {image.image_size} px")
-    if "audio" in sections and settings.training.start_from is None:
-        audio = sections["audio"]
-        said.append(f"audio encoder {_name(audio)} at {audio.sample_rate:,} Hz, {audio.seconds:g} s")
-    unread = settings.method_type.unread_options.get("text", ())
-    if "text" in sections and "architecture" not in unread and settings.training.start_from is None:
-        said.append(f"text encoder {_name(sections['text'])}")
+    else:
+        if "image" in sections:
+            image = sections["image"]
+            said.append(f"image encoder {_name(image)} at {image.image_size} px")
+        if "audio" in sections:
+            audio = sections["audio"]
+            said.append(f"audio encoder {_name(audio)} at {audio.sample_rate:,} Hz, {audio.seconds:g} s")
+        if "text" in sections and "architecture" not in settings.method_type.unread_options.get("text", ()):
+            said.append(f"text encoder {_name(sections['text'])}")
     for section in ("image", "text"):
         if section in sections and not sections[section].is_usual:
             said.append(_tuning(section, sections[section]))

@@ -56,13 +56,14 @@ def draw_sounds(content: SoundContent, draw: StepRandom, *, size: int) -> NDArra
     pitch = np.log(np.maximum(content.frequencies, _LOWEST) / _LOWEST) / np.log(_HIGHEST / _LOWEST)
     heights = 0.84 - 0.68 * pitch + 0.04 * (along - 0.5)
 
+    any_colour = np.floor(colours * len(COLOURS))
+    colour = np.where(is_clicks, _CLICK_COLOURS[number], any_colour)
+
     def used(values: NDArray[Any], blank: float = -1) -> NDArray[Any]:
         return np.where(unused, blank, values)
 
     shapes = SceneContent(
-        colours=used(np.where(is_clicks, _CLICK_COLOURS[number], np.floor(colours * len(COLOURS)))).astype(
-            int
-        ),
+        colours=used(colour).astype(int),
         shapes=used(_SHAPES[content.kinds]),
         sizes=content.loudness,
         relations=np.full((len(unused), MAX_EVENTS - 1), -1),  # no words are made of them
