@@ -125,7 +125,7 @@ class ImageEncoder(nn.Module):
             ConfigError: the pre-trained model cannot be loaded, or is not a supported image encoder.
         """
         if config.own is not None:
-            own = own_backbone("image", config.own, new=True)
+            own = own_backbone("image", config.own, new=True, image_size=config.image_size)
             return cls(own, image_size=config.image_size, pooling="own", **own.normalization)
         if config.pretrained is not None:
             backbone, mean, std = load_vision_model(config.pretrained, config.image_size)
@@ -168,7 +168,8 @@ class ImageEncoder(nn.Module):
             if not numbers or len(channels) != 3 or not all(abs(one) < 1e3 for one in channels):
                 raise ModelError(f"{name} is {shown(channels)}; expected three numbers")
         if isinstance(stored := spec["backbone"], dict) and stored.get("model_type") == OWN:
-            return cls(own_backbone("image", str(stored.get("name"))), **options)
+            name = str(stored.get("name"))
+            return cls(own_backbone("image", name, image_size=spec["image_size"]), **options)
         config = config_from_spec(stored, known=VISION_MODELS)
         pooler = spec["pooling"] == "own"
         return cls(build_backbone(config, spec["stem_stride"], pooler=pooler), **options)

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from likewise.encoders.pretrained import without_pooler
-from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
-from likewise.encoders.tuning_options import TuningOptions
+from likewise.encoders.shared_options import TuningOptions, check_sizes, width_depth_heads
 from likewise.errors import ConfigError
 from likewise.messages import flag
 

@@ -1,7 +1,8 @@
 """A network of the user's own as an encoder.
 
 A model folder holds no code, so such a network is given as a module wherever it is built: to `train`, and
-again to `load`.
+again to `load`. An image model of timm has a name instead, such as `timm:resnet18.a1_in1k`, by which every
+command builds it; see `likewise.encoders.timm_network`.
 
 An image network has the attributes `dim` (D, width of its vectors) and `image_size` (S, side in pixels), and
 may have `mean` and `std` (three numbers each in [0, 1] units; ImageNet's otherwise). It maps (B, 3, S, S)
@@ -22,10 +23,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likewise.encoders.timm_network import TIMM, TimmNetwork
 from likewise.errors import ConfigError, ModelError
 from likewise.messages import flag, printable
 
-__all__ = ["OWN", "OwnBackbone", "check_own", "check_own_size", "name_of", "own_backbone", "own_encoders"]
+__all__ = [
+    "OWN",
+    "OwnBackbone",
+    "check_own",
+    "check_own_size",
+    "is_timm_name",
+    "name_of",
+    "own_backbone",
+    "own_encoders",
+]
 
 OWN = "own"
 """The model type of a user's network in a model's config.json."""
@@ -126,18 +137,22 @@ def own_encoders(*, image: nn.Module | None = None, text: nn.Module | None = Non
         _given.reset(token)
 
 
-def own_backbone(section: str, name: str, *, new: bool = False) -> OwnBackbone:
-    """A copy of the user's network for a section, `image` or `text`.
+def own_backbone(section: str, name: str, *, new: bool = False, image_size: int | None = None) -> OwnBackbone:
+    """A copy of the user's network for a section, `image` or `text`, or an image model of timm.
 
     Args:
         section: which encoder.
-        name: of its class, for messages.
+        name: of its class, for messages; or of a model of timm.
         new: for a training, and not of a model that is opened.
+        image_size: side of the images of an image network.
 
     Raises:
         ConfigError, ModelError: none was given, to a training or for a model.
     """
     network = _given.get({}).get(section)
+    if network is None and image_size is not None and name.startswith(TIMM):
+        named = TimmNetwork(name.removeprefix(TIMM), image_size=image_size, pretrained=new)
+        return OwnBackbone(named, section)
     if network is None and new:
         raise ConfigError(
             f"{flag(section, 'own')} {name}: a network of your own comes as a module, from Python: "
@@ -162,8 +177,8 @@ def check_own(section: str, network: Any) -> str:
     """
     if not isinstance(network, nn.Module):
         raise ConfigError(
-            f"{section}_encoder is a {type(network).__name__}; expected a torch.nn.Module, see "
-            "likewise.encoders.own."
+            f"{section}_encoder is a {type(network).__name__}; expected a torch.nn.Module"
+            f"{f', or {TIMM}NAME' if section == 'image' else ''}, see likewise.encoders.own."
         )
     for name in ("dim", "image_size") if section == "image" else ("dim",):
         _whole(network, name)
@@ -174,6 +189,11 @@ def check_own(section: str, network: Any) -> str:
     return name_of(network)
 
 
+def is_timm_name(network: Any) -> bool:
+    """Whether an image encoder is given as the name of a model of timm."""
+    return isinstance(network, str) and network.startswith(TIMM)
+
+
 def check_own_size(network: Any) -> int:
     """The side of the images that a user's network reads, after the check of `check_own`."""
     check_own("image", network)
@@ -181,8 +201,8 @@ def check_own_size(network: Any) -> int:
 
 
 def name_of(network: nn.Module) -> str:
-    """The name of a network's class."""
-    return type(network).__name__
+    """The name of a network's class; of a model of timm its own."""
+    return network.own_name if isinstance(network, TimmNetwork) else type(network).__name__
 
 
 def _whole(network: nn.Module, name: str) -> int:

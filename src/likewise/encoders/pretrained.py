@@ -298,9 +298,7 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
         reason, remedy = "it runs code of its own, which is never run here", "Name another model."
     elif "timm" in str(error):
         reason = "it is a model of timm"
-        remedy = (
-            "Give train the module as a network of your own: image_encoder=..., see likewise.encoders.own."
-        )
+        remedy = "With timm installed, name it --image.own timm:NAME, in Python image_encoder='timm:NAME'."
     elif (pickled := _pickled_weights(path)) or "no file named model.safetensors" in reason:
         has = f"its weights, {pickled}, are pickle, which can run code"
         reason = has if pickled else "it has no model.safetensors"

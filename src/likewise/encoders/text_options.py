@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from likewise.encoders.pretrained import TokenPooling
 from likewise.encoders.recurrent_text import RECURRENT, RecurrentConfig
-from likewise.encoders.transformer_sizes import check_sizes, width_depth_heads
-from likewise.encoders.tuning_options import TuningOptions
+from likewise.encoders.shared_options import TuningOptions, check_sizes, width_depth_heads
 from likewise.errors import ConfigError
 
 __all__ = ["POOLED_BY_DEFAULT", "TextEncoderConfig", "text_backbone_config"]

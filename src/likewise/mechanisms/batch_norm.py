@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from likewise.collectives import gather_rows
+from likewise.errors import ConfigError
 
 __all__ = [
     "ReplicaBatchNorm",
@@ -124,7 +125,17 @@ def synchronize_batch_norm(module: nn.Module, device: torch.device) -> None:
     """Replace every BatchNorm inside `module` by one over the rows of all processes.
 
     Weights keep their names. On a GPU it is PyTorch's own, which needs one message but does not run on a CPU.
+
+    Raises:
+        ConfigError: a BatchNorm does more than normalize (timm's may hold the activation), which would be
+            lost.
     """
+    for norm in _norms(module):
+        if type(norm).forward not in (_BatchNorm.forward, nn.SyncBatchNorm.forward, ReplicaBatchNorm.forward):
+            raise ConfigError(
+                f"--training.sync-batch-norm: {type(norm).__name__} does more than normalize, so it cannot "
+                "be replaced by one over all processes; use --training.no-sync-batch-norm."
+            )
     if device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return

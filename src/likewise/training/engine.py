@@ -14,8 +14,8 @@ from likewise.batches.loader import Loader
 from likewise.batches.samplers import make_order
 from likewise.batches.tokenized_texts import GroupMates, tokenize, tokenize_answers
 from likewise.data import Splits
-from likewise.encoders.own import check_own, check_own_size, own_encoders
-from likewise.encoders.tuning_options import TUNING_OPTIONS
+from likewise.encoders.own import check_own, check_own_size, is_timm_name, own_encoders
+from likewise.encoders.shared_options import TUNING_OPTIONS
 from likewise.errors import ConfigError, DataError, Interrupted
 from likewise.mechanisms.batch_norm import synchronize_batch_norm
 from likewise.messages import flag, printed_line
@@ -63,7 +63,7 @@ def train(
     data: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     pretrained: str | Path | None = None,
-    image_encoder: nn.Module | None = None,
+    image_encoder: nn.Module | str | None = None,
     text_encoder: nn.Module | None = None,
     resume: bool = False,
     show: bool = True,
@@ -81,6 +81,7 @@ def train(
         options: instead of settings: by dotted names, such as {"training.steps": 100}.
         pretrained: with a method: a whole model to fine-tune, as `--pretrained`.
         image_encoder: a network of your own as image encoder, see `likewise.encoders.own`; a copy is trained.
+            Or the name of a model of timm, such as `timm:resnet18.a1_in1k`.
         text_encoder: the same of texts.
         resume: go on from the newest checkpoint in it; without any, start from the beginning.
         show: show progress on the terminal.
@@ -96,8 +97,9 @@ def train(
         NonFiniteLoss: a loss or gradient became NaN or infinite.
         Interrupted: a signal stopped the training; the state was saved.
     """
+    given = None if isinstance(image_encoder, str) else image_encoder
     if settings is None:
-        size = {} if image_encoder is None else {"image.image_size": check_own_size(image_encoder)}
+        size = {} if given is None else {"image.image_size": check_own_size(given)}
         settings = _named_settings(method, data, {**size, **(options or {}), **more}, pretrained)
         out = out or Path("runs") / settings.method_name
     elif method is not None or data is not None or options or more or pretrained is not None:
@@ -106,7 +108,7 @@ def train(
         raise ConfigError("train needs the run's folder: out.")
     settings = _with_own(settings, image=image_encoder, text=text_encoder)
     run, fabric = RunFolder(out), launch(settings.training)
-    own = own_encoders(image=image_encoder, text=text_encoder)
+    own = own_encoders(image=given, text=text_encoder)
     with own, watched(fabric), run.locked(fabric):
         session = prepare_run(settings, run, fabric, resume=resume, show=show)
         try:
@@ -121,7 +123,7 @@ def train(
     return run
 
 
-def _with_own(settings: Settings[Any], **networks: nn.Module | None) -> Settings[Any]:
+def _with_own(settings: Settings[Any], **networks: Any) -> Settings[Any]:
     """The settings with the networks of the user's own in their sections."""
     sections = settings.sections()
     defaults = default_settings(settings.method_type, settings.data.source)
@@ -130,17 +132,18 @@ def _with_own(settings: Settings[Any], **networks: nn.Module | None) -> Settings
             continue
         if name not in sections:
             raise ConfigError(f"{name}_encoder: {settings.method_name} reads no {name}s; leave it out.")
-        own, usual = check_own(name, network), getattr(defaults, name)
+        named = name == "image" and is_timm_name(network)
+        own, usual = network if named else check_own(name, network), getattr(defaults, name)
         for option in dataclasses.fields(usual):
             value = getattr(sections[name], option.name)
-            if option.name == "image_size" and value != network.image_size:
+            if option.name == "image_size" and not named and value != network.image_size:
                 raise ConfigError(
                     f"--image.image-size {value}: {own} reads images of {network.image_size} px; give this."
                 )
             if option.name not in _OF_OWN and value != getattr(usual, option.name):
                 raise ConfigError(
-                    f"{flag(name, option.name)} {value}: {own}, a network of your own, does not read it; "
-                    "leave it out."
+                    f"{flag(name, option.name)} {value}: {own}{'' if named else ', a network of your own,'} "
+                    "does not read it; leave it out."
                 )
         settings = settings.with_sections({name: dataclasses.replace(sections[name], own=own)})
     return settings

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from likewise.data.columns import MAIN
 from likewise.encoders.image import ImageEncoder, resnet_depth
-from likewise.encoders.tuning_options import TUNING_OPTIONS
+from likewise.encoders.shared_options import TUNING_OPTIONS
 from likewise.errors import ConfigError
 from likewise.messages import flag
 from likewise.methods.base import Method

@@ -17,7 +17,7 @@ from likewise.encoders.backbone_spec import check_choice, check_size, config_fro
 from likewise.encoders.image import ImageEncoder, ImageFeatures
 from likewise.encoders.image_backbones import ImageEncoderConfig, backbone_config
 from likewise.encoders.pretrained import without_pooler
-from likewise.encoders.transformer_sizes import check_sizes
+from likewise.encoders.shared_options import check_sizes
 from likewise.encoders.unused_weights import freeze_unused
 from likewise.errors import ConfigError, ModelError
 from likewise.messages import flag

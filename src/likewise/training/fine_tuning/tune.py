@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from likewise.encoders.fast import switch
-from likewise.encoders.tuning_options import TuningOptions
+from likewise.encoders.shared_options import TuningOptions
 from likewise.errors import ConfigError
 from likewise.mechanisms import EMAEncoder
 from likewise.messages import flag

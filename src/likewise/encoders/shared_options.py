@@ -1,13 +1,15 @@
-"""Options of both encoders: how they are trained, and whether one is a network of the user's own."""
+"""What the options of image and text encoders share: sizes, how they are trained, a network of one's own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from likewise.errors import ConfigError
 from likewise.messages import flag
 
-__all__ = ["TUNING_OPTIONS", "TuningOptions"]
+__all__ = ["TUNING_OPTIONS", "TuningOptions", "check_sizes", "width_depth_heads"]
 
 _CHOICES = "full, frozen, lora or last-N such as last-2"
 
@@ -18,7 +20,9 @@ class TuningOptions:
 
     own: str | None = None
     """The class of a network of your own, which train(..., image_encoder=...) or text_encoder=... sets from
-    Python; the command line has no network to build, and refuses it."""
+    Python; the command line has no network to build, and refuses it. As image encoder also a model of timm by
+    its name, such as timm:resnet18.a1_in1k (needs timm); its width, depth and pooling override the other
+    options."""
 
     tune: str = "full"
     """Which weights are trained: `full`, all; `frozen`, none (no gradient is computed, the least memory and
@@ -76,3 +80,38 @@ class TuningOptions:
 
 TUNING_OPTIONS = tuple(field.name for field in fields(TuningOptions))
 """Their names."""
+
+
+def check_sizes(config: Any, section: str, *names: str) -> None:
+    """Reject sizes below 1 (None is the preset's) and a dropout outside [0, 1).
+
+    Args:
+        config: the options.
+        section: `image` or `text`.
+        names: the options that are sizes.
+
+    Raises:
+        ConfigError: see above; the message names the option.
+    """
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"{flag(section, name)} is {value}; expected at least 1.")
+    if not 0 <= config.dropout < 1:
+        raise ConfigError(f"--{section}.dropout is {config.dropout}; expected a probability in [0, 1).")
+
+
+def width_depth_heads(
+    config: Any, section: str, presets: Mapping[str, tuple[int, int]]
+) -> tuple[int, int, int]:
+    """Sizes of a Transformer: the options, or the preset's width and depth and a head for every 64 of width.
+
+    Raises:
+        ConfigError: the heads do not divide the width.
+    """
+    width, depth = presets[config.preset]
+    width, depth = config.width or width, config.depth or depth
+    heads = config.heads or max(1, width // 64)
+    if width % heads:
+        raise ConfigError(f"--{section}.width {width} is not a multiple of --{section}.heads {heads}.")
+    return width, depth, heads
