@@ -232,7 +232,7 @@ BAD: dict[str, tuple[Any, str]] = {
     ),
     "timm": (
         lambda folder: (folder / "config.json").write_text('{"architecture": "x", "pretrained_cfg": {}}'),
-        "it is a model of timm.*image_encoder=",
+        "it is a model of timm.*--image.own timm:NAME",
     ),
     "half a model": (half_the_weights, "only a part of a model: its weights lack vision_model"),
     "other weights": (other_width, "its weights do not fit its config.json"),
