@@ -81,9 +81,12 @@ def read_config(name: str, *, section: str) -> Any:
 
     try:
         with quiet_loading():
-            return AutoConfig.from_pretrained(name, trust_remote_code=False)
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # its checks of values raise errors of many kinds
         raise cannot_load(name, section, error) from error
+    if config.model_type == "timm_wrapper":  # where timm is installed
+        raise cannot_load(name, section, ConfigError("timm"))
+    return config
 
 
 def load_config(name: str, *, section: str, known: Iterable[str]) -> Any:
@@ -296,7 +299,7 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
         remedy = f"Accept its terms on https://huggingface.co/{name}, then log in: hf auth login."
     elif "trust_remote_code" in str(error):
         reason, remedy = "it runs code of its own, which is never run here", "Name another model."
-    elif "timm" in str(error):
+    elif "timm" in str(error) or _is_of_timm(path):
         reason = "it is a model of timm"
         remedy = "With timm installed, name it --image.own timm:NAME, in Python image_encoder='timm:NAME'."
     elif (pickled := _pickled_weights(path)) or "no file named model.safetensors" in reason:
@@ -310,6 +313,15 @@ def cannot_load(name: str, section: str, error: BaseException) -> ConfigError:
     elif "size mismatch" in str(error) or "ignore_mismatched_sizes" in str(error):
         reason, remedy = "its weights do not fit its config.json", "One of the two is another model's."
     return ConfigError(f"{start} ({reason}). {remedy}")
+
+
+def _is_of_timm(path: str) -> bool:
+    """Whether a folder holds a model as timm writes it."""
+    try:
+        with open(os.path.join(path, "config.json"), encoding="utf-8") as opened:
+            return '"pretrained_cfg"' in opened.read(1 << 20)
+    except (OSError, ValueError):
+        return False
 
 
 def _pickled_weights(path: str) -> str | None:
