@@ -46,8 +46,9 @@ class TrainCommand:
 
     resume: bool = False
     """Go on with the run in --out from its newest checkpoint and with its own settings. --data (and
-    --data.validation, --data.image-root, --data.cache-dir) says where the data lies now, if it was moved;
-    --training.accelerator, --training.devices, --training.num-nodes and --training.loggers may differ too."""
+    --data.validation, --data.images, --data.annotations, --data.retain, --data.image-root, --data.cache-dir)
+    says where the data lies now, if it was moved; --training.accelerator, --training.devices,
+    --training.num-nodes and --training.loggers may differ too."""
 
     quiet: bool = False
     """Print nothing while training."""

@@ -23,7 +23,7 @@ __all__ = ["ImageAudioCLIP"]
 class ImageAudioCLIP(CLIP):
     """An image encoder and an audio encoder embed images and sounds in one space. An image and its sound are
     positives, all other sounds and images of the batch negatives, with a learned temperature. Images can then
-    be found by a sound, and sounds by an image, without a word.
+    be searched by a sound, and sounds by an image, without any text.
 
     Choose it when: You have images with their sounds (frames of videos, animals with their calls, machines
     with their noise) and want to search one by the other, or features of both without labels or captions.

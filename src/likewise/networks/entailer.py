@@ -1,4 +1,4 @@
-"""Judges what an image makes of a statement: true or false, entailment, neutral or contradiction.
+"""Judges a statement about an image: true or false; entailment, neutral or contradiction.
 
 Dimensions: B batch, S side in pixels, L tokens, N patches, C classes, F width of the text encoder.
 """

@@ -47,8 +47,8 @@ class TrainingConfig:
 
     micro_batch_size: int | None = None
     """Rows per forward and backward pass of a process: the same batch in less memory (cached gradients, Gao
-    2021, arXiv 2101.06983), at the cost of about one more forward pass; not with tcl. BatchNorm then sees
-    these rows only; the dropout masks do not change."""
+    2021, arXiv 2101.06983), at the cost of about one more forward pass; not with tcl, text-assignment
+    and domain adaptation. BatchNorm then sees these rows only; the dropout masks do not change."""
 
     optimizer: Literal["adamw", "sgd", "lars"] = "adamw"
     """AdamW; SGD with Nesterov momentum 0.9; or LARS, for batches of thousands."""

@@ -56,7 +56,7 @@ class ADDA(TwoDomainMethod):
     discriminator cannot tell its features from those of the source through the first encoder; the classifier
     stays as it is. The model is the adapted one, so its accuracy on the source falls.
 
-    Choose it when: The target only matters, and the two domains look so different that one encoder for both
+    Choose it when: Only the target matters, and the two domains look so different that one encoder for both
     loses much.
     """
 

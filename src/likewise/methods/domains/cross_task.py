@@ -50,9 +50,10 @@ class Config:
 
 
 class CrossTask(TwoDomainMethod):
-    """One head tells an image's class, another by how many quarters it was turned. What the classifier says
-    of a turned image tells something about the turn: a map learns that on the source, and is then held fixed
-    while, in both domains, the two ways to the turn (its own head, or the classes and the map) must agree.
+    """One head tells an image's class, another by how many quarter turns it was rotated. What the classifier
+    says of a turned image tells something about the turn: a map learns that on the source, and is then held
+    fixed while, in both domains, the two ways to the turn (its own head, or the classes and the map) must
+    agree.
 
     Choose it when: Images have an upright position, so that a turn can be seen, and the target has no labels.
     """

@@ -50,9 +50,9 @@ class BYOL(Method):
     to one embedding for all images. The EMA encoder's weights are a moving average of the network's, slower
     and slower towards the end.
 
-    Choose it when: No labels and small batches, where contrastive methods run short of negatives; its
-    features are among the best after long training. It needs longer than SimCLR to show results; watch the
-    signs of collapse.
+    Choose it when: You have no labels and small batches, where contrastive methods run short of negatives;
+    its features are among the best after long training. It needs longer than SimCLR to show results; watch
+    the signs of collapse.
     """
 
     name = "byol"

@@ -66,9 +66,9 @@ class Instance(Method):
     image's vector among those of all images, by a softmax over the whole set or by noise-contrastive
     estimation. The vectors move slowly towards the network's newest projections.
 
-    Choose it when: No labels and a small machine: with one view per image its step is the cheapest of the
-    methods without labels, and any batch size will do. It suits sets of up to a few hundred thousand images;
-    in larger ones a vector is outdated before its image comes again.
+    Choose it when: You have no labels and a small machine: with one view per image its step is the cheapest
+    of the methods without labels, and any batch size will do. It suits sets of up to a few hundred thousand
+    images; in larger ones a vector is outdated before its image comes again.
     """
 
     name = "instance"

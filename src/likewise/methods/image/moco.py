@@ -114,8 +114,8 @@ class MoCo(Method):
     compares within the batch and adds a predictor. The EMA encoder changes slowly, so that old keys remain
     comparable with new ones.
 
-    Choose it when: No labels and batches of 256 or fewer: version 2; a ViT and batches of a thousand or more:
-    version 3. With `--method.symmetric` each step costs 1.8 times as much and teaches more.
+    Choose it when: You have no labels and batches of 256 or fewer: version 2; or a ViT and batches of a
+    thousand or more: version 3. With `--method.symmetric` each step costs 1.8 times as much and teaches more.
     """
 
     name = "moco"

@@ -63,8 +63,8 @@ class MultiView(Method):
     The encoders' embeddings of the same image are positives for every pair of views, those of different
     images negatives. The final embedding is that of all encoders, concatenated.
 
-    Choose it when: No labels, and color carries information that lightness does not. It needs color images
-    and no augmentation that changes colors; use it where color jitter would destroy what matters.
+    Choose it when: You have no labels, and color carries information that lightness does not. It needs color
+    images and no augmentation that changes colors; use it where color jitter would destroy what matters.
     """
 
     name = "multiview"

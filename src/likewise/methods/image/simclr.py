@@ -49,8 +49,8 @@ class SimCLR(Method):
     batch, after a projector that is discarded after training. What the views share despite crops and color
     changes is what the network learns to see.
 
-    Choose it when: The first thing to try without labels: simple, quick to show results, hard to break. It
-    wants batches of 256 or more; with fewer, use MoCo or BYOL.
+    Choose it when: You have no labels. It is the first method to try: simple, quick to show results, hard to
+    break. It wants batches of 256 or more; with fewer, use MoCo or BYOL.
     """
 
     name = "simclr"

@@ -47,8 +47,8 @@ class SimSiam(Method):
     which gets no gradient; this alone prevents the collapse to one embedding for all images. There are no
     negatives, no EMA encoder and no queue.
 
-    Choose it when: No labels, small batches and little memory: BYOL without the EMA encoder. Like BYOL it
-    needs patience and a learning rate that is not too high; watch the signs of collapse.
+    Choose it when: You have no labels, small batches and little memory: BYOL without the EMA encoder. Like
+    BYOL it needs patience and a learning rate that is not too high; watch the signs of collapse.
     """
 
     name = "simsiam"

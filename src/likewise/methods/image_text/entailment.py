@@ -1,4 +1,4 @@
-"""Visual entailment: what an image makes of a statement.
+"""Visual entailment: does an image support a statement, contradict it, or neither?
 
 Xie et al. 2019, arXiv 1901.06706 (SNLI-VE). With a fusion encoder and momentum distillation: Li et al. 2021,
 arXiv 2107.07651, section 5.1; Yang et al. 2022, arXiv 2202.10401, section 4.3.
@@ -55,7 +55,7 @@ class Entailment(FusionFineTuning):
 
     name = "entailment"
     title = "Visual entailment"
-    summary = "a fusion encoder judges what an image makes of a statement"
+    summary = "a fusion encoder judges whether an image supports or contradicts a statement"
     paper = "Xie 2019, arXiv 1901.06706; Li 2021, arXiv 2107.07651"
     needs = Needs("image", "text", "label")
     options = Config

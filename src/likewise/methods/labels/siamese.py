@@ -54,9 +54,9 @@ class Siamese(Method):
     """One network embeds both images of a pair. Pairs of one class are pulled together, pairs of two classes
     are pushed beyond a margin. Half of the pairs of each batch are of one class.
 
-    Choose it when: Labels with many classes and few examples each, and the question is whether two images
-    show the same: signatures, faces, parts. Triplets or SupCon usually separate classes better in the same
-    time, because they compare all rows of a batch.
+    Choose it when: You have labels with many classes and few examples each, and the question is whether two
+    images show the same: signatures, faces, parts. Triplets or SupCon usually separate classes better in the
+    same time, because they compare all rows of a batch.
     """
 
     name = "siamese"

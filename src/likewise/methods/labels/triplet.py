@@ -51,9 +51,9 @@ class Triplet(Method):
     are mined within each batch: the hardest, the semi-hard ones or all. Distances are those of unit vectors,
     a linear projection of the features.
 
-    Choose it when: Labels with many classes of few examples each, and you want distances that mean something:
-    verification, few-shot, deduplication. Semi-hard mining is the safe choice; the hardest triplets can
-    collapse an untrained network.
+    Choose it when: You have labels with many classes of few examples each, and you want distances that mean
+    something: verification, few-shot, deduplication. Semi-hard mining is the safe choice; the hardest
+    triplets can collapse an untrained network.
     """
 
     name = "triplet"
