@@ -107,17 +107,24 @@ class Config:
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # From random weights, 64 px: minutes on two cores. A ResNet (a ViT of 192x6 takes 2.1 times as long) and
-    # no distillation (8 % more) keep a step short; the effect of either on quality was not compared. IMC and
-    # LMI are learned quickly and MLM has large gradients: with weights of 1 they dominate CMA, on which a
-    # start from random weights depends. Views are milder than the paper's, without RandAugment. Four layers
-    # for the text and one for fusion: of two and two, the text encoder is too weak (re-ranked R@1 of the demo
-    # 66 % and 64 %, here 74 % and 77 % after as many steps, which take 6 % less time).
+    # no distillation (8 % more) keep a step short; the effect of either on quality was not compared. A start
+    # from random weights depends on CMA: IMC and LMI are learned quickly, MLM has large gradients, and with
+    # weights of 1 these and ITM dominate it. Four layers for the text and one for fusion take 6 % less time
+    # than two and two, which make too weak a text encoder; benchmarks.md has the figures. Views are milder
+    # than the paper's, without RandAugment.
     "tiny": {
         "image": {"architecture": "resnet", "width": 24, "image_size": 64},
         "text": {"preset": "tiny", "depth": 5, "dropout": 0.0},
         "views": {"crop_scale": (0.8, 1.0), "randaugment": 0},
-        "method": {"fusion_depth": 1, "distillation": 0.0, "imc": 0.25, "lmi": 0.25, "mlm": 0.3},
-        "training": {"learning_rate": 1e-3, "batch_size": 128},
+        "method": {
+            "fusion_depth": 1,
+            "distillation": 0.0,
+            "imc": 0.25,
+            "lmi": 0.25,
+            "itm": 0.5,
+            "mlm": 0.3,
+        },
+        "training": {"learning_rate": 1e-3, "batch_size": 128, "warmup_share": 0.05},
     },
     # From random weights, 96 px: hours on two cores.
     "small": {
