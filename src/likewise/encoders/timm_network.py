@@ -41,7 +41,7 @@ class TimmNetwork(nn.Module):
         except ImportError as error:
             raise ConfigError(
                 f"{TIMM}{printable(name, most=100)} needs timm, which cannot be imported here "
-                f"({first_line(error)}): pip install timm."
+                f"({first_line(error)}): pip install 'likewise[timm]'."
             ) from error
         if not _NAME.fullmatch(name) or not timm.is_model(name):
             raise ConfigError(
