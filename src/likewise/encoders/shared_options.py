@@ -21,8 +21,8 @@ class TuningOptions:
     own: str | None = None
     """The class of a network of your own, which train(..., image_encoder=...) or text_encoder=... sets from
     Python; the command line has no network to build, and refuses it. As image encoder also a model of timm by
-    its name, such as timm:resnet18.a1_in1k (pip install 'likewise[timm]'); its width, depth and pooling override the other
-    options."""
+    its name, such as timm:resnet18.a1_in1k (pip install 'likewise[timm]'); its width, depth and pooling
+    override the other options."""
 
     tune: str = "full"
     """Which weights are trained: `full`, all; `frozen`, none (no gradient is computed, the least memory and
