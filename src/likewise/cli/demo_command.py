@@ -43,7 +43,7 @@ from likewise.training.engine import train
 
 __all__ = ["DemoCommand", "demo_settings", "run"]
 
-_STEPS = 400
+_STEPS = 360
 _RERANKED = 16  # candidates of each search
 _ANSWER, _WORDS = "query.png", "words.png"
 _INDEX, _ANSWERS = "scenes.index", "answers.png"

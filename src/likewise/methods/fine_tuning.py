@@ -34,9 +34,9 @@ _PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # 1e-3.
     "tiny": {
         "image": {"architecture": "resnet", "width": 24, "image_size": 64},
-        "text": {"preset": "tiny", "depth": 5, "dropout": 0.0},
+        "text": {"preset": "tiny", "depth": 6, "dropout": 0.0},
         "views": {"crop_scale": (0.9, 1.0), "randaugment": 0},
-        "method": {"fusion_depth": 1},
+        "method": {"fusion_depth": 2},
         "training": {"learning_rate": 5e-4, "batch_size": 128},
     },
     "small": {

@@ -109,15 +109,15 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # From random weights, 64 px: minutes on two cores. A ResNet (a ViT of 192x6 takes 2.1 times as long) and
     # no distillation (8 % more) keep a step short; the effect of either on quality was not compared. A start
     # from random weights depends on CMA: IMC and LMI are learned quickly, MLM has large gradients, and with
-    # weights of 1 these and ITM dominate it. Four layers for the text and one for fusion take 6 % less time
-    # than two and two, which make too weak a text encoder; benchmarks.md has the figures. Views are milder
-    # than the paper's, without RandAugment.
+    # weights of 1 these and ITM dominate it. Two layers for the text (and two for fusion) were too few. One
+    # for fusion does as well as two, but gives no maps of single words. Views are milder than the paper's,
+    # without RandAugment.
     "tiny": {
         "image": {"architecture": "resnet", "width": 24, "image_size": 64},
-        "text": {"preset": "tiny", "depth": 5, "dropout": 0.0},
+        "text": {"preset": "tiny", "depth": 6, "dropout": 0.0},
         "views": {"crop_scale": (0.8, 1.0), "randaugment": 0},
         "method": {
-            "fusion_depth": 1,
+            "fusion_depth": 2,
             "distillation": 0.0,
             "imc": 0.25,
             "lmi": 0.25,
