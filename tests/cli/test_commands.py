@@ -415,8 +415,11 @@ def test_demo_from_start_to_answer(tmp_path: Path, capsys: pytest.CaptureFixture
 
     from likewise.cli import demo_command
 
-    small = small_settings("tcl", steps=2)
-    monkeypatch.setattr(demo_command, "demo_settings", lambda steps: dataclasses.replace(small))
+    own, small = demo_command.demo_settings(steps=1), small_settings("tcl", steps=1)
+    training = dataclasses.replace(small.training, steps=1, batch_size=16)
+    # The demo's own network: what it explains depends on it.
+    few = dataclasses.replace(own, data=small.data, training=training)
+    monkeypatch.setattr(demo_command, "demo_settings", lambda steps: few)
     main(["demo", "--out", str(tmp_path / "demo")])
     shown = capsys.readouterr().out
     assert re.search(r"text to image, first hit right: [\d.]+% by cosine, [\d.]+% after re-ranking", shown)
