@@ -110,7 +110,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # no distillation (8 % more) keep a step short; the effect of either on quality was not compared. A start
     # from random weights depends on CMA: IMC and LMI are learned quickly, MLM has large gradients, and with
     # weights of 1 these and ITM dominate it. Two layers for the text (and two for fusion) were too few. One
-    # for fusion does as well as two, but gives no maps of single words. Views are milder than the paper's,
+    # for fusion does better than two, but gives no maps of single words. Views are milder than the paper's,
     # without RandAugment.
     "tiny": {
         "image": {"architecture": "resnet", "width": 24, "image_size": 64},
