@@ -85,7 +85,7 @@ def read_config(name: str, *, section: str) -> Any:
     except Exception as error:  # its checks of values raise errors of many kinds
         raise cannot_load(name, section, error) from error
     if config.model_type == "timm_wrapper":  # where timm is installed
-        raise cannot_load(name, section, ConfigError("timm"))
+        raise cannot_load(name, section, ConfigError("a model of timm"))
     return config
 
 

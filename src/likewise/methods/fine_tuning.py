@@ -17,7 +17,7 @@ from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, 
 from likewise.objectives import classification_loss
 from likewise.views import view_preset
 
-__all__ = ["FusionFineTuning", "checked_classes", "judgement_loss"]
+__all__ = ["TINY_ENCODERS", "TINY_FUSION_DEPTH", "FusionFineTuning", "checked_classes", "judgement_loss"]
 
 _TEXT_DEFAULTS: dict[str, Any] = {"architecture": "bert", "dropout": 0.1}
 
@@ -28,15 +28,22 @@ _TRAINING_DEFAULTS: dict[str, Any] = {
     "final_share": 0.1,
 }
 
+TINY_ENCODERS: dict[str, dict[str, Any]] = {
+    "image": {"architecture": "resnet", "width": 24, "image_size": 64},
+    "text": {"preset": "tiny", "depth": 6, "dropout": 0.0},
+}
+"""Encoders of the preset `tiny`, of TCL too, so that a run of it can be started from."""
+
+TINY_FUSION_DEPTH = 2
+"""Fusion layers among these text layers."""
+
 _PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Minutes on two cores; the encoders are those of TCL's preset of that name, so that a run of it can be
-    # started from. Crops could cut off what a statement is about. Question answering diverged at a rate of
-    # 1e-3.
+    # Minutes on two cores. Crops could cut off what a statement is about. Question answering diverged at a
+    # rate of 1e-3.
     "tiny": {
-        "image": {"architecture": "resnet", "width": 24, "image_size": 64},
-        "text": {"preset": "tiny", "depth": 6, "dropout": 0.0},
+        **TINY_ENCODERS,
         "views": {"crop_scale": (0.9, 1.0), "randaugment": 0},
-        "method": {"fusion_depth": 2},
+        "method": {"fusion_depth": TINY_FUSION_DEPTH},
         "training": {"learning_rate": 5e-4, "batch_size": 128},
     },
     "small": {

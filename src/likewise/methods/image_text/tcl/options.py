@@ -10,6 +10,7 @@ from likewise.mechanisms import LONGEST_QUEUE, queue_size_for
 from likewise.messages import flag
 from likewise.methods.base import BuildContext
 from likewise.methods.checks import check_counts, check_shares
+from likewise.methods.fine_tuning import TINY_ENCODERS, TINY_FUSION_DEPTH
 from likewise.networks.fusion import FusionNetwork
 
 __all__ = [
@@ -113,11 +114,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # for fusion does better than two, but gives no maps of single words. Views are milder than the paper's,
     # without RandAugment.
     "tiny": {
-        "image": {"architecture": "resnet", "width": 24, "image_size": 64},
-        "text": {"preset": "tiny", "depth": 6, "dropout": 0.0},
+        **TINY_ENCODERS,
         "views": {"crop_scale": (0.8, 1.0), "randaugment": 0},
         "method": {
-            "fusion_depth": 2,
+            "fusion_depth": TINY_FUSION_DEPTH,
             "distillation": 0.0,
             "imc": 0.25,
             "lmi": 0.25,
