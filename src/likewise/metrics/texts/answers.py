@@ -12,6 +12,8 @@ _NUMBERS = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 _DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)} | {"none": "0"}
 _SIGNS = re.compile(r"[^\w\s'.:-]|(?<!\d)\.|\.(?!\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])'(?=[^\W\d_])")
+_OTHER_WORDS = {"hell", "id", "ill", "its", "lets", "shed", "shell", "wed", "well", "were"}
 _NUM_ANNOTATORS = 10
 _ENOUGH = 3
 
@@ -19,12 +21,17 @@ _ENOUGH = 3
 def normalized_answer(text: str) -> str:
     """An answer in lower case without articles and punctuation, and with digits for numbers up to ten.
 
-    As VQA v2's evaluation (Antol et al. 2015, arXiv 1505.00468), without its list of contractions.
+    As VQA v2's evaluation (Antol et al. 2015, arXiv 1505.00468), which writes the apostrophe into a list of
+    contractions ("dont"). Here it is left out of every word that is no other word without it ("we're").
     """
-    words = _SIGNS.sub(" ", _THOUSANDS.sub("", text.lower())).split()
-    return (
-        " ".join(_DIGITS.get(word, word) for word in words if word not in _ARTICLES) or text.lower().strip()
-    )
+    words = _SIGNS.sub(" ", _THOUSANDS.sub("", text.lower().replace("’", "'"))).split()
+    words = [_without_apostrophe(_DIGITS.get(word, word)) for word in words if word not in _ARTICLES]
+    return " ".join(words) or text.lower().strip()
+
+
+def _without_apostrophe(word: str) -> str:
+    plain = _APOSTROPHE.sub("", word)
+    return word if plain in _OTHER_WORDS else plain
 
 
 def consensus_accuracy(answer: str, given: Sequence[tuple[str, float]]) -> float:
