@@ -124,7 +124,9 @@ def test_phrases_have_their_boxes_as_the_square_shows_them(tmp_path: Path) -> No
     assert len(found.others[bird]) == 0
     np.testing.assert_allclose(found.boxes[dog], [[0, 0, 0.5, 0.5], [0.75, 0.5, 0.25, 0.5]])
     np.testing.assert_allclose(found.others[dog], [[0, 0.5, 0.25, 0.25]])
-    assert found.num_hidden == 1  # the cat
+    assert (found.num_hidden, found.shares) == (1, [1.0, 1.0])  # the cat
+    padded = phrases_of(data, "pad")
+    assert (padded.num_hidden, padded.shares) == (0, [0.5, 0.5, 0.5])
 
 
 def test_a_share_of_many_phrases_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

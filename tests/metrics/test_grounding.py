@@ -88,6 +88,12 @@ def test_boxes_that_overlap_cover_their_union() -> None:
     assert "box_accuracy" not in grounding_figures(spot(0, 0)[None], [own])
 
 
+def test_chance_leaves_out_the_padding() -> None:
+    """A box of a quarter of the square, of an image that fills half of it."""
+    half = grounding_figures(spot(0, 0)[None], [boxes((0, 0.25, 0.5, 0.5))], shares=[0.5])
+    assert half["chance_pointing"] == pytest.approx(0.5)
+
+
 def test_random_points_score_chance() -> None:
     """A map whose peak falls anywhere points into a box as often as the box is large."""
     generator = np.random.default_rng(0)

@@ -123,6 +123,7 @@ def grounding_figures(
     maps: Map,
     boxes: Sequence[Boxes],
     others: Sequence[Boxes] | None = None,
+    shares: Sequence[float] | None = None,
 ) -> dict[str, float]:
     """Pointing game, and accuracy at given boxes.
 
@@ -130,10 +131,11 @@ def grounding_figures(
         maps: (P, R, R), one for each phrase.
         boxes: of each phrase the (K, 4) boxes that it names, at least one of them with an area.
         others: of each phrase the (K', 4) other boxes of its image; none when None.
+        shares: of each phrase the share of the square that its image fills, above 0; all of it when None.
 
     Returns:
         `pointing`, the share of phrases whose peak lies in one of its boxes (Zhang 2016, arXiv 1608.00507);
-        its chance, the mean share of the square that a phrase's boxes cover; `center_pointing`, the same for
+        its chance, the mean share of the image that a phrase's boxes cover; `center_pointing`, the same for
         the middle of the square. Where phrases have other boxes, `box_accuracy` of those phrases, the share
         whose highest box is its own, ties counting against it; its chance, the mean share of own boxes; and
         `largest_box_accuracy`. Counts of both.
@@ -146,7 +148,7 @@ def grounding_figures(
     hits = [holds(own, peak(heat)) for heat, own in zip(maps, boxes, strict=True)]
     figures = {
         "pointing": float(np.mean(hits)),
-        "chance_pointing": float(np.mean([_covered(own) for own in boxes])),
+        "chance_pointing": float(np.mean([_covered(own) for own in boxes] / np.array(shares or 1.0))),
         "center_pointing": float(np.mean([holds(own, (0.5, 0.5)) for own in boxes])),
         "num_phrases": float(len(boxes)),
     }

@@ -78,7 +78,8 @@ class Grounding(Task):
             notes.append(f"{_MAX_PHRASES:,} of {len(chosen):,} phrases are measured, a random sample")
             chosen = sampled_rows(len(chosen), _MAX_PHRASES)
         boxes, others = ([listed[place] for place in chosen] for listed in (found.boxes, found.others))
-        figures: dict[str, Any] = grounding_figures(_maps(model, data, found, chosen), boxes, others)
+        shares = [found.shares[place] for place in chosen]
+        figures: dict[str, Any] = grounding_figures(_maps(model, data, found, chosen), boxes, others, shares)
         if found.num_hidden:
             figures["num_hidden"] = float(found.num_hidden)
         try:
