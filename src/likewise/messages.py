@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = [
     "closest",
+    "counted",
     "first_line",
     "first_names",
     "flag",
@@ -48,6 +49,11 @@ def closest(name: str, known: Iterable[str]) -> str:
     """The hint "did you mean 'clip'?", with the known name that is closest; empty where none is close."""
     near = difflib.get_close_matches(name, list(known), n=1)
     return f"did you mean {near[0]!r}?" if near else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """ "1 row", "2,000 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 - `given_flags` returns only what the command line says, so that a file or a preset can say the rest.
 - tyro keeps the line breaks of a field's docstring. Here each paragraph is one line; the terminal wraps it.
 - An error is one line with a hint, not a box.
+- A list that is given several times, `--box A --box B`, is all of them.
 - An optional value is shown by its type: `--out STR`, not `--out {None}|STR`. The word None is accepted.
 """
 
@@ -14,7 +15,7 @@ import io
 import re
 import shlex
 import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -87,7 +88,7 @@ def given_flags(
         with redirect_stderr(shown):
             given = tyro.cli(
                 _optional(kind, default, hidden),
-                args=list(arguments),
+                args=_side_by_side(arguments, frozenset(_list_flags(kind))),
                 prog=prog,
                 registry=_rules(),
                 description=text,
@@ -97,6 +98,40 @@ def given_flags(
             raise
         raise ConfigError(f"{_in_one_line(shown.getvalue())} {prog} --help lists the options.") from None
     return dict(given)
+
+
+def _list_flags(kind: Any, before: str = "--") -> Iterator[str]:
+    """The flags of a dataclass that take several values."""
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        inner, *own = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        named = next((part.name for part in own if getattr(part, "name", None) is not None), name)
+        flag = f"{before}{named.replace('_', '-')}"
+        if dataclasses.is_dataclass(inner):
+            yield from _list_flags(inner, f"{flag}." if named else before)
+        elif get_origin(inner) is tuple and get_args(inner)[-1:] == (...,):
+            yield flag
+
+
+def _side_by_side(arguments: Sequence[str], flags: Collection[str]) -> list[str]:
+    """The arguments, with all values of each of these flags behind its first place."""
+    latest: list[str] = []
+    groups, first = [latest], dict[str, list[str]]()
+    for place, word in enumerate(arguments):
+        flag, sign, value = word.partition("=")
+        flag = flag.replace("_", "-")
+        if word == "--":
+            groups.append(list(arguments[place:]))
+            break
+        if flag in flags and flag in first:
+            latest = first[flag]
+            latest += [value] if sign else []
+        elif word.startswith("-") and not re.match(r"-[\d.]", word):
+            latest = [word]
+            groups.append(latest)
+            first[flag] = latest
+        else:
+            latest.append(word)
+    return [word for group in groups for word in group]
 
 
 def source_first(arguments: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from likewise.cli.files.row_files import check_out
 from likewise.data.record import BadRecord, Record
 from likewise.encoders.decoders import Decoding
 from likewise.errors import DataError
-from likewise.messages import printed_line
+from likewise.messages import counted, printed_line
 from likewise.metrics.texts.captions import few_distinct
 from likewise.model.captions import Caption
 from likewise.model.model import Model
@@ -56,7 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     """Caption, and print or write."""
     options = parse_flags(CaptionCommand, arguments, prog="likewise caption")
     if options.out != "txt":
-        check_out(options.out, such_as="captions", or_else=", or txt for a file beside each image")
+        or_else = ", or txt for a file beside each image"
+        check_out(options.out, such_as="captions", inputs=options.images, or_else=or_else)
     check_counts(options, "batch_size")
     model = open_model(options.run, options.device)
     model.needs("caption")  # before any source is opened
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> None:
                 print(printed_line(record.id), printed_line(caption.text), sep="\t")
     else:
         write_captions_file(options.out, found, overwrite=options.overwrite)
-        print(printed_line(f"wrote captions of {len(found):,} images to {options.out}"))
+        print(printed_line(f"wrote captions of {counted(len(found), 'image')} to {options.out}"))
     remark = few_distinct([captions[0].text for _, captions in found])
     if remark is not None:
         print(printed_line(f"warning: {remark}."), file=sys.stderr)

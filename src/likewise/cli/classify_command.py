@@ -121,7 +121,7 @@ def run(arguments: Sequence[str]) -> None:
 
 def _check(options: Any) -> None:
     check_counts(options, "num_classes", "batch_size", "neighbours")
-    check_out(options.out, such_as="classes")
+    check_out(options.out, such_as="classes", inputs=options.images)
     if options.sort_into is not None:
         check_folder(options.sort_into)
     if not options.images:

@@ -87,7 +87,8 @@ def _check(options: DataCommand) -> None:
     if options.sheet and Path(options.sheet).suffix.lower() not in _IMAGE_FORMATS:
         raise ConfigError(f"--sheet {options.sheet}: expected an image file, such as contact-sheet.png.")
     if options.sheet and options.sheet != DataCommand.sheet:
-        check_place("--sheet", Path(options.sheet), such_as=DataCommand.sheet)
+        source = options.data.source
+        check_place("--sheet", Path(options.sheet), such_as=DataCommand.sheet, inputs=[source])
     if options.views_size < 1:
         raise ConfigError(
             f"--views-size {options.views_size}: expected the side of a view, at least 1 pixel, such as 64."

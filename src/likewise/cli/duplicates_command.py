@@ -51,9 +51,9 @@ class DuplicatesCommand:
 def run(arguments: Sequence[str]) -> None:
     """Find, print, write, draw."""
     options = parse_flags(DuplicatesCommand, arguments, prog="likewise duplicates")
-    check_out(options.out, such_as="duplicates")
+    check_out(options.out, such_as="duplicates", inputs=[options.index])
     if options.sheet is not None:
-        check_place("--sheet", Path(options.sheet), such_as="duplicates.png")
+        check_place("--sheet", Path(options.sheet), such_as="duplicates.png", inputs=[options.index])
     if options.min_cosine is not None and not 0 < options.min_cosine <= 1:
         raise ConfigError(f"--min-cosine is {options.min_cosine}; expected above 0, and at most 1.")
     index = open_index(options.index)

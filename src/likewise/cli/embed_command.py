@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.out.endswith("/") or (path.is_dir() and path.suffix not in _SUFFIXES):
         write_parts(options, path)
         return
-    _check_out(path)
+    _check_out(path, options.data)
     model = open_model(options.model, options.device)
     # Before the data is opened, which would be searched for texts that this model cannot read.
     what = options.what or model.encoding.removeprefix("encode_")
@@ -93,11 +93,12 @@ def run(arguments: Sequence[str]) -> None:
         )
 
 
-def _check_out(path: Path) -> None:
+def _check_out(path: Path, data: DataConfig) -> None:
     """Reject a file that cannot be written, before all the work."""
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f"--out {path}: expected a name that ends in .parquet or .npy, or a folder/.")
-    check_place("--out", path, such_as=f"embeddings{path.suffix}")
+    inputs = (data.source, data.validation, data.images, data.annotations)
+    check_place("--out", path, such_as=f"embeddings{path.suffix}", inputs=inputs)
     if path.suffix == ".npy" and (reason := why_not_there(ids_file(path))) is not None:
         raise ConfigError(f"--out {path}: its ids cannot stand beside it: {reason}; name another place.")
 

@@ -143,7 +143,7 @@ def run(arguments: Sequence[str]) -> None:
 def _place_of_probe(run: str, name: str) -> str:
     """The file of a probe; ConfigError where it cannot be written, or would replace something else."""
     path = probe_file(run, name, "--save-probe")
-    check_place("--save-probe", path, such_as="flowers.safetensors")
+    check_place("--save-probe", path, such_as="flowers.safetensors", inputs=())
     if path.exists():
         try:
             Probe.load(path)

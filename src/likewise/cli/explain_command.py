@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> None:
     """Explain one image and write the sheet."""
     options = parse_flags(ExplainCommand, arguments, prog="likewise explain")
     path = Path(options.out)
-    check_place("--out", path, such_as="explanation.png")
+    check_place("--out", path, such_as="explanation.png", inputs=[options.image, options.other_image])
     model = open_model(options.model, options.device)
     comparing = options.other_image is not None
     kind = kind_of_explanation(model, of_texts=options.text is not None, of_images=comparing)

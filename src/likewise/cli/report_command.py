@@ -41,5 +41,5 @@ def run(arguments: Sequence[str]) -> None:
     options = parse_flags(ReportCommand, arguments, prog="likewise report")
     folder = RunFolder.existing(options.run)
     file = folder.report if options.out is None else Path(options.out)
-    check_place("--out", file, such_as=folder.report.name)
+    check_place("--out", file, such_as=folder.report.name, inputs=())
     print(f"wrote {report(folder.path, file, device=options.device, data=options.data)}")

@@ -15,7 +15,10 @@ __all__ = [
     "COMPLETE",
     "MAIN",
     "OPTIONAL",
+    "PHRASE",
+    "QUESTION",
     "REQUIRED",
+    "STATEMENT",
     "Column",
     "Need",
     "Needs",
@@ -69,7 +72,7 @@ COLUMNS = (
         "text",
         Texts,
         "caption captions text texts sentence sentences description descriptions title alt_text alt txt raw "
-        "report hypothesis question 标题 描述 文本 说明 statement statements questions 问题 句子",
+        "report hypothesis question 标题 描述 文本 说明 statement statements questions 问题 句子 phrase",
         pair_headers="text_1 text1 sentence1 sentence_1 sentence_a caption1 premise anchor question1 query "
         "first_sentence 句子1 文本1 前提",
         help="captions, sentences, a question or a statement",
@@ -154,17 +157,25 @@ class Need:
         required: rows without the column are bad records; an optional column is read where it is there.
         domain: "source" or "target": required of that domain's rows only. None: of all rows.
         complete: an optional column of which no row may lack its value, where others of the source have one.
+        headers: headers of tables, with spaces between, that mean this column here before any others do.
     """
 
     required: bool
     domain: str | None = None
     complete: bool = False
+    headers: str = ""
 
 
 REQUIRED = Need(True)
 OPTIONAL = Need(False)
 COMPLETE = Need(False, complete=True)
 """A source may lack the column. Where it has it, rows without are bad records."""
+QUESTION = Need(True, headers="question questions 问题")
+"""Of `text`, where a table may have captions too."""
+STATEMENT = Need(True, headers="statement statements hypothesis")
+"""Of `text`, where a table may have captions too."""
+PHRASE = Need(False, headers="phrase")
+"""Of `text`, where a table may have captions too."""
 
 
 def required_of(domain: str) -> Need:
@@ -179,7 +190,9 @@ class Needs:
     """The columns that a method or task reads, such as `Needs("image", label=OPTIONAL)`.
 
     Columns named alone are required. `further` says whether the table columns that play no role are read
-    too, as `Record.further`.
+    too, as `Record.further`. `by_row` says whether each row of a table stays a record of its own, in the
+    table's order, with the paths of its files as they are written there in `Record.written`; otherwise rows
+    of one image are one record.
 
     `"image" in needs` tells whether the column is read at all.
     """
@@ -187,12 +200,23 @@ class Needs:
     def __init__(self, *required: str, **columns: Need) -> None:
         self.columns = dict.fromkeys(required, REQUIRED) | columns
         self.further = False
+        self.by_row = False
 
     def with_further(self) -> Needs:
         """The same needs, and all further columns of tables."""
         needs = Needs(**self.columns)
         needs.further = True
         return needs
+
+    def row_by_row(self) -> Needs:
+        """The same needs, of each row of a table."""
+        needs = Needs(**self.columns)
+        needs.further, needs.by_row = self.further, True
+        return needs
+
+    def headers_of(self, column: str) -> str:
+        """The headers that mean a column here before any others do."""
+        return self.columns.get(column, OPTIONAL).headers
 
     @classmethod
     def of(cls, needs: Needs | Iterable[str]) -> Needs:

@@ -59,7 +59,8 @@ class Record:
         place: where the user finds it, such as "captions.csv:12".
         split: as the source has it, None where it names none.
         values: by column (`likewise.data.columns`); columns that the record does not have are not in it.
-            "further" has the table columns that play no role, where they are read.
+            "further" has the table columns that play no role, and "written" the paths of files as the table has
+            them, where they are read.
     """
 
     id: str
@@ -93,6 +94,12 @@ class Record:
         """Table columns that play no role, by their own names; none unless they were asked for."""
         further: dict[str, Any] = self.values.get("further", {})
         return further
+
+    @property
+    def written(self) -> dict[str, str]:
+        """Paths of its files by column, as they are written in a table that is read row by row."""
+        written: dict[str, str] = self.values.get("written", {})
+        return written
 
     @property
     def group(self) -> str | None:

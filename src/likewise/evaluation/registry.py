@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from likewise.data import Splits
-from likewise.data.columns import COMPLETE, OPTIONAL, REQUIRED, Needs
+from likewise.data.columns import COMPLETE, REQUIRED, Need, Needs
 from likewise.data.remedies import remedy
 from likewise.errors import ConfigError, DataError
 from likewise.evaluation import tasks as package
@@ -92,7 +92,10 @@ def needs_of_tasks(model: Model, name: str = "all") -> Needs:
     if name != "all" and "image" not in chosen[0].needs:
         return chosen[0].needs
     main = model.column or "text"
-    read = {column: OPTIONAL for task in chosen for column in task.needs}
+    read: dict[str, Need] = {}
+    for column, need in (pair for task in chosen for pair in task.needs.columns.items()):
+        if column not in read or not read[column].headers:
+            read[column] = Need(False, headers=need.headers)
     if main == "audio":
         read.pop("image", None)
     elif "audio" in read:  # an image without its sound has nothing to find

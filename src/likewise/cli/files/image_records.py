@@ -10,7 +10,7 @@ from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.stream import ImageBatch, image_batches
 from likewise.data.record import BadRecord, Record
-from likewise.messages import first_names, printed_line
+from likewise.messages import counted, first_names, printed_line
 from likewise.model.model import Model
 
 __all__ = ["list_images", "say_set_aside", "square_batches", "tracked"]
@@ -52,7 +52,8 @@ def tracked(
 
 
 def say_set_aside(bad: Sequence[BadRecord], what: str) -> None:
-    """Tell how many records could not be used, and why; nothing if all could."""
+    """Tell how many records could not be used, and why; nothing if all could. `what` they are, such as "rows"."""
     if bad:
         reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
-        print(printed_line(f"{len(bad):,} {what} set aside: {reasons}"), file=sys.stderr)
+        number = counted(len(bad), what.removesuffix("s"))
+        print(printed_line(f"{number} set aside: {reasons}"), file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,30 @@ ROW_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
 def check_out(
-    out: str | None, *, such_as: str, suffixes: Sequence[str] = ROW_SUFFIXES, or_else: str = ""
+    out: str | None,
+    *,
+    such_as: str,
+    inputs: Iterable[str | None],
+    suffixes: Sequence[str] = ROW_SUFFIXES,
+    or_else: str = "",
 ) -> None:
-    """Reject a place that cannot be written to, before any work.
+    """Reject a place that cannot be written to, or that is read, before any work.
 
     Args:
         out: the file; None to print.
         such_as: a name without its ending, for the message.
+        inputs: see `check_place`.
         suffixes: endings that are known, in lower case.
         or_else: what else may be given, for the message.
 
     Raises:
-        ConfigError: another ending, or a folder that is not there.
+        ConfigError: another ending, a folder, or a file that the command reads.
     """
     if out is None:
         return
     if Path(out).suffix.lower() not in suffixes:
         raise ConfigError(f"--out {out}: expected a name that ends in {', '.join(suffixes)}{or_else}.")
-    check_place("--out", Path(out), such_as=f"{such_as}{Path(out).suffix}")
+    check_place("--out", Path(out), such_as=f"{such_as}{Path(out).suffix}", inputs=inputs)
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:

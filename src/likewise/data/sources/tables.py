@@ -46,7 +46,8 @@ def source_of_tables(
     _check_same_columns([table for table, _, _ in tables])
     first = next((table for table, _, _ in tables if table.num_rows > 0), tables[0][0])
     reads = columns_read(needs)
-    roles = recognise(first, config, reads)
+    texts = needs.headers_of("text") if needs is not None else ""
+    roles = recognise(first, config, reads, texts=texts)
     there = [name for name in MAIN if name in roles.headers]
     main = next((name for name in there if name in reads), next(iter(there), "image"))
     image, split = roles.header(main), roles.header("split")
@@ -71,10 +72,16 @@ def source_of_tables(
         source.unread["image_root"] = "no column holds paths of images or sounds"
     if all(table.kind in _ENCODED for table, _, _ in tables):
         source.unread["encoding"] = f"{first.kind} has an encoding of its own"
+    if texts and roles.other_texts and config.text_column is None:
+        source.notes.append(
+            f"the texts are those of the column {', '.join(roles.headers['text'])}, not of "
+            f"{first_names(roles.other_texts)}; --data.text-column names another"
+        )
     further = source.columns_unread if needs is not None and needs.further else []
     for table, named, domain in tables:
         files = main if main in reads else None
         reader = _Reader(table, Roles(read, roles.apart), config, named, domain, source, main, files)
+        reader.by_row = needs is not None and needs.by_row
         reader.read([name for name in further if name not in table.binary])
     return source
 
@@ -105,6 +112,9 @@ def _check_same_columns(tables: list[Table]) -> None:
 
 class _Reader:
     """Reads one table into a source."""
+
+    by_row = False
+    """Each row is a record of its own, and is reported by itself."""
 
     def __init__(
         self,
@@ -191,7 +201,8 @@ class _Reader:
                     raise RecordError(f"no {'sound' if main == 'audio' else main}: the cell is empty")
             except RecordError as error:
                 reason = str(error) if role == main else f"{role}: {error}"
-                if role != main or id_ not in self._reported:  # one report an image, not one a caption
+                # One report an image, not one a caption.
+                if role != main or id_ not in self._reported or self.by_row:
                     self._problem(role, id_, place, reason, split)
                     self._reported.add(id_)
                 return
@@ -205,6 +216,9 @@ class _Reader:
             values["further"] = {
                 name: cell for name, cell in cells.items() if not is_missing(cell) and cell != ""
             }
+        if self.by_row:
+            files = {role: self._cells[role][0][row] for role in self._file_roles}
+            values["written"] = {role: cell for role, cell in files.items() if isinstance(cell, str)}
         self._gather(row, Record(id=id_, place=place, split=split, **values))
 
     def _gather(self, row: int, record: Record) -> None:
@@ -218,7 +232,8 @@ class _Reader:
         file = record.values.get(self._main)
         same: Any = (file, record.split, record.label, record.domain, record.group)
         grouped = file is not None or (self._paths is not None and record.group is not None)
-        earlier = self._gathered.setdefault(same if grouped and self._merges else row, record)
+        merges = grouped and self._merges and not self.by_row
+        earlier = self._gathered.setdefault(same if merges else row, record)
         if earlier is not record and record.texts:
             earlier.values["text"] = earlier.texts + record.texts
 

@@ -35,23 +35,26 @@ class Roles:
     Attributes:
         headers: role to headers; several where all hold texts of the same row.
         apart: the texts of a row do NOT mean the same (scored sentence pairs): each is a record of its own.
+        other_texts: headers that could mean texts too, and play no role.
     """
 
     headers: dict[str, tuple[str, ...]]
     apart: bool = False
+    other_texts: tuple[str, ...] = ()
 
     def header(self, role: str) -> str | None:
         """The first header of a role."""
         return next(iter(self.headers.get(role, ())), None)
 
 
-def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles:
+def recognise(table: Table, config: DataConfig, reads: Collection[str], *, texts: str = "") -> Roles:
     """The roles of a table's columns: those that the user named, then by header, then by content.
 
     Args:
         table: its columns.
         config: the user's options.
         reads: the roles that will be read. Pairs of texts are told apart only where `text_2` is among them.
+        texts: headers of the texts that come before all others, with spaces between.
 
     Raises:
         SourceError: a named column is not there, or several columns could be the texts.
@@ -68,14 +71,17 @@ def recognise(table: Table, config: DataConfig, reads: Collection[str]) -> Roles
     if paired:
         for role in ("text_2", "text_3"):
             search.add(role, search.pair_header(role))
-    search.add("text", *search.texts(paired="text_2" in found))
+    likely = f"{texts} {column_of('text').headers}"
+    if "text_2" in found:
+        likely = f"{texts} {column_of('text').pair_headers} {likely}"
+    search.add("text", *search.texts(likely.split()))
     others = [role for role in column_names() if role != "text" and role not in _AFTER_TEXT]
     search.by_headers(role for role in others if role in reads)
     search.add("text", *search.sentences())
     search.by_headers([*_AFTER_TEXT, *others])
     scored = any(plain_name(name) in column_of("score").headers.split() for name in table.names)
     apart = scored and not paired and not found.keys() & set(MAIN) and len(found.get("text", ())) > 1
-    return Roles(found, apart)
+    return Roles(found, apart, search.free_texts(likely.split()))
 
 
 def named_column(where: str, names: Sequence[str], role: str, name: str | None) -> str | None:
@@ -175,14 +181,15 @@ class _Search:
             return 2
         return int(not any(os.path.isfile(os.path.join(self._root, path.strip())) for path in paths))
 
-    def texts(self, *, paired: bool) -> tuple[str, ...]:
-        """The columns of texts by header; several where they are numbered."""
-        column = column_of("text")
-        headers = f"{column.pair_headers} {column.headers}" if paired else column.headers
-        for name in self._matches(headers.split()):
-            if self._is_text(name):
-                return (name, *self._numbered(plain_name(name), but=name))
+    def texts(self, headers: Sequence[str]) -> tuple[str, ...]:
+        """The columns of texts by header, the likeliest first; several where they are numbered."""
+        for name in self.free_texts(headers):
+            return (name, *self._numbered(plain_name(name), but=name))
         return self._numbered()
+
+    def free_texts(self, headers: Sequence[str]) -> tuple[str, ...]:
+        """The free columns of these headers that hold texts."""
+        return tuple(dict.fromkeys(filter(self._is_text, self._matches(headers))))
 
     def _numbered(self, base: str = "", *, but: str = "") -> tuple[str, ...]:
         """The free columns of texts with numbered headers: caption_1, caption.2, caption3."""

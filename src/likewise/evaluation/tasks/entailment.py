@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.data.columns import Needs
+from likewise.data.columns import REQUIRED, STATEMENT, Needs
 from likewise.evaluation.base import Task, task
 from likewise.evaluation.context import Context
 from likewise.evaluation.statements import STATEMENT_EXTRAS, measure_statements, statement_figures
@@ -18,7 +18,7 @@ class Entailment(Task):
 
     title = "Visual entailment"
     summary = "statements about an image: entailed, contradicted, or neither"
-    needs = Needs("image", "text", "label")
+    needs = Needs("image", text=STATEMENT, label=REQUIRED)
     abilities = ("entail",)
     order = 16
     monitored = "always"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data import Dataset
-from likewise.data.columns import Needs
+from likewise.data.columns import PHRASE, Needs
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
 from likewise.evaluation.phrases import Phrases, phrases_of
@@ -33,7 +33,7 @@ class Grounding(Task):
 
     title = "Phrase grounding"
     summary = "the region that a phrase names, without boxes in training"
-    needs = Needs("image", "boxes")
+    needs = Needs("image", "boxes", text=PHRASE)
     abilities = ("ground",)
     order = 18
     slow = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.data.columns import Needs
+from likewise.data.columns import REQUIRED, STATEMENT, Needs
 from likewise.evaluation.base import Task, task
 from likewise.evaluation.context import Context
 from likewise.evaluation.statements import STATEMENT_EXTRAS, measure_statements, statement_figures
@@ -18,7 +18,7 @@ class NLVR(Task):
 
     title = "Two-image reasoning"
     summary = "statements about two images: true or false"
-    needs = Needs("image", "image_2", "text", "label")
+    needs = Needs("image", "image_2", text=STATEMENT, label=REQUIRED)
     abilities = ("compare",)
     order = 17
     monitored = "always"

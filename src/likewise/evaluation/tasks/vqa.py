@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.data import Dataset
-from likewise.data.columns import Needs
+from likewise.data.columns import QUESTION, REQUIRED, Needs
 from likewise.evaluation.base import Figure, Task, task
 from likewise.evaluation.context import Context
 from likewise.evaluation.text_baselines import (
@@ -44,7 +44,7 @@ class VQA(Task):
 
     title = "Question answering"
     summary = "accuracy of answers to questions about images, beside text alone and shuffled images"
-    needs = Needs("image", "text", "answer")
+    needs = Needs("image", text=QUESTION, answer=REQUIRED)
     abilities = ("answer",)
     options = VQAOptions
     monitored: ClassVar = "always"

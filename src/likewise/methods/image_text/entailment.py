@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from likewise.batches.batch import Batch
-from likewise.data.columns import Needs
+from likewise.data.columns import REQUIRED, STATEMENT, Needs
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_counts, check_shares
 from likewise.methods.fine_tuning import FusionFineTuning, checked_classes, judgement_loss
@@ -57,7 +57,7 @@ class Entailment(FusionFineTuning):
     title = "Visual entailment"
     summary = "a fusion encoder judges whether an image supports or contradicts a statement"
     paper = "Xie 2019, arXiv 1901.06706; Li 2021, arXiv 2107.07651"
-    needs = Needs("image", "text", "label")
+    needs = Needs("image", text=STATEMENT, label=REQUIRED)
     options = Config
     monitored_embeddings = ()
 

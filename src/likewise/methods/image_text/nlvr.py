@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from likewise.batches.batch import Batch
-from likewise.data.columns import Needs
+from likewise.data.columns import REQUIRED, STATEMENT, Needs
 from likewise.methods.base import (
     BuildContext,
     Embeddings,
@@ -63,7 +63,7 @@ class NLVR(FusionFineTuning):
     title = "Two-image reasoning"
     summary = "a fusion encoder judges a statement about two images"
     paper = "Suhr 2018, arXiv 1811.00491; Li 2021, arXiv 2107.07651"
-    needs = Needs("image", "image_2", "text", "label")
+    needs = Needs("image", "image_2", text=STATEMENT, label=REQUIRED)
     options = Config
     monitored_embeddings = ()
 

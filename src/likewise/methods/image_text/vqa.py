@@ -18,7 +18,7 @@ from torch import Tensor
 
 from likewise.batches.batch import Batch
 from likewise.collectives import replica_share
-from likewise.data.columns import Needs
+from likewise.data.columns import QUESTION, REQUIRED, Needs
 from likewise.encoders.decoders import TransformerDecoder, decoder_like_fusion, start_from_fusion
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
 from likewise.methods.checks import check_counts, check_shares
@@ -69,7 +69,7 @@ class VQA(FusionFineTuning):
     title = "VQA"
     summary = "a decoder writes the answer to a question about an image"
     paper = "Li 2021, arXiv 2107.07651; Yang 2022, arXiv 2202.10401"
-    needs = Needs("image", "text", "answer")
+    needs = Needs("image", text=QUESTION, answer=REQUIRED)
     options = Config
 
     config: Config
