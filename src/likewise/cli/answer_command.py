@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
-from likewise.cli.files.answer_files import Answered, write_answers_file
-from likewise.cli.files.image_records import say_set_aside, square_batches, tracked
 from likewise.cli.files.row_files import check_out
-from likewise.data import DataConfig, open_source
-from likewise.data.columns import Needs
-from likewise.data.record import BadRecord, Record
-from likewise.errors import ConfigError, DataError
-from likewise.messages import plain_warnings, printed_line
-from likewise.model.answers import Score
+from likewise.cli.files.source_rows import Finding, Row, RowOptions, Rows, finish, open_rows, squares_of
+from likewise.data.columns import QUESTION, Needs
+from likewise.errors import ConfigError, SourceError
+from likewise.messages import counted, plain_warnings
+from likewise.model.answers import Answer, Score
 from likewise.model.model import Model
 from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
@@ -25,11 +25,8 @@ __all__ = ["AnswerCommand", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerCommand:
+class AnswerCommand(RowOptions):
     """Answer questions about images with a trained model of vqa."""
-
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """A run's folder, a model folder or a hub name."""
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """An image, a folder of images, or any source that `likewise data` reads; with no question on the line, a
@@ -38,11 +35,12 @@ class AnswerCommand:
     questions: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[QUESTION...]")] = ()
     """What to ask of every image."""
 
-    images: str | None = None
-    """Table of the images, where the table of questions names them by a key (as --data.images)."""
+    out: str | None = None
+    """File for the answers: .csv, .jsonl or .parquet, a row for each answer. Printed when not given."""
 
     answers: tuple[str, ...] = ()
-    """Answers to choose from, such as `--answers yes no`; those of the training data when not given."""
+    """Answers to choose from, such as `--answers yes no`, or a file with one a line (`--answers @FILE`);
+    those of the training data when not given. Stands after the image and the questions."""
 
     free: bool = False
     """Write answers word by word instead of choosing among known ones."""
@@ -54,80 +52,91 @@ class AnswerCommand:
     num_answers: int = 3
     """Answers to each question, the likeliest first."""
 
-    out: str | None = None
-    """File for the answers: .csv, .jsonl or .parquet, a row for each answer. Printed when not given."""
-
-    batch_size: int = 64
-    """Images at a time."""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-
-    quiet: bool = False
-    """Show no progress."""
-
 
 def run(arguments: Sequence[str]) -> None:
     """Answer, and print or write."""
     options = parse_flags(AnswerCommand, arguments, prog="likewise answer")
-    check_out(options.out, such_as="answers")
+    lists = [word.removeprefix("@") for word in options.answers]
+    check_out(options.out, such_as="answers", inputs=(options.source, options.images, *lists))
     check_counts(options, "batch_size", "num_answers")
-    for place, question in enumerate(options.questions):
-        if not question.strip():
-            raise ConfigError(f"question {place} is empty.")
+    choices = _choices(options.answers)
     model = open_model(options.run, options.device)
     model.needs("answer")  # before any source is opened
-    asks = not options.questions
-    source = open_source(
-        DataConfig(source=options.source, images=options.images),
-        Needs("image", "text") if asks else Needs("image"),
-    )
-    bad = [problem.bad for problem in source.problems if asks or problem.part != "text"]
-    if asks and not any(record.texts for record in source.records):
-        raise ConfigError(
-            f"no question: give one after {options.source}, or a table with a column of questions."
+    try:
+        rows = open_rows(
+            options,
+            options.source,
+            Needs("image", text=QUESTION),
+            noun="question",
+            words=options.questions,
         )
+    except SourceError as error:
+        if not options.answers:
+            raise
+        raise SourceError(
+            f"{error}; --answers takes all words up to the next option: put it after the image and the "
+            "questions"
+        ) from error
+    found: list[Finding] = []
     with plain_warnings():
-        found = list(_answered(model, source.records, options, bad))
-    if options.out is None:
-        for one in found:
-            answers = ", ".join(f"{answer.text} ({100 * answer.probability:.0f} %)" for answer in one.answers)
-            print("\t".join(map(printed_line, (one.image, one.question, answers))))
-    else:
-        write_answers_file(options.out, found)
-        print(f"wrote answers to {len(found):,} questions to {printed_line(options.out)}")
-    say_set_aside(bad, "records")
-    if not found:
-        raise DataError("no question could be answered, for the reasons above.")
+        for batch in rows.batches(squares_of(model), options, "answering"):
+            asked = [(row, question) for row in batch for question in row.texts]
+            for start in range(0, len(asked), options.batch_size):
+                found += _answered(model, rows, asked[start : start + options.batch_size], choices, options)
+    finish(found, rows, options.out, f"answers to {counted(len(found), 'question')}")
+
+
+def _choices(given: Sequence[str]) -> list[str] | None:
+    """The answers to choose from, of the command line or of a file; None where none are given."""
+    listed = list(given)
+    if len(listed) == 1 and (listed[0].startswith("@") or os.path.isfile(listed[0])):
+        try:
+            lines = Path(listed[0].removeprefix("@")).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--answers {listed[0]} cannot be read: {error}.") from error
+        listed = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if given and len(listed) < 2:
+        raise ConfigError(
+            f"--answers {given[0]}: {counted(len(listed), 'answer')} to choose from; expected two or more, "
+            "with spaces between and quotes around those of several words (--answers yes no 'not sure'), or "
+            "a file with one a line (--answers @answers.txt)."
+        )
+    return listed or None
 
 
 def _answered(
-    model: Model, records: list[Record], options: AnswerCommand, bad: list[BadRecord]
-) -> Iterator[Answered]:
-    """Each question of each readable image with its answers; other records are added to `bad`."""
-    batches = square_batches(model, records, batch_size=options.batch_size)
-    shown = tracked(batches, len(records), options.batch_size, "answering", quiet=options.quiet)
-    for batch in shown:
-        bad += batch.bad
-        asked = [
-            (row, question)
-            for row, record in enumerate(batch.records)
-            for question in options.questions or record.texts
-        ]
-        pieces = [asked[at : at + options.batch_size] for at in range(0, len(asked), options.batch_size)]
-        for piece in pieces:
-            ranked = model.answer_stored(
-                [batch.images[[row for row, _ in piece]]],
-                [question for _, question in piece],
-                options.answers or None,
-                free=options.free,
-                score=options.score,
-                num_answers=options.num_answers,
-            )
-            for (row, question), answers in zip(piece, ranked, strict=True):
-                yield Answered(_name(batch.records[row], options), question, answers)
+    model: Model,
+    rows: Rows,
+    asked: Sequence[tuple[Row, str]],
+    choices: list[str] | None,
+    options: AnswerCommand,
+) -> list[Finding]:
+    ranked = model.answer_stored(
+        [torch.stack([row.images[0] for row, _ in asked])],
+        [question for _, question in asked],
+        choices,
+        free=options.free,
+        score=options.score,
+        num_answers=options.num_answers,
+    )
+    return [
+        _finding(rows.named(row.record) | {"question": question}, answers)
+        for (row, question), answers in zip(asked, ranked, strict=True)
+    ]
 
 
-def _name(record: Record, options: AnswerCommand) -> str:
-    """A joined image is known by its key, not by the first question about it."""
-    return record.group if options.images is not None and record.group is not None else record.id
+def _finding(asked: dict[str, str], answers: Sequence[Answer]) -> Finding:
+    said = ", ".join(f"{answer.text} ({100 * answer.probability:.0f} %)" for answer in answers)
+    return Finding(
+        [
+            {
+                **asked,
+                "answer": answer.text,
+                "rank": rank,
+                "probability": answer.probability,
+                "log_prob": answer.log_prob,
+            }
+            for rank, answer in enumerate(answers, start=1)
+        ],
+        [asked["image"], asked["question"], said],
+    )

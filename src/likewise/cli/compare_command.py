@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from likewise.cli.entail_command import verdict_cells, verdict_row
+from likewise.cli.entail_command import judged
 from likewise.cli.files.row_files import check_out
-from likewise.cli.files.statement_rows import finish, open_rows
+from likewise.cli.files.source_rows import RowOptions, finish, open_rows, rows_of_files
+from likewise.data.columns import STATEMENT, Needs
 from likewise.errors import ConfigError
-from likewise.messages import plain_warnings
-from likewise.model.model import Model
+from likewise.messages import counted
 from likewise.option_flags import check_counts, parse_flags
 from likewise.runs.open import open_model
 
@@ -21,11 +21,8 @@ __all__ = ["CompareCommand", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareCommand:
+class CompareCommand(RowOptions):
     """Judge statements about two images with a trained model of nlvr."""
-
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """A run's folder, a model folder or a hub name."""
 
     inputs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LEFT RIGHT STATEMENT...")]
     """Two images and statements about both; or a table of pairs of images with statements, alone."""
@@ -33,21 +30,17 @@ class CompareCommand:
     out: str | None = None
     """File for the verdicts: .csv, .jsonl or .parquet, a row for each. Printed when not given."""
 
-    batch_size: int = 64
-    """Pairs at a time."""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-
-    quiet: bool = False
-    """Show no progress."""
+    image_2_column: str | None = None
+    """Column of the table with the second image; recognised when not given."""
 
 
 def run(arguments: Sequence[str]) -> None:
     """Judge, and print or write."""
     options = parse_flags(CompareCommand, arguments, prog="likewise compare")
-    check_out(options.out, such_as="verdicts")
+    check_out(options.out, such_as="verdicts", inputs=(*options.inputs[:2], options.images))
     check_counts(options, "batch_size")
+    if not options.inputs:
+        raise ConfigError("nothing to compare: name two images and a statement, or a table of pairs.")
     if len(options.inputs) == 2:
         raise ConfigError(
             f"{options.inputs[0]} and {options.inputs[1]} are two images without a statement; add one, such "
@@ -57,36 +50,9 @@ def run(arguments: Sequence[str]) -> None:
     model.needs("compare")  # before any source is opened
     if len(options.inputs) > 2:
         left, right, *statements = options.inputs
-        found, bad = _judged(model, [((left, right), [left, right], statements)]), []
+        rows = rows_of_files(options, {"image": left, "image_2": right}, statements)
     else:
-        rows, found = open_rows(options.inputs[0], ("image", "image_2"), "text"), []
-        for piece in rows.batches(options.batch_size, "judging", quiet=options.quiet):
-            found += _judged(
-                model,
-                [
-                    ((_name(record, "image"), _name(record, "image_2")), images, record.texts)
-                    for record, images in piece
-                ],
-            )
-        bad = rows.bad
-    finish(found, bad, options.out, verdict_cells)
-
-
-def _name(record: Any, column: str) -> str:
-    """The path of a record's image; its id where it has none."""
-    return str(getattr(record.values[column], "path", record.id))
-
-
-def _judged(
-    model: Model, given: Sequence[tuple[tuple[str, str], list[Any], Sequence[str]]]
-) -> list[dict[str, Any]]:
-    triples = [(names, *images, text) for names, images, texts in given for text in texts]
-    if not triples:
-        return []
-    names, left, right, texts = (list(column) for column in zip(*triples, strict=True))
-    with plain_warnings():
-        verdicts = model.compare(left, right, texts)
-    return [
-        verdict_row({"image": first, "image_2": second}, text, verdict)
-        for (first, second), text, verdict in zip(names, texts, verdicts, strict=True)
-    ]
+        needs = Needs("image", "image_2", text=STATEMENT)
+        rows = open_rows(options, options.inputs[0], needs, noun="statement")
+    found = judged(model, rows, options, model.compare)
+    finish(found, rows, options.out, f"verdicts on {counted(len(found), 'statement')}")

@@ -102,6 +102,8 @@ def run(arguments: Sequence[str]) -> None:
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
         return
+    if options.task != "all":  # before the data is opened, which may take long
+        find_task(options.task).check(model, given[find_task(options.task).options])
     measured = open_measured(
         model,
         options.run,
@@ -114,6 +116,8 @@ def run(arguments: Sequence[str]) -> None:
         _refuse_ignored(given, names, f"all ({', '.join(names)})")
     for line in measured.lines(names):
         print(printed_line(line), file=sys.stderr if options.json else sys.stdout, flush=True)
+    for note in () if measured.own else measured.whole.summary["notes"]:
+        print(printed_line(f"note: {note}."), file=sys.stderr, flush=True)
     results, failed = {}, []
     for name, found in measure(model, measured, {name: given[find_task(name).options] for name in names}):
         if isinstance(found, LikewiseError):

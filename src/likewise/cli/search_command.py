@@ -138,9 +138,7 @@ def _check(options: Any) -> None:
         if Path(options.sheet).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
             raise ConfigError(f"--sheet {options.sheet}: expected a name that ends in .png, .jpg or .webp.")
         images = [word.rpartition("*")[2] for word in (*options.image, *options.not_image)]  # 0.5*a.jpg
-        check_place(
-            "--sheet", Path(options.sheet), such_as="answers.png", inputs=[*images, options.index]
-        )
+        check_place("--sheet", Path(options.sheet), such_as="answers.png", inputs=[*images, options.index])
 
 
 def _candidates(index: Index, filters: Sequence[tuple[str, str]], options: Any) -> Any:

@@ -59,8 +59,8 @@ class Record:
         place: where the user finds it, such as "captions.csv:12".
         split: as the source has it, None where it names none.
         values: by column (`likewise.data.columns`); columns that the record does not have are not in it.
-            "further" has the table columns that play no role, and "written" the paths of files as the table has
-            them, where they are read.
+            "further" has the table columns that play no role, "written" the paths of files as the table has
+            them, where these are read.
     """
 
     id: str

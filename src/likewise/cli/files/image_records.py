@@ -10,12 +10,13 @@ from likewise.data import DataConfig, open_source
 from likewise.data.columns import Needs
 from likewise.data.images.stream import ImageBatch, image_batches
 from likewise.data.record import BadRecord, Record
-from likewise.messages import counted, first_names, printed_line
+from likewise.messages import counted, printable, printed_line
 from likewise.model.model import Model
 
 __all__ = ["list_images", "say_set_aside", "square_batches", "tracked"]
 
 T = TypeVar("T")
+_REASONS, _OF_REASON = 10, 180
 
 
 def list_images(sources: Sequence[str]) -> tuple[list[Record], list[BadRecord]]:
@@ -52,8 +53,11 @@ def tracked(
 
 
 def say_set_aside(bad: Sequence[BadRecord], what: str) -> None:
-    """Tell how many records could not be used, and why; nothing if all could. `what` they are, such as "rows"."""
+    """Tell how many of what ("rows", "images") could not be used, and why; nothing if all could."""
     if bad:
-        reasons = first_names([f"{one.place}: {one.reason}" for one in bad], most=10)
+        reasons = ", ".join(
+            printable(f"{one.place}: {one.reason}", most=_OF_REASON) for one in bad[:_REASONS]
+        )
+        reasons += f" and {len(bad) - _REASONS:,} more" if len(bad) > _REASONS else ""
         number = counted(len(bad), what.removesuffix("s"))
         print(printed_line(f"{number} set aside: {reasons}"), file=sys.stderr)
