@@ -151,3 +151,37 @@ def test_a_source_may_stand_first() -> None:
     assert source_first([]) == []
     with pytest.raises(ConfigError, match=r"given twice: a\.csv and --data"):
         source_first(["a.csv", "--data=b.csv"])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lists:
+    """Several of each."""
+
+    source: Annotated[str, tyro.conf.Positional]
+    """Where from."""
+    words: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """At the end."""
+    box: tuple[str, ...] = ()
+    """Places."""
+    not_box: tuple[int, ...] = ()
+    """Numbers."""
+    out: str = "x"
+    """One."""
+    inner: Inner = dataclasses.field(default_factory=Inner)
+    unnamed: Annotated[Inner, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Inner)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("s --box a b --box c", {"box": ("a", "b", "c")}),
+        ("s w --box a --out y --box=c --box d", {"words": ("w",), "box": ("a", "c", "d"), "out": "y"}),
+        ("s --not-box -1 --box a --not_box 2 -3", {"not_box": (-1, 2, -3), "box": ("a",)}),
+        ("s --inner.weights 1 --inner.weights 2 3", {"inner": Inner(weights=(1.0, 2.0, 3.0))}),
+        ("s --weights 1 --weights 2", {"unnamed": Inner(weights=(1.0, 2.0))}),
+        ("s --out y --out z", {"out": "z"}),
+        ("s --box a -- --box", {"box": ("a",), "words": ("--box",)}),
+    ],
+)
+def test_a_list_that_is_given_several_times_is_all_of_them(words: str, expected: dict[str, object]) -> None:
+    assert parse_flags(Lists, words.split(), prog="x") == Lists(source="s", **expected)

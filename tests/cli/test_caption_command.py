@@ -46,7 +46,7 @@ def test_every_form_of_file_has_the_captions(
         main([*words, "--out", str(out)])
         said = capsys.readouterr()
         assert "captions of 3 images" in said.out
-        assert "1 images set aside" in said.err
+        assert "1 image set aside" in said.err
         assert "broken.png" in said.err
         if suffix == "csv":
             with open(out, encoding="utf-8", newline="") as stream:

@@ -82,6 +82,6 @@ def test_no_file_is_written_without_an_image(
         main(["classify", str(run), broken, "--device", "cpu", "--out", str(out)])
     assert ended.value.code != 0
     said = capsys.readouterr().err
-    assert "1 images set aside" in said
+    assert "1 image set aside" in said
     assert "no image could be read" in said
     assert not out.exists()

@@ -111,17 +111,21 @@ def test_commands_print_and_write(runs: dict[str, Path], capsys: Any) -> None:
     assert code == 0
     assert printed.startswith(f"{image}\tthere is a star\t")
     code, printed, _ = said(["compare", str(runs["nlvr"]), table, "--out", out], capsys)
-    assert (code, "wrote 2 rows" in printed) == (0, True)
+    assert (code, "wrote verdicts on 2 statements" in printed) == (0, True)
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["statement"] for row in rows] == ["there is a star", "two things"]
+    assert [(row["row"], row["image"], row["image_2"]) for row in rows] == [
+        ("rows.csv:2", "0.png", "1.png"),
+        ("rows.csv:3", "1.png", "2.png"),
+    ]
     assert float(rows[0]["p(true)"]) + float(rows[0]["p(false)"]) == pytest.approx(1, abs=1e-5)
     drawing = str(folder / "found.png")
     words = ["ground", str(runs["tcl"]), image, "a star", "--box", "1,1,9,9", "20,20,9,9", "--out", drawing]
     code, printed, _ = said(words, capsys)
     assert (code, "best box" in printed, Path(drawing).is_file()) == (0, True, True)
     code, printed, err = said(["ground", str(runs["tcl"]), str(folder / "boxes.csv")], capsys)
-    assert (code, printed.count("a star"), "1 records set aside" in err) == (0, 1, True)
+    assert (code, printed.count("a star"), "1 row set aside: boxes.csv:3: missing" in err) == (0, 1, True)
 
 
 def test_statements_that_are_cut_are_warned_of(runs: dict[str, Path], capsys: Any) -> None:
@@ -154,7 +158,7 @@ def test_images_without_boxes_among_others_have_an_empty_cell(runs: dict[str, Pa
         rows = [["image", "text", "boxes"], ["0.png", "a circle", "[]"], ["1.png", "a star", boxes]]
         csv.writer(file).writerows(rows)
     code, _, err = said(["ground", str(runs["tcl"]), str(table), "--out", str(out)], capsys)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, "note: 1 row without phrases of boxes: their texts are looked for.\n")
     with out.open(newline="") as file:
         found = {row["phrase"]: row["best_box"] for row in csv.DictReader(file)}
     assert found == {"a circle": "", "a star": "0"}
@@ -164,15 +168,124 @@ def test_images_without_boxes_among_others_have_an_empty_cell(runs: dict[str, Pa
 def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) -> None:
     folder = runs["folder"]
     image = str(folder / "0.png")
+    entail, ground = ["entail", str(runs["entailment"])], ["ground", str(runs["tcl"])]
+    table, copy = str(folder / "rows.csv"), folder / "copy.png"
+    copy.write_bytes((folder / "0.png").read_bytes())
+    drawing = str(folder / "drawing.png")
     for words, message in (
+        (["compare", str(runs["nlvr"])], "nothing to compare: name two images and a statement"),
         (["compare", str(runs["nlvr"]), image, image], "two images without a statement"),
-        (["entail", str(runs["entailment"]), image], "without a column text"),
-        (["entail", str(runs["entailment"]), str(folder / "no.png"), "a"], "cannot be read"),
+        (["compare", str(runs["nlvr"]), image, image, "a", "--image-root", "x"], "--image-root: no effect"),
+        (["compare", str(runs["nlvr"]), image, "no.png", "a"], "image_2: missing: there is no such file"),
+        ([*entail, image], "no statement: give one on the command line"),
+        ([*entail, str(folder / "no.png"), "a"], "there is no such file"),
+        ([*entail, table, "--out", table], "is a file that is read here"),
+        ([*entail, str(folder / "*.csv"), "--out", table], "is a file that is read here"),
+        ([*entail, table, "--text-column", "nothing"], "no column 'nothing' (--text-column)"),
+        ([*entail, image, "a", "--text-column", "text"], "--text-column has no effect with a statement"),
+        ([*entail, table, " "], "statement 0 is empty"),
+        ([*ground, str(copy), "a", "--out", str(copy)], "is a file that is read here"),
+        ([*ground, table, "a", "--out", drawing], "is for one image file, and"),
+        ([*ground, table, "a", "--box", "1,1,9,9"], "--box is for one image file, and"),
+        ([*ground, image, "a", "--layer", "-1"], "--layer is -1; layers are counted from 0"),
         (["ground", str(runs["tcl"]), image, "a", "--box", "1,2,3"], "expected four numbers"),
-        (["ground", str(runs["tcl"]), image, "a", "--out", "x.csv"], "expected a name that ends in .png"),
+        (["ground", str(runs["tcl"]), image, "a", "--out", "x.txt"], "expected a name that ends in .png"),
         (["ground", str(runs["nlvr"]), image, "a"], "cannot ground"),
         (["entail", str(runs["entailment"]), image, "a", "--batch-size", "0"], "--batch-size is 0"),
     ):
         code, _, err = said(words, capsys)
         assert code in (2, 3, 4)
         assert message in err
+    assert copy.read_bytes() == (folder / "0.png").read_bytes()
+    assert not Path(drawing).exists()
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with out.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_keep_their_order_and_each_lost_one_is_named(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:60])
+    table, out = folder / "order.jsonl", folder / "order.csv"
+    images = ["1.png", "cut.png", "0.png", "1.png", "cut.png", "0.png", "0.png"]
+    rows = [{"image": name, "statement": f"text {n}"} for n, name in enumerate(images)]
+    rows[5]["statement"] = None  # type: ignore[assignment]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    words = ["entail", str(runs["entailment"]), str(table), "--out", str(out), "--batch-size", "3"]
+    code, _, err = said(words, capsys)
+    assert [row["statement"] for row in rows_of(out)] == ["text 0", "text 2", "text 3", "text 6"]
+    assert [row["row"] for row in rows_of(out)] == [f"order.jsonl:{line}" for line in (1, 3, 4, 7)]
+    assert (code, err.startswith("3 rows set aside: ")) == (0, True)
+    for lost in ("order.jsonl:2: truncated", "order.jsonl:5: truncated", "order.jsonl:6: no statement"):
+        assert lost in err
+    judged = load(runs["entailment"]).entail([folder / "1.png", folder / "0.png"], ["text 0", "text 2"])
+    for row, verdict in zip(rows_of(out), judged, strict=False):
+        assert float(row["p(true)"]) == pytest.approx(verdict.probabilities["true"], abs=1e-5)
+
+
+def test_where_no_image_is_found_the_reasons_are_told(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere/x.png").write_bytes((folder / "0.png").read_bytes())
+    table = folder / "lost.csv"
+    table.write_text("image,image_2,statement\nx.png,x.png,there is a star\n")
+    for command, run in (("entail", "entailment"), ("compare", "nlvr"), ("ground", "tcl")):
+        words = [command, str(runs[run]), str(table), "--text-column", "statement"]
+        code, _, err = said(words, capsys)
+        assert (code, "1 row set aside: lost.csv:2: missing: there is no file" in err) == (3, True)
+        assert "--image-root" in err
+        assert "--data." not in err
+        code, printed, err = said([*words, "--image-root", str(folder / "elsewhere")], capsys)
+        assert (code, len(printed.splitlines()), err) == (0, 1, "")
+
+
+def test_boxes_that_cannot_be_used_cost_their_row_alone(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    table, out = folder / "bad_boxes.jsonl", folder / "bad_boxes.csv"
+    good, bad = [2, 2, 10, 10], [2, 2, -3, 10]
+    rows = [
+        {"image": "0.png", "boxes": [{"phrase": "a star", "box": good}]},
+        {"image": "0.png", "boxes": [{"phrase": "a star", "box": bad}]},
+        {"image": "0.png", "boxes": [{"phrase": "a star", "box": [1, 2]}]},
+        {"image": "0.png", "boxes": [{"box": good}]},
+        {"image": "0.png", "boxes": []},
+        {"image": "1.png", "boxes": [{"phrase": "a circle", "box": good}, {"box": [20, 20, 5, 5]}]},
+    ]
+    table.write_text("\n".join(map(json.dumps, rows)))
+    code, _, err = said(["ground", str(runs["tcl"]), str(table), "--out", str(out)], capsys)
+    assert (code, [row["phrase"] for row in rows_of(out)]) == (0, ["a star", "a circle"])
+    assert err.startswith("4 rows set aside: ")
+    for reason in (
+        "jsonl:2: boxes: width and height must be above 0, got 2, 2, -3, 10",
+        "jsonl:3: boxes: a box has four numbers",
+        "jsonl:4: no phrase",
+        "jsonl:5: no phrase",
+    ):
+        assert reason in err
+
+
+def test_words_are_for_every_image_of_any_source(runs: dict[str, Path], capsys: Any) -> None:
+    folder = runs["folder"]
+    for command, run in (("entail", "entailment"), ("ground", "tcl")):
+        words = [command, str(runs[run]), str(folder / "rows.csv"), "a star", "a circle"]
+        code, printed, _ = said(words, capsys)
+        assert (code, len(printed.splitlines())) == (0, 4)
+        assert printed.startswith(f"{folder / '0.png'}\ta star\t")
+    bare = folder / "without_ending"
+    bare.write_bytes((folder / "0.png").read_bytes())
+    code, printed, _ = said(["entail", str(runs["entailment"]), str(bare), "a star"], capsys)
+    assert (code, printed.startswith(f"{bare}\ta star\t")) == (0, True)
+
+
+def test_generated_scenes_are_judged_too(runs: dict[str, Path], capsys: Any) -> None:
+    scenes = "scenes:train=2,validation=0,seed=1,size=32,task="
+    for command, run, task in (
+        ("entail", "entailment", "statements"),
+        ("compare", "nlvr", "pairs"),
+        ("ground", "tcl", "grounding"),
+    ):
+        code, printed, err = said([command, str(runs[run]), scenes + task], capsys)
+        assert (code, err) == (0, "")
+        assert printed.startswith("train scene 0\t")
