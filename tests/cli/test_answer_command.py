@@ -91,7 +91,9 @@ def test_answers_to_choose_from_come_from_a_file_or_from_several_flags(
         assert {answer.rpartition(" (")[0] for answer in cell.split(", ")} == {"yes", "no", "maybe so"}
 
 
-def test_questions_about_images_of_another_table_keep_their_order(run: Path, photo: Path, tmp_path: Path) -> None:
+def test_questions_on_images_of_another_table_keep_their_order(
+    run: Path, photo: Path, tmp_path: Path
+) -> None:
     (tmp_path / "images.csv").write_text("image_id,image\n7,0.png\n8,1.png\n")
     questions, out = tmp_path / "questions.csv", tmp_path / "found.csv"
     questions.write_text("image_id,question\n8,what is it?\n7,is it red?\n8,is it blue?\n")

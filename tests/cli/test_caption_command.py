@@ -110,3 +110,23 @@ def test_what_cannot_be_captioned_is_one_line(
         main(["caption", str(run), str(photos / words[0]), *words[1:], "--device", "cpu"])
     assert stopped.value.code not in (0, None)
     assert message in capsys.readouterr().err
+
+
+def test_images_elsewhere_and_generated_ones_are_read(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "away" / "table.csv"
+    table.parent.mkdir()
+    table.write_text(f"image,label\n{NAMES[0]},x\n")
+    words = ["caption", str(run), str(table), "--num-beams", "1", "--device", "cpu"]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "try: --image-root FOLDER" in capsys.readouterr().err
+    main([*words, "--image-root", str(photos)])
+    assert capsys.readouterr().out.startswith(NAMES[0])
+    main(["caption", str(run), "scenes:train=2,validation=0,size=32", "--num-beams", "1", "--device", "cpu"])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with pytest.raises(SystemExit):
+        main([*words, "--out", str(table)])
+    assert "is a file that is read here" in capsys.readouterr().err
+    assert table.read_text().startswith("image,label")

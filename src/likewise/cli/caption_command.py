@@ -42,6 +42,10 @@ class CaptionCommand(Decoding):
     overwrite: bool = False
     """With `--out txt`: replace the text files that are there."""
 
+    image_root: str | None = None
+    """Folder that the paths in tables are relative to; the table's own folder (or its images/) when not
+    given."""
+
     batch_size: int = 64
     """Images generated for at a time."""
 
@@ -62,7 +66,7 @@ def run(arguments: Sequence[str]) -> None:
     model = open_model(options.run, options.device)
     model.needs("caption")  # before any source is opened
     decoding = Decoding(**{field.name: getattr(options, field.name) for field in fields(Decoding)})
-    records, bad = list_images(options.images)
+    records, bad = list_images(options.images, image_root=options.image_root)
     found = _captions(model, records, decoding, options, bad)
     say_set_aside(bad, "images")
     if not found:

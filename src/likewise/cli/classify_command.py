@@ -86,6 +86,10 @@ class ClassifyCommand:
     num_classes: int = 1
     """The likeliest so many classes of each image."""
 
+    image_root: str | None = None
+    """Folder that the paths in tables are relative to; the table's own folder (or its images/) when not
+    given."""
+
     batch_size: int = 256
     """Images per forward pass."""
 
@@ -103,7 +107,7 @@ def run(arguments: Sequence[str]) -> None:
     _check(options)
     model = open_model(options.run, options.device)
     classifier = _classifier(model, options)  # before any source is opened
-    records, bad = list_images(options.images)
+    records, bad = list_images(options.images, image_root=options.image_root)
     rows = _classified(model, classifier, records, options, bad)
     say_set_aside(bad, "images")
     if not rows:

@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from PIL import Image
 
 from likewise.data import DataConfig, open_source
-from likewise.data.columns import Needs
+from likewise.data.columns import Needs, column_names
 from likewise.data.images.stream import ImageBatch, image_batches
-from likewise.data.record import BadRecord, Record
+from likewise.data.record import BadRecord, Generated, Record, Source
+from likewise.data.stored_kinds import Images
 from likewise.messages import counted, printable, printed_line
 from likewise.model.model import Model
 
-__all__ = ["list_images", "say_set_aside", "square_batches", "tracked"]
+__all__ = ["list_images", "open_images", "say_hints", "say_set_aside", "square_batches", "tracked"]
 
 T = TypeVar("T")
 _REASONS, _OF_REASON = 10, 180
 
 
-def list_images(sources: Sequence[str]) -> tuple[list[Record], list[BadRecord]]:
-    """The records of all sources, and what listing them has set aside."""
-    opened = [open_source(DataConfig(source=source), Needs("image")) for source in sources]
+@dataclass(frozen=True)
+class _Drawn:
+    """A way to the bytes of a generated image."""
+
+    row: int
+    pixels: Any = field(compare=False, repr=False)
+    num_bytes = 0
+
+    @property
+    def key(self) -> str:
+        """See ImageRef."""
+        return f"generated {self.row}"
+
+    def read(self) -> bytes:
+        """As a PNG."""
+        file = io.BytesIO()
+        Image.fromarray(self.pixels[self.row].transpose(1, 2, 0)).save(file, "PNG")
+        return file.getvalue()
+
+
+def open_images(config: DataConfig, needs: Needs) -> Source:
+    """A source whose images can all be read as files, generated ones too."""
+    source = open_source(config, needs)
+    for record in source.records if source.pixels is not None else ():
+        for column in column_names(Images):
+            if isinstance(ref := record.values.get(column), Generated):
+                record.values[column] = _Drawn(ref.row, source.pixels)
+    return source
+
+
+def list_images(sources: Sequence[str], *, image_root: str | None) -> tuple[list[Record], list[BadRecord]]:
+    """The records of all sources, and what listing them has set aside; says what to try if nothing is left.
+
+    Args:
+        sources: as `likewise data` takes them.
+        image_root: where the paths in tables start; see `DataConfig`.
+    """
+    configs = [DataConfig(source=source, image_root=image_root) for source in sources]
+    opened = [open_images(config, Needs("image")) for config in configs]
     records = [record for source in opened for record in source.records]
+    if not records:
+        say_hints([hint.replace("--data.image-root", "--image-root") for one in opened for hint in one.hints])
     return records, [
         problem.bad for source in opened for problem in source.problems if problem.part != "text"
     ]
@@ -61,3 +104,9 @@ def say_set_aside(bad: Sequence[BadRecord], what: str) -> None:
         reasons += f" and {len(bad) - _REASONS:,} more" if len(bad) > _REASONS else ""
         number = counted(len(bad), what.removesuffix("s"))
         print(printed_line(f"{number} set aside: {reasons}"), file=sys.stderr)
+
+
+def say_hints(hints: Sequence[str]) -> None:
+    """Tell what may help where nothing can be read."""
+    for hint in hints:
+        print(printed_line(f"try: {hint}."), file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,16 +12,15 @@ from typing import Annotated, Any, NamedTuple
 
 import torch
 import tyro
-from PIL import Image
 from torch import Tensor
 
-from likewise.cli.files.image_records import say_set_aside, tracked
+from likewise.cli.files.image_records import open_images, say_hints, say_set_aside, tracked
 from likewise.cli.files.row_files import write_rows
-from likewise.data import DataConfig, open_source
+from likewise.data import DataConfig
 from likewise.data.columns import Needs, column_names
 from likewise.data.images.decode import decode_square
 from likewise.data.images.refs import FileImage
-from likewise.data.record import BadRecord, Generated, Record, Source
+from likewise.data.record import BadRecord, Record, Source
 from likewise.data.stored_kinds import Images
 from likewise.errors import ConfigError, DataError, RecordError, SourceError
 from likewise.messages import first_names, flag, printed_line
@@ -155,7 +153,7 @@ class Rows:
     def _batches(self, decode: Callable[[bytes], Any], batch_size: int) -> Iterator[list[Row]]:
         def decoded(ref: Any) -> Any:
             try:
-                return decode(self._read(ref))
+                return decode(ref.read())
             except RecordError as error:
                 return error
 
@@ -190,14 +188,6 @@ class Rows:
                 name = os.path.relpath(ref.address) if relative else ref.address
             names[column] = record.written.get(column, record.id if name is None else name)
         return names
-
-    def _read(self, ref: Any) -> bytes:
-        """An encoded image; of generated ones a PNG."""
-        if not isinstance(ref, Generated):
-            return bytes(ref.read())
-        file = io.BytesIO()
-        Image.fromarray(self.source.pixels[ref.row].transpose(1, 2, 0)).save(file, "PNG")
-        return file.getvalue()
 
 
 def squares_of(model: Model) -> Callable[[bytes], Tensor]:
@@ -239,7 +229,7 @@ def open_rows(
     columns = sorted(name for name in needs.required() if name in column_names(Images))
     try:
         config = options.data_config(address)
-        source = open_source(config, Needs(*columns) if words else needs.row_by_row())
+        source = open_images(config, Needs(*columns) if words else needs.row_by_row())
     except SourceError as error:
         if words and os.path.isfile(address) and not Path(address).suffix:  # whatever its name may be
             return rows_of_files(options, {"image": address}, words)
@@ -334,8 +324,7 @@ def finish(found: Sequence[Finding], rows: Rows, out: str | None, wrote: str) ->
         print(printed_line(f"wrote {wrote} to {out}"))
     say_set_aside(rows.bad, "rows")
     if not found:
-        for hint in rows.hints:
-            print(printed_line(f"try: {hint}."), file=sys.stderr)
+        say_hints(rows.hints)
         raise DataError(f"nothing in {rows.source.address} can be used, for the reasons above.")
 
 
