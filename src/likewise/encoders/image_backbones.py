@@ -188,8 +188,8 @@ def _tell_places_apart(vit: Any) -> None:
     patches, places = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
     nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
     places.zero_()
-    side, width = math.isqrt(places.shape[1] - 1), places.shape[2] // 4  # the first place is the class token's
-    rates = float(side) ** -(torch.arange(width) / width)  # waves of 6 patches to 6 grids; 10,000 is for words
+    side, width = math.isqrt(places.shape[1] - 1), places.shape[2] // 4  # the first is the class token's
+    rates = float(side) ** -(torch.arange(width) / width)  # waves of 6 patches to 6 grids
     angles = torch.arange(side)[:, None] * rates  # (g, D / 4)
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D / 2)
     by_row = waves[:, None].expand(side, side, 2 * width)
