@@ -121,7 +121,7 @@ def test_images_elsewhere_and_generated_ones_are_read(
     words = ["caption", str(run), str(table), "--num-beams", "1", "--device", "cpu"]
     with pytest.raises(SystemExit):
         main(words)
-    assert "try: --image-root FOLDER" in capsys.readouterr().err
+    assert f"try: {NAMES[0]} lies in {photos}: --image-root {photos}." in capsys.readouterr().err
     main([*words, "--image-root", str(photos)])
     assert capsys.readouterr().out.startswith(NAMES[0])
     main(["caption", str(run), "scenes:train=2,validation=0,size=32", "--num-beams", "1", "--device", "cpu"])

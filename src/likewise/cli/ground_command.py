@@ -75,7 +75,9 @@ def run(arguments: Sequence[str]) -> None:
         raise ConfigError(f"--layer is {options.layer}; layers are counted from 0.")
     boxes = [_box(text) for text in options.box]
     suffixes = (*_DRAWINGS, *ROW_SUFFIXES) if options.phrases else ROW_SUFFIXES
-    out = options.out or ("grounding.png" if options.phrases else None)
+    out = options.out
+    if out is None and options.phrases and os.path.isfile(options.source):
+        out = "grounding.png"
     check_out(out, such_as="grounding", inputs=(options.source, options.images), suffixes=suffixes)
     if boxes and not options.phrases:
         raise ConfigError("--box goes with one image and phrases; a table brings its own boxes.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from likewise.data import DataConfig, Source, open_source
 from likewise.data.columns import OPTIONAL, PHRASE, QUESTION, STATEMENT, Need, Needs
-from likewise.evaluation.registry import find_task
+from likewise.evaluation.registry import find_task, needs_of_tasks
 from likewise.methods.catalog import find_method
 
 
@@ -51,6 +52,8 @@ def test_methods_and_tasks_prefer_the_columns_that_the_commands_prefer() -> None
     for name, need in (("vqa", QUESTION), ("nlvr", STATEMENT), ("entailment", STATEMENT)):
         assert find_method(name).needs.columns["text"] == need
         assert find_task(name).needs.columns["text"] == need
+        read = needs_of_tasks(SimpleNamespace(column="image"), name)  # type: ignore[arg-type]
+        assert (read.headers_of("text"), read.columns["text"].required) == (need.headers, False)
     assert find_task("grounding").needs.columns["text"] == PHRASE
 
 
