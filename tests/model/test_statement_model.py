@@ -182,7 +182,7 @@ def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) ->
         ([*entail, table, "--out", table], "is a file that is read here"),
         ([*entail, str(folder / "*.csv"), "--out", table], "is a file that is read here"),
         ([*entail, table, "--text-column", "nothing"], "no column 'nothing' (--text-column)"),
-        ([*entail, image, "a", "--text-column", "text"], "--text-column has no effect with a statement"),
+        ([*entail, image, "a", "--text-column", "text"], "leave the option out"),
         ([*entail, table, " "], "statement 0 is empty"),
         ([*ground, str(copy), "a", "--out", str(copy)], "is a file that is read here"),
         ([*ground, table, "a", "--out", drawing], "is for one image file, and"),
@@ -273,6 +273,8 @@ def test_words_are_for_every_image_of_any_source(runs: dict[str, Path], capsys: 
         code, printed, _ = said(words, capsys)
         assert (code, len(printed.splitlines())) == (0, 4)
         assert printed.startswith(f"{folder / '0.png'}\ta star\t")
+        _, _, err = said([*words, "--text-column", "text"], capsys)
+        assert err.startswith("note: --text-column has no effect")
     bare = folder / "without_ending"
     bare.write_bytes((folder / "0.png").read_bytes())
     code, printed, _ = said(["entail", str(runs["entailment"]), str(bare), "a star"], capsys)

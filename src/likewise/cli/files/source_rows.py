@@ -220,12 +220,9 @@ def open_rows(
         ConfigError: there are no texts, or an option has no effect.
         DataError: there is no such source, or it lacks a column.
     """
-    if words:
-        if options.text_column is not None:
-            raise ConfigError(f"--text-column has no effect with a {noun} on the command line; leave it out.")
-        for place, text in enumerate(words):
-            if not text.strip():
-                raise ConfigError(f"{noun} {place} is empty.")
+    for place, text in enumerate(words):
+        if not text.strip():
+            raise ConfigError(f"{noun} {place} is empty.")
     columns = sorted(name for name in needs.required() if name in column_names(Images))
     try:
         config = options.data_config(address)
@@ -259,7 +256,8 @@ def open_rows(
             rows.records.append(record)
         elif record.place not in told:
             rows.set_aside(record, f"no {lacking[0]}")
-    for note in source.notes:
+    unread = ["--text-column has no effect: the texts are those of the command line"]
+    for note in source.notes + (unread if words and options.text_column is not None else []):
         print(printed_line(f"note: {options.own_flags(note)}."), file=sys.stderr)
     return rows
 
