@@ -294,7 +294,9 @@ def _check_columns(
         kind += f" with the columns {first_names(source.columns_found)}"
     for name in columns:
         if not any(name in record.values for record in source.records) and name not in source.columns:
-            raise DataError(f"no column {name}: {kind}; --{name.replace('_', '-')}-column names one.")
+            option = f"--{name.replace('_', '-')}-column names one"
+            option = option if "table" in source.kind else "give a table that has one"
+            raise DataError(f"no column {name}: {kind}; {option}.")
     if not any(map(texts, source.records)) and not {"text", "boxes"} & source.columns.keys():
         raise ConfigError(
             f"no {noun}: give one on the command line, after the image, or a table with a column of {noun}s "
