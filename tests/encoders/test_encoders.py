@@ -63,6 +63,25 @@ def test_small_pictures_keep_their_detail() -> None:
         assert encoder(torch.randn(1, 3, size, size)).tokens.shape[1] == cells
 
 
+@pytest.mark.parametrize(("size", "width", "side"), [(64, 128, 8), (224, 192, 14), (8, 30, 4)])
+def test_a_new_vit_tells_places_apart(size: int, width: int, side: int) -> None:
+    """Equal patches differ by their places, by the distance alone, as much as unequal patches do."""
+    config = ImageEncoderConfig(image_size=size, width=width, depth=1, heads=2)
+    embeddings: Any = ImageEncoder.build(config).backbone.embeddings
+    places = embeddings.position_embeddings[0].detach()  # (1 + N, D)
+    assert len(places) == 1 + side**2
+    assert not places[0].any()
+    distances = torch.cdist(places[1:], places[1:])
+    assert distances[~torch.eye(side**2, dtype=torch.bool)].min() > 0.3
+    patches = places[1:].view(side, side, width)
+    from_first = torch.linalg.vector_norm(patches - patches[0, 0], dim=2)
+    torch.testing.assert_close(from_first, from_first.T)  # to the right as far as down
+    assert (from_first[0, :4].diff() > 0).all()
+    if size == 64:
+        noise = embeddings.patch_embeddings.projection(torch.randn(4, 3, size, size)).flatten(2)
+        assert 0.3 < places[1:].std(dim=0).mean() / noise.std(dim=2).mean() < 1.0
+
+
 @pytest.mark.parametrize("architecture", ["clip", "bert"])
 def test_padding_changes_nothing(architecture: str) -> None:
     encoder = small_text(architecture).eval()
@@ -341,7 +360,7 @@ def test_texts_longer_than_a_pretrained_encoder_reads_are_refused(kind: str, tmp
 
 
 @pytest.mark.parametrize(
-    ("depth", "layers", "millions"), [(10, 10, 4.9), (18, 18, 11.2), (34, 34, 21.3), (50, 50, 23.5)]
+    ("depth", "layers", "millions"), [(8, 8, 1.2), (10, 10, 4.9), (18, 18, 11.2), (34, 34, 21.3), (50, 50, 23.5)]
 )
 def test_a_resnet_has_the_layers_that_it_is_called_after(depth: int, layers: int, millions: float) -> None:
     """Weights without the classifier, as in table 1 of its paper; shortcuts are not counted as layers."""

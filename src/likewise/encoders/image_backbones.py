@@ -31,9 +31,10 @@ STEM_STRIDES = ((48, 1), (96, 2))
 
 _VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
 _RESNET_PRESETS = {"tiny": (32, 18), "small": (64, 18), "base": (64, 50)}  # width, depth
-# Blocks of each stage, by the number in a ResNet's name (He 2015, arXiv 1512.03385, table 1; ResNet-10 is
-# from the few-shot literature).
+# Blocks of each stage, by the number in a ResNet's name (He 2015, arXiv 1512.03385, table 1; ResNet-8 of three
+# stages, so with twice as fine a map, is that of its section 4.2, ResNet-10 from the few-shot literature).
 _RESNET_BLOCKS = {
+    8: ((1, 1, 1), "basic"),
     10: ((1, 1, 1, 1), "basic"),
     18: ((2, 2, 2, 2), "basic"),
     34: ((3, 4, 6, 3), "basic"),
@@ -69,7 +70,7 @@ class ImageEncoderConfig(TuningOptions):
     """Overrides the preset's width (a ViT's, or the first stage's of a ResNet or ConvNeXt)."""
 
     depth: int | None = None
-    """Overrides the preset's number of layers: any of a ViT, 10, 18, 34, 50, 101 or 152 of a ResNet."""
+    """Overrides the preset's number of layers: any of a ViT, 8, 10, 18, 34, 50, 101 or 152 of a ResNet."""
 
     heads: int | None = None
     """Overrides the preset's number of attention heads (ViT only); by default one for every 64 of width."""
@@ -144,7 +145,7 @@ def backbone_config(config: ImageEncoderConfig) -> Any:
         factor = 4 if kind == "bottleneck" else 1
         return ResNetConfig(
             embedding_size=width,
-            hidden_sizes=[width * factor * 2**stage for stage in range(4)],
+            hidden_sizes=[width * factor * 2**stage for stage in range(len(depths))],
             depths=list(depths),
             layer_type=kind,
         )
@@ -188,8 +189,8 @@ def _tell_places_apart(vit: Any) -> None:
     patches, places = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
     nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
     places.zero_()
-    side, width = math.isqrt(places.shape[1] - 1), places.shape[2] // 4  # the first place is the class token's
-    rates = float(side) ** -(torch.arange(width) / width)  # waves of 6 patches to 6 grids; 10,000 is for words
+    side, width = math.isqrt(places.shape[1] - 1), places.shape[2] // 4  # the first is the class token's
+    rates = float(side) ** -(torch.arange(width) / width)  # waves of 6 patches to 6 grids
     angles = torch.arange(side)[:, None] * rates  # (g, D / 4)
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D / 2)
     by_row = waves[:, None].expand(side, side, 2 * width)
