@@ -31,7 +31,7 @@ __all__ = ["VQA", "Config"]
 
 @dataclass(frozen=True, kw_only=True)
 class Config(DistillationOptions):
-    """Options of visual question answering."""
+    """Options of visual question answering; the decoder has as many layers as the fusion encoder."""
 
     max_answers: int = 3000
     """Training answers that are saved with the model, the most frequent ones; it chooses among them unless

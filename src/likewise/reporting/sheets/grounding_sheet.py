@@ -82,7 +82,7 @@ def _draw(axis: Any, image: Any, one: Grounding, fit: str, boxes: Sequence[Seque
     def frame(box: Sequence[float], color: str, label: str, style: str = "-", width: float = 2.0) -> None:
         """A colored frame on a dark one, so that it is seen on any image."""
         for line, paint, name in ((width + 1.6, "#000000", None), (width, color, label)):
-            look = {"edgecolor": paint, "linewidth": line, "linestyle": style, "label": name}
+            look: dict[str, Any] = {"edgecolor": paint, "linewidth": line, "linestyle": style, "label": name}
             axis.add_patch(Rectangle((box[0], box[1]), box[2], box[3], fill=False, **look))
 
     axis.imshow(np.asarray(image), extent=(0, image.width, image.height, 0))
@@ -101,7 +101,12 @@ def _draw(axis: Any, image: Any, one: Grounding, fit: str, boxes: Sequence[Seque
         axis.text(max(x, 0), max(y, 0), str(place), fontsize=8, va="top", clip_on=True, bbox=back)
     if one.region is not None and one.point is not None:
         frame(one.region, _REGION, "region around it", style="--")
-        mark = {"color": _REGION, "markeredgecolor": "#000000", "linestyle": "", "label": "highest place"}
+        mark: dict[str, Any] = {
+            "color": _REGION,
+            "markeredgecolor": "#000000",
+            "linestyle": "",
+            "label": "highest place",
+        }
         axis.plot(*one.point, marker="o", markersize=7, **mark)
     axis.set_xlim(0, image.width)
     axis.set_ylim(image.height, 0)
