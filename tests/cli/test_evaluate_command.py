@@ -52,6 +52,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
     return train(settings, tmp_path_factory.mktemp("runs") / "run", show=False).path
 
 
+def test_what_the_model_cannot_do_is_said_before_data_is_opened(trained: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(trained), "grounding", "--data", "nowhere.csv"])
+    assert "grounding needs a model that can ground" in capsys.readouterr().err
+
+
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
     """A copy, for each test to write into."""

@@ -53,6 +53,21 @@ def parts(splits: Splits) -> tuple[Any, Any]:
     return splits.train, splits.validation
 
 
+def test_classes_that_differ_in_case_alone_are_one(tmp_path: Path) -> None:
+    names = ["true", "TRUE", "False", "false", "true", "a", "A", "false", "maybe", "maybe"]
+    rows = [f"images/{number}.png,{name},train" for number, name in enumerate(names)]
+    rows += ["images/20.png,True,validation", "images/21.png,MAYBE,validation"]
+    train, validation = parts(
+        splits := opened(write_table(tmp_path / "d", rows, "image,label,split"), "image", "label")
+    )
+    assert train.label_names == validation.label_names == ["A", "a", "false", "maybe", "true"]
+    assert train.labels.tolist() == [4, 4, 2, 2, 4, 1, 0, 2, 3, 3]
+    assert validation.labels.tolist() == [4, 3]
+    merged = "False as false, MAYBE as maybe, TRUE as true, True as true"
+    assert f"classes that differ in case alone are one: {merged}" in splits.summary["notes"]
+    assert splits.summary["labels"]["train"] == {"A": 1, "a": 1, "false": 3, "maybe": 2, "true": 3}
+
+
 def test_captions_of_a_photo_never_straddle(tmp_path: Path) -> None:
     path = write_table(tmp_path / "d", five_captions())
     for needs in (("image", "text"), ("text",)):

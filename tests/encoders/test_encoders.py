@@ -360,7 +360,8 @@ def test_texts_longer_than_a_pretrained_encoder_reads_are_refused(kind: str, tmp
 
 
 @pytest.mark.parametrize(
-    ("depth", "layers", "millions"), [(8, 8, 1.2), (10, 10, 4.9), (18, 18, 11.2), (34, 34, 21.3), (50, 50, 23.5)]
+    ("depth", "layers", "millions"),
+    [(8, 8, 1.2), (10, 10, 4.9), (18, 18, 11.2), (34, 34, 21.3), (50, 50, 23.5)],
 )
 def test_a_resnet_has_the_layers_that_it_is_called_after(depth: int, layers: int, millions: float) -> None:
     """Weights without the classifier, as in table 1 of its paper; shortcuts are not counted as layers."""

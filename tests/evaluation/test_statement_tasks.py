@@ -97,6 +97,16 @@ def test_statements_without_a_class_are_left_out_and_unknown_ones_counted(tmp_pa
     assert (nothing.texts, nothing.num_unknown) == ([], 0)
 
 
+def test_classes_are_the_models_in_any_case_and_rows_without_one_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [[*row[:2], row[2].title(), row[3]] for row in ROWS[1:]]
+    rows += [["c.png", "a tree", "", "validation"], ["d.png", "a house", "", "validation"]]
+    found = measured(prepared(tmp_path, [ROWS[0], *rows], "image", "text"), monkeypatch)
+    assert (found["num_items"], found["accuracy"]) == (5, pytest.approx(3 / 5))
+    assert (found["num_unknown"], found["num_unlabelled"]) == (1, 2)
+
+
 BOXES = [
     [
         {"phrase": "a dog", "box": [20, 0, 20, 20]},

@@ -117,9 +117,9 @@ def test_the_blocks_of_the_second_image_start_from_the_fusion_layers_that_were_l
     with torch.no_grad():
         for weight in fusion.parameters():
             weight.add_(1.0)
-    method.start_rest(["image", "text"])
+    method.network.start_rest(["image", "text"])
     name, weight = next(iter(second.layers.state_dict().items()))
     assert not torch.equal(weight, fusion.layers.state_dict()[name])
-    method.start_rest(["image", "text", "fusion"])
+    method.network.start_rest(["image", "text", "fusion"])
     for name, weight in second.layers.state_dict().items():
         torch.testing.assert_close(weight, fusion.layers.state_dict()[name], rtol=0, atol=0)

@@ -17,7 +17,7 @@ import likewise
 from likewise.batches.batch import AnswerBatch, Batch
 from likewise.cli.main import main
 from likewise.data import prepare
-from likewise.encoders.decoders import TransformerDecoder, start_from_fusion
+from likewise.encoders.decoders import Candidates, TransformerDecoder, start_from_fusion
 from likewise.errors import AbilityError, ConfigError, DataError
 from likewise.evaluation.context import Context
 from likewise.evaluation.registry import find_task
@@ -202,7 +202,7 @@ def test_one_image_for_all_questions_and_one_question_for_all_images(model: Mode
     assert [row[0].text for row in model.answer([first, second], asked[0])] == [
         model.answer(one, asked[0])[0][0].text for one in (first, second)
     ]
-    with pytest.raises(DataError, match="2 images and 3 questions do not make pairs"):
+    with pytest.raises(DataError, match="2 images and 3 questions do not go together"):
         model.answer([first, second], [*asked, "where?"])
 
 
@@ -216,6 +216,35 @@ def test_free_answers_are_written(model: Model) -> None:
         assert [one.log_prob for one in row] == sorted((one.log_prob for one in row), reverse=True)
 
 
+def test_candidates_that_are_one_text_are_one_answer(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model.tokenizer is not None
+    begin, end = model.tokenizer.end_ids
+    red, blue = (model.tokenizer.encode([one])[0].tolist()[1:-1] for one in ("red", "blue"))
+    written = [[end], [*red, end], [*blue, end], [begin, *red, end], [*blue, *blue, end]]
+    log_probs = torch.tensor([0.3, 0.2, 0.25, 0.1, 0.05]).log()
+    asked = []
+
+    def write(memory: Any, *, decoding: Any, **_: Any) -> Candidates:
+        asked.append(decoding.num_captions)
+        lengths = torch.tensor([[len(ids) for ids in written]])
+        tokens = torch.tensor([[ids + [end] * (max(lengths[0].tolist()) - len(ids)) for ids in written]])
+        return Candidates(tokens, lengths, log_probs[None], log_probs[None])
+
+    monkeypatch.setattr(model.network, "write_answers", write)
+    (found,) = model.answer(images(1), "what?", free=True, num_answers=2)
+    assert [one.text for one in found] == ["red", "blue"]
+    assert [one.probability for one in found] == pytest.approx([0.2 + 0.1, 0.25])
+    assert found[0].log_prob == pytest.approx(np.log(0.3))
+    assert asked == [5]
+    assert len(model.answer(images(1), "what?", free=True, num_answers=5)[0]) == 3  # all there are
+    assert asked[1:] == [7, 28]
+
+
+def test_a_long_answer_of_a_list_is_warned_of(model: Model) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 answers are longer"):
+        model.answer(images(1), "what?", ["yes", "red " * 99])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -225,6 +254,11 @@ def test_free_answers_are_written(model: Model) -> None:
         ({"answers": ["yes", " "]}, "answer 1 is ' '"),
         ({"answers": "yes"}, "give a list"),
         ({"questions": ""}, "text 0 is ''"),
+        ({"questions": None}, "texts are None"),
+        (
+            {"answers": ["red " * 99 + "a", "red " * 99 + "b"]},
+            r"read the same .*red \.\.\.'.*reads 77 tokens",
+        ),
     ],
 )
 def test_bad_input_is_named(model: Model, options: dict[str, Any], message: str) -> None:
@@ -234,12 +268,14 @@ def test_bad_input_is_named(model: Model, options: dict[str, Any], message: str)
 
 
 def test_options_that_contradict_are_refused(model: Model) -> None:
-    with pytest.raises(ConfigError, match="--free"):
+    with pytest.raises(ConfigError, match="from a list or written freely"):
         model.answer(images(1), "what?", ["yes", "no"], free=True)
-    with pytest.raises(ConfigError, match="--num-answers"):
-        model.answer(images(1), "what?", num_answers=0)
-    with pytest.raises(ConfigError, match="--num-answers"):
-        model.answer(images(1), "what?", num_answers=0, free=True)
+    for wrong in (0, 2.5, None):
+        for free in (False, True):
+            with pytest.raises(ConfigError, match=f"num_answers is {wrong}; expected a whole number"):
+                model.answer(images(1), "what?", num_answers=wrong, free=free)
+    with pytest.raises(ConfigError, match="the score of answers is 'product'"):
+        model.answer(images(1), "what?", score="product")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"--method\.max-answers"):
         Config(max_answers=0)
 
@@ -253,7 +289,7 @@ def test_a_question_longer_than_is_read_is_warned_of(model: Model) -> None:
 
 def test_another_model_says_what_gives_answers(tmp_path: Path) -> None:
     start, _ = other_run("clip", tmp_path / "clip")
-    with pytest.raises(AbilityError, match=r"cannot answer.*vqa give"):
+    with pytest.raises(AbilityError, match=r"cannot answer.*comes with vqa"):
         likewise.load(start).answer(images(1), "what?")
 
 

@@ -76,6 +76,18 @@ def test_what_does_not_go_together_is_named(runs: dict[str, Path]) -> None:
         entailer.ground(folder / "0.png", "a star")
 
 
+def test_an_image_that_cannot_be_read_is_named_by_its_place(runs: dict[str, Path]) -> None:
+    one = Image.open(runs["folder"] / "0.png")
+    images, texts = [one, one, one, b"xxx"], list("abcd")
+    with pytest.raises(DataError, match=r"^image 3: "):
+        load(runs["entailment"]).entail(images, texts)
+    with pytest.raises(DataError, match=r"^image 3: "):
+        load(runs["tcl"]).ground(images, texts)
+    for pair, name in (((images, one), "left"), ((one, images), "right")):
+        with pytest.raises(DataError, match=rf"^{name} image 3: "):
+            load(runs["nlvr"]).compare(*pair, texts)
+
+
 def test_the_order_of_a_pair_matters_and_maps_come_for_both(runs: dict[str, Path]) -> None:
     model, folder = load(runs["nlvr"]), runs["folder"]
     pair = folder / "0.png", folder / "1.png"
@@ -84,19 +96,24 @@ def test_the_order_of_a_pair_matters_and_maps_come_for_both(runs: dict[str, Path
     assert seen.verdict.probabilities == pytest.approx(verdict.probabilities, abs=1e-5)
     assert [one.shape[0] for one in seen.maps] == [seen.maps[0].shape[1]] * 2
     assert all((one >= 0).all() for one in seen.maps)
-    with pytest.raises(ConfigError, match="got layer 7"):
-        model.look(*pair, statements="a", layer=7)
+    for wrong in (7, -1, 1.5):
+        with pytest.raises(ConfigError, match=f"got layer {wrong}"):
+            model.look(*pair, statements="a", layer=wrong)  # type: ignore[arg-type]
 
 
 def test_grounding_gives_places_of_the_image_and_ranks_boxes(runs: dict[str, Path]) -> None:
     model = load(runs["tcl"])
     wide = np.asarray(Image.open(runs["folder"] / "0.png").resize((80, 40)))
     given = [(0, 0, 20, 20), (30, 10, 25, 25)]
-    first, second = model.ground(wide, ["a star", "a red circle"], given)
+    with pytest.warns(UserWarning, match=r"boxes without a score: 1, the first is 0,0,20,20; "):
+        first, second = model.ground(wide, ["a star", "a red circle"], given)
     assert first.point is not None
     assert 20 <= first.point[0] <= 60  # the square is the middle of the image
     assert len(first.box_scores) == len(second.box_scores) == 2
-    assert first.best_box == int(np.argmax(first.box_scores))
+    assert (first.box_scores[0], first.best_box) == (None, 1)  # the square shows 20 to 60
+    with pytest.warns(UserWarning, match="boxes without a score: 2"):
+        (none,) = model.ground(wide, "a star", [(0, 0, 20, 20), (90, 0, 5, 5)])
+    assert (none.box_scores, none.best_box) == ([None, None], None)
     assert 0 < first.probability < 1
     ragged = [[(0, 0, 9, 9), (1, 2)]] * 2
     for boxes in ([(1, 2, 3)], [(0, 0, 0, 5)], [[(0, 0, 1, 1)]] * 3, [[(1, 2), (3, 4)]], [5, 6], ragged):

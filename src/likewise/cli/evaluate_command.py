@@ -99,6 +99,9 @@ def run(arguments: Sequence[str]) -> None:
         saved = _place_of_probe(options.run, saved)
         given[ProbeOptions] = replace(given[ProbeOptions], save_probe=saved)
     model = open_model(options.run, options.device)
+    if options.task != "all":
+        task = find_task(options.task)
+        task.check(model, given[task.options])  # before any source is opened
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
@@ -23,6 +24,7 @@ from likewise.data.images.stores import Pixels
 from likewise.data.record import ImageRef
 from likewise.data.stored_kinds import Stored
 from likewise.errors import SourceError
+from likewise.messages import first_names
 
 __all__ = ["Dataset", "build_datasets"]
 
@@ -187,6 +189,7 @@ def build_datasets(parts: Sequence[Sequence[Piece]], config: DataConfig) -> list
         config: says which domains are the target.
     """
     sources = list({id(loaded): loaded for pieces in parts for loaded, _ in pieces}.values())
+    _join_spellings(sources)
     keys = dict.fromkeys(key for loaded in sources for key in loaded.group_keys)
     numbers = {key: number for number, key in enumerate(keys)}
     found = {
@@ -209,6 +212,25 @@ def build_datasets(parts: Sequence[Sequence[Piece]], config: DataConfig) -> list
     return [
         Dataset(_columns(pieces, numbers, names), num_source_domains, num_source_classes) for pieces in parts
     ]
+
+
+def _join_spellings(sources: Sequence[Loaded]) -> None:
+    """Make classes that differ in case alone one, called as the first source calls most of its rows, and note
+    it. Single letters stay apart, and names that a source declares."""
+    names = {name: name for one in sources for name in one.source.label_names or ()}
+    by_case = {name.casefold(): name for name in names}
+    for one in sources:
+        counts = Counter(record.label for record in one.records if record.label is not None)
+        for name, _ in counts.most_common():
+            names.setdefault(name, name if len(name) == 1 else by_case.setdefault(name.casefold(), name))
+    changed = {name: kept for name, kept in names.items() if name != kept}
+    if not changed:
+        return
+    for record in (record for one in sources for record in one.records):
+        if record.label in changed:
+            record.values["label"] = changed[record.label]
+    shown = first_names([f"{name} as {kept}" for name, kept in sorted(changed.items())])
+    sources[0].source.notes.append(f"classes that differ in case alone are one: {shown}")
 
 
 def _classes(sources: Sequence[Loaded], config: DataConfig) -> tuple[list[str], int]:

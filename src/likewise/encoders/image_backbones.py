@@ -31,8 +31,8 @@ STEM_STRIDES = ((48, 1), (96, 2))
 
 _VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
 _RESNET_PRESETS = {"tiny": (32, 18), "small": (64, 18), "base": (64, 50)}  # width, depth
-# Blocks of each stage, by the number in a ResNet's name (He 2015, arXiv 1512.03385, table 1; ResNet-8 of three
-# stages, so with twice as fine a map, is that of its section 4.2, ResNet-10 from the few-shot literature).
+# Blocks of each stage, by the number in a ResNet's name (He 2015, arXiv 1512.03385, table 1; ResNet-8 of
+# three stages, so with twice as fine a map, is that of its section 4.2; ResNet-10: few-shot literature).
 _RESNET_BLOCKS = {
     8: ((1, 1, 1), "basic"),
     10: ((1, 1, 1, 1), "basic"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from likewise.data import Dataset
 from likewise.evaluation.base import Figure
+from likewise.evaluation.context import labels_of
 from likewise.metrics.classification import classification_metrics, most_confused
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "classification_figures",
     "classify",
     "measure_domains",
+    "own_classes",
     "within_domain_figures",
 ]
 
@@ -66,6 +68,20 @@ def classify(
     if len(result.confusion) > _MAX_CONFUSION_CLASSES:
         return figures
     return figures | {"confusion": result.confusion.tolist(), "label_names": names}
+
+
+def own_classes(data: Dataset, classes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The labels of a dataset among the classes of a model, which may be spelled in another case.
+
+    Returns:
+        (N,) numbers of the model's classes, -1 where there is none; (N,) whether a row has another class.
+    """
+    numbers = {name.casefold(): number for number, name in enumerate(classes)}
+    numbers |= {name: number for number, name in enumerate(classes)}
+    found = [numbers.get(name, numbers.get(name.casefold(), -1)) for name in data.label_names or ()]
+    labels = labels_of(data)
+    own = np.array([*found, -1], np.int64)[labels]  # the last is that of rows without a class
+    return own, (labels >= 0) & (own < 0)
 
 
 def within_domain_figures(*figures: Figure) -> tuple[Figure, ...]:

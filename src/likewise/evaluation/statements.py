@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from likewise.data import Dataset
 from likewise.evaluation.base import Figure
-from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classification_figures, classify
+from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classification_figures, classify, own_classes
 from likewise.evaluation.context import Context
 from likewise.evaluation.text_baselines import (
     BASELINE_FIGURES,
@@ -47,6 +47,7 @@ def statement_figures(headline: str) -> tuple[Figure, ...]:
         ),
         Figure("num_statements", "Statements with several images", "count"),
         Figure("num_unknown", "Left out: classes that the model does not know", "count"),
+        Figure("num_unlabelled", "Left out: no class", "count"),
     )
 
 
@@ -59,12 +60,14 @@ class Statements:
         rows: (M,) the row of each.
         labels: (M,) its class among the model's.
         num_unknown: statements left out: their class is none of the model's.
+        num_unlabelled: statements left out: they have no class.
     """
 
     texts: list[str]
     rows: NDArray[np.int64]
     labels: NDArray[np.int64]
     num_unknown: int
+    num_unlabelled: int
 
 
 def statements_of(data: Dataset, classes: list[str]) -> Statements:
@@ -74,15 +77,18 @@ def statements_of(data: Dataset, classes: list[str]) -> Statements:
         data: with texts and labels.
         classes: of the model, by whose order classes are numbered.
     """
-    numbers = {name: number for number, name in enumerate(classes)}
-    own = np.array([numbers.get(name, -2) for name in data.label_names or []] + [-1], np.int64)
-    given = np.full(len(data), -1) if data.labels is None else data.labels
-    labels = own[given]  # the last is that of rows without a class
+    labels, unknown = own_classes(data, classes)
     texts = data.texts or [()] * len(data)
+    counts = np.array([len(several) for several in texts], np.int64)
     listed = [(row, text) for row, several in enumerate(texts) for text in several if labels[row] >= 0]
     rows = np.array([row for row, _ in listed], np.int64)
-    unknown = sum(len(several) for row, several in enumerate(texts) if labels[row] == -2)
-    return Statements(texts=[text for _, text in listed], rows=rows, labels=labels[rows], num_unknown=unknown)
+    return Statements(
+        texts=[text for _, text in listed],
+        rows=rows,
+        labels=labels[rows],
+        num_unknown=int(counts[unknown].sum()),
+        num_unlabelled=int(counts[(labels < 0) & ~unknown].sum()),
+    )
 
 
 def measure_statements(context: Context, ability: str) -> dict[str, Any]:
@@ -107,8 +113,8 @@ def measure_statements(context: Context, ability: str) -> dict[str, Any]:
     right = predicted == found.labels
     figures = classify(found.labels, predicted.astype(np.int64), names)
     figures |= {"accuracy_error": accuracy_error(right, data.groups[found.rows])}
-    if found.num_unknown:
-        figures["num_unknown"] = found.num_unknown
+    left_out = {"num_unknown": found.num_unknown, "num_unlabelled": found.num_unlabelled}
+    figures |= {key: count for key, count in left_out.items() if count}
     notes = []
     learned = statements_of(context.train, names)
     majority = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -224,13 +224,6 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Compare the embeddings of the whole batch and, through `collectives`, of the other processes."""
-
-    def start_rest(self, loaded: Collection[str]) -> None:
-        """Start other parts of the network from those just loaded.
-
-        Args:
-            loaded: parts of the network (`image`, `text`, `fusion`) that took weights of another method's.
-        """
 
     def reset_ema(self) -> None:
         """Copy the network into its EMA encoders. Called after other weights were loaded into the network."""

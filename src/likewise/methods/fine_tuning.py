@@ -6,6 +6,7 @@ Li et al. 2021, arXiv 2107.07651, section 5; Yang et al. 2022, arXiv 2202.10401,
 from __future__ import annotations
 
 from abc import ABC
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -14,10 +15,20 @@ from torch import Tensor
 from likewise.errors import DataError
 from likewise.mechanisms import EMAEncoder
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Progress
+from likewise.methods.checks import check_counts, check_shares
 from likewise.objectives import classification_loss
 from likewise.views import view_preset
 
-__all__ = ["TINY_ENCODERS", "TINY_FUSION_DEPTH", "FusionFineTuning", "checked_classes", "judgement_loss"]
+__all__ = [
+    "TINY_ENCODERS",
+    "TINY_FUSION_DEPTH",
+    "DistillationOptions",
+    "DistilledFineTuning",
+    "FusionFineTuning",
+    "FusionOptions",
+    "checked_classes",
+    "judgement_loss",
+]
 
 _TEXT_DEFAULTS: dict[str, Any] = {"architecture": "bert", "dropout": 0.1}
 
@@ -61,9 +72,40 @@ _PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class FusionOptions:
+    """Options of a fine-tuning."""
+
+    fusion_depth: int | None = None
+    """Fusion layers: cut from the top of a new BERT, by default half of it; above the text encoder of a run
+    that has none; a run of tcl brings its own. For two images each becomes two blocks, one for either."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_counts(self, "fusion_depth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationOptions(FusionOptions):
+    """Options of a fine-tuning with momentum distillation."""
+
+    distillation: float | None = None
+    """Weight of the EMA encoder's predictions in the targets, reached after one epoch; 0 turns momentum
+    distillation off. By default the paper's 0.4 from trained encoders, and 0 from random weights, whose
+    predictions teach nothing."""
+
+    ema_momentum: float | None = None
+    """Momentum of the EMA encoder; by default the paper's 0.995 from trained encoders, and 0.9 from random
+    weights. No effect without distillation."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        check_shares(self, "distillation", "ema_momentum")
+
+
 class FusionFineTuning(Method, ABC):
-    """A method that trains image encoder, text encoder and fusion layers on a task, with momentum
-    distillation where it is wanted."""
+    """A method that trains image encoder, text encoder and fusion layers on a task."""
 
     # A mild crop only: the text, or its answer, may name a side or a color.
     view_families: ClassVar = {"views": lambda _: view_preset("clip")}
@@ -71,24 +113,20 @@ class FusionFineTuning(Method, ABC):
     training_defaults: ClassVar = _TRAINING_DEFAULTS
     presets: ClassVar = _PRESETS
 
+
+class DistilledFineTuning(FusionFineTuning, ABC):
+    """A fine-tuning with momentum distillation where it is wanted."""
+
     ema_encoder: EMAEncoder | None
     """Of the whole network; None without distillation."""
     alpha: Tensor
     """0-d, the weight of the EMA encoder's predictions now."""
 
-    def start_distillation(self, weight: float | None, momentum: float, context: BuildContext) -> None:
-        """Make the EMA encoder of `network`, where there is distillation.
-
-        Args:
-            weight: of the EMA encoder's predictions, reached after one epoch; by default the paper's 0.4
-                where the encoders are trained already, and 0 from random weights, whose predictions teach
-                nothing.
-            momentum: of the EMA encoder.
-            context: of the method.
-        """
-        usual = 0.4 if context.is_pretrained else 0.0
-        self.distillation = usual if weight is None else weight
-        self.ema_momentum = momentum
+    def start_distillation(self, config: DistillationOptions, context: BuildContext) -> None:
+        """Make the EMA encoder of `network`, where there is distillation."""
+        weight, momentum = (0.4, 0.995) if context.is_pretrained else (0.0, 0.9)
+        self.distillation = weight if config.distillation is None else config.distillation
+        self.ema_momentum = momentum if config.ema_momentum is None else config.ema_momentum
         self.ema_encoder = EMAEncoder(self.network) if self.distillation else None
         self.register_buffer("alpha", torch.zeros(()))
 
@@ -119,22 +157,21 @@ def judgement_loss(embeddings: Embeddings, alpha: Tensor) -> LossOutput:
     return LossOutput(total, {"cross_entropy": total.detach(), "accuracy": right})
 
 
-def checked_classes(context: BuildContext, *, least: int, such_as: str) -> tuple[str, ...]:
+def checked_classes(context: BuildContext, *, such_as: str) -> tuple[str, ...]:
     """The classes of the data.
 
     Args:
         context: of the method.
-        least: the smallest number that makes sense.
         such_as: examples for the message.
 
     Raises:
-        DataError: there are fewer classes.
+        DataError: there are fewer than two.
     """
     classes = context.classes
-    if len(classes) < least:
+    if len(classes) < 2:
         there = " and ".join(map(repr, classes)) or "none"
         raise DataError(
-            f"the labels of the statements have {len(classes)} classes ({there}); expected at least {least}, "
+            f"the labels of the statements have {len(classes)} classes ({there}); expected at least 2, "
             f"such as {such_as}. Name their column with --data.label-column."
         )
     return classes

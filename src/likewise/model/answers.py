@@ -6,6 +6,7 @@ Dimensions: N questions, B of a batch, A answers of a list, S side in pixels, T 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from likewise.encoders.decoders import Decoding, Memory
 from likewise.encoders.tokenizer import TextTokenizer
 from likewise.errors import ConfigError, DataError
-from likewise.model.inputs import ImageInput, batches, checked_texts, several_images
+from likewise.model.inputs import ImageInput, aligned, batches, checked_count, checked_texts, several_images
 from likewise.model.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -78,20 +79,8 @@ class Answers(Runtime):
             ValueError: `batch_size` below 1.
         """
         self.needs("answer")  # before any image is read
-        several, asked = several_images(images), checked_texts(questions)
-        lengths = {len(several), len(asked)}
-        if len(lengths) > 1 and (1 not in lengths or 0 in lengths):
-            raise DataError(
-                f"{len(several)} images and {len(asked)} questions do not make pairs; give as many of each, "
-                "or one of either."
-            )
-        count = max(lengths)
-        if len(several) == 1:
-            only = self.stored_squares(several)
-            stored = (only.expand(len(range(count)[rows]), -1, -1, -1) for rows in batches(count, batch_size))
-        else:
-            stored = self.stored_batches(several, batch_size)  # type: ignore[assignment]
-        asked = asked * count if len(asked) == 1 else asked
+        several, asked = aligned(images=several_images(images), questions=checked_texts(questions))
+        stored = self.stored_batches(several, batch_size)
         return self.answer_stored(stored, asked, answers, free=free, score=score, num_answers=num_answers)
 
     def answer_stored(
@@ -105,11 +94,10 @@ class Answers(Runtime):
         num_answers: int = 5,
     ) -> list[list[Answer]]:
         """`answer` for batches of stored (B, 3, S, S) uint8 squares, N together."""
-        if num_answers < 1:
-            raise ConfigError(f"--num-answers is {num_answers}; expected at least 1.")
+        checked_count("num_answers", num_answers)
         writer = _Writer(self, num_answers) if free else _Ranker(self, answers, score, num_answers)
         if free and answers is not None:
-            raise ConfigError("a list of answers and --free contradict one another; give one of the two.")
+            raise ConfigError("answers are chosen from a list or written freely; give one of the two.")
         self.warn_of_cut(questions, "questions")
         found: list[list[Answer]] = []
         for squares in stored:
@@ -140,7 +128,7 @@ class _Ranker:
 
     def __init__(self, model: Runtime, answers: Sequence[str] | None, score: Score, num_answers: int) -> None:
         if score not in ("sum", "mean"):
-            raise ConfigError(f"--score is {score!r}; expected sum or mean.")
+            raise ConfigError(f"the score of answers is {score!r}; expected sum or mean.")
         self._network = model.needs("answer")
         assert model.tokenizer is not None
         self.texts = (
@@ -148,6 +136,8 @@ class _Ranker:
             if answers is None
             else _checked(answers, model.tokenizer)
         )
+        if answers is not None:
+            model.warn_of_cut(self.texts, "answers")
         if not self.texts:
             raise DataError("this model knows no answers; give it a list to choose from.")
         self._tokens, self._mask = model.tokens(self.texts)
@@ -171,27 +161,42 @@ class _Ranker:
 
 
 class _Writer:
-    """Writes answers freely, by beam search without a preference for long ones."""
+    """Writes answers freely, by beam search without a preference for long ones.
+
+    Different tokens can be one text, whose probability is the sum of theirs; a text without words is no
+    answer. So more candidates are written than answers returned.
+    """
 
     def __init__(self, model: Runtime, num_answers: int) -> None:
         self._network, tokenizer = model.needs("answer"), model.tokenizer
         assert tokenizer is not None
         self._decode, self._ends = tokenizer.decode, tokenizer.end_ids
-        self._decoding = Decoding(
-            num_beams=max(_NUM_BEAMS, num_answers), num_captions=num_answers, length_penalty=0.0
-        )
+        self._count = num_answers
 
     def __call__(self, memory: Memory) -> list[list[Answer]]:
+        num_beams = max(_NUM_BEAMS, self._count + 2)
+        found = self._written(memory, num_beams)
+        if any(len(row) < self._count for row in found):
+            found = self._written(memory, 4 * num_beams)
+        return [row[: self._count] for row in found]
+
+    def _written(self, memory: Memory, num_beams: int) -> list[list[Answer]]:
         begin_id, end_id = self._ends
-        found = self._network.write_answers(memory, begin_id=begin_id, end_id=end_id, decoding=self._decoding)
-        tokens, lengths, log_probs = (part.tolist() for part in found[:3])
-        return [
-            [
-                Answer(self._decode(ids[:length]), float(np.exp(log_prob)), log_prob)
-                for ids, length, log_prob in zip(*row, strict=True)
-            ]
-            for row in zip(tokens, lengths, log_probs, strict=True)
-        ]
+        decoding = Decoding(num_beams=num_beams, num_captions=num_beams, length_penalty=0.0)
+        found = self._network.write_answers(memory, begin_id=begin_id, end_id=end_id, decoding=decoding)
+        return [self._answers(*row) for row in zip(*(part.tolist() for part in found[:3]), strict=True)]
+
+    def _answers(self, tokens: list[list[int]], lengths: list[int], log_probs: list[float]) -> list[Answer]:
+        """The K candidates of a question as different texts, the likeliest first."""
+        sums: dict[str, float] = {}
+        for ids, length, log_prob in zip(tokens, lengths, log_probs, strict=True):
+            text = self._decode(ids[:length]).strip()
+            if text:
+                sums[text] = float(np.logaddexp(sums.get(text, -np.inf), log_prob))
+        return sorted(
+            (Answer(text, float(np.exp(log_prob)), log_prob) for text, log_prob in sums.items()),
+            key=lambda one: -one.log_prob,
+        )
 
 
 def _distinct(answers: Sequence[str], tokenizer: TextTokenizer) -> list[str]:
@@ -220,8 +225,14 @@ def _checked(answers: Sequence[str], tokenizer: TextTokenizer) -> list[str]:
     for place, row in enumerate(tokenizer.encode(listed)):
         earlier = first.setdefault(tuple(row.tolist()), place)
         if earlier != place:
+            both = [shorten(listed[one], 60, placeholder=" ...") for one in (earlier, place)]
+            long, other = tokenizer.uncut().encode([listed[earlier], listed[place]])
             raise DataError(
-                f"answers {earlier} and {place} read the same ({listed[earlier]!r}, {listed[place]!r}); give "
-                "each once."
+                f"answers {earlier} and {place} read the same ({both[0]!r}, {both[1]!r})"
+                + (
+                    "; give each once."
+                    if np.array_equal(long, other)
+                    else f": the model reads {tokenizer.max_tokens} tokens of an answer; give shorter ones."
+                )
             )
     return listed

@@ -87,7 +87,7 @@ class Runtime:
         able = " and ".join(self.abilities).replace("_", " ") or "do nothing"
         raise AbilityError(
             f"this model ({self.config['method']}) cannot {ability.replace('_', ' ')}, it can {able}; "
-            f"{ABILITIES[ability].methods} give that ability, see `likewise methods`."
+            f"that ability comes with {ABILITIES[ability].methods}, see `likewise methods`."
         )
 
     @property
@@ -121,17 +121,21 @@ class Runtime:
         int16 waves to (B, 1, M, F) spectrograms."""
         return self.encoder_of(_column(stored)).whole_view(stored.to(self.device))
 
-    def stored_squares(self, images: Sequence[ImageInput], *, first: int = 0) -> Tensor:
+    def stored_squares(
+        self, images: Sequence[ImageInput], *, first: int = 0, such_as: str = "image"
+    ) -> Tensor:
         """(N, 3, S, S) uint8 squares of images in any form, as training saw them.
 
         Args:
             images: N.
             first: number of the first one, for messages.
+            such_as: what they are, for messages.
         """
         from likewise.data.images.inputs import square_images
 
         size, options = self.image_encoder.image_size, self.config["images"]
-        return square_images(images, size=options["store_size"] or size, fit=options["fit"], first=first)
+        size = options["store_size"] or size
+        return square_images(images, size=size, fit=options["fit"], first=first, such_as=such_as)
 
     def embed_stored(self, stored: Tensor) -> Tensor:
         """(B, D) of stored (B, 3, S, S) uint8 squares, or (B, L) int16 waves."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
+from torch import Tensor
 
-from likewise.data.images.inputs import image_sizes, square_images
+from likewise.data.images.inputs import image_sizes
 from likewise.model.explanations.grounding import Grounding, checked_boxes, ground_squares
-from likewise.model.inputs import ImageInput, batches, checked_texts, several_images
+from likewise.model.inputs import ImageInput, aligned, batches, checked_texts, several_images
 from likewise.model.runtime import Runtime
-from likewise.model.verdicts import LookedAt, Verdict, aligned, class_probabilities, look, verdicts
+from likewise.model.verdicts import LookedAt, Verdict, class_probabilities, look, verdicts
 
 __all__ = ["StatementModel"]
 
@@ -91,8 +91,7 @@ class StatementModel(Runtime):
         *several, texts = aligned(**columns, statements=checked_texts(statements))
         found = []
         for rows in batches(len(texts), 64):
-            squares = [self._squares(one[rows], rows.start) for one in several]
-            found += look(self, ability, squares, texts[rows], layer=layer)
+            found += look(self, ability, self._squares(several, rows), texts[rows], layer=layer)
         return found
 
     def ground(
@@ -121,28 +120,36 @@ class StatementModel(Runtime):
         several, texts = aligned(images=several_images(images), phrases=checked_texts(phrases))
         self.warn_of_cut(texts, "phrases")
         listed = None if boxes is None else checked_boxes(boxes, len(texts))
-        squares, sizes = self._squares(several, 0), image_sizes(several)
-        return ground_squares(self, squares, sizes, texts, listed, layer=layer)
+        squares, sizes = self.stored_squares(several), image_sizes(several)
+        found = ground_squares(self, squares, sizes, texts, listed, layer=layer)
+        hidden = {
+            (id(image), *box): box
+            for image, one, given in zip(several, found, listed or (), strict=False)
+            for box, score in zip(given, one.box_scores, strict=True)
+            if score is None
+        }
+        if hidden:
+            first = ",".join(f"{number:g}" for number in next(iter(hidden.values())))
+            warnings.warn(
+                f"boxes without a score: {len(hidden):,}, the first is {first}; they lie outside the image, "
+                "or where the model does not see it",
+                stacklevel=2,
+            )
+        return found
 
     def _judge(self, ability: str, given: list[list[Any]], batch_size: int) -> list[Verdict]:
         *images, texts = given
         self.warn_of_cut(texts, "statements")
         found: list[Verdict] = []
         for rows in batches(len(texts), batch_size):
-            squares = [self._squares(one[rows], rows.start) for one in images]
+            squares = self._squares(images, rows)
             found += verdicts(self, class_probabilities(self, ability, squares, texts[rows]))
         return found
 
-    def _squares(self, images: Sequence[ImageInput], first: int) -> torch.Tensor:
-        """(N, 3, S, S) uint8 squares; an image that is given several times is decoded once."""
-        places = {id(image): place for place, image in reversed(list(enumerate(images)))}
-        distinct = sorted(places.values())
-        size, options = self.image_encoder.image_size, self.config["images"]
-        squares = square_images(
-            [images[place] for place in distinct],
-            size=options["store_size"] or size,
-            fit=options["fit"],
-            first=first,
-        )
-        rows = np.searchsorted(distinct, [places[id(image)] for image in images])
-        return squares[torch.from_numpy(rows)]
+    def _squares(self, images: Sequence[Sequence[ImageInput]], rows: slice) -> list[Tensor]:
+        """Of each column of images (B, 3, S, S) uint8 squares."""
+        names = ["image"] if len(images) == 1 else ["left image", "right image"]
+        return [
+            self.stored_squares(column[rows], first=rows.start, such_as=name)
+            for column, name in zip(images, names, strict=True)
+        ]

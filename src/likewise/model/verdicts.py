@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from likewise.data.dataset import Dataset
-from likewise.errors import DataError
 from likewise.model.explanations.attention_cam import attention_cam
 from likewise.model.inputs import batches
 from likewise.model.runtime import Runtime
@@ -23,7 +22,6 @@ __all__ = [
     "COLUMNS",
     "LookedAt",
     "Verdict",
-    "aligned",
     "class_names",
     "class_probabilities",
     "judge_dataset",
@@ -145,19 +143,3 @@ def look(
         LookedAt(verdict=verdict, maps=[one[row].numpy() for one in maps])
         for row, verdict in enumerate(found)
     ]
-
-
-def aligned(**given: Sequence[Any]) -> list[list[Any]]:
-    """Lists of one length: lists of a single thing are repeated.
-
-    Args:
-        given: by what they hold, such as `images` and `statements`.
-
-    Raises:
-        DataError: their lengths differ.
-    """
-    length = max((len(things) for things in given.values() if len(things) != 1), default=1)
-    if any(len(things) not in (1, length) for things in given.values()):
-        counted = " and ".join(f"{len(things):,} {name.replace('_', ' ')}" for name, things in given.items())
-        raise DataError(f"{counted} do not go together; give as many of each, or one for all.")
-    return [list(things) * length if len(things) == 1 else list(things) for things in given.values()]

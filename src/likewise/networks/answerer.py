@@ -6,12 +6,20 @@ patches, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from likewise.encoders.decoders import Candidates, Decoder, Decoding, Memory, generate
+from likewise.encoders.decoders import (
+    Candidates,
+    Decoder,
+    Decoding,
+    Memory,
+    TransformerDecoder,
+    generate,
+    start_from_fusion,
+)
 from likewise.encoders.fusion import FusionEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
@@ -20,6 +28,7 @@ from likewise.networks.base import Network
 from likewise.networks.fused_states import image_tokens, text_tokens
 from likewise.networks.registry import network
 from likewise.objectives import sequence_losses
+from likewise.views import IGNORE_INDEX
 
 __all__ = ["AnswerNetwork"]
 
@@ -54,6 +63,12 @@ class AnswerNetwork(Network):
         self.answers = list(answers)
         self.dim = text.dim
 
+    def start_rest(self, loaded: Collection[str]) -> None:
+        """The decoder starts from the fusion layers."""
+        if "fusion" in loaded or "text" in loaded:
+            assert isinstance(self.decoder, TransformerDecoder)
+            start_from_fusion(self.decoder, self.fusion, self.text)
+
     def known_answers(self) -> list[str]:
         """The answers of the training data, the most frequent first."""
         return list(self.answers)
@@ -70,8 +85,8 @@ class AnswerNetwork(Network):
     def log_likelihoods(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B K,) of (B K, T) answers, those of a question side by side: sums over the tokens after the
         first."""
-        labels = tokens[:, 1:].masked_fill(~mask[:, 1:], -100)
-        return -sequence_losses(self.answer_logits(memory, tokens), labels)
+        labels = tokens[:, 1:].masked_fill(~mask[:, 1:], IGNORE_INDEX)
+        return -sequence_losses(self.answer_logits(memory, tokens), labels, ignore=IGNORE_INDEX)
 
     def score_answers(self, memory: Memory, tokens: Tensor, mask: Tensor) -> Tensor:
         """Log-likelihood of each answer to each question: the sum over its tokens after the first, each once.

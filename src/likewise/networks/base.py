@@ -9,6 +9,7 @@ again.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints, runtime_checkable
 
 from torch import nn
@@ -47,6 +48,13 @@ class Network(nn.Module):
             for name, ability in ABILITIES.items()
             if isinstance(self, ability.protocol) and ability.column in columns
         ]
+
+    def start_rest(self, loaded: Collection[str]) -> None:
+        """Start other parts from those just loaded.
+
+        Args:
+            loaded: parts (`image`, `text`, `fusion`) that took weights of another kind of network.
+        """
 
     @property
     def image_encoder(self) -> ImageEncoder | None:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
-from likewise.encoders.image import ImageEncoder, ImageFeatures
+from likewise.encoders.image import ImageEncoder
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder
 from likewise.networks.base import Network
-from likewise.networks.fused_states import leaves
+from likewise.networks.fused_states import image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
 
 __all__ = ["FusionNetwork"]
@@ -78,13 +78,11 @@ class FusionNetwork(Network):
 
     def image_states(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) normalized pixels to (B, 1 + N, E): the pooled token, then one per patch."""
-        features: ImageFeatures = self.image(pixels)
-        return torch.cat([features.pooled[:, None], features.tokens], dim=1)
+        return image_tokens(self.image, pixels)
 
     def text_states(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, L) tokens and mask to (B, L, F), [CLS] first."""
-        states: Tensor = self.text(tokens, mask).tokens
-        return states
+        return text_tokens(self.text, tokens, mask)
 
     def project(self, image_states: Tensor, text_states: Tensor) -> tuple[Tensor, Tensor]:
         """States of N images (N, 1 or more, E) and of M texts (M, 1 or more, F) to unit vectors (N, D) and

@@ -5,7 +5,7 @@ Dimensions: B batch, S side in pixels, L tokens, N patches, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -44,6 +44,11 @@ class PairReasoner(Network):
         self.classes = checked_names(classes)
         self.head = class_head(text.dim, len(self.classes))
         self.dim = text.dim
+
+    def start_rest(self, loaded: Collection[str]) -> None:
+        """Both blocks of a fusion layer start from the same weights."""
+        if "fusion" in loaded:
+            self.second.start_from(self.fusion)
 
     def compare(self, pixels: Tensor, pixels_2: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
         """Logits of statements about pairs of images.

@@ -95,7 +95,7 @@ class Works:
                 for row in found
             ]
             if looks:
-                best = [row[0].text or " " for row in found]
+                best = [row[0].text if row else " " for row in found]
                 for result, heat in zip(
                     results, answer_maps(self._model, stored, questions, best), strict=True
                 ):

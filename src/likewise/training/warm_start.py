@@ -224,7 +224,7 @@ def load_trained_weights(method: Method, trained: Model, path: str) -> None:
         else:
             for part in shared:
                 getattr(ours, part).load_state_dict(getattr(theirs, part).state_dict())
-            method.start_rest(shared)
+            ours.start_rest(shared)
     except RuntimeError as error:
         raise ConfigError(
             f"--training.start-from: the network of {path} is another than these settings make: "

@@ -18,14 +18,17 @@ from likewise.errors import DataError, RecordError
 __all__ = ["image_sizes", "square_images", "upright_image"]
 
 
-def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0) -> Tensor:
-    """Decode images, turn them upright and make them square.
+def square_images(
+    images: Sequence[Any], *, size: int, fit: str, first: int = 0, such_as: str = "image"
+) -> Tensor:
+    """Decode images, turn them upright and make them square; one that is given several times once.
 
     Args:
         images: paths, encoded bytes, PIL images, uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W).
         size: S, the square's side in pixels.
         fit: crop, pad or squash.
         first: number of the first image, for messages.
+        such_as: what they are, for messages.
 
     Returns:
         (B, 3, S, S) uint8.
@@ -33,19 +36,26 @@ def square_images(images: Sequence[Any], *, size: int, fit: str, first: int = 0)
     Raises:
         DataError: an image cannot be read; the message says which and why.
     """
+    images = list(images)  # of an array each row would be a new object
     squares = np.empty((len(images), 3, size, size), np.uint8)
+    places: dict[int, int] = {}
     for place, image in enumerate(images):
+        if (earlier := places.setdefault(id(image), place)) < place:
+            squares[place] = squares[earlier]
+            continue
         try:
             squares[place] = _square(image, size, fit)
         except RecordError as error:
-            name = image if isinstance(image, (str, os.PathLike)) else f"image {first + place}"
+            name = image if isinstance(image, (str, os.PathLike)) else f"{such_as} {first + place}"
             raise DataError(f"{name}: {error}") from error
     return torch.from_numpy(squares)
 
 
 def image_sizes(images: Sequence[Any]) -> list[tuple[int, int]]:
     """Width and height of images that `square_images` has read, upright."""
-    return [upright_image(image).size for image in images]
+    images = list(images)
+    sizes = {number: upright_image(image).size for number, image in {id(one): one for one in images}.items()}
+    return [sizes[id(image)] for image in images]
 
 
 def upright_image(image: Any) -> Image.Image:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from likewise.data import Dataset, Splits
 from likewise.data.columns import Needs, required_of
 from likewise.evaluation.base import Figure, NoOptions, Task, task
-from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classify
-from likewise.evaluation.context import Context, labels_of
+from likewise.evaluation.classes import CLASSIFICATION_EXTRAS, classify, own_classes
+from likewise.evaluation.context import Context
 from likewise.messages import first_names
 from likewise.metrics.classification import classification_metrics
 from likewise.metrics.domains.odds import deep_embedded_validation, domain_odds, weighted_risk
@@ -78,7 +78,7 @@ class Transfer(Task):
         is_target = _domains_of(data)
         if is_target is None:
             raise ValueError("rows of a source and of a target domain are needed; see --data.target")
-        labels, unknown = _own_classes(data, classes)
+        labels, unknown = own_classes(data, classes)
         probabilities = context.class_probabilities
         predictions = probabilities.argmax(axis=1)
         source, target = ~is_target & (labels >= 0), is_target & (labels >= 0)
@@ -122,14 +122,6 @@ def _domains_of(data: Dataset) -> NDArray[np.bool_] | None:
     if is_target is None or min(is_target.sum(), (~is_target).sum()) < 2:
         return None
     return is_target
-
-
-def _own_classes(data: Dataset, classes: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """(N,) labels as the model numbers its classes, -1 where unknown; (N,) whether they have another."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    own = np.array([numbers.get(name, -1) for name in data.label_names or []] + [-1], dtype=np.int64)
-    labels = labels_of(data)
-    return own[labels], (labels >= 0) & (own[labels] < 0)
 
 
 def _per_class(

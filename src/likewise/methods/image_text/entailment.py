@@ -15,35 +15,23 @@ import torch
 from likewise.batches.batch import Batch
 from likewise.data.columns import REQUIRED, STATEMENT, Needs
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
-from likewise.methods.checks import check_counts, check_shares
-from likewise.methods.fine_tuning import FusionFineTuning, checked_classes, judgement_loss
+from likewise.methods.fine_tuning import (
+    DistillationOptions,
+    DistilledFineTuning,
+    checked_classes,
+    judgement_loss,
+)
 from likewise.networks.entailer import EntailmentNetwork
 
 __all__ = ["Config", "Entailment"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(DistillationOptions):
     """Options of visual entailment."""
 
-    fusion_depth: int | None = None
-    """Fusion layers: cut from the top of a new BERT, by default half of it; above the text encoder of a run
-    that has none; a run of tcl brings its own."""
 
-    distillation: float | None = None
-    """Weight of the EMA encoder's predictions in the targets, reached after one epoch; 0 turns momentum
-    distillation off. By default the paper's 0.4 from trained encoders, and 0 from random weights."""
-
-    ema_momentum: float = 0.995
-    """Momentum of the EMA encoder; no effect without distillation."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        check_counts(self, "fusion_depth")
-        check_shares(self, "distillation", "ema_momentum")
-
-
-class Entailment(FusionFineTuning):
+class Entailment(DistilledFineTuning):
     """A fusion encoder reads a statement while it attends to an image, and a classifier says what the image
     makes of it: entailment, neutral or contradiction, or just true or false. An EMA encoder can soften the
     labels with its own predictions.
@@ -66,10 +54,10 @@ class Entailment(FusionFineTuning):
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
-        classes = checked_classes(context, least=2, such_as="entailment, neutral and contradiction")
+        classes = checked_classes(context, such_as="entailment, neutral and contradiction")
         encoders = context.fusion_encoders(config.fusion_depth)
         self.network = EntailmentNetwork(*encoders, classes=classes)
-        self.start_distillation(config.distillation, config.ema_momentum, context)
+        self.start_distillation(config, context)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Logits of the network, and of the EMA encoder on the same views."""

@@ -8,7 +8,6 @@ Dimensions: B batch, S side in pixels, L tokens, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -22,35 +21,23 @@ from likewise.methods.base import (
     Step,
     make_views,
 )
-from likewise.methods.checks import check_counts, check_shares
-from likewise.methods.fine_tuning import FusionFineTuning, checked_classes, judgement_loss
+from likewise.methods.fine_tuning import (
+    DistillationOptions,
+    DistilledFineTuning,
+    checked_classes,
+    judgement_loss,
+)
 from likewise.networks.pair_reasoner import PairReasoner
 
 __all__ = ["NLVR", "Config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(DistillationOptions):
     """Options of two-image reasoning."""
 
-    fusion_depth: int | None = None
-    """Fusion layers: cut from the top of a new BERT, by default half of it; above the text encoder of a run
-    that has none; a run of tcl brings its own. Each becomes two blocks, one for either image."""
 
-    distillation: float | None = None
-    """Weight of the EMA encoder's predictions in the targets, reached after one epoch; 0 turns momentum
-    distillation off. By default the paper's 0.4 from trained encoders, and 0 from random weights."""
-
-    ema_momentum: float = 0.995
-    """Momentum of the EMA encoder; no effect without distillation."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        check_counts(self, "fusion_depth")
-        check_shares(self, "distillation", "ema_momentum")
-
-
-class NLVR(FusionFineTuning):
+class NLVR(DistilledFineTuning):
     """A fusion encoder reads a statement about two images: each of its layers attends to the first image,
     then to the second, with the same maps of keys and values. A classifier says whether the statement is
     true.
@@ -72,9 +59,9 @@ class NLVR(FusionFineTuning):
 
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
-        classes = checked_classes(context, least=2, such_as="true and false")
+        classes = checked_classes(context, such_as="true and false")
         self.network = PairReasoner(*context.fusion_encoders(config.fusion_depth), classes=classes)
-        self.start_distillation(config.distillation, config.ema_momentum, context)
+        self.start_distillation(config, context)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Logits of the network, and of the EMA encoder on the same views."""
@@ -90,8 +77,3 @@ class NLVR(FusionFineTuning):
     def objective(self, embeddings: Embeddings, step: Step) -> LossOutput:
         """Cross-entropy with the label and, in part, with the EMA encoder."""
         return judgement_loss(embeddings, self.alpha)
-
-    def start_rest(self, loaded: Collection[str]) -> None:
-        """Both blocks of a fusion layer start from the same weights."""
-        if "fusion" in loaded:
-            self.network.second.start_from(self.network.fusion)

@@ -8,7 +8,6 @@ Dimensions: B batch of a process, R rows of all processes, N image tokens, E the
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +18,7 @@ from likewise.batches.batch import Batch
 from likewise.collectives import gather_rows, own_rows
 from likewise.data.columns import Needs
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
-from likewise.methods.checks import check_counts
-from likewise.methods.fine_tuning import FusionFineTuning
+from likewise.methods.fine_tuning import FusionFineTuning, FusionOptions
 from likewise.networks.pair_reasoner import ASSIGNMENTS, PairReasoner
 from likewise.step_random import StepRandom
 
@@ -28,16 +26,8 @@ __all__ = ["Config", "TextAssignment", "draw_triples"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(FusionOptions):
     """Options of text assignment."""
-
-    fusion_depth: int | None = None
-    """Fusion layers: cut from the top of a new BERT, by default half of it; above the text encoder of a run
-    that has none; a run of tcl brings its own. Each becomes two blocks, one for either image."""
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        check_counts(self, "fusion_depth")
 
 
 class TextAssignment(FusionFineTuning):
@@ -63,7 +53,6 @@ class TextAssignment(FusionFineTuning):
     def __init__(self, config: Config, context: BuildContext) -> None:
         super().__init__(config, context)
         self.network = PairReasoner(*context.fusion_encoders(config.fusion_depth), classes=ASSIGNMENTS)
-        self.ema_encoder = None  # the targets are certain: there is nothing to distil
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Logits of each caption with two images of the batch; each image is encoded once."""
@@ -83,11 +72,6 @@ class TextAssignment(FusionFineTuning):
         total = (losses * judged).sum() / count
         right = (embeddings["logits"].detach().argmax(1) == embeddings["label"]) * judged
         return LossOutput(total, {"cross_entropy": total.detach(), "accuracy": right.sum() / count})
-
-    def start_rest(self, loaded: Collection[str]) -> None:
-        """Both blocks of a fusion layer start from the same weights."""
-        if "fusion" in loaded:
-            self.network.second.start_from(self.network.fusion)
 
 
 def draw_triples(

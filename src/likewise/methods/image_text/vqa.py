@@ -10,7 +10,6 @@ Dimensions: B batch, K answers a question, L tokens of a question, T tokens of a
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +18,10 @@ from torch import Tensor
 from likewise.batches.batch import Batch
 from likewise.collectives import replica_share
 from likewise.data.columns import QUESTION, REQUIRED, Needs
-from likewise.encoders.decoders import TransformerDecoder, decoder_like_fusion, start_from_fusion
+from likewise.encoders.decoders import decoder_like_fusion, start_from_fusion
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Step
-from likewise.methods.checks import check_counts, check_shares
-from likewise.methods.fine_tuning import FusionFineTuning
+from likewise.methods.checks import check_counts
+from likewise.methods.fine_tuning import DistillationOptions, DistilledFineTuning
 from likewise.networks.answerer import AnswerNetwork
 from likewise.objectives import sequence_losses
 from likewise.views import IGNORE_INDEX
@@ -31,20 +30,8 @@ __all__ = ["VQA", "Config"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Options of visual question answering."""
-
-    fusion_depth: int | None = None
-    """Layers of the fusion encoder, and of the decoder; by default half of the text encoder's, or as many as
-    the model has that training starts from."""
-
-    distillation: float | None = None
-    """Weight of the EMA encoder's predictions in the targets, reached after one epoch; 0 keeps no EMA
-    encoder. By default the paper's 0.4, and 0 if an encoder starts from random weights."""
-
-    ema_momentum: float | None = None
-    """Momentum of the EMA encoder; by default the paper's 0.995, and 0.9 if an encoder starts from random
-    weights."""
+class Config(DistillationOptions):
+    """Options of visual question answering; the decoder has as many layers as the fusion encoder."""
 
     max_answers: int = 3000
     """Training answers that are saved with the model, the most frequent ones; it chooses among them unless
@@ -52,11 +39,11 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check_counts(self, "fusion_depth", "max_answers")
-        check_shares(self, "distillation", "ema_momentum")
+        super().__post_init__()
+        check_counts(self, "max_answers")
 
 
-class VQA(FusionFineTuning):
+class VQA(DistilledFineTuning):
     """A fusion encoder reads the question while it attends to the image, and a decoder writes the answer from
     what was read. At use the decoder scores every answer of a list, or writes one freely.
 
@@ -87,15 +74,7 @@ class VQA(FusionFineTuning):
         start_from_fusion(decoder, fusion, text)
         answers = context.answers[: config.max_answers]
         self.network = AnswerNetwork(image, text, fusion, decoder, answers=answers)
-        usual = 0.995 if context.is_pretrained else 0.9
-        momentum = usual if config.ema_momentum is None else config.ema_momentum
-        self.start_distillation(config.distillation, momentum, context)
-
-    def start_rest(self, loaded: Collection[str]) -> None:
-        """Start the decoder from the fusion layers just loaded."""
-        if "fusion" in loaded or "text" in loaded:
-            assert isinstance(self.network.decoder, TransformerDecoder)
-            start_from_fusion(self.network.decoder, self.network.fusion, self.network.text)
+        self.start_distillation(config, context)
 
     def embed(self, batch: Batch, step: Step) -> Embeddings:
         """Loss of each question: the weighted sum over its answers of their tokens' cross-entropies."""

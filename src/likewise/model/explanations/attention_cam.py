@@ -49,7 +49,7 @@ def attention_cam(
     network: Any = model.needs(ability)
     depth = len(network.fusion.layers)
     place = (depth - 1) // 2 if layer is None else layer
-    if not -depth <= place < depth:
+    if place not in range(depth):
         raise ConfigError(f"the model has {depth} fusion layers, 0 to {depth - 1}; got layer {place}.")
     tokens, mask = model.tokens(texts)
     training = network.training

@@ -39,13 +39,14 @@ class Grounding:
     """x and y of the map's highest place; None where no place is higher than others."""
     region: tuple[float, float, float, float] | None
     """x, y, width and height of the box around what is at least half as high, connected with the point."""
-    box_scores: list[float]
-    """A score of each given box, the higher the likelier."""
+    box_scores: list[float | None]
+    """A score of each given box, the higher the likelier; None of one that lies outside the square."""
 
     @property
     def best_box(self) -> int | None:
-        """Which given box has the highest score; None without boxes."""
-        return int(np.argmax(self.box_scores)) if self.box_scores else None
+        """Which given box has the highest score; None where none has a score."""
+        scores = [-1.0 if score is None else score for score in self.box_scores]
+        return int(np.argmax(scores)) if max(scores, default=-1.0) >= 0 else None
 
 
 def grounding_maps(
@@ -97,7 +98,8 @@ def ground_squares(
         maps, probabilities = grounding_maps(model, stored[part], phrases[part], layer=layer)
         for row, (heat, smooth) in enumerate(zip(maps, smooth_maps(maps), strict=True), part.start):
             given = [] if boxes is None else boxes[row]
-            scores = box_scores(smooth, boxes_in_square(given, sizes[row], fit))
+            shown = boxes_in_square(given, sizes[row], fit)
+            scores = zip(box_scores(smooth, shown).tolist(), shown[:, 2:].min(axis=1) > 0, strict=True)
             top, region = peak(smooth), peak_region(smooth)
             places: list[Any] = [
                 None if box is None else tuple(boxes_in_image([box], sizes[row], fit)[0].tolist())
@@ -110,7 +112,7 @@ def ground_squares(
                     probability=float(probabilities[row - part.start]),
                     point=None if places[0] is None else places[0][:2],
                     region=places[1],
-                    box_scores=scores.tolist(),
+                    box_scores=[score if is_shown else None for score, is_shown in scores],
                 )
             )
     return found

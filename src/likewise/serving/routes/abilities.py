@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from likewise.encoders.decoders import Decoding
-from likewise.model.verdicts import aligned
+from likewise.model.inputs import aligned
 from likewise.serving.batcher import Work
 from likewise.serving.refusals import Refusal
 from likewise.serving.routes.documented import ERRORS
