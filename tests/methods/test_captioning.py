@@ -182,7 +182,7 @@ def test_without_a_training_part_the_constant_is_of_the_references(tmp_path: Pat
 
 def test_a_model_without_a_decoder_says_what_gives_captions(tmp_path: Path) -> None:
     run = likewise.train(small_settings("simclr", steps=1), tmp_path / "run", show=False)
-    with pytest.raises(AbilityError, match=r"cannot caption.*captioning give"):
+    with pytest.raises(AbilityError, match=r"cannot caption.*comes with captioning"):
         likewise.load(run.model).caption([torch.zeros(3, 8, 8, dtype=torch.uint8)])
 
 
