@@ -101,12 +101,10 @@ def run(arguments: Sequence[str]) -> None:
     model = open_model(options.run, options.device)
     if options.task != "all":
         task = find_task(options.task)
-        task.check(model, given[task.options])  # before any source is opened
+        task.check(model, given[task.options])  # before any source is opened, which may take long
     if (table := given[FewShotOptions].trials) is not None:
         _run_trials(options, model, table)
         return
-    if options.task != "all":  # before the data is opened, which may take long
-        find_task(options.task).check(model, given[find_task(options.task).options])
     measured = open_measured(
         model,
         options.run,

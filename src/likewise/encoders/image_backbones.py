@@ -174,25 +174,25 @@ def build_backbone(config: Any, stem_stride: int | None, *, pooler: bool = False
         nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")
         stem.pooler = nn.Identity()
     if config.model_type == "vit":
-        _tell_places_apart(backbone)
+        _start_positions(backbone)
     return backbone
 
 
 @torch.no_grad()
-def _tell_places_apart(vit: Any) -> None:
-    """Start a ViT's position embeddings as sines and cosines of row and column, and its patches as large.
+def _start_positions(vit: Any) -> None:
+    """Start a ViT's position embeddings at sines and cosines, and its patch embeddings at a like scale.
 
-    As in Chen et al. 2021, arXiv 2104.02057, but trained further. From the usual random numbers, a tenth of
-    the patches' embeddings, a small ViT stays a bag of patches for thousands of steps: blind to shapes and
-    sides.
+    The waves are over row and column, as in Chen et al. 2021, arXiv 2104.02057, but trained further. Random
+    position embeddings start at a tenth of the patch embeddings' scale: a small ViT then stays a bag of
+    patches for thousands of steps, and learns neither shapes nor sides.
     """
-    patches, places = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
+    patches, positions = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
     nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
-    places.zero_()
-    side, width = math.isqrt(places.shape[1] - 1), places.shape[2] // 4  # the first is the class token's
-    rates = float(side) ** -(torch.arange(width) / width)  # waves of 6 patches to 6 grids
+    positions.zero_()  # (1, 1 + g g, D); the first is that of the class token
+    side, width = math.isqrt(positions.shape[1] - 1), positions.shape[2] // 4
+    rates = float(side) ** -(torch.arange(width) / width)  # wavelengths of 6 patches to 6 sides of the grid
     angles = torch.arange(side)[:, None] * rates  # (g, D / 4)
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D / 2)
-    by_row = waves[:, None].expand(side, side, 2 * width)
-    by_column = waves[None].expand(side, side, 2 * width)
-    places[0, 1:, : 4 * width] = torch.cat([by_row, by_column], dim=2).flatten(0, 1)
+    by_row = waves[:, None].expand(side, side, -1)
+    by_column = waves[None].expand(side, side, -1)
+    positions[0, 1:, : 4 * width] = torch.cat([by_row, by_column], dim=2).flatten(0, 1)

@@ -15,10 +15,18 @@ from likewise.data.columns import Needs, column_names
 from likewise.data.images.stream import ImageBatch, image_batches
 from likewise.data.record import BadRecord, Generated, Record, Source
 from likewise.data.stored_kinds import Images
-from likewise.messages import counted, printable, printed_line
+from likewise.messages import counted, flag, printable, printed_line
 from likewise.model.model import Model
 
-__all__ = ["list_images", "open_images", "say_hints", "say_set_aside", "square_batches", "tracked"]
+__all__ = [
+    "list_images",
+    "open_images",
+    "say_hints",
+    "say_set_aside",
+    "square_batches",
+    "tracked",
+    "with_own_flags",
+]
 
 T = TypeVar("T")
 _REASONS, _OF_REASON = 10, 180
@@ -65,7 +73,7 @@ def list_images(sources: Sequence[str], *, image_root: str | None) -> tuple[list
     opened = [open_images(config, Needs("image")) for config in configs]
     records = [record for source in opened for record in source.records]
     if not records:
-        say_hints([hint.replace("--data.image-root", "--image-root") for one in opened for hint in one.hints])
+        say_hints([with_own_flags(hint, ["image_root"]) for one in opened for hint in one.hints])
     return records, [
         problem.bad for source in opened for problem in source.problems if problem.part != "text"
     ]
@@ -104,6 +112,14 @@ def say_set_aside(bad: Sequence[BadRecord], what: str) -> None:
         reasons += f" and {len(bad) - _REASONS:,} more" if len(bad) > _REASONS else ""
         number = counted(len(bad), what.removesuffix("s"))
         print(printed_line(f"{number} set aside: {reasons}"), file=sys.stderr)
+
+
+def with_own_flags(message: str, names: Iterable[str]) -> str:
+    """A message about data, with these of its options called as in commands that take them without --data."""
+    for name in names:
+        of_data = flag("data", name)
+        message = message.replace(of_data, of_data.replace("--data.", "--"))
+    return message
 
 
 def say_hints(hints: Sequence[str]) -> None:

@@ -14,7 +14,13 @@ import torch
 import tyro
 from torch import Tensor
 
-from likewise.cli.files.image_records import open_images, say_hints, say_set_aside, tracked
+from likewise.cli.files.image_records import (
+    open_images,
+    say_hints,
+    say_set_aside,
+    tracked,
+    with_own_flags,
+)
 from likewise.cli.files.row_files import write_rows
 from likewise.data import DataConfig
 from likewise.data.columns import Needs, column_names
@@ -33,7 +39,6 @@ __all__ = [
     "Rows",
     "finish",
     "open_rows",
-    "print_cells",
     "rows_of_files",
     "squares_of",
 ]
@@ -93,11 +98,8 @@ class RowOptions:
 
     def own_flags(self, message: str) -> str:
         """A message about data, with the options called as they are here: --image-root."""
-        for known in fields(DataConfig):
-            if known.name in vars(self) and known.name != "source":
-                name = flag("data", known.name)
-                message = message.replace(name, name.replace("--data.", "--"))
-        return message
+        names = [known.name for known in fields(DataConfig) if known.name != "source"]
+        return with_own_flags(message, [name for name in names if name in vars(self)])
 
 
 class Row(NamedTuple):
@@ -318,7 +320,7 @@ def finish(found: Sequence[Finding], rows: Rows, out: str | None, wrote: str) ->
     """
     if found and out is None:
         for one in found:
-            print_cells(one.cells)
+            print("\t".join(map(printed_line, one.cells)))  # no tab is inside a cell
     elif found:
         write_rows(Path(str(out)), [row for one in found for row in one.rows])
         print(printed_line(f"wrote {wrote} to {out}"))
@@ -326,8 +328,3 @@ def finish(found: Sequence[Finding], rows: Rows, out: str | None, wrote: str) ->
     if not found:
         say_hints(rows.hints)
         raise DataError(f"nothing in {rows.source.address} can be used, for the reasons above.")
-
-
-def print_cells(cells: Sequence[str]) -> None:
-    """Print a row, with tabs between its cells and none inside."""
-    print("\t".join(map(printed_line, cells)))

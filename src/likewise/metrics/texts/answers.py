@@ -21,8 +21,8 @@ _ENOUGH = 3
 def normalized_answer(text: str) -> str:
     """An answer in lower case without articles and punctuation, and with digits for numbers up to ten.
 
-    As VQA v2's evaluation (Antol et al. 2015, arXiv 1505.00468), which writes the apostrophe into a list of
-    contractions ("dont"). Here it is left out of every word that is no other word without it ("we're").
+    As VQA v2's evaluation (Antol et al. 2015, arXiv 1505.00468). That adds apostrophes to the words of a list
+    ("dont"); here they are removed inside words, except where that gives another word ("we're").
     """
     words = _SIGNS.sub(" ", _THOUSANDS.sub("", text.lower().replace("’", "'"))).split()
     words = [_without_apostrophe(_DIGITS.get(word, word)) for word in words if word not in _ARTICLES]

@@ -107,12 +107,11 @@ class Config:
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # From random weights, 64 px: minutes on two cores. A ResNet (a ViT of 192x6 takes 2.1 times as long) and
-    # no distillation (8 % more) keep a step short; the effect of either on quality was not compared. A start
-    # from random weights depends on CMA: IMC and LMI are learned quickly, MLM has large gradients, and with
-    # weights of 1 these and ITM dominate it. Two layers for the text (and two for fusion) were too few. One
-    # for fusion does better than two, but gives no maps of single words. Views are milder than the paper's,
-    # without RandAugment.
+    # From random weights, 64 px: minutes on two cores. Distillation is off: it takes 8 % more time, and its
+    # effect on quality was not compared. A start from random weights depends on CMA: IMC and LMI are learned
+    # quickly, MLM has large gradients, and with weights of 1 these and ITM dominate it. Two layers for the
+    # text (and two for fusion) were too few. One for fusion does better than two, but gives no maps of single
+    # words. Views are milder than the paper's, without RandAugment.
     "tiny": {
         **TINY_ENCODERS,
         "views": {"crop_scale": (0.8, 1.0), "randaugment": 0},
