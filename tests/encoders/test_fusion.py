@@ -229,6 +229,49 @@ def test_a_bridge_stands_where_widths_differ_alone() -> None:
     assert bridge.weight.shape == (32, 20)
 
 
+def test_positions_tell_tokens_of_a_convolutional_encoder_apart() -> None:
+    config = fusion().config
+    placed = FusionEncoder(config, image_dim=20, image_positions=True).eval()
+    plain = FusionEncoder(config, image_dim=20).eval()
+    plain.load_state_dict(placed.state_dict())
+    states, mask = torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool)
+    seen = torch.randn(2, 1 + 9, 20)
+    swapped = seen[:, [0, 1, 8, *range(3, 8), 2, 9]]
+    torch.testing.assert_close(plain(states, mask, seen), plain(states, mask, swapped))
+    assert not torch.allclose(placed(states, mask, seen), placed(states, mask, swapped), atol=1e-3)
+
+    # By hand: 8 rates of 32 / 4, sines and cosines of the row, then of the column.
+    expected = plain.bridge(seen)
+    for row in range(3):
+        for column in range(3):
+            for wave in range(8):
+                rate = 3 ** (-wave / 8)
+                for start, place in ((0, row), (16, column)):
+                    expected[:, 1 + 3 * row + column, start + wave] += math.sin(rate * place)
+                    expected[:, 1 + 3 * row + column, start + 8 + wave] += math.cos(rate * place)
+    torch.testing.assert_close(placed.bridge(seen), expected)
+
+
+def test_positions_of_equal_widths_and_of_older_models() -> None:
+    config = fusion().config
+    assert isinstance(FusionEncoder(config, image_dim=32, image_positions=True).bridge, nn.Linear)
+    spec = FusionEncoder(config, image_dim=20, image_positions=True).spec()
+    assert FusionEncoder.from_spec(json.loads(json.dumps(spec))).image_positions
+    del spec["image_positions"]
+    assert not FusionEncoder.from_spec(spec).image_positions
+    with pytest.raises(ModelError, match="image_positions is 'yes'"):
+        FusionEncoder.from_spec(spec | {"image_positions": "yes"})
+
+
+@pytest.mark.parametrize(("architecture", "positions"), [("resnet", True), ("vit", False)])
+def test_a_network_adds_positions_where_its_image_encoder_has_none(
+    architecture: Literal["resnet", "vit"], positions: bool
+) -> None:
+    image = ImageEncoder.build(ImageEncoderConfig(architecture=architecture, image_size=32, width=16, depth=10))
+    network = FusionNetwork.build(image, bert(), fusion_depth=1, dim=8, vocabulary_size=50)
+    assert network.fusion.image_positions is positions
+
+
 def test_an_encoder_comes_back_from_its_spec() -> None:
     encoder = fusion(20)
     again = FusionEncoder.from_spec(json.loads(json.dumps(encoder.spec()))).double().eval()

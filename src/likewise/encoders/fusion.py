@@ -6,14 +6,16 @@ per patch), D width, H heads of width E, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.backbone_spec import check_size, config_from_spec
+from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
+from likewise.encoders.image_backbones import grid_waves
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.pretrained import quiet_loading
 from likewise.encoders.text import TextEncoder
@@ -28,9 +30,11 @@ class FusionEncoder(nn.Module):
     Args:
         config: a BertConfig; `num_hidden_layers` layers are built.
         image_dim: width of the image's tokens; a linear layer adapts them where it is not the text's.
+        image_positions: tell the layers where in the image each token is, for image encoders whose tokens do
+            not say it.
     """
 
-    def __init__(self, config: Any, *, image_dim: int) -> None:
+    def __init__(self, config: Any, *, image_dim: int, image_positions: bool = False) -> None:
         super().__init__()
         from transformers.models.bert.modeling_bert import BertLayer
 
@@ -40,9 +44,10 @@ class FusionEncoder(nn.Module):
         self.layers = nn.ModuleList(
             BertLayer(self.config, layer_idx=place) for place in range(config.num_hidden_layers)
         )
-        self.image_dim = image_dim
-        same = image_dim == config.hidden_size
-        self.bridge: nn.Module = nn.Identity() if same else nn.Linear(image_dim, config.hidden_size)
+        self.image_dim, self.image_positions = image_dim, image_positions
+        same = image_dim == config.hidden_size and not image_positions
+        linear = LinearWithPositions if image_positions else nn.Linear
+        self.bridge: nn.Module = nn.Identity() if same else linear(image_dim, config.hidden_size)
         for module in self.modules():
             if isinstance(module, nn.Linear):  # BERT's initialization
                 nn.init.normal_(module.weight, std=config.initializer_range)
@@ -121,13 +126,36 @@ class FusionEncoder(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         """What `from_spec` needs, as JSON."""
-        return {"config": self.config.to_dict(), "image_dim": self.image_dim}
+        return {
+            "config": self.config.to_dict(),
+            "image_dim": self.image_dim,
+            "image_positions": self.image_positions,
+        }
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> FusionEncoder:
         """The inverse of `spec`, with fresh weights."""
         check_size("image_dim", spec["image_dim"])
-        return cls(config_from_spec(spec["config"], known=("bert",)), image_dim=spec["image_dim"])
+        positions = spec.get("image_positions", False)  # absent in older models
+        check_choice("image_positions", positions, (False, True))
+        config = config_from_spec(spec["config"], known=("bert",))
+        return cls(config, image_dim=spec["image_dim"], image_positions=positions)
+
+
+class LinearWithPositions(nn.Linear):
+    """A linear layer for the tokens of an image, which also tells where each is.
+
+    Cross-attention does not know the order of tokens. Those of a ViT carry its position embeddings; those of
+    a convolutional network hardly know their place. They get fixed sines and cosines of their row and column,
+    as in DETR (Carion et al. 2020, arXiv 2005.12872, appendix A.4).
+    """
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(M, 1 + g g, D'), the pooled token first, to (M, 1 + g g, D)."""
+        mapped = super().forward(states)
+        side = math.isqrt(states.shape[1] - 1)
+        waves = F.pad(grid_waves(side, self.out_features), (0, 0, 1, 0))  # the pooled token is nowhere
+        return mapped + waves.to(mapped)
 
 
 def fuse_with_attention(
@@ -173,13 +201,16 @@ def _changed(config: Any, **values: Any) -> Any:
     return BertConfig(**{name: value for name, value in values.items() if name != "model_type"})
 
 
-def cut_fusion(text: TextEncoder, *, depth: int | None, image_dim: int) -> FusionEncoder:
+def cut_fusion(
+    text: TextEncoder, *, depth: int | None, image_dim: int, image_positions: bool = False
+) -> FusionEncoder:
     """Move the upper layers of a BERT into a fusion encoder; cross-attention gets fresh weights.
 
     Args:
         text: loses those layers.
         depth: the number of layers; half of them when None, as in the paper.
         image_dim: width of the image's tokens.
+        image_positions: as of `FusionEncoder`.
 
     Raises:
         ConfigError: the text encoder is not a BERT, or has too few layers.
@@ -198,7 +229,8 @@ def cut_fusion(text: TextEncoder, *, depth: int | None, image_dim: int) -> Fusio
             f"--method.fusion-depth {depth}: of the text encoder's {len(layers)} layers at least one must "
             "stay and one be cut; see --text.depth."
         )
-    fusion = FusionEncoder(_changed(backbone.config, num_hidden_layers=depth), image_dim=image_dim)
+    config = _changed(backbone.config, num_hidden_layers=depth)
+    fusion = FusionEncoder(config, image_dim=image_dim, image_positions=image_positions)
     for fused, layer in zip(fusion.layers, layers[-depth:], strict=True):
         missing = fused.load_state_dict(layer.state_dict(), strict=False).missing_keys
         assert all(name.startswith("crossattention") for name in missing)
@@ -207,13 +239,16 @@ def cut_fusion(text: TextEncoder, *, depth: int | None, image_dim: int) -> Fusio
     return fusion
 
 
-def fusion_above(text: TextEncoder, *, depth: int | None, image_dim: int) -> FusionEncoder:
+def fusion_above(
+    text: TextEncoder, *, depth: int | None, image_dim: int, image_positions: bool = False
+) -> FusionEncoder:
     """Fusion layers with fresh weights above a text encoder of any kind, which keeps all its layers.
 
     Args:
         text: gives width, heads and dropout.
         depth: the number of layers; half of the text encoder's when None.
         image_dim: width of the image's tokens.
+        image_positions: as of `FusionEncoder`.
     """
     from transformers import BertConfig
 
@@ -229,7 +264,7 @@ def fusion_above(text: TextEncoder, *, depth: int | None, image_dim: int) -> Fus
         attention_probs_dropout_prob=dropout,
         initializer_range=text.dim**-0.5,
     )
-    return FusionEncoder(config, image_dim=image_dim)
+    return FusionEncoder(config, image_dim=image_dim, image_positions=image_positions)
 
 
 class LanguageHead(nn.Module):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from likewise.encoders.pretrained import without_pooler
 from likewise.encoders.shared_options import TuningOptions, check_sizes, width_depth_heads
@@ -19,6 +19,7 @@ __all__ = [
     "ImageEncoderConfig",
     "backbone_config",
     "build_backbone",
+    "grid_waves",
     "resnet_depth",
     "stem_stride_of",
 ]
@@ -189,10 +190,25 @@ def _start_positions(vit: Any) -> None:
     patches, positions = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
     nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
     positions.zero_()  # (1, 1 + g g, D); the first is that of the class token
-    side, width = math.isqrt(positions.shape[1] - 1), positions.shape[2] // 4
-    rates = float(side) ** -(torch.arange(width) / width)  # wavelengths of 6 patches to 6 sides of the grid
+    positions[0, 1:] = grid_waves(math.isqrt(positions.shape[1] - 1), positions.shape[2])
+
+
+def grid_waves(side: int, dim: int) -> Tensor:
+    """Sines and cosines of each cell's row and column, in the order of a grid's cells.
+
+    Chen et al. 2021, arXiv 2104.02057, section 4.3, with wavelengths fitted to the grid: 2 pi to 2 pi g cells.
+
+    Args:
+        side: g, cells along each side.
+        dim: D, their width.
+
+    Returns:
+        (g g, D) in [-1, 1]; zeros in the last D mod 4 columns.
+    """
+    width = dim // 4
+    rates = float(side) ** -(torch.arange(width) / width)
     angles = torch.arange(side)[:, None] * rates  # (g, D / 4)
     waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D / 2)
     by_row = waves[:, None].expand(side, side, -1)
     by_column = waves[None].expand(side, side, -1)
-    positions[0, 1:, : 4 * width] = torch.cat([by_row, by_column], dim=2).flatten(0, 1)
+    return nn.functional.pad(torch.cat([by_row, by_column], dim=2).flatten(0, 1), (0, dim % 4))

@@ -130,7 +130,8 @@ class BuildContext:
         trained = {} if self.trained is None else self.trained
         if "fusion" not in trained:
             make = fusion_above if has_encoder(trained, "text") else cut_fusion
-            return image, text, make(text, depth=depth, image_dim=image.dim)
+            positions = image.convolutional
+            return image, text, make(text, depth=depth, image_dim=image.dim, image_positions=positions)
         fusion = FusionEncoder.from_spec(trained["fusion"])
         if depth not in (None, len(fusion.layers)):
             raise ConfigError(

@@ -71,7 +71,9 @@ class FusionNetwork(Network):
         temperature: float = 0.07,
     ) -> FusionNetwork:
         """From an image encoder and a whole BERT, which is split in two; `temperature` is the first one."""
-        fusion = cut_fusion(text, depth=fusion_depth, image_dim=image.dim)
+        fusion = cut_fusion(
+            text, depth=fusion_depth, image_dim=image.dim, image_positions=image.convolutional
+        )
         made = cls(image, text, fusion, dim=dim, vocabulary_size=vocabulary_size)
         nn.init.constant_(made.log_temperature, math.log(temperature))
         return made
