@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, ModelError
 from likewise.networks.fusion import FusionNetwork
 from likewise.networks.registry import network_from_spec
 
@@ -267,7 +267,9 @@ def test_positions_of_equal_widths_and_of_older_models() -> None:
 def test_a_network_adds_positions_where_its_image_encoder_has_none(
     architecture: Literal["resnet", "vit"], positions: bool
 ) -> None:
-    image = ImageEncoder.build(ImageEncoderConfig(architecture=architecture, image_size=32, width=16, depth=10))
+    image = ImageEncoder.build(
+        ImageEncoderConfig(architecture=architecture, image_size=32, width=16, depth=10)
+    )
     network = FusionNetwork.build(image, bert(), fusion_depth=1, dim=8, vocabulary_size=50)
     assert network.fusion.image_positions is positions
 

@@ -183,9 +183,8 @@ def build_backbone(config: Any, stem_stride: int | None, *, pooler: bool = False
 def _start_positions(vit: Any) -> None:
     """Start a ViT's position embeddings at sines and cosines, and its patch embeddings at a like scale.
 
-    The waves are over row and column, as in Chen et al. 2021, arXiv 2104.02057, but trained further. Random
-    position embeddings start at a tenth of the patch embeddings' scale: a small ViT then stays a bag of
-    patches for thousands of steps, and learns neither shapes nor sides.
+    They are trained further. Random position embeddings start at a tenth of the patch embeddings' scale: a
+    small ViT then stays a bag of patches for thousands of steps, and learns neither shapes nor sides.
     """
     patches, positions = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
     nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
@@ -196,7 +195,7 @@ def _start_positions(vit: Any) -> None:
 def grid_waves(side: int, dim: int) -> Tensor:
     """Sines and cosines of each cell's row and column, in the order of a grid's cells.
 
-    Chen et al. 2021, arXiv 2104.02057, section 4.3, with wavelengths fitted to the grid: 2 pi to 2 pi g cells.
+    As in Chen et al. 2021, arXiv 2104.02057, with wavelengths fitted to the grid: from 2 pi to 2 pi g cells.
 
     Args:
         side: g, cells along each side.
