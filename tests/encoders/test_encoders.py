@@ -19,12 +19,13 @@ from likewise.encoders.fast.attention import _Attention, _bias, attention
 from likewise.encoders.fast.dropout import draw_mask
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.text import TextEncoder, TextEncoderConfig
-from likewise.errors import ConfigError
+from likewise.errors import ConfigError, ModelError
 from likewise.messages import flag
 
 IMAGE_CONFIGS = [
     ImageEncoderConfig(image_size=32, width=32, depth=2),
     ImageEncoderConfig(image_size=32, width=32, depth=2, pooling="cls"),
+    ImageEncoderConfig(image_size=48, patch_size=8, width=32, depth=2, stem="convolutions"),
     ImageEncoderConfig(architecture="resnet", image_size=32, width=8),
     ImageEncoderConfig(architecture="resnet", image_size=64, width=8),
     ImageEncoderConfig(architecture="resnet", image_size=96, width=8),
@@ -38,7 +39,7 @@ def small_text(architecture: str = "clip") -> TextEncoder:
 
 
 @pytest.mark.parametrize(
-    "config", IMAGE_CONFIGS, ids=lambda c: f"{c.architecture}-{c.image_size}-{c.pooling}"
+    "config", IMAGE_CONFIGS, ids=lambda c: f"{c.architecture}-{c.image_size}-{c.pooling}-{c.stem}"
 )
 def test_image_encoders(config: ImageEncoderConfig) -> None:
     encoder = ImageEncoder.build(config).eval()
@@ -80,6 +81,37 @@ def test_a_new_vit_tells_places_apart(size: int, width: int, side: int) -> None:
     if size == 64:
         noise = embeddings.patch_embeddings.projection(torch.randn(4, 3, size, size)).flatten(2)
         assert 0.3 < places[1:].std(dim=0).mean() / noise.std(dim=2).mean() < 1.0
+
+
+def test_convolutions_in_place_of_patches() -> None:
+    config = ImageEncoderConfig(image_size=32, patch_size=8, width=32, depth=1, stem="convolutions")
+    encoder = ImageEncoder.build(config)
+    patches = encoder.backbone.embeddings.patch_embeddings.projection
+    weights = {name: tuple(one.shape) for name, one in patches.named_parameters() if one.ndim > 1}
+    assert weights == {
+        "weight": (32, 32, 1, 1),
+        "lower.0.weight": (8, 3, 3, 3),
+        "lower.3.weight": (16, 8, 3, 3),
+        "lower.6.weight": (32, 16, 3, 3),
+    }
+    pixels, rows = torch.randn(4, 3, 32, 32), None
+    for place in (0, 3, 6):  # by batch statistics, as in training
+        rows = F.conv2d(pixels if rows is None else rows, patches.lower[place].weight, stride=2, padding=1)
+        spread, mean = torch.var_mean(rows, dim=(0, 2, 3), correction=0, keepdim=True)
+        rows = ((rows - mean) / (spread + 1e-5).sqrt()).clamp_min(0)
+    assert rows is not None
+    expected = torch.einsum("bchw,dc->bdhw", rows, patches.weight[:, :, 0, 0]) + patches.bias[:, None, None]
+    assert expected.shape == (4, 32, 4, 4)
+    torch.testing.assert_close(patches(pixels), expected, atol=1e-5, rtol=1e-4)
+
+    encoder.eval().resize(64)
+    assert encoder(torch.randn(1, 3, 64, 64)).tokens.shape == (1, 64, 32)
+    spec = encoder.spec()
+    spec["backbone"]["patch_size"] = 7
+    with pytest.raises(ModelError, match="patch_size is 7"):
+        ImageEncoder.from_spec(spec)
+    with pytest.raises(ConfigError, match=r"--image\.patch-size to one of 2, 4, 8"):
+        ImageEncoder.build(ImageEncoderConfig(image_size=30, patch_size=3, stem="convolutions"))
 
 
 @pytest.mark.parametrize("architecture", ["clip", "bert"])
@@ -479,7 +511,9 @@ def test_pretrained_weights_become_float32(tmp_path: Path, stored: torch.dtype) 
         assert {weight.dtype for weight in again.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("option", [{"patch_size": 4}, {"dropout": 0.1}, {"heads": 2}])
+@pytest.mark.parametrize(
+    "option", [{"patch_size": 4}, {"dropout": 0.1}, {"heads": 2}, {"stem": "convolutions"}]
+)
 @pytest.mark.parametrize("architecture", ["resnet", "convnext"])
 def test_options_of_a_vit_are_refused_for_other_networks(option: dict[str, Any], architecture: Any) -> None:
     with pytest.raises(

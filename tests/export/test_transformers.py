@@ -174,6 +174,7 @@ def test_half_of_a_model(tmp_path: Path) -> None:
     ("network", "said"),
     [
         (lambda: ImageNetwork(image_encoder("resnet")), "a ResNet with a 3x3 stem"),
+        (lambda: ImageNetwork(image_encoder(stem="convolutions")), "a ViT that begins with convolutions"),
         (lambda: TextNetwork(text_encoder("lstm")), "the text encoder is a lstm"),
         (
             lambda: MultiViewNetwork([image_encoder(), image_encoder()], channels=("L", "ab")),

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec, shown
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.image_backbones import (
+    CONVOLUTIONAL_PATCH_SIZES,
     STEM_STRIDES,
     ImageEncoderConfig,
     backbone_config,
     build_backbone,
+    new_stem_stride,
     resnet_depth,
     stem_stride_of,
 )
@@ -76,7 +78,8 @@ class ImageEncoder(nn.Module):
     Args:
         backbone: the transformers model.
         image_size: side of its inputs in pixels.
-        stem_stride: stride of the 3x3 convolution that replaces a ResNet's stem; None for the original stem.
+        stem_stride: stride of the 3x3 convolutions that replace a ResNet's stem or a ViT's patch embedding;
+            None for the original.
         pooling: `mean` of the tokens; `own`: the output of a ViT's pooler; `cls`: [CLS] or, where a backbone
             was trained through a pooling of its own, the output of that.
         mean, std: normalization of the pixels, per channel, in [0, 1] units.
@@ -133,7 +136,7 @@ class ImageEncoder(nn.Module):
             encoder = cls(backbone, image_size=size, pooling=pooling, mean=mean, std=std)
             encoder.freeze_unused()
             return encoder
-        stride = stem_stride_of(config.image_size) if config.architecture == "resnet" else None
+        stride = new_stem_stride(config)
         return cls(
             build_backbone(backbone_config(config), stride),
             image_size=config.image_size,
@@ -171,6 +174,8 @@ class ImageEncoder(nn.Module):
             name = str(stored.get("name"))
             return cls(own_backbone("image", name, image_size=spec["image_size"]), **options)
         config = config_from_spec(stored, known=VISION_MODELS)
+        if config.model_type == "vit" and spec["stem_stride"] is not None:
+            check_choice("patch_size", config.patch_size, CONVOLUTIONAL_PATCH_SIZES)
         pooler = spec["pooling"] == "own"
         return cls(build_backbone(config, spec["stem_stride"], pooler=pooler), **options)
 
@@ -180,7 +185,7 @@ class ImageEncoder(nn.Module):
         Raises:
             ConfigError: a ResNet's stem is made for other sizes, or a ViT's patches do not tile that size.
         """
-        if self.stem_stride is not None and stem_stride_of(image_size) != self.stem_stride:
+        if self.stem_stride not in (None, stem_stride_of(image_size)) and self.convolutional:
             sizes = [size for size in range(8, 2048) if stem_stride_of(size) == self.stem_stride]
             more = f"to {sizes[-1]}" if stem_stride_of(sizes[-1] + 1) != self.stem_stride else "or more"
             raise ConfigError(

@@ -15,11 +15,14 @@ from likewise.errors import ConfigError
 from likewise.messages import flag
 
 __all__ = [
+    "CONVOLUTIONAL_PATCH_SIZES",
     "STEM_STRIDES",
     "ImageEncoderConfig",
+    "ConvolutionalPatches",
     "backbone_config",
     "build_backbone",
     "grid_waves",
+    "new_stem_stride",
     "resnet_depth",
     "stem_stride_of",
 ]
@@ -29,6 +32,8 @@ __all__ = [
 # 96 px it has stride 2 (still without max-pool), so that the cost stays that of 24 to 48 px. Upper bounds and
 # strides.
 STEM_STRIDES = ((48, 1), (96, 2))
+
+CONVOLUTIONAL_PATCH_SIZES = (2, 4, 8, 16, 32)
 
 _VIT_PRESETS = {"tiny": (192, 6), "small": (384, 12), "base": (768, 12)}  # width, depth
 _RESNET_PRESETS = {"tiny": (32, 18), "small": (64, 18), "base": (64, 50)}  # width, depth
@@ -67,6 +72,10 @@ class ImageEncoderConfig(TuningOptions):
     patch_size: int | None = None
     """Side of a ViT's patch in pixels; an eighth of the image below 128 px, else 16."""
 
+    stem: Literal["patches", "convolutions"] = "patches"
+    """How a ViT begins: a linear map of each patch, or 3x3 convolutions of stride 2 down to the same grid
+    (Xiao 2021, arXiv 2106.14881), which learn shapes from far fewer images."""
+
     width: int | None = None
     """Overrides the preset's width (a ViT's, or the first stage's of a ResNet or ConvNeXt)."""
 
@@ -95,8 +104,8 @@ class ImageEncoderConfig(TuningOptions):
                 f"--image.patch-size {self.patch_size} does not divide --image.image-size {self.image_size}; "
                 f"try --image.patch-size {math.gcd(self.image_size, 16)}."
             )
-        for name in ("heads", "patch_size", "dropout"):
-            if self.architecture != "vit" and getattr(self, name):
+        for name in ("heads", "patch_size", "dropout", "stem"):
+            if self.architecture != "vit" and getattr(self, name) not in (None, 0, "patches"):
                 raise ConfigError(
                     f"{flag('image', name)} is for a ViT alone; a {self.architecture} has none."
                 )
@@ -111,6 +120,13 @@ def resnet_depth(config: Any) -> int | None:
     """The number in the name of a ResNet of this transformers configuration; None for other shapes."""
     shape = (tuple(config.depths), config.layer_type)
     return next((depth for depth, known in _RESNET_BLOCKS.items() if known == shape), None)
+
+
+def new_stem_stride(config: ImageEncoderConfig) -> int | None:
+    """Stride of the 3x3 convolutions in place of the original stem or patches; None for the original."""
+    if config.architecture == "vit" and config.stem == "convolutions":
+        return 2
+    return stem_stride_of(config.image_size) if config.architecture == "resnet" else None
 
 
 def stem_stride_of(image_size: int) -> int | None:
@@ -128,6 +144,12 @@ def backbone_config(config: ImageEncoderConfig) -> Any:
         if config.image_size % patch:
             raise ConfigError(
                 f"patches of {patch} px do not tile {config.image_size} px; set --image.patch-size."
+            )
+        if config.stem == "convolutions" and patch not in CONVOLUTIONAL_PATCH_SIZES:
+            sizes = ", ".join(map(str, CONVOLUTIONAL_PATCH_SIZES))
+            raise ConfigError(
+                f"--image.stem convolutions halves the image several times, and patches have {patch} px; set "
+                f"--image.patch-size to one of {sizes}."
             )
         return ViTConfig(
             hidden_size=width,
@@ -162,21 +184,54 @@ def backbone_config(config: ImageEncoderConfig) -> Any:
 
 
 def build_backbone(config: Any, stem_stride: int | None, *, pooler: bool = False) -> nn.Module:
-    """A new backbone; `stem_stride` is that of a ResNet's small stem, None for the original one."""
+    """A new backbone; `stem_stride` is that of the 3x3 convolutions in place of a ResNet's stem or a ViT's
+    patches, None for the original."""
     from transformers import AutoModel
 
-    backbone: nn.Module = AutoModel.from_config(config, **({} if pooler else without_pooler(config)))
-    if stem_stride is not None:
-        stem: Any = backbone.embedder
-        width = config.embedding_size
-        stem.embedder.convolution = nn.Conv2d(
-            3, width, kernel_size=3, stride=stem_stride, padding=1, bias=False
-        )
-        nn.init.kaiming_normal_(stem.embedder.convolution.weight, mode="fan_out", nonlinearity="relu")
-        stem.pooler = nn.Identity()
+    backbone: Any = AutoModel.from_config(config, **({} if pooler else without_pooler(config)))
     if config.model_type == "vit":
+        if stem_stride is not None:
+            projection = ConvolutionalPatches(config.hidden_size, config.patch_size)
+            backbone.embeddings.patch_embeddings.projection = projection
         _start_positions(backbone)
-    return backbone
+    elif config.model_type == "resnet" and stem_stride is not None:
+        stem = backbone.embedder
+        stem.embedder.convolution = _convolution(3, config.embedding_size, stem_stride)
+        stem.pooler = nn.Identity()
+    return backbone  # type: ignore[no-any-return]
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    """3x3, for a batch norm and a ReLU after it."""
+    convolution = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
+
+
+class ConvolutionalPatches(nn.Conv2d):
+    """A ViT's patch embedding by 3x3 convolutions of stride 2, and one of 1x1 (this module's own weights).
+
+    Xiao et al. 2021, arXiv 2106.14881, section 4: each halves the map and doubles the width, and is followed
+    by batch norm and ReLU. Unlike theirs, the ViT keeps all its layers.
+
+    Args:
+        dim: D, width of the ViT.
+        patch_size: P in pixels, a power of two.
+    """
+
+    def __init__(self, dim: int, patch_size: int) -> None:
+        super().__init__(dim, dim, kernel_size=1)
+        layers: list[nn.Module] = []
+        inputs = 3
+        for halvings_left in reversed(range(patch_size.bit_length() - 1)):
+            outputs = max(1, dim >> halvings_left)
+            layers += [_convolution(inputs, outputs, 2), nn.BatchNorm2d(outputs), nn.ReLU()]
+            inputs = outputs
+        self.lower = nn.Sequential(*layers)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, D, S / P, S / P)."""
+        return super().forward(self.lower(pixels))
 
 
 @torch.no_grad()

@@ -54,6 +54,8 @@ class ImageTower(NamedTuple):
             return f"the image encoder is {reason}"
         if self.encoder.stem_stride is None:
             return None
+        if not self.encoder.convolutional:
+            return "the image encoder is a ViT that begins with convolutions, transformers' with patches"
         return "the image encoder is a ResNet with a 3x3 stem for small images, transformers' has a 7x7 stem"
 
     @property
