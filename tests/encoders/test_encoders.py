@@ -90,13 +90,15 @@ def test_convolutions_in_place_of_patches() -> None:
     weights = {name: tuple(one.shape) for name, one in patches.named_parameters() if one.ndim > 1}
     assert weights == {
         "weight": (32, 32, 1, 1),
-        "lower.0.weight": (8, 3, 3, 3),
-        "lower.3.weight": (16, 8, 3, 3),
-        "lower.6.weight": (32, 16, 3, 3),
+        "convolutions.0.weight": (8, 3, 3, 3),
+        "convolutions.3.weight": (16, 8, 3, 3),
+        "convolutions.6.weight": (32, 16, 3, 3),
     }
     pixels, rows = torch.randn(4, 3, 32, 32), None
     for place in (0, 3, 6):  # by batch statistics, as in training
-        rows = F.conv2d(pixels if rows is None else rows, patches.lower[place].weight, stride=2, padding=1)
+        rows = F.conv2d(
+            pixels if rows is None else rows, patches.convolutions[place].weight, stride=2, padding=1
+        )
         spread, mean = torch.var_mean(rows, dim=(0, 2, 3), correction=0, keepdim=True)
         rows = ((rows - mean) / (spread + 1e-5).sqrt()).clamp_min(0)
     assert rows is not None
@@ -110,8 +112,13 @@ def test_convolutions_in_place_of_patches() -> None:
     spec["backbone"]["patch_size"] = 7
     with pytest.raises(ModelError, match="patch_size is 7"):
         ImageEncoder.from_spec(spec)
-    with pytest.raises(ConfigError, match=r"--image\.patch-size to one of 2, 4, 8"):
-        ImageEncoder.build(ImageEncoderConfig(image_size=30, patch_size=3, stem="convolutions"))
+    spec["stem_stride"] = 1
+    with pytest.raises(ModelError, match="stem_stride is 1"):
+        ImageEncoder.from_spec(spec)
+    with pytest.raises(ConfigError, match=r"--image\.patch-size to one of 2, 4, 8, 16\."):
+        ImageEncoder.build(ImageEncoderConfig(image_size=48, patch_size=6, stem="convolutions"))
+    with pytest.raises(ConfigError, match=r"--image\.stem: a pre-trained network"):
+        ImageEncoderConfig(pretrained="some/vit", stem="convolutions")
 
 
 @pytest.mark.parametrize("architecture", ["clip", "bert"])

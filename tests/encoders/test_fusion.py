@@ -233,23 +233,44 @@ def test_positions_tell_tokens_of_a_convolutional_encoder_apart() -> None:
     config = fusion().config
     placed = FusionEncoder(config, image_dim=20, image_positions=True).eval()
     plain = FusionEncoder(config, image_dim=20).eval()
-    plain.load_state_dict(placed.state_dict())
+    weights = placed.state_dict()
+    with pytest.raises(RuntimeError, match=r"bridge\.positions"):  # of a run with positions
+        plain.load_state_dict(weights)
+    plain.load_state_dict({name: one for name, one in weights.items() if name != "bridge.positions"})
+    with pytest.raises(RuntimeError, match=r"bridge\.positions"):  # and of one without
+        placed.load_state_dict(plain.state_dict())
     states, mask = torch.randn(2, 5, 32), torch.ones(2, 5, dtype=torch.bool)
     seen = torch.randn(2, 1 + 9, 20)
     swapped = seen[:, [0, 1, 8, *range(3, 8), 2, 9]]
     torch.testing.assert_close(plain(states, mask, seen), plain(states, mask, swapped))
     assert not torch.allclose(placed(states, mask, seen), placed(states, mask, swapped), atol=1e-3)
 
-    # By hand: 8 rates of 32 / 4, sines and cosines of the row, then of the column.
+    # By hand, for the grid of 8 x 8: 8 rates of 32 / 4, sines and cosines of the row, then of the column.
+    seen = torch.randn(2, 1 + 64, 20)
     expected = plain.bridge(seen)
-    for row in range(3):
-        for column in range(3):
+    for row in range(8):
+        for column in range(8):
             for wave in range(8):
-                rate = 3 ** (-wave / 8)
+                rate = 8 ** (-wave / 8)
                 for start, place in ((0, row), (16, column)):
-                    expected[:, 1 + 3 * row + column, start + wave] += math.sin(rate * place)
-                    expected[:, 1 + 3 * row + column, start + 8 + wave] += math.cos(rate * place)
+                    expected[:, 1 + 8 * row + column, start + wave] += math.sin(rate * place)
+                    expected[:, 1 + 8 * row + column, start + 8 + wave] += math.cos(rate * place)
     torch.testing.assert_close(placed.bridge(seen), expected)
+
+
+@torch.no_grad()
+def test_a_place_has_one_position_at_all_image_sizes() -> None:
+    bridge = FusionEncoder(fusion().config, image_dim=20, image_positions=True).bridge.eval()
+    coarse, fine = (bridge(torch.zeros(1, 1 + side * side, 20))[:, 1:] for side in (8, 16))
+    fine = F.avg_pool2d(fine.transpose(1, 2).view(1, 32, 16, 16), 2).flatten(2).transpose(1, 2)
+    assert float(F.cosine_similarity(coarse, fine, dim=2).min()) > 0.97
+
+
+def test_a_bridge_with_positions_keeps_the_scale_of_the_tokens() -> None:
+    config = fusion().config
+    config.initializer_range = 0.02  # of published BERTs
+    bridge = FusionEncoder(config, image_dim=200, image_positions=True).bridge
+    assert float(bridge.weight.detach().std()) == pytest.approx(200**-0.5, rel=0.1)
 
 
 def test_positions_of_equal_widths_and_of_older_models() -> None:

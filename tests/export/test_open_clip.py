@@ -228,6 +228,7 @@ def dual(image: Any = "vit", text: Any = "clip", pooling: Any = None, **options:
     ("network", "error", "said"),
     [
         (lambda: dual("resnet"), ModelError, "own image towers are ViT and CLIP's, and this one is a resnet"),
+        (lambda: dual(stem="convolutions"), ModelError, "its ViT begins with patches"),
         (lambda: dual(text="bert"), ModelError, "own text tower is CLIP's, and this one is a bert"),
         (lambda: dual(text="gru"), ModelError, "own text tower is CLIP's, and this one is a gru"),
         (lambda: dual(pooling="mean"), ModelError, "it takes a text's end token"),

@@ -205,6 +205,12 @@ def test_moco_v3_holds_a_vit_s_patches_still() -> None:
     assert not moved & frozen
 
 
+def test_moco_v3_trains_convolutions_in_place_of_patches() -> None:
+    image = VIT | {"architecture": "vit", "stem": "convolutions"}
+    method: Any = build("moco", image=image, version="v3", queue_size=None, norm_rows=None)
+    assert all(weight.requires_grad for weight in method.network.image.backbone.embeddings.parameters())
+
+
 def test_moco_s_help_names_the_views_of_version_1() -> None:
     """Those of the paper's code: crops from a fifth, all jittered by 0.4, hue too, grey, flips, no blur."""
     said = " ".join(inspect.getsource(moco_module.Config).split())

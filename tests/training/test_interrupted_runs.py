@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import logged, small_settings
+from small_runs import RESNET, logged, small_settings, stopped_after
 
 from likewise.errors import NonFiniteLoss, TrainingError
 from likewise.methods.base import LossOutput
 from likewise.methods.image.simclr import SimCLR
 from likewise.runs.folder import RunFolder
 from likewise.training import session as sessions
-from likewise.training.checkpoints import latest_checkpoint
+from likewise.training.checkpoints import latest_checkpoint, load_checkpoint, write_checkpoint
 from likewise.training.distributed import launch
 from likewise.training.engine import prepare_run, train
 from likewise.training.finite import check_finite
@@ -51,6 +52,25 @@ def test_a_full_disk_for_the_last_metrics_is_said_after_the_model_is_written(tmp
         with pytest.raises(TrainingError, match=r"not written.*after the last step; the model is in"):
             session.finish()
     assert (run.model / "model.safetensors").is_file()
+
+
+def test_a_run_that_began_without_positions_is_not_resumed_with_them(tmp_path: Path) -> None:
+    settings = small_settings("tcl", steps=4)
+    settings = dataclasses.replace(settings, image=dataclasses.replace(settings.image, **RESNET))
+    with stopped_after(2, "tcl"):
+        train(settings, tmp_path / "run", show=False)
+    newest = latest_checkpoint(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    state = load_checkpoint(newest)
+    names = [name for name in state["method"] if name.endswith("bridge.positions")]
+    assert names
+    for name in names:  # as an older version wrote it
+        del state["method"][name]
+    write_checkpoint(newest, state)
+    with pytest.raises(
+        TrainingError, match=r"an older version began this run; train anew.*bridge\.positions"
+    ):
+        train(settings, tmp_path / "run", resume=True, show=False)
 
 
 @pytest.mark.parametrize("step", [2, 6])

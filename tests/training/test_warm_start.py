@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -188,20 +188,27 @@ def test_a_start_from_another_network_is_refused(tmp_path: Path) -> None:
         train(small_settings("simclr", steps=1, start_from="nowhere"), tmp_path / "third", show=False)
 
 
-@pytest.mark.parametrize(("architecture", "width", "depth"), [("resnet", 16, 10), ("vit", 64, 1)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"architecture": "resnet", "width": 16, "depth": 10},
+        {"architecture": "vit", "width": 64, "depth": 1, "stem": "convolutions"},
+    ],
+    ids=["resnet", "vit"],
+)
 def test_a_model_folder_alone_is_started_from_by_true_options(
-    architecture: Literal["resnet", "vit"], width: int, depth: int, tmp_path: Path
+    options: dict[str, Any], tmp_path: Path
 ) -> None:
     """Without its run's config.toml the network itself says how it was made."""
     settings = small_settings("simclr", steps=1)
-    asked = dataclasses.replace(settings.image, architecture=architecture, width=width, depth=depth)
+    asked = dataclasses.replace(settings.image, **options)
     settings = dataclasses.replace(settings, image=asked)
     first = train(settings, tmp_path / "first", show=False)
     shutil.move(first.path / "model", tmp_path / "model")
     shutil.rmtree(first.path)
     onward = dataclasses.replace(settings.training, start_from=str(tmp_path / "model"))
     train(dataclasses.replace(settings, training=onward), tmp_path / "again", show=False)
-    for option, false in (("width", 2 * width), ("depth", 18)):
+    for option, false in (("width", 2 * options["width"]), ("depth", 18)):
         other = dataclasses.replace(
             settings, image=dataclasses.replace(asked, **{option: false}), training=onward
         )

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from likewise.encoders.backbone_spec import check_choice, check_size, config_from_spec
 from likewise.encoders.fast.install import install_fast_layers
-from likewise.encoders.image_backbones import grid_waves
+from likewise.encoders.image_backbones import sinusoidal_positions
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.pretrained import quiet_loading
 from likewise.encoders.text import TextEncoder
@@ -24,14 +24,17 @@ from likewise.errors import ConfigError
 __all__ = ["FusionEncoder", "LanguageHead", "cut_fusion", "fuse_with_attention", "fusion_above"]
 
 
+_GRID = 8  # cells a side, in which positions are counted
+
+
 class FusionEncoder(nn.Module):
     """BERT layers whose tokens attend to the tokens of their text and to all tokens of an image.
 
     Args:
         config: a BertConfig; `num_hidden_layers` layers are built.
         image_dim: width of the image's tokens; a linear layer adapts them where it is not the text's.
-        image_positions: tell the layers where in the image each token is, for image encoders whose tokens do
-            not say it.
+        image_positions: a linear layer adds position embeddings to them, for image encoders whose tokens have
+            none.
     """
 
     def __init__(self, config: Any, *, image_dim: int, image_positions: bool = False) -> None:
@@ -50,7 +53,9 @@ class FusionEncoder(nn.Module):
         self.bridge: nn.Module = nn.Identity() if same else linear(image_dim, config.hidden_size)
         for module in self.modules():
             if isinstance(module, nn.Linear):  # BERT's initialization
-                nn.init.normal_(module.weight, std=config.initializer_range)
+                # Its 0.02 would make an image's tokens small beside their positions.
+                placed = isinstance(module, LinearWithPositions)
+                nn.init.normal_(module.weight, std=image_dim**-0.5 if placed else config.initializer_range)
                 nn.init.zeros_(module.bias)
         install_fast_layers(self)
 
@@ -143,19 +148,34 @@ class FusionEncoder(nn.Module):
 
 
 class LinearWithPositions(nn.Linear):
-    """A linear layer for the tokens of an image, which also tells where each is.
+    """A linear layer for the tokens of an image, which adds position embeddings to them.
 
     Cross-attention does not know the order of tokens. Those of a ViT carry its position embeddings; those of
     a convolutional network hardly know their place. They get fixed sines and cosines of their row and column,
-    as in DETR (Carion et al. 2020, arXiv 2005.12872, appendix A.4).
+    as DETR's (Carion et al. 2020, arXiv 2005.12872), but here the attention's values get them as well.
+
+    Args:
+        inputs: D', width of the tokens.
+        outputs: D.
     """
+
+    positions: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        grid = sinusoidal_positions(_GRID, outputs).T.reshape(1, outputs, _GRID, _GRID)
+        # Kept with the weights, so that a run that began without positions is not resumed with them.
+        self.register_buffer("positions", grid)
 
     def forward(self, states: Tensor) -> Tensor:
         """(M, 1 + g g, D'), the pooled token first, to (M, 1 + g g, D)."""
-        mapped = super().forward(states)
-        side = math.isqrt(states.shape[1] - 1)
-        waves = F.pad(grid_waves(side, self.out_features), (0, 0, 1, 0))  # the pooled token is nowhere
-        return mapped + waves.to(mapped)
+        mapped, side = super().forward(states), math.isqrt(states.shape[1] - 1)
+        assert states.shape[1] == 1 + side * side, "positions are those of a square"
+        grid = self.positions
+        if side != _GRID:  # one place has the same position at all image sizes
+            grid = F.interpolate(grid, (side, side), mode="bilinear", align_corners=False)
+        positions = grid.flatten(2).transpose(1, 2)  # (1, g g, D)
+        return mapped + F.pad(positions, (0, 0, 1, 0)).to(mapped)  # the pooled token has no position
 
 
 def fuse_with_attention(

@@ -175,6 +175,7 @@ class ImageEncoder(nn.Module):
             return cls(own_backbone("image", name, image_size=spec["image_size"]), **options)
         config = config_from_spec(stored, known=VISION_MODELS)
         if config.model_type == "vit" and spec["stem_stride"] is not None:
+            check_choice("stem_stride", spec["stem_stride"], (2,))
             check_choice("patch_size", config.patch_size, CONVOLUTIONAL_PATCH_SIZES)
         pooler = spec["pooling"] == "own"
         return cls(build_backbone(config, spec["stem_stride"], pooler=pooler), **options)
@@ -185,7 +186,8 @@ class ImageEncoder(nn.Module):
         Raises:
             ConfigError: a ResNet's stem is made for other sizes, or a ViT's patches do not tile that size.
         """
-        if self.stem_stride not in (None, stem_stride_of(image_size)) and self.convolutional:
+        small_stem = self.convolutional and self.stem_stride is not None  # a ViT's serves all sizes
+        if small_stem and stem_stride_of(image_size) != self.stem_stride:
             sizes = [size for size in range(8, 2048) if stem_stride_of(size) == self.stem_stride]
             more = f"to {sizes[-1]}" if stem_stride_of(sizes[-1] + 1) != self.stem_stride else "or more"
             raise ConfigError(
@@ -204,8 +206,13 @@ class ImageEncoder(nn.Module):
         """As of nn.Module; a locked encoder stays as in evaluation, without dropout."""
         return super().train(mode and not self.locked)
 
+    @property
+    def has_patches(self) -> bool:
+        """Whether it is a ViT that begins with a linear map of patches."""
+        return not self.convolutional and self.stem_stride is None
+
     def freeze_patches(self) -> None:
-        """Freeze a ViT's patch projection."""
+        """Freeze a ViT's patch embedding."""
         self.backbone.embeddings.patch_embeddings.requires_grad_(False)
 
     def whole_view(self, stored: Tensor) -> Tensor:

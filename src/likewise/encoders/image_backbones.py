@@ -21,7 +21,7 @@ __all__ = [
     "ConvolutionalPatches",
     "backbone_config",
     "build_backbone",
-    "grid_waves",
+    "sinusoidal_positions",
     "new_stem_stride",
     "resnet_depth",
     "stem_stride_of",
@@ -74,7 +74,7 @@ class ImageEncoderConfig(TuningOptions):
 
     stem: Literal["patches", "convolutions"] = "patches"
     """How a ViT begins: a linear map of each patch, or 3x3 convolutions of stride 2 down to the same grid
-    (Xiao 2021, arXiv 2106.14881), which learn shapes from far fewer images."""
+    (Xiao 2021, arXiv 2106.14881), which learn shapes sooner."""
 
     width: int | None = None
     """Overrides the preset's width (a ViT's, or the first stage's of a ResNet or ConvNeXt)."""
@@ -109,6 +109,10 @@ class ImageEncoderConfig(TuningOptions):
                 raise ConfigError(
                     f"{flag('image', name)} is for a ViT alone; a {self.architecture} has none."
                 )
+        if self.stem != "patches" and (self.pretrained or self.own):
+            raise ConfigError(
+                "--image.stem: a pre-trained network, and one of your own, begins as it does; leave it out."
+            )
         if self.architecture == "convnext" and self.depth is not None:
             raise ConfigError("--image.depth is a ViT's or a ResNet's; a convnext has that of its preset.")
         if self.architecture == "resnet" and self.depth not in (None, *_RESNET_BLOCKS):
@@ -146,7 +150,7 @@ def backbone_config(config: ImageEncoderConfig) -> Any:
                 f"patches of {patch} px do not tile {config.image_size} px; set --image.patch-size."
             )
         if config.stem == "convolutions" and patch not in CONVOLUTIONAL_PATCH_SIZES:
-            sizes = ", ".join(map(str, CONVOLUTIONAL_PATCH_SIZES))
+            sizes = ", ".join(str(one) for one in CONVOLUTIONAL_PATCH_SIZES if config.image_size % one == 0)
             raise ConfigError(
                 f"--image.stem convolutions halves the image several times, and patches have {patch} px; set "
                 f"--image.patch-size to one of {sizes}."
@@ -202,17 +206,18 @@ def build_backbone(config: Any, stem_stride: int | None, *, pooler: bool = False
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    """3x3, for a batch norm and a ReLU after it."""
+    """A new 3x3 convolution that is followed by batch norm and ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
 
 
 class ConvolutionalPatches(nn.Conv2d):
-    """A ViT's patch embedding by 3x3 convolutions of stride 2, and one of 1x1 (this module's own weights).
+    """A ViT's patch embedding by 3x3 convolutions of stride 2, and one of 1x1.
 
-    Xiao et al. 2021, arXiv 2106.14881, section 4: each halves the map and doubles the width, and is followed
-    by batch norm and ReLU. Unlike theirs, the ViT keeps all its layers.
+    Xiao et al. 2021, arXiv 2106.14881, section 4: each halves the map and about doubles the width, and is
+    followed by batch norm and ReLU. Unlike theirs, the ViT keeps all its layers. The 1x1 convolution is the
+    module itself, because transformers reads the type of its `weight`.
 
     Args:
         dim: D, width of the ViT.
@@ -227,11 +232,11 @@ class ConvolutionalPatches(nn.Conv2d):
             outputs = max(1, dim >> halvings_left)
             layers += [_convolution(inputs, outputs, 2), nn.BatchNorm2d(outputs), nn.ReLU()]
             inputs = outputs
-        self.lower = nn.Sequential(*layers)
+        self.convolutions = nn.Sequential(*layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, D, S / P, S / P)."""
-        return super().forward(self.lower(pixels))
+        return super().forward(self.convolutions(pixels))
 
 
 @torch.no_grad()
@@ -244,11 +249,11 @@ def _start_positions(vit: Any) -> None:
     patches, positions = vit.embeddings.patch_embeddings.projection, vit.embeddings.position_embeddings
     nn.init.xavier_uniform_(patches.weight.view(len(patches.weight), -1))
     positions.zero_()  # (1, 1 + g g, D); the first is that of the class token
-    positions[0, 1:] = grid_waves(math.isqrt(positions.shape[1] - 1), positions.shape[2])
+    positions[0, 1:] = sinusoidal_positions(math.isqrt(positions.shape[1] - 1), positions.shape[2])
 
 
-def grid_waves(side: int, dim: int) -> Tensor:
-    """Sines and cosines of each cell's row and column, in the order of a grid's cells.
+def sinusoidal_positions(side: int, dim: int) -> Tensor:
+    """Sinusoidal position embeddings of a grid's cells: sines and cosines of row and column.
 
     As in Chen et al. 2021, arXiv 2104.02057, with wavelengths fitted to the grid: from 2 pi to 2 pi g cells.
 
@@ -262,7 +267,7 @@ def grid_waves(side: int, dim: int) -> Tensor:
     width = dim // 4
     rates = float(side) ** -(torch.arange(width) / width)
     angles = torch.arange(side)[:, None] * rates  # (g, D / 4)
-    waves = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D / 2)
-    by_row = waves[:, None].expand(side, side, -1)
-    by_column = waves[None].expand(side, side, -1)
+    places = torch.cat([angles.sin(), angles.cos()], dim=1)  # (g, D / 2)
+    by_row = places[:, None].expand(side, side, -1)
+    by_column = places[None].expand(side, side, -1)
     return nn.functional.pad(torch.cat([by_row, by_column], dim=2).flatten(0, 1), (0, dim % 4))

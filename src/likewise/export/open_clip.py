@@ -152,6 +152,8 @@ def _misfit(image: ImageTower, text: TextTower, tokenizer: TextTokenizer) -> str
     vision, words = image.encoder.backbone.config, text.encoder.backbone.config
     if vision.model_type not in _POOLING:
         return f"its own image towers are ViT and CLIP's, and this one is a {vision.model_type}"
+    if image.encoder.stem_stride is not None:
+        return "its ViT begins with patches, and this one with convolutions"
     if words.model_type != "clip_text_model":
         return f"its own text tower is CLIP's, and this one is a {words.model_type}"
     if image.encoder.pooling not in _POOLING[vision.model_type]:

@@ -83,6 +83,7 @@ def _name(encoder: Any) -> str:
         return str(encoder.pretrained)
     sizes = {name: getattr(encoder, name) for name in ("width", "depth", "heads")}
     others = [f"{name} {size}" for name, size in sizes.items() if size is not None]
+    others += ["convolutional stem"] if getattr(encoder, "stem", "patches") != "patches" else []
     return f"{encoder.architecture} {encoder.preset}" + (f" ({', '.join(others)})" if others else "")
 
 

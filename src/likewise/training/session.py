@@ -24,7 +24,6 @@ from likewise.evaluation.context import Context
 from likewise.evaluation.registry import default_tasks, evaluate, find_task, monitored_tasks
 from likewise.hardware import seed_device
 from likewise.mechanisms.batch_norm import frozen_batch_norm
-from likewise.messages import first_line
 from likewise.methods.base import Embeddings, LossOutput, Method, Phase, Progress, Step
 from likewise.model.model import Model
 from likewise.networks.base import Network
@@ -334,7 +333,8 @@ class Session:
                 self.method.load_state_dict(renamed_weights(state["method"]))
                 self.optimizer.load_state_dict(state["optimizer"])
             except (RuntimeError, ValueError, KeyError) as error:
-                raise TrainingError(f"{newest} does not fit these settings: {first_line(error)}") from error
+                said = f"{newest} does not fit these settings, or an older version began this run; train anew"
+                raise TrainingError(f"{said}. {' '.join(str(error).split())[:300]}") from error
             self.step, self.compared = state["step"], state.get("compared")
             if self.selection is not None:
                 self.selection.restore(self.step)

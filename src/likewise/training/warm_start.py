@@ -163,6 +163,8 @@ def _facts(encoder: Any) -> dict[str, Any]:
         "heads": getattr(config, "num_attention_heads", None),
         "pooling": getattr(encoder, "pooling", None),
     }
+    if kind == "vit":
+        facts["stem"] = "patches" if encoder.stem_stride is None else "convolutions"
     if kind == "resnet":
         facts |= {"width": config.embedding_size, "depth": resnet_depth(config)}
     return facts

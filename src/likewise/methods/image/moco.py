@@ -151,7 +151,7 @@ class MoCo(Method):
         self.ema_encoder = EMAEncoder(self._online())
         if not self.is_v3:
             self.queue = KeyQueue(config.queue_size or queue_size_for(context.num_rows), projection)
-        elif not self.network.image.convolutional and not context.is_pretrained:
+        elif self.network.image.has_patches and not context.is_pretrained:
             # A trained patch projection makes ViTs unstable; a random one does as well (section 4.2).
             self.network.image.freeze_patches()
 
