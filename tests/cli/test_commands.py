@@ -516,6 +516,17 @@ def test_presets_are_settings(capsys: pytest.CaptureFixture[str]) -> None:
         preset_tables(methods()["clip"], "tiny")
 
 
+def test_another_architecture_has_sizes_of_its_own() -> None:
+    tcl = methods()["tcl"]
+    words = ["--data", "scenes", "--image.architecture", "vit", "--image.heads", "2"]
+    image = build_settings(tcl, preset_tables(tcl, "tiny"), parse_tables(tcl, words, prog="test")[0]).image
+    assert (image.architecture, image.width, image.depth, image.heads) == ("vit", None, None, 2)
+    assert image.image_size == 64
+    words = ["--data", "scenes", "--image.architecture", "resnet"]
+    image = build_settings(tcl, preset_tables(tcl, "tiny"), parse_tables(tcl, words, prog="test")[0]).image
+    assert (image.width, image.depth) == (40, 8)
+
+
 def test_a_presets_batch_size_fits_small_data(tmp_path: Path) -> None:
     words = ["--preset", "tiny", "--data", "scenes:train=34,validation=6,size=32", "--training.steps", "1"]
     words += ["--image.width", "8", "--text.width", "32", "--text.heads", "2"]

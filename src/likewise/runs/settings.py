@@ -49,6 +49,7 @@ Tables = dict[str, dict[str, Any]]
 
 # TOML has no null. An option that is None is left out, or is this word where another value is the default.
 _NONE = "None"
+_OF_ARCHITECTURE = ("width", "depth", "heads", "patch_size", "stem")
 
 # What may differ where a run is resumed: where the data lies (its fingerprint says whether it is the same),
 # devices, loggers, and the bound that the batch size was once decided with.
@@ -159,11 +160,18 @@ def build_settings(method: type[Method], *tables: Tables) -> Settings[Any]:
 
 
 def joined(*tables: Tables) -> Tables:
-    """Tables as one; of an option in several of them, the last counts."""
+    """Tables as one; of an option in several of them, the last counts.
+
+    Sizes of an encoder, as of a preset, go with its architecture: a table with another one drops them.
+    """
     options: Tables = {}
     for table in tables:
         for section, values in table.items():
-            options[section] = options.get(section, {}) | values
+            before = options.get(section, {})
+            former = before.get("architecture")
+            if former not in (None, values.get("architecture", former)):
+                before = {name: one for name, one in before.items() if name not in _OF_ARCHITECTURE}
+            options[section] = before | values
     return options
 
 
