@@ -24,7 +24,7 @@ from likewise.errors import ConfigError
 __all__ = ["FusionEncoder", "LanguageHead", "cut_fusion", "fuse_with_attention", "fusion_above"]
 
 
-_GRID = 8  # cells a side, in which positions are counted
+_GRID = 8  # cells along each side of the stored grid of positions
 
 
 class FusionEncoder(nn.Module):
@@ -48,9 +48,13 @@ class FusionEncoder(nn.Module):
             BertLayer(self.config, layer_idx=place) for place in range(config.num_hidden_layers)
         )
         self.image_dim, self.image_positions = image_dim, image_positions
-        same = image_dim == config.hidden_size and not image_positions
-        linear = LinearWithPositions if image_positions else nn.Linear
-        self.bridge: nn.Module = nn.Identity() if same else linear(image_dim, config.hidden_size)
+        self.bridge: nn.Module
+        if image_positions:
+            self.bridge = LinearWithPositions(image_dim, config.hidden_size)
+        elif image_dim == config.hidden_size:
+            self.bridge = nn.Identity()
+        else:
+            self.bridge = nn.Linear(image_dim, config.hidden_size)
         for module in self.modules():
             if isinstance(module, nn.Linear):  # BERT's initialization
                 # Its 0.02 would make an image's tokens small beside their positions.

@@ -7,10 +7,10 @@ command builds it; see `likewise.encoders.timm_network`.
 An image network has the attributes `dim` (D, width of its vectors) and `image_size` (S, side in pixels), and
 may have `mean` and `std` (three numbers each in [0, 1] units; ImageNet's otherwise). It maps (B, 3, S, S)
 normalized pixels to (B, D), or to a pair of (B, D) and (B, N, D), one vector per place, which captioning and
-fusion read; its place must be in it, fusion adds positions to those of transformers' ResNet and ConvNeXt
-alone. A text network has `dim`, and may have `max_tokens` and `vocabulary_size`, the most that it
-takes. It maps (B, L) int64 tokens and (B, L) bool, True on real tokens, to (B, D), or to a pair of (B, D) and
-(B, L, D).
+fusion read. These vectors must say where their places are: fusion layers add positions only to the tokens of
+transformers' ResNet and ConvNeXt. A text network has `dim`, and may have `max_tokens` and `vocabulary_size`,
+the most that it takes. It maps (B, L) int64 tokens and (B, L) bool, True on real tokens, to (B, D), or to a
+pair of (B, D) and (B, L, D).
 """
 
 from __future__ import annotations

@@ -162,7 +162,8 @@ def build_settings(method: type[Method], *tables: Tables) -> Settings[Any]:
 def joined(*tables: Tables) -> Tables:
     """Tables as one; of an option in several of them, the last counts.
 
-    Sizes of an encoder, as of a preset, go with its architecture: a table with another one drops them.
+    An encoder's sizes belong to its architecture: a table with another architecture drops the sizes of the
+    tables before it, such as a preset's.
     """
     options: Tables = {}
     for table in tables:
