@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
+from likewise.encoders.fusion import FusionEncoder, cut_fusion
+from likewise.encoders.heads import LanguageHead
 from likewise.encoders.image import ImageEncoder, ImageEncoderConfig
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder, TextEncoderConfig

@@ -58,8 +58,8 @@ def test_verdicts_do_not_depend_on_padding_or_batch_mates() -> None:
 
 
 @torch.no_grad()
-def test_each_layer_reads_the_first_image_and_then_the_second_with_the_same_keys() -> None:
-    """Against transformers' own layers, block by block."""
+def test_each_layer_reads_both_images_with_the_same_keys_and_merges_them() -> None:
+    """Against the formula, head by head, between transformers' own self-attention and feed-forward layers."""
     network = small(PairReasoner)
     pixels, pixels_2, tokens, mask = given()
     states = text_tokens(network.text, tokens, mask)
@@ -67,29 +67,58 @@ def test_each_layer_reads_the_first_image_and_then_the_second_with_the_same_keys
     found, _ = fuse_two_images(network.fusion, network.second, states, mask, tuple(images))  # type: ignore[arg-type]
     from transformers.models.bert.modeling_bert import BertLayer
 
-    for first, second in zip(network.fusion.layers, network.second.layers, strict=True):
-        for block, image in ((first, images[0]), (second, images[1])):
-            plain = BertLayer(network.fusion.config, layer_idx=0).double().eval()
-            weights = dict(first.state_dict()) | dict(block.state_dict())
-            shared = {name: value for name, value in first.state_dict().items() if "self.key" in name}
-            assert shared
-            plain.load_state_dict(weights)
-            states = plain(states, mask[:, None, None, :], network.fusion.bridge(image))
+    for place, layer in enumerate(network.fusion.layers):
+        plain = BertLayer(network.fusion.config, layer_idx=0).double().eval()
+        plain.load_state_dict(layer.state_dict())
+        attended, cross = plain.attention(states, mask[:, None, None, :])[0], plain.crossattention
+        read = []
+        for image, query, output in (
+            (images[0], cross.self.query, cross.output.dense),
+            (images[1], network.second.query[place], network.second.output[place]),
+        ):
+            bridged = network.fusion.bridge(image)
+            queries, keys, values = query(attended), cross.self.key(bridged), cross.self.value(bridged)
+            heads = []
+            for columns in (slice(0, 16), slice(16, 32)):
+                scores = queries[..., columns] @ keys[..., columns].transpose(1, 2) / 16**0.5
+                heads.append(scores.softmax(dim=2) @ values[..., columns])
+            read.append(output(torch.cat(heads, dim=2)))
+        merge = network.second.merge[0]  # of the second of two layers
+        both = (read[0] + read[1]) / 2 if place == 0 else merge(torch.cat(read, dim=2))
+        states = plain.feed_forward_chunk(cross.output.LayerNorm(both + attended))
     torch.testing.assert_close(found, states * mask[:, :, None], rtol=0, atol=1e-8)
 
 
 @torch.no_grad()
-def test_the_order_of_the_images_matters_and_the_second_blocks_have_no_keys() -> None:
+def test_the_order_of_the_images_matters_and_the_second_has_no_keys_of_its_own() -> None:
     network = small(PairReasoner)
     pixels, pixels_2, tokens, mask = given()
     one = network.compare(pixels, pixels_2, tokens, mask)
     assert (one - network.compare(pixels_2, pixels, tokens, mask)).abs().min() > 1e-6
-    names = set(network.second.state_dict())
-    assert not any("crossattention.self.key" in name or "crossattention.self.value" in name for name in names)
-    assert any("crossattention.self.query" in name for name in names)
+    parts = {name.split(".")[0] for name in network.second.state_dict()}
+    assert parts == {"query", "output", "merge"}
+    assert len(network.second.merge) == 1
     network.second.start_from(network.fusion)
-    theirs = network.fusion.layers.state_dict()
-    assert all(torch.equal(value, theirs[name]) for name, value in network.second.layers.state_dict().items())
+    for place, layer in enumerate(network.fusion.layers):
+        attention = layer.crossattention
+        for ours, theirs in (
+            (network.second.query[place], attention.self.query),
+            (network.second.output[place], attention.output.dense),
+        ):
+            assert torch.equal(ours.weight, theirs.weight)
+            assert torch.equal(ours.bias, theirs.bias)
+
+
+@torch.no_grad()
+def test_two_equal_images_are_read_as_one_by_a_layer_that_averages() -> None:
+    """So a start from a trained fusion encoder keeps what its lower layers do."""
+    network = small(PairReasoner)
+    network.second.start_from(network.fusion)
+    pixels, _, tokens, mask = given()
+    states, image = text_tokens(network.text, tokens, mask), image_tokens(network.image, pixels)
+    network.second.merge = torch.nn.ModuleList()  # all layers average
+    found, _ = fuse_two_images(network.fusion, network.second, states, mask, (image, image))
+    torch.testing.assert_close(found, network.fusion(states, mask, image), rtol=0, atol=1e-10)
 
 
 def test_attention_comes_with_the_same_logits_and_with_a_graph_even_if_all_is_frozen() -> None:

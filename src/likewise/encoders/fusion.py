@@ -17,11 +17,10 @@ from likewise.encoders.backbone_spec import check_choice, check_size, config_fro
 from likewise.encoders.fast.install import install_fast_layers
 from likewise.encoders.image_backbones import sinusoidal_positions
 from likewise.encoders.pairing import Pairing
-from likewise.encoders.pretrained import quiet_loading
 from likewise.encoders.text import TextEncoder
 from likewise.errors import ConfigError
 
-__all__ = ["FusionEncoder", "LanguageHead", "cut_fusion", "fuse_with_attention", "fusion_above"]
+__all__ = ["FusionEncoder", "attend_to_image", "cut_fusion", "feed_forward", "fusion_above"]
 
 
 _GRID = 8  # cells along each side of the stored grid of positions
@@ -183,7 +182,7 @@ class LinearWithPositions(nn.Linear):
 
 
 def fuse_with_attention(
-    layer: Any, states: Tensor, mask: Tensor, image_states: Tensor, *, keys_of: Any = None
+    layer: Any, states: Tensor, mask: Tensor, image_states: Tensor
 ) -> tuple[Tensor, Tensor]:
     """A BertLayer whose cross-attention returns its weights, which fused attention does not.
 
@@ -192,25 +191,52 @@ def fuse_with_attention(
         states: (P, L, D) of the texts.
         mask: (P, L) bool.
         image_states: (P, N, D).
-        keys_of: the layer whose maps make keys and values of the image; the same layer when None.
 
     Returns:
         (P, L, D), and (P, H, L, N) attention weights, with their graph.
     """
     attended = layer.attention(states, mask[:, None, None, :])[0]
-    cross, maps = layer.crossattention.self, (keys_of or layer).crossattention.self
+    read, weights = attend_to_image(layer, attended, image_states)
+    return feed_forward(layer, read, attended), weights
+
+
+def attend_to_image(
+    layer: Any,
+    attended: Tensor,
+    image_states: Tensor,
+    *,
+    query: nn.Module | None = None,
+    output: nn.Module | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The cross-attention of a BertLayer, before its residual connection.
+
+    Args:
+        layer: of a fusion encoder.
+        attended: (P, L, D) of the texts, after self-attention.
+        image_states: (P, N, D).
+        query: another map of queries than the layer's.
+        output: another output map than the layer's.
+
+    Returns:
+        (P, L, D) read from the image, and (P, H, L, N) attention weights, with their graph.
+    """
+    cross = layer.crossattention.self
 
     def heads(rows: Tensor) -> Tensor:
         return rows.view(*rows.shape[:2], -1, cross.attention_head_size).transpose(1, 2)  # (P, H, ., E)
 
-    query, key, value = (
-        heads(linear(rows))
-        for linear, rows in ((cross.query, attended), (maps.key, image_states), (maps.value, image_states))
-    )
-    weights = (query @ key.transpose(-1, -2) * cross.scaling).softmax(dim=-1)  # (P, H, L, N)
-    output = (cross.dropout(weights) @ value).transpose(1, 2).flatten(2)  # (P, L, D)
-    fused: Tensor = layer.feed_forward_chunk(layer.crossattention.output(output, attended))
-    return fused, weights
+    queries = heads((query or cross.query)(attended))
+    keys, values = heads(cross.key(image_states)), heads(cross.value(image_states))
+    weights = (queries @ keys.transpose(-1, -2) * cross.scaling).softmax(dim=-1)  # (P, H, L, N)
+    found = (cross.dropout(weights) @ values).transpose(1, 2).flatten(2)  # (P, L, D)
+    return (output or layer.crossattention.output.dense)(found), weights
+
+
+def feed_forward(layer: Any, read: Tensor, attended: Tensor) -> Tensor:
+    """The rest of a BertLayer: (P, L, D) read from images and (P, L, D) before that to (P, L, D)."""
+    after = layer.crossattention.output
+    fused: Tensor = layer.feed_forward_chunk(after.LayerNorm(after.dropout(read) + attended))
+    return fused
 
 
 def _with_first(mask: Tensor) -> Tensor:
@@ -289,51 +315,3 @@ def fusion_above(
         initializer_range=text.dim**-0.5,
     )
     return FusionEncoder(config, image_dim=image_dim, image_positions=image_positions)
-
-
-class LanguageHead(nn.Module):
-    """BERT's masked-language-modeling head; the word embedding is its last layer (Devlin 2018, 1810.04805).
-
-    Args:
-        dim: D.
-        vocabulary_size: V.
-        eps: of its LayerNorm; BERT's is 1e-12, and PyTorch's default of 1e-5 gives other logits.
-    """
-
-    def __init__(self, dim: int, vocabulary_size: int, *, eps: float = 1e-12) -> None:
-        super().__init__()
-        self.transform = nn.Linear(dim, dim)
-        self.norm = nn.LayerNorm(dim, eps=eps)
-        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
-
-    def start_from(self, name: str) -> bool:
-        """Take the weights of a pre-trained BERT's head, if it was stored with one.
-
-        Args:
-            name: a folder or hub name.
-
-        Returns:
-            Whether there was one of the same form; the head is unchanged otherwise.
-        """
-        from transformers import AutoConfig, BertForMaskedLM
-
-        config = AutoConfig.from_pretrained(name)
-        if config.model_type != "bert" or config.hidden_act != "gelu":
-            return False
-        with quiet_loading():
-            whole, report = BertForMaskedLM.from_pretrained(
-                name, dtype=torch.float32, output_loading_info=True
-            )
-        if any(key.startswith("cls.predictions") for key in report["missing_keys"]):
-            return False
-        theirs = whole.cls.predictions
-        self.transform.load_state_dict(theirs.transform.dense.state_dict())
-        self.norm.load_state_dict(theirs.transform.LayerNorm.state_dict())
-        self.norm.eps = theirs.transform.LayerNorm.eps
-        with torch.no_grad():
-            self.bias.copy_(theirs.decoder.bias[: len(self.bias)])
-        return True
-
-    def forward(self, states: Tensor, word_embedding: Tensor) -> Tensor:
-        """(M, D) states and the (V, D) embedding to (M, V) logits."""
-        return F.linear(self.norm(F.gelu(self.transform(states))), word_embedding, self.bias)

@@ -1,13 +1,17 @@
 """Heads between an encoder's features and an objective.
 
-Dimensions: B batch, D features, H hidden, P projection.
+Dimensions: B batch, D features, H hidden, P projection, M tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["domain_discriminator", "linear_projection", "mlp_head", "mlp_projector"]
+from likewise.encoders.pretrained import quiet_loading
+
+__all__ = ["LanguageHead", "domain_discriminator", "linear_projection", "mlp_head", "mlp_projector"]
 
 
 def linear_projection(dim: int, out_dim: int) -> nn.Linear:
@@ -81,3 +85,51 @@ def domain_discriminator(dim: int, hidden_dim: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
         nn.Linear(hidden_dim, 1),
     )
+
+
+class LanguageHead(nn.Module):
+    """BERT's masked-language-modeling head; the word embedding is its last layer (Devlin 2018, 1810.04805).
+
+    Args:
+        dim: D.
+        vocabulary_size: V.
+        eps: of its LayerNorm; BERT's is 1e-12, and PyTorch's default of 1e-5 gives other logits.
+    """
+
+    def __init__(self, dim: int, vocabulary_size: int, *, eps: float = 1e-12) -> None:
+        super().__init__()
+        self.transform = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim, eps=eps)
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+
+    def start_from(self, name: str) -> bool:
+        """Take the weights of a pre-trained BERT's head, if it was stored with one.
+
+        Args:
+            name: a folder or hub name.
+
+        Returns:
+            Whether there was one of the same form; the head is unchanged otherwise.
+        """
+        from transformers import AutoConfig, BertForMaskedLM
+
+        config = AutoConfig.from_pretrained(name)
+        if config.model_type != "bert" or config.hidden_act != "gelu":
+            return False
+        with quiet_loading():
+            whole, report = BertForMaskedLM.from_pretrained(
+                name, dtype=torch.float32, output_loading_info=True
+            )
+        if any(key.startswith("cls.predictions") for key in report["missing_keys"]):
+            return False
+        theirs = whole.cls.predictions
+        self.transform.load_state_dict(theirs.transform.dense.state_dict())
+        self.norm.load_state_dict(theirs.transform.LayerNorm.state_dict())
+        self.norm.eps = theirs.transform.LayerNorm.eps
+        with torch.no_grad():
+            self.bias.copy_(theirs.decoder.bias[: len(self.bias)])
+        return True
+
+    def forward(self, states: Tensor, word_embedding: Tensor) -> Tensor:
+        """(M, D) states and the (V, D) embedding to (M, V) logits."""
+        return F.linear(self.norm(F.gelu(self.transform(states))), word_embedding, self.bias)

@@ -1,7 +1,8 @@
-"""Fusion with two images: each fusion layer becomes two blocks, one for either image.
+"""Fusion with two images: the tokens of a text attend to both in every layer.
 
-Li et al. 2021, arXiv 2107.07651, section 5.1 (NLVR2). Dimensions: P triples of a text and two images, L
-tokens, N image tokens, D width, H heads.
+Li et al. 2022, arXiv 2201.12086, section 5.4 (BLIP); keys and values shared as in Li et al. 2021, arXiv
+2107.07651, section 5.1 (ALBEF). Dimensions: P triples of a text and two images, L tokens, N image tokens, D
+width, H heads.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from likewise.encoders.fusion import FusionEncoder, fuse_with_attention
+from likewise.encoders.fusion import FusionEncoder, attend_to_image, feed_forward
 
-__all__ = ["SecondBlocks", "fuse_two_images"]
-
-_SHARED = ("key", "value")
+__all__ = ["SecondImage", "fuse_two_images"]
 
 
-class SecondBlocks(nn.Module):
-    """A copy of each layer of a fusion encoder, to attend to a second image.
+class SecondImage(nn.Module):
+    """What a fusion encoder needs beside its own weights to attend to a second image.
 
-    The copies have no maps of keys and values: those of the fusion encoder serve both images.
+    Each layer gets a second map of queries and a second output map, which start as copies. The maps of keys
+    and values serve both images. The lower half of the layers averages what was read from the two images. In
+    the upper half a linear layer maps both to one vector, and can tell them apart.
+
+    Deviation from ALBEF and TCL, where each layer becomes two whole blocks, one after the other: between them
+    the states are not what the layers were trained on, and what a pre-training learned is lost.
 
     Args:
         fusion: is copied, and stays as it is.
@@ -29,32 +34,40 @@ class SecondBlocks(nn.Module):
 
     def __init__(self, fusion: FusionEncoder) -> None:
         super().__init__()
-        self.layers = copy.deepcopy(fusion.layers)
-        for layer in self.layers:
-            attention: Any = layer.crossattention
-            for name in _SHARED:
-                delattr(attention.self, name)
+        attentions: list[Any] = [layer.crossattention for layer in fusion.layers]
+        self.query = nn.ModuleList(copy.deepcopy(one.self.query) for one in attentions)
+        self.output = nn.ModuleList(copy.deepcopy(one.output.dense) for one in attentions)
+        dim = fusion.config.hidden_size
+        self.merge = nn.ModuleList(
+            nn.Linear(2 * dim, dim) for _ in range(len(attentions) // 2, len(attentions))
+        )
+        for layer in self.merge:
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.weight, std=fusion.config.initializer_range)
+            nn.init.zeros_(layer.bias)
 
     def start_from(self, fusion: FusionEncoder) -> None:
         """Take the weights of a fusion encoder of the same form."""
-        weights = fusion.layers.state_dict()
-        self.layers.load_state_dict({name: weights[name] for name in self.layers.state_dict()})
+        for layer, query, output in zip(fusion.layers, self.query, self.output, strict=True):
+            attention: Any = layer.crossattention
+            query.load_state_dict(attention.self.query.state_dict())
+            output.load_state_dict(attention.output.dense.state_dict())
 
 
 def fuse_two_images(
     fusion: FusionEncoder,
-    second: SecondBlocks,
+    second: SecondImage,
     text_states: Tensor,
     mask: Tensor,
     images: tuple[Tensor, Tensor],
     *,
     layer: int | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """Fuse texts with two images each: in every layer first with the one, then with the other.
+    """Fuse texts with two images each.
 
     Args:
-        fusion: the blocks that attend to the first images.
-        second: those that attend to the second ones.
+        fusion: its layers attend to the first images.
+        second: attends to the second ones.
         text_states: (P, L, D) of the text encoder.
         mask: (P, L) bool; each text's first token is real.
         images: (P, N, D') twice.
@@ -65,9 +78,19 @@ def fuse_two_images(
     """
     first_states, second_states = (fusion.bridge(one) for one in images)
     wanted, weights = None if layer is None else range(len(fusion.layers))[layer], None
-    for place, (block, other) in enumerate(zip(fusion.layers, second.layers, strict=True)):
-        text_states, to_first = fuse_with_attention(block, text_states, mask, first_states)
-        text_states, to_second = fuse_with_attention(other, text_states, mask, second_states, keys_of=block)
+    averaged = len(fusion.layers) - len(second.merge)
+    blocks: Any = fusion.layers
+    for place, block in enumerate(blocks):
+        attended = block.attention(text_states, mask[:, None, None, :])[0]
+        from_first, to_first = attend_to_image(block, attended, first_states)
+        from_second, to_second = attend_to_image(
+            block, attended, second_states, query=second.query[place], output=second.output[place]
+        )
+        if place < averaged:
+            read = (from_first + from_second) / 2
+        else:
+            read = second.merge[place - averaged](torch.cat([from_first, from_second], dim=2))
+        text_states = feed_forward(block, read, attended)
         if place == wanted:
             weights = to_first, to_second
     return text_states * mask[:, :, None], weights

@@ -81,7 +81,7 @@ class FusionOptions:
 
     fusion_depth: int | None = None
     """Fusion layers: cut from the top of a new BERT, by default half of it; above the text encoder of a run
-    that has none; a run of tcl brings its own. For two images each becomes two blocks, one for either."""
+    that has none; a run of tcl brings its own."""
 
     def __post_init__(self) -> None:
         """Check the values."""

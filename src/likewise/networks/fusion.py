@@ -10,7 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from likewise.encoders.fusion import FusionEncoder, LanguageHead, cut_fusion
+from likewise.encoders.fusion import FusionEncoder, cut_fusion
+from likewise.encoders.heads import LanguageHead
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.pairing import Pairing
 from likewise.encoders.text import TextEncoder

@@ -13,7 +13,7 @@ from torch import Tensor
 from likewise.encoders.fusion import FusionEncoder
 from likewise.encoders.image import ImageEncoder
 from likewise.encoders.text import TextEncoder
-from likewise.encoders.two_image_fusion import SecondBlocks, fuse_two_images
+from likewise.encoders.two_image_fusion import SecondImage, fuse_two_images
 from likewise.networks.base import Network
 from likewise.networks.fused_states import checked_names, class_head, image_tokens, leaves, text_tokens
 from likewise.networks.registry import network
@@ -26,12 +26,12 @@ ASSIGNMENTS = ("first", "second", "neither")
 
 @network("pair_reasoner")
 class PairReasoner(Network):
-    """An image and a text encoder, and fusion layers of two blocks each, one for either image.
+    """An image and a text encoder, and fusion layers that attend to two images each.
 
     Args:
         image: the image encoder, of both images.
         text: the lower layers of a BERT.
-        fusion: the blocks that attend to the first image; the others start as their copies.
+        fusion: attends to the first image; what attends to the second starts as its copy.
         classes: names of the C classes.
     """
 
@@ -40,13 +40,13 @@ class PairReasoner(Network):
     ) -> None:
         super().__init__()
         self.image, self.text, self.fusion = image, text, fusion
-        self.second = SecondBlocks(fusion)
+        self.second = SecondImage(fusion)
         self.classes = checked_names(classes)
         self.head = class_head(text.dim, len(self.classes))
         self.dim = text.dim
 
     def start_rest(self, loaded: Collection[str]) -> None:
-        """Both blocks of a fusion layer start from the same weights."""
+        """The attention to both images starts from the same weights."""
         if "fusion" in loaded:
             self.second.start_from(self.fusion)
 

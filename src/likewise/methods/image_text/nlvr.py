@@ -1,7 +1,8 @@
 """Two-image reasoning: is a statement true of two images?
 
-Suhr et al. 2018, arXiv 1811.00491 (NLVR2). With a fusion encoder of two blocks a layer and momentum
-distillation: Li et al. 2021, arXiv 2107.07651, section 5.1 and appendix A.
+Suhr et al. 2018, arXiv 1811.00491 (NLVR2). A fusion encoder with two attentions to images a layer: Li et al.
+2022, arXiv 2201.12086, section 5.4. With momentum distillation: Li et al. 2021, arXiv 2107.07651, section 5.1
+and appendix A.
 
 Dimensions: B batch, S side in pixels, L tokens, C classes.
 """
@@ -38,18 +39,18 @@ class Config(DistillationOptions):
 
 
 class NLVR(DistilledFineTuning):
-    """A fusion encoder reads a statement about two images: each of its layers attends to the first image,
-    then to the second, with the same maps of keys and values. A classifier says whether the statement is
+    """A fusion encoder reads a statement about two images: each of its layers attends to both images, with
+    the same maps of keys and values, and merges what it has read. A classifier says whether the statement is
     true.
 
     Choose it when: You have pairs of images with statements about both, and want new ones judged. Start from
-    a TCL run on captions (`--training.start-from`).
+    a TCL run on captions (`--training.start-from`), or from a run of vqa or entailment that started from it.
     """
 
     name = "nlvr"
     title = "Two-image reasoning"
     summary = "a fusion encoder judges a statement about two images"
-    paper = "Suhr 2018, arXiv 1811.00491; Li 2021, arXiv 2107.07651"
+    paper = "Suhr 2018, arXiv 1811.00491; Li 2021, arXiv 2107.07651; Li 2022, arXiv 2201.12086"
     needs = Needs("image", "image_2", text=STATEMENT, label=REQUIRED)
     options = Config
     monitored_embeddings = ()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from likewise.batches.batch import Batch, TokenBatch
 from likewise.collectives import gather_rows, own_rows, replica_share
 from likewise.data.columns import COMPLETE, OPTIONAL, Needs
-from likewise.encoders.fusion import LanguageHead
+from likewise.encoders.heads import LanguageHead
 from likewise.errors import ConfigError, DataError
 from likewise.messages import flag
 from likewise.methods.base import BuildContext, Embeddings, LossOutput, Method, Step
