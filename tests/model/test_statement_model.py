@@ -204,7 +204,7 @@ def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) ->
         ([*ground, str(copy), "a", "--out", str(copy)], "is a file that is read here"),
         ([*ground, table, "a", "--out", drawing], "is for one image file, and"),
         ([*ground, table, "a", "--box", "1,1,9,9"], "--box is for one image file, and"),
-        ([*ground, image, "a", "--layer", "-1"], "--layer is -1; layers are counted from 0"),
+        ([*ground, image, "a", "--layer", "-1"], "fusion layers, 0 to 1; got layer -1"),
         (["ground", str(runs["tcl"]), image, "a", "--box", "1,2,3"], "expected four numbers"),
         (["ground", str(runs["tcl"]), image, "a", "--out", "x.txt"], "expected a name that ends in .png"),
         (["ground", str(runs["nlvr"]), image, "a"], "cannot ground"),

@@ -61,8 +61,6 @@ class ExplainCommand:
             raise ConfigError("the image is compared with a text or with --other-image; give one of the two.")
         if self.text is not None and not self.text.strip():
             raise DataError("the text is empty.")
-        if self.layer is not None and self.layer < 0:
-            raise ConfigError(f"--layer is {self.layer}; layers are counted from 0.")
         if Path(self.out).suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf"):
             raise ConfigError(f"--out {self.out}: expected an image file, such as explanation.png.")
 

@@ -71,8 +71,6 @@ def run(arguments: Sequence[str]) -> None:
     """Ground, and draw, print or write."""
     options = parse_flags(GroundCommand, arguments, prog="likewise ground")
     check_counts(options, "batch_size")
-    if options.layer is not None and options.layer < 0:
-        raise ConfigError(f"--layer is {options.layer}; layers are counted from 0.")
     boxes = [_box(text) for text in options.box]
     suffixes = (*_DRAWINGS, *ROW_SUFFIXES) if options.phrases else ROW_SUFFIXES
     out = options.out
