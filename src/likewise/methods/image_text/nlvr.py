@@ -44,7 +44,7 @@ class NLVR(DistilledFineTuning):
     true.
 
     Choose it when: You have pairs of images with statements about both, and want new ones judged. Start from
-    a TCL run on captions (`--training.start-from`), or from a run of vqa or entailment that started from it.
+    a TCL run on captions (`--training.start-from`).
     """
 
     name = "nlvr"
