@@ -120,7 +120,7 @@ def test_several_captions_of_an_image_count_as_rows_of_their_own(decoder: str) -
     loss = several.objective(several.embed(images, step_of()), step_of())
     assert loss.parts.keys() == expected.parts.keys()
     for name, part in expected.parts.items():
-        torch.testing.assert_close(loss.parts[name], part)
+        torch.testing.assert_close(loss.parts[name], part, rtol=1e-6, atol=1e-6)  # of other batch sizes
 
 
 def test_encoder_is_frozen_for_its_share(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_checkpoints_keep_the_teacher_and_its_weight_and_the_model_has_neither(
     assert set(load_file(weights)) == network
 
 
-def test_the_blocks_of_the_second_image_start_from_the_fusion_layers_that_were_loaded() -> None:
+def test_the_attention_to_the_second_image_starts_from_the_fusion_layers_that_were_loaded() -> None:
     method: Any
     method, _ = small_method("nlvr")
     fusion, second = method.network.fusion, method.network.second
@@ -118,8 +118,9 @@ def test_the_blocks_of_the_second_image_start_from_the_fusion_layers_that_were_l
         for weight in fusion.parameters():
             weight.add_(1.0)
     method.network.start_rest(["image", "text"])
-    name, weight = next(iter(second.layers.state_dict().items()))
-    assert not torch.equal(weight, fusion.layers.state_dict()[name])
+    attentions = [layer.crossattention for layer in fusion.layers]
+    assert not torch.equal(second.query[0].weight, attentions[0].self.query.weight)
     method.network.start_rest(["image", "text", "fusion"])
-    for name, weight in second.layers.state_dict().items():
-        torch.testing.assert_close(weight, fusion.layers.state_dict()[name], rtol=0, atol=0)
+    for query, output, attention in zip(second.query, second.output, attentions, strict=True):
+        assert torch.equal(query.weight, attention.self.query.weight)
+        assert torch.equal(output.weight, attention.output.dense.weight)
