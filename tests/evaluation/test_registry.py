@@ -289,3 +289,10 @@ def test_a_task_is_added_by_one_file(
     finally:
         REGISTERED.pop("lengths", None)
         sys.modules.pop("likewise.evaluation.tasks.lengths", None)
+
+
+def test_a_task_that_is_measured_during_training_draws_a_curve() -> None:
+    """Without one nothing of it would be shown."""
+    for name, found in all_tasks().items():
+        curves = [figure.key for figure in found.figures if figure.curve]
+        assert (found.monitored == "never") or curves, name

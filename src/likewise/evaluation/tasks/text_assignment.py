@@ -36,6 +36,7 @@ class TextAssignment(Task):
             "share",
             "higher",
             chance="chance_accuracy",
+            curve=True,
             headline="Text assignment accuracy",
         ),
         Figure("chance_accuracy", "Assignment accuracy, chance", "share", baseline=True),
