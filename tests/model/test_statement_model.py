@@ -192,6 +192,7 @@ def test_commands_refuse_what_cannot_work(runs: dict[str, Path], capsys: Any) ->
     for words, message in (
         (["compare", str(runs["nlvr"])], "nothing to compare: name two images and a statement"),
         (["compare", str(runs["nlvr"]), image, image], "two images without a statement"),
+        (["compare", str(runs["nlvr"]), image], "is one image; name two images and a statement"),
         (["compare", str(runs["nlvr"]), image, image, "a", "--image-root", "x"], "--image-root: no effect"),
         (["compare", str(runs["nlvr"]), image, "no.png", "a"], "image_2: missing: there is no such file"),
         ([*entail, image], "no statement: give one on the command line"),

@@ -12,6 +12,7 @@ from likewise.cli.entail_command import judged
 from likewise.cli.files.row_files import check_out
 from likewise.cli.files.source_rows import RowOptions, finish, open_rows, rows_of_files
 from likewise.data.columns import STATEMENT, Needs
+from likewise.data.sources.image_folder import is_image
 from likewise.errors import ConfigError
 from likewise.messages import counted
 from likewise.option_flags import check_counts, parse_flags
@@ -41,6 +42,8 @@ def run(arguments: Sequence[str]) -> None:
     check_counts(options, "batch_size")
     if not options.inputs:
         raise ConfigError("nothing to compare: name two images and a statement, or a table of pairs.")
+    if len(options.inputs) == 1 and is_image(options.inputs[0]):
+        raise ConfigError(f"{options.inputs[0]} is one image; name two images and a statement about both.")
     if len(options.inputs) == 2:
         raise ConfigError(
             f"{options.inputs[0]} and {options.inputs[1]} are two images without a statement; add one, such "
